@@ -1,0 +1,76 @@
+// What generated entry points call: how one Vulkan command becomes a record of the session, and a reply its results.
+// Every routine is noexcept: an entry point must never throw into the application.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <cstdint>
+
+#include "generated/vk/commands.h"
+#include "runtime/object_id.h"
+
+namespace vesper::client {
+
+class Session;
+
+// The session that a dispatchable handle belongs to. The handle must be valid (the loader guarantees it).
+Session& SessionOf(const void* dispatchable);
+
+// One call of one command by one thread. `args` are the command's wire::…Args; their layout belongs to generated/wire.
+class Call {
+ public:
+  Call(const void* dispatchable, Command command) : session_(SessionOf(dispatchable)), command_(command) {}
+  Call(Session& session, Command command) : session_(session), command_(command) {}
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Gives `count` new non-dispatchable handles their ids, before the arguments are encoded. On failure the handles
+  // become null and Post() and Ask() return failure().
+  template <typename H>
+  void Mint(HandleType type, H* handles, uint32_t count) noexcept {
+    static_assert(sizeof(H) == sizeof(uint64_t));
+    MintIds(type, reinterpret_cast<uint64_t*>(handles), count);
+  }
+
+  // Queues the command without waiting; what it changes is seen by every later command of the session. VK_SUCCESS, or
+  // failure() when the session is lost or memory is exhausted; minted ids are then returned and their handles null.
+  VkResult Post(const void* args) noexcept;
+
+  // Sends the command with everything queued before it and waits for its reply, which is decoded into `args`. False when
+  // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server.
+  bool Ask(void* args) noexcept;
+
+  // After Ask() returned true, for commands that make objects: gives back the ids of handles that the server did not
+  // make, sets them to null, and returns `result`.
+  VkResult Settle(VkResult result) noexcept;
+
+  // What to return when the command could not be carried out: a code that the command lists, VK_ERROR_DEVICE_LOST where
+  // possible.
+  VkResult failure() const { return failure_; }
+
+  // The object behind `handle` is gone; call it after the destroying command was posted. Null handles are ignored.
+  template <typename H>
+  void Forget(HandleType type, H handle) noexcept {
+    static_assert(sizeof(H) == sizeof(uint64_t));
+    uint64_t id;
+    __builtin_memcpy(&id, &handle, sizeof(id));
+    ForgetId(type, id);
+  }
+
+  Session& session() { return session_; }
+
+ private:
+  void MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept;
+  void ForgetId(HandleType type, uint64_t id) noexcept;
+
+  Session& session_;
+  const Command command_;
+  VkResult failure_ = VK_SUCCESS;
+  uint64_t* minted_ = nullptr;
+  uint32_t minted_count_ = 0;
+};
+
+// Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.
+void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,53 @@
+#include "runtime/arena.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace vesper {
+namespace {
+
+constexpr size_t kAlignment = 16;
+constexpr size_t kFirstBlock = 16 * 1024;
+
+}  // namespace
+
+void* Arena::Allocate(size_t size) noexcept {
+  if (size > limit_ - std::min(limit_, used_)) return nullptr;
+  const size_t rounded = std::max(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment);
+  if (static_cast<size_t>(end_ - cursor_) < rounded && !AddBlock(rounded)) return nullptr;
+  void* result = cursor_;
+  std::memset(result, 0, rounded);
+  cursor_ += rounded;
+  used_ += rounded;
+  return result;
+}
+
+bool Arena::AddBlock(size_t size) noexcept {
+  const size_t wanted = std::max(size, blocks_.empty() ? kFirstBlock : 2 * blocks_.back().size);
+  const size_t block_size = std::max(size, std::min(wanted, size_t{4} << 20));
+  try {
+    // new[] of std::byte aligns to __STDCPP_DEFAULT_NEW_ALIGNMENT__, which is 16 where vesper builds for 64 bits.
+    std::unique_ptr<std::byte[]> bytes(new std::byte[block_size + kAlignment]);
+    const auto address = reinterpret_cast<uintptr_t>(bytes.get());
+    const size_t skip = (kAlignment - address % kAlignment) % kAlignment;
+    cursor_ = bytes.get() + skip;
+    end_ = cursor_ + block_size;
+    blocks_.push_back({std::move(bytes), block_size});
+    return true;
+  } catch (const std::bad_alloc&) {
+    cursor_ = end_ = nullptr;
+    return false;
+  }
+}
+
+void Arena::Reset() noexcept {
+  used_ = 0;
+  if (blocks_.empty()) return;
+  blocks_.resize(1);
+  const auto address = reinterpret_cast<uintptr_t>(blocks_[0].bytes.get());
+  cursor_ = blocks_[0].bytes.get() + (kAlignment - address % kAlignment) % kAlignment;
+  end_ = cursor_ + blocks_[0].size;
+}
+
+}  // namespace vesper

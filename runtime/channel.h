@@ -1,0 +1,79 @@
+// The one interface between a session and the way its messages travel: TCP, Unix socket, in-process loopback, and later the
+// shared-memory ring. Client and server see messages; only runtime/transport knows sockets and Cap'n Proto.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace vesper {
+
+// What a message is. Names as in runtime/transport/vesper.capnp.
+enum class MessageKind : uint8_t {
+  kHello,    // client → server, first: a Hello
+  kWelcome,  // server → client: a Welcome
+  kRefused,  // server → client: why not; then the channel closes
+  kBatch,    // client → server: command records, back to back
+  kReply,    // server → client: the reply to the command with that sequence number
+  kEvent,    // server → client: completions, memory, messages; dense bytes
+  kGoodbye   // either way: an orderly end, with a reason for people
+};
+
+// One received message. The payload is the receiver's.
+struct Message {
+  MessageKind kind = MessageKind::kGoodbye;
+  uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0
+  std::vector<uint8_t> payload;
+};
+
+enum class ChannelStatus : uint8_t {
+  kOk,
+  kTimeout,     // nothing came in time, or Interrupt() was called
+  kClosed,      // the peer ended or the connection broke
+  kMalformed    // bytes that are no message; error() says which
+};
+
+// Threading: Send() may be called from any thread. Receive() by one thread at a time, while others send. Interrupt() and
+// Close() from any thread. Nothing throws but std::bad_alloc. Does not touch signal dispositions.
+class Channel {
+ public:
+  virtual ~Channel() = default;
+
+  // Sends one whole message made of `parts` in order, waiting while the peer's buffer is full: without holding a lock
+  // that Receive() needs. kClosed once the channel is lost.
+  virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
+
+  // Waits up to `timeout` (negative: without limit) for one message.
+  virtual ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) = 0;
+
+  // Makes the Receive() in progress, or the next one, return kTimeout at once.
+  virtual void Interrupt() = 0;
+
+  // Ends both directions; every call in progress and to come returns kClosed. Idempotent.
+  virtual void Close() = 0;
+
+  // After fork(), in the child: closes the file descriptors without a word to the peer and without taking a lock.
+  virtual void AbandonAfterFork() = 0;
+
+  // A sentence for people about what went wrong; empty while all is well.
+  virtual std::string error() const = 0;
+
+  // Bytes since the start, with framing, as put into and taken from the transport.
+  virtual uint64_t bytes_sent() const = 0;
+  virtual uint64_t bytes_received() const = 0;
+
+  // The peer's process id when the kernel vouches for it (Unix sockets), else 0.
+  virtual int peer_pid() const { return 0; }
+};
+
+// Two ends in one process; what one sends the other receives. For tests and for a client inside the server's process.
+struct ChannelPair {
+  std::unique_ptr<Channel> client;
+  std::unique_ptr<Channel> server;
+};
+ChannelPair MakeLoopback();
+
+}  // namespace vesper

@@ -1,0 +1,43 @@
+// What client and server tell each other before the first command. Carried by Cap'n Proto (runtime/transport).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/channel.h"
+
+namespace vesper {
+
+inline constexpr uint32_t kProtocolVersion = 1;
+
+struct Hello {
+  uint32_t protocol = kProtocolVersion;
+  uint64_t fingerprint = 0;  // of the registry that the sender was generated from (generated/vk/commands.h)
+  uint32_t page_size = 0;
+  uint32_t pid = 0;
+  std::string program;                 // for the server's log
+  // Only when the server asked for them, because the fingerprints differ: names by command id and by handle type.
+  std::vector<std::string> commands;
+  std::vector<std::string> handle_types;
+};
+
+struct Welcome {
+  uint32_t protocol = kProtocolVersion;
+  uint64_t fingerprint = 0;
+  uint64_t session = 0;
+  bool names_wanted = false;  // the client says Hello again, with its names; then comes the final Welcome
+  // The names that the server decodes, when the fingerprints differ; what is not here must not be offered.
+  std::vector<std::string> commands;
+  std::vector<std::string> handle_types;
+};
+
+// Client: sends `hello` and waits for the answer. Returns false with a sentence in `error` (refused, closed, too slow).
+bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* error);
+
+// Server: waits for a Hello; answers. ReceiveHello returns false with a sentence in `error`.
+bool ReceiveHello(Channel& channel, Hello* hello, std::string* error);
+bool SendWelcome(Channel& channel, const Welcome& welcome);
+bool SendRefused(Channel& channel, const std::string& reason);
+
+}  // namespace vesper

@@ -1,0 +1,65 @@
+// Records that are no Vulkan commands: what the client tells the server about memory and liveness, and the events that the
+// server pushes. Bodies are fixed structs, little-endian, followed by what their comment says.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/object_id.h"
+
+namespace vesper::wire {
+
+// Client → server, in batches among command records (RecordHeader::command). Executed in order with the commands.
+enum class Control : uint16_t {
+  kHeartbeat = 0xff00,     // no body; with kWantsReply the answer proves that the server lives
+  kMemoryMapped = 0xff01,  // MemoryRange: the client has this range mapped; changes in it are to be sent from now on
+  kMemoryUnmapped = 0xff02,  // MemoryRange (whole mapping): no more changes are wanted
+  kMemoryWrite = 0xff03,   // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
+  kMemoryFetch = 0xff04    // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
+};
+
+// Server → client, in event messages.
+enum class EventKind : uint16_t {
+  kCompleted = 1,     // Completed; after all memory events that it covers
+  kDeviceLost = 2,    // DeviceLost, then a sentence (the rest of the body) for the log
+  kObjectReady = 3,   // ObjectReady: a slow creation has ended
+  kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
+  kLog = 5,           // u32 level (0 error … 3 debug), then the text
+  kDebugMessage = 6   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
+};
+
+struct MemoryRange {
+  ObjectId memory = 0;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+
+// Followed by `count` runs: MemoryRun, then its bytes, padded to 8.
+struct MemoryRuns {
+  ObjectId memory = 0;
+  uint32_t count = 0;
+  uint32_t reserved = 0;
+};
+struct MemoryRun {
+  uint64_t offset = 0;  // within the memory object
+  uint64_t size = 0;
+};
+
+// All submits to `queue` up to the one with number `serial` have completed, and with them everything they signal. Both
+// sides count submits (vkQueueSubmit, vkQueueSubmit2, vkQueueBindSparse …) per queue from 1, in order.
+struct Completed {
+  ObjectId queue = 0;
+  uint64_t serial = 0;
+};
+struct DeviceLost {
+  ObjectId device = 0;  // null: every device of the session
+};
+struct ObjectReady {
+  ObjectId object = 0;
+  int32_t result = 0;  // VkResult; negative: the object is a tombstone
+  uint32_t reserved = 0;
+};
+struct DebugMessage {
+  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT
+};
+
+}  // namespace vesper::wire

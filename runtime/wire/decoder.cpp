@@ -1,0 +1,74 @@
+#include "runtime/wire/decoder.h"
+
+namespace vesper::wire {
+namespace {
+
+alignas(16) constexpr uint8_t kZeros[kMaxFixedPart] = {};
+
+}  // namespace
+
+const uint8_t* Decoder::Short() {
+  Fail("the message is shorter than its contents");
+  return kZeros;
+}
+
+uint32_t Decoder::Count(uint64_t count, size_t element_bytes) {
+  if (error_ == nullptr && count <= remaining() / std::max<size_t>(element_bytes, 1) && count <= UINT32_MAX) {
+    return static_cast<uint32_t>(count);
+  }
+  Fail("an array is longer than its message");
+  return 0;
+}
+
+uint32_t Decoder::OutputCount(uint64_t count, size_t element_size) {
+  if (error_ == nullptr && count <= kMaxOutputBytes / std::max<size_t>(element_size, 1) &&
+      count <= (element_size == 1 ? kMaxOutputBytes : kMaxOutputElements)) {
+    return static_cast<uint32_t>(count);
+  }
+  Fail("an output array is larger than the limit");
+  return 0;
+}
+
+void* Decoder::Allocate(uint64_t count, size_t size) {
+  if (error_ != nullptr || count > kMaxArenaBytes / size) {
+    Fail("an array is larger than the limit");
+    return nullptr;
+  }
+  void* result = arena_->Allocate(static_cast<size_t>(count) * size);
+  if (result == nullptr) Fail("a command needs more memory than the limit");
+  return result;
+}
+
+void Decoder::CopyTo(void* to, size_t size) {
+  if (remaining() < size || to == nullptr) {
+    Short();
+    return;
+  }
+  std::memcpy(to, cursor_, size);
+  cursor_ += size;
+}
+
+void Decoder::Skip(size_t count) {
+  if (remaining() < count) {
+    Short();
+    return;
+  }
+  cursor_ += count;
+}
+
+const char* Decoder::String() {
+  const uint32_t length = Count(Load<uint32_t>(Take(4)), 1);
+  char* text = Array<char>(uint64_t{length} + 1);
+  if (text == nullptr) return "";
+  CopyTo(text, length);
+  text[length] = '\0';
+  return text;
+}
+
+const char* const* Decoder::Strings(uint32_t count) {
+  const char** texts = Array<const char*>(Count(count, 4));
+  for (uint32_t i = 0; ok() && i < count; ++i) texts[i] = String();
+  return texts;
+}
+
+}  // namespace vesper::wire

@@ -1,0 +1,111 @@
+// Reads the dense bytes of commands and replies from an untrusted peer; generated/wire calls it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <type_traits>
+
+#include "runtime/arena.h"
+#include "runtime/wire/handle_mapper.h"
+#include "runtime/wire/limits.h"
+
+namespace vesper::wire {
+
+template <typename T>
+T Load(const uint8_t* at) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+// Once a read fails the error stays: later reads give zeros and nulls, loops run zero times, and whoever asked for the
+// decoding checks ok() once at the end. Pointers in decoded structs belong to the arena. Not thread-safe.
+class Decoder {
+ public:
+  // `bytes` must stay valid and unchanged while decoding. Without `handles` an id is the handle.
+  Decoder(std::span<const uint8_t> bytes, Arena* arena, HandleMapper* handles = nullptr)
+      : cursor_(bytes.data()), end_(bytes.data() + bytes.size()), arena_(arena), handles_(handles) {}
+
+  bool ok() const { return error_ == nullptr; }
+  // What was wrong first, or nullptr.
+  const char* error() const { return error_; }
+  void Fail(const char* error) {
+    if (error_ == nullptr) error_ = error;
+    cursor_ = end_;
+  }
+  size_t remaining() const { return static_cast<size_t>(end_ - cursor_); }
+
+  // The next `count` bytes (at most kMaxFixedPart), or that many zeros after an error.
+  const uint8_t* Take(size_t count) {
+    if (remaining() < count) return Short();
+    const uint8_t* result = cursor_;
+    cursor_ += count;
+    return result;
+  }
+
+  // `count` as the number of elements to decode: 0 after failing when the bytes that remain cannot hold so many, each
+  // taking `element_bytes` or more on the wire.
+  uint32_t Count(uint64_t count, size_t element_bytes);
+  // The same for elements that the callee will write: bounded by limits.h alone.
+  uint32_t OutputCount(uint64_t count, size_t element_size);
+
+  // Zeroed memory for `count` values; never nullptr unless an error is set.
+  template <typename T>
+  T* Array(uint64_t count) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return static_cast<T*>(Allocate(count, sizeof(T)));
+  }
+  // `count` values copied as they lie on the wire.
+  template <typename T>
+  T* Copy(uint64_t count) {
+    T* result = Array<T>(count);
+    CopyTo(result, count * sizeof(T));
+    return result;
+  }
+  void CopyTo(void* to, size_t size);
+  // Bytes to be ignored, as those of a chain member that is not known here.
+  void Skip(size_t count);
+
+  const char* String();
+  const char* const* Strings(uint32_t count);
+
+  template <typename H>
+  H Handle(HandleType type, ObjectId id, HandleUse use) {
+    uint64_t raw = 0;
+    if (id != kNullObject) {
+      if (handles_ == nullptr) {
+        raw = id;
+      } else if (!handles_->FromWire(type, id, use, &raw)) {
+        Fail("an id that was never minted");
+      }
+    }
+    H handle{};
+    std::memcpy(&handle, &raw, sizeof(H));
+    return handle;
+  }
+
+  // Guards recursion: pNext chains and nested structs. Leave() for every Enter().
+  bool Enter() {
+    if (++nesting_ <= kMaxNesting) return true;
+    Fail("nested too deeply");
+    return false;
+  }
+  void Leave() { --nesting_; }
+
+ private:
+  const uint8_t* Short();
+  void* Allocate(uint64_t count, size_t size);
+
+  const uint8_t* cursor_;
+  const uint8_t* end_;
+  Arena* arena_;
+  HandleMapper* handles_;
+  const char* error_ = nullptr;
+  uint32_t nesting_ = 0;
+};
+
+}  // namespace vesper::wire
