@@ -40,6 +40,10 @@ class Call {
   // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server.
   bool Ask(void* args) noexcept;
 
+  // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
+  // reply by the encoded request, so that only the first call of each kind is a round trip.
+  bool AskCached(void* args) noexcept;
+
   // After Ask() returned true, for commands that make objects: gives back the ids of handles that the server did not
   // make, sets them to null, and returns `result`.
   VkResult Settle(VkResult result) noexcept;

@@ -88,6 +88,22 @@ class Decoder {
     return handle;
   }
 
+  // Limits reading to the next `length` bytes; Widen() with the result skips what was left of them and lifts the limit.
+  // nullptr after failing.
+  const uint8_t* Narrow(size_t length) {
+    if (remaining() < length) {
+      Short();
+      return nullptr;
+    }
+    const uint8_t* outer = end_;
+    end_ = cursor_ + length;
+    return outer;
+  }
+  void Widen(const uint8_t* outer) {
+    cursor_ = error_ == nullptr ? end_ : outer;
+    end_ = outer;
+  }
+
   // Guards recursion: pNext chains and nested structs. Leave() for every Enter().
   bool Enter() {
     if (++nesting_ <= kMaxNesting) return true;

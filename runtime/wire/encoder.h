@@ -95,6 +95,11 @@ class Encoder {
     if (handles_ == nullptr) return reinterpret_cast<const DispatchableHeader*>(handle)->id;
     return handles_->ToWire(type, reinterpret_cast<uintptr_t>(handle));
   }
+  // The id of a handle that stands in an integer beside its object type.
+  ObjectId HiddenId(HandleType type, bool dispatchable, uint64_t raw) const {
+    if (!dispatchable) return Id(type, raw);
+    return DispatchableId(type, reinterpret_cast<const void*>(static_cast<uintptr_t>(raw)));
+  }
 
  private:
   ByteBuffer* out_;

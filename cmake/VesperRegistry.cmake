@@ -1,0 +1,60 @@
+# Finds the Vulkan registry and headers, and decides where generated code comes from: generated/ when it was made from this
+# registry, else the build folder. Sets VESPER_GENERATED_ROOT (holds generated/…).
+set(VULKAN_HEADERS_DIR "" CACHE PATH "A Vulkan-Headers folder to use instead of the system's")
+set(VESPER_EXTRA_REGISTRIES "" CACHE PATH "A folder of further vk-*.xml for tests of the generator")
+
+find_program(VESPER_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+find_program(VESPER_PYTHON NAMES python3 REQUIRED)
+execute_process(COMMAND ${VESPER_PYTHON} -c "import jinja2, tomllib" RESULT_VARIABLE jinja_missing ERROR_QUIET)
+if(jinja_missing)
+  message(FATAL_ERROR "${VESPER_PYTHON} has no jinja2 or is older than 3.11: install python3-jinja2")
+endif()
+
+if(VULKAN_HEADERS_DIR)
+  foreach(candidate registry share/vulkan/registry)
+    if(EXISTS ${VULKAN_HEADERS_DIR}/${candidate}/vk.xml)
+      set(VESPER_REGISTRY_DIR ${VULKAN_HEADERS_DIR}/${candidate})
+      break()
+    endif()
+  endforeach()
+  if(NOT VESPER_REGISTRY_DIR)
+    message(FATAL_ERROR "${VULKAN_HEADERS_DIR} holds neither registry/vk.xml nor share/vulkan/registry/vk.xml")
+  endif()
+  set(VESPER_VULKAN_INCLUDE ${VULKAN_HEADERS_DIR}/include)
+else()
+  find_package(VulkanHeaders REQUIRED CONFIG)
+  set(VESPER_REGISTRY_DIR ${VULKAN_HEADERS_REGISTRY_DIRECTORY})
+  get_target_property(VESPER_VULKAN_INCLUDE Vulkan::Headers INTERFACE_INCLUDE_DIRECTORIES)
+endif()
+
+file(STRINGS ${VESPER_VULKAN_INCLUDE}/vulkan/vulkan_core.h header_line REGEX "^#define VK_HEADER_VERSION [0-9]+")
+string(REGEX MATCH "[0-9]+$" VESPER_HEADER_VERSION "${header_line}")
+file(STRINGS ${VESPER_REGISTRY_DIR}/vk.xml registry_lines REGEX "<name>VK_HEADER_VERSION</name> [0-9]+")
+set(registry_versions)
+foreach(line ${registry_lines})
+  string(REGEX MATCH "VK_HEADER_VERSION</name> ([0-9]+)" found "${line}")
+  list(APPEND registry_versions ${CMAKE_MATCH_1})
+endforeach()
+if(NOT VESPER_HEADER_VERSION IN_LIST registry_versions)
+  message(FATAL_ERROR "the headers in ${VESPER_VULKAN_INCLUDE} are version ${VESPER_HEADER_VERSION}, "
+                      "the registry in ${VESPER_REGISTRY_DIR} is ${registry_versions}: install matching ones")
+endif()
+
+file(STRINGS ${CMAKE_SOURCE_DIR}/generated/MANIFEST manifest_line REGEX "^header_version ")
+string(REGEX MATCH "[0-9]+$" manifest_version "${manifest_line}")
+if(manifest_version STREQUAL VESPER_HEADER_VERSION AND NOT VULKAN_HEADERS_DIR)
+  set(VESPER_GENERATED_ROOT ${CMAKE_SOURCE_DIR})
+else()
+  set(VESPER_GENERATED_ROOT ${CMAKE_BINARY_DIR}/registry)
+  message(STATUS "Generating for registry ${VESPER_HEADER_VERSION} of ${VESPER_REGISTRY_DIR}")
+  execute_process(
+    COMMAND ${VESPER_PYTHON} -m codegen generate --registry ${VESPER_REGISTRY_DIR} --output ${VESPER_GENERATED_ROOT}/generated
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR} COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB generator_inputs ${CMAKE_SOURCE_DIR}/codegen/*.py ${CMAKE_SOURCE_DIR}/codegen/policy.toml
+       ${CMAKE_SOURCE_DIR}/templates/*/*.j2)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${generator_inputs})
+endif()
+
+include_directories(BEFORE ${VESPER_GENERATED_ROOT})
+include_directories(SYSTEM ${VESPER_VULKAN_INCLUDE})
+add_compile_definitions(VK_ENABLE_BETA_EXTENSIONS VK_NO_PROTOTYPES)

@@ -1,0 +1,1 @@
+"""Generates Vesper's wire, client, server and tests from the Vulkan registry."""

@@ -1,0 +1,115 @@
+"""What follows from model and policy before anything is lowered: sizes, layouts, reachability, families."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from codegen.model import Command, Kind, Member, Model, Struct
+from codegen.policy import Policy
+
+ALLOCATOR = "VkAllocationCallbacks"
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A struct that travels in a fixed number of bytes; ``copy`` when those are its bytes in C."""
+
+    size: int
+    align: int
+    copy: bool
+
+
+class Analysis:
+    """Facts about structs and commands; pure functions of model and policy, remembered."""
+
+    def __init__(self, model: Model, policy: Policy) -> None:
+        self.model = model
+        self.policy = policy
+        self._flat: dict[str, Flat | None] = {}
+
+    # --- structs -----------------------------------------------------------------------------------------------
+
+    def raw_union(self, struct: Struct) -> bool:
+        row = self.policy.row("union", struct.name) if struct.is_union else None
+        return row is not None and row.get("as") == "raw"
+
+    def flat(self, name: str) -> Flat | None:
+        """The fixed form of a struct or raw union, or None where it holds pointers or a chain."""
+        if name not in self._flat:
+            self._flat[name] = None  # a struct that contains itself is not flat
+            self._flat[name] = self._measure(self.model.structs[name])
+        return self._flat[name]
+
+    def _measure(self, struct: Struct) -> Flat | None:
+        if struct.is_union and not self.raw_union(struct):
+            return None
+        size, offset, align, copy, bits = 0, 0, 1, True, 0
+        for member in struct.members:
+            if struct.is_union and member.kind is Kind.VOID and member.pointers == 1:
+                part: Flat | None = Flat(8, 8, True)
+            else:
+                part = self._measure_member(member)
+            if part is None:
+                return None
+            if member.bits:
+                copy = False
+                bits += member.bits
+                continue
+            whole = part.size * (member.extent or 1)
+            align = max(align, part.align)
+            if struct.is_union:
+                size = max(size, whole)
+                continue
+            offset = (offset + part.align - 1) // part.align * part.align
+            copy = copy and part.copy and offset == size
+            offset += whole
+            size += whole
+        size += (bits + 31) // 32 * 4
+        padded = (size + align - 1) // align * align
+        if struct.is_union:
+            return Flat(padded, align, True)
+        return Flat(size, align, copy and padded == size)
+
+    def _measure_member(self, member: Member) -> Flat | None:
+        if member.pointers:
+            return None
+        if member.kind is Kind.SCALAR:
+            scalar = self.model.scalars[member.type]
+            return Flat(scalar.size, scalar.size, scalar.portable and not member.object_type)
+        if member.kind is Kind.HANDLE:
+            return Flat(8, 8, False)
+        if member.kind in (Kind.STRUCT, Kind.UNION):
+            return self.flat(member.type)
+        return None
+
+    def on_wire(self, name: str) -> bool:
+        """False for structs that policy keeps on one side."""
+        row = self.policy.row("struct", name)
+        return row is None or row.get("wire", True) is not False
+
+    @cached_property
+    def extenders(self) -> dict[str, list[str]]:
+        """For each struct the structs that may stand in its pNext chain, in the registry's order."""
+        found: dict[str, list[str]] = {}
+        for struct in self.model.structs.values():
+            for base in struct.extends:
+                if struct.s_type and self.on_wire(struct.name):
+                    found.setdefault(base, []).append(struct.name)
+        return found
+
+    # --- commands ----------------------------------------------------------------------------------------------
+
+    def is_destroy(self, command: Command) -> bool:
+        return command.name.startswith(tuple(self.policy.rules["destroy_prefixes"]))
+
+    def destroyed(self, command: Command) -> Member | None:
+        """The parameter whose object the command ends."""
+        if not self.is_destroy(command):
+            return None
+        handles = [p for p in command.params if p.kind is Kind.HANDLE]
+        return handles[-1] if handles else None
+
+    def parent_param(self, command: Command) -> Member | None:
+        """The parameter that new objects of this command belong to, apart from the device."""
+        return None

@@ -1,0 +1,115 @@
+#include "runtime/wire/chain.h"
+
+#include <algorithm>
+
+namespace vesper::wire {
+namespace {
+
+const ChainCodec* Find(ChainTable table, int32_t type) {
+  const auto found = std::lower_bound(table.begin(), table.end(), type,
+                                      [](const ChainCodec* codec, int32_t wanted) { return codec->type < wanted; });
+  return found != table.end() && (*found)->type == type ? *found : nullptr;
+}
+
+void EncodeMember(Encoder& e, const ChainHeader* member, void (*encode)(Encoder&, const void*)) {
+  Store(e.Take(4), member->type);
+  const size_t length = e.Mark();
+  e.Take(4);
+  encode(e, member);
+  e.Patch32(length, static_cast<uint32_t>(e.Mark() - length - 4));
+}
+
+}  // namespace
+
+void EncodeChain(Encoder& e, const void* chain, ChainTable table) {
+  const size_t mark = e.Mark();
+  e.Take(4);
+  uint32_t count = 0;
+  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+    const ChainCodec* codec = Find(table, member->type);
+    if (codec == nullptr) continue;
+    EncodeMember(e, member, codec->encode);
+    ++count;
+  }
+  e.Patch32(mark, count);
+}
+
+void* DecodeChain(Decoder& d, ChainTable table) {
+  const uint32_t count = Load<uint32_t>(d.Take(4));
+  if (count > kMaxChainLength) d.Fail("a pNext chain is longer than the limit");
+  ChainHeader* first = nullptr;
+  ChainHeader** link = &first;
+  if (!d.Enter()) return nullptr;
+  for (uint32_t i = 0; d.ok() && i < count; ++i) {
+    const uint8_t* header = d.Take(8);
+    const int32_t type = Load<int32_t>(header);
+    const uint32_t length = Load<uint32_t>(header + 4);
+    const ChainCodec* codec = Find(table, type);
+    if (codec == nullptr) {
+      d.Skip(length);
+      continue;
+    }
+    auto* member = static_cast<ChainHeader*>(static_cast<void*>(d.Array<uint8_t>(codec->size)));
+    const uint8_t* outer = d.Narrow(length);
+    if (member == nullptr || outer == nullptr) break;
+    member->type = type;
+    codec->decode(d, member);
+    d.Widen(outer);
+    *link = member;
+    link = &member->next;
+  }
+  d.Leave();
+  return first;
+}
+
+void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
+  const size_t mark = e.Mark();
+  e.Take(4);
+  uint32_t count = 0;
+  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+    const ChainCodec* codec = Find(table, member->type);
+    if (codec == nullptr || codec->encode_reply == nullptr) continue;
+    EncodeMember(e, member, codec->encode_reply);
+    ++count;
+  }
+  e.Patch32(mark, count);
+}
+
+void DecodeChainReply(Decoder& d, void* chain, ChainTable table) {
+  const uint32_t count = Load<uint32_t>(d.Take(4));
+  if (count > kMaxChainLength) d.Fail("a pNext chain is longer than the limit");
+  auto* member = static_cast<ChainHeader*>(chain);
+  for (uint32_t i = 0; d.ok() && i < count; ++i) {
+    const uint8_t* header = d.Take(8);
+    const int32_t type = Load<int32_t>(header);
+    const uint32_t length = Load<uint32_t>(header + 4);
+    const ChainCodec* codec = Find(table, type);
+    while (member != nullptr && member->type != type) member = member->next;
+    if (codec == nullptr || codec->decode_reply == nullptr || member == nullptr) {
+      d.Fail("a reply names a chain member that was not sent");
+      return;
+    }
+    const uint8_t* outer = d.Narrow(length);
+    if (outer == nullptr) return;
+    codec->decode_reply(d, member);
+    d.Widen(outer);
+    member = member->next;
+  }
+}
+
+bool HasInChain(const void* chain, int32_t type) {
+  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+    if (member->type == type) return true;
+  }
+  return false;
+}
+
+bool ChainEchoes(const void* chain, ChainTable table) {
+  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+    const ChainCodec* codec = Find(table, member->type);
+    if (codec != nullptr && codec->encode_reply != nullptr) return true;
+  }
+  return false;
+}
+
+}  // namespace vesper::wire
