@@ -5,6 +5,7 @@
 #include <vulkan/vulkan.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "generated/vk/commands.h"
 #include "runtime/object_id.h"
@@ -66,12 +67,15 @@ class Call {
  private:
   void MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept;
   void ForgetId(HandleType type, uint64_t id) noexcept;
+  void ReturnMinted() noexcept;
+  VkResult Listed(VkResult result) const noexcept;
 
   Session& session_;
   const Command command_;
   VkResult failure_ = VK_SUCCESS;
   uint64_t* minted_ = nullptr;
   uint32_t minted_count_ = 0;
+  std::vector<uint64_t> minted_ids_;  // what minted_ held before the reply was decoded into it
 };
 
 // Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.

@@ -1,0 +1,26 @@
+#include "client/object.h"
+
+#include <vulkan/vk_icd.h>
+
+#include "client/session.h"
+
+namespace vesper::client {
+
+Dispatchable::Dispatchable(Session* owner, ObjectId id) : header{ICD_LOADER_MAGIC, id}, session(owner) {}
+
+PhysicalDevice::PhysicalDevice(Instance* of, ObjectId id) : Dispatchable(of->session, id), instance(of) {}
+
+Queue::Queue(Device* of, ObjectId id) : Dispatchable(of->session, id), device(of) {}
+
+Device::Device(PhysicalDevice* of, ObjectId id)
+    : Dispatchable(of->session, id), physical_device(of), mapped_memory(of->session) {}
+
+CommandBuffer::CommandBuffer(Device* of, CommandPoolState* from, VkCommandBufferLevel how, ObjectId id)
+    : Dispatchable(of->session, id), device(of), pool(from), level(how) {}
+
+void CommandBuffer::SendRecords() noexcept {
+  if (!session->PostRecorded({records.data(), records.size()})) failure = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  records.clear();
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,142 @@
+// Instances: each has a session of its own; questions asked before one exists go to any session.
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/call.h"
+#include "client/log.h"
+#include "client/object.h"
+#include "client/overrides/guard.h"
+#include "client/physical_device.h"
+#include "client/proc_addr.h"
+#include "client/session.h"
+#include "generated/client/entry_points.h"
+#include "generated/client/overrides.h"
+#include "generated/vk/extensions.h"
+#include "generated/wire/instance.h"
+
+namespace vesper::client {
+namespace {
+
+// What the server's instance offers, filtered by policy.
+VkResult InstanceExtensions(Session& session, std::vector<VkExtensionProperties>* extensions) {
+  uint32_t count = 512;
+  extensions->resize(count);
+  wire::EnumerateInstanceExtensionPropertiesArgs args{};
+  args.pPropertyCount = &count;
+  args.pProperties = extensions->data();
+  Call call(session, Command::kEnumerateInstanceExtensionProperties);
+  if (!call.AskCached(&args)) return call.failure();
+  extensions->resize(count);
+  KeepOffered(extensions);
+  return args.result;
+}
+
+uint32_t InstanceVersion(Session& session) {
+  uint32_t version = VK_API_VERSION_1_0;
+  wire::EnumerateInstanceVersionArgs args{};
+  args.pApiVersion = &version;
+  Call call(session, Command::kEnumerateInstanceVersion);
+  call.AskCached(&args);
+  return std::min(version, kRegistryApiVersion);
+}
+
+// Chains of an instance speak to the loader, to layers, and to the application's own callbacks: none of them travels.
+VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
+  std::vector<VkExtensionProperties> offered;
+  const VkResult listed = InstanceExtensions(*instance->session, &offered);
+  if (listed < 0) return listed;
+  std::vector<const char*> forwarded;
+  for (uint32_t i = 0; i < asked.enabledExtensionCount; ++i) {
+    const char* name = asked.ppEnabledExtensionNames[i];
+    if (!Contains(offered, name)) return VK_ERROR_EXTENSION_NOT_PRESENT;
+    instance->extensions.emplace_back(name);
+    if (SideOf(name) == ExtensionSide::kRemote) forwarded.push_back(name);
+  }
+  VkInstanceCreateInfo info = asked;
+  info.pNext = nullptr;
+  info.enabledLayerCount = 0;
+  info.ppEnabledLayerNames = nullptr;
+  info.enabledExtensionCount = static_cast<uint32_t>(forwarded.size());
+  info.ppEnabledExtensionNames = forwarded.data();
+  auto handle = ToHandle<VkInstance>(instance);
+  wire::CreateInstanceArgs args{};
+  args.pCreateInfo = &info;
+  args.pInstance = &handle;
+  Call call(*instance->session, Command::kCreateInstance);
+  return call.Ask(&args) ? args.result : call.failure();
+}
+
+VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
+  std::shared_ptr<Session> session = TakeSession();
+  if (session == nullptr) return VK_ERROR_INCOMPATIBLE_DRIVER;
+  uint64_t id = kNullObject;
+  if (!session->ids().Mint(HandleType::kInstance, {&id, 1})) return VK_ERROR_INITIALIZATION_FAILED;
+  auto instance = std::make_unique<Instance>(session.get(), id);
+  instance->keeps_session = session;
+  if (asked.pApplicationInfo != nullptr && asked.pApplicationInfo->apiVersion != 0) {
+    instance->api_version = asked.pApplicationInfo->apiVersion;
+  }
+  const VkResult result = AskCreate(instance.get(), asked);
+  if (result < 0) return result;
+  instance->server_version = InstanceVersion(*session);
+  const VkResult fetched = FetchPhysicalDevices(instance.get());
+  if (fetched < 0) return fetched;
+  session->SetInstance(instance.get());
+  *made = ToHandle<VkInstance>(instance.release());
+  return VK_SUCCESS;
+}
+
+}  // namespace
+
+namespace overrides {
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateInstanceVersion(uint32_t* pApiVersion) {
+  *pApiVersion = VK_API_VERSION_1_0;
+  const std::shared_ptr<Session> session = AnySession();
+  // Without a server this answers for the library; vkCreateInstance then says that there is none.
+  *pApiVersion = session == nullptr ? kRegistryApiVersion : InstanceVersion(*session);
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateInstanceExtensionProperties(const char* pLayerName, uint32_t* pPropertyCount,
+                                                                    VkExtensionProperties* pProperties) {
+  if (pLayerName != nullptr) return VK_ERROR_LAYER_NOT_PRESENT;
+  return Guarded([&] {
+    std::vector<VkExtensionProperties> extensions;
+    const std::shared_ptr<Session> session = AnySession();
+    if (session != nullptr) InstanceExtensions(*session, &extensions);
+    return HandOut<VkExtensionProperties>(extensions, pPropertyCount, pProperties);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateInstanceLayerProperties(uint32_t* pPropertyCount, VkLayerProperties*) {
+  *pPropertyCount = 0;
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateInstance(const VkInstanceCreateInfo* pCreateInfo, const VkAllocationCallbacks*,
+                                              VkInstance* pInstance) {
+  *pInstance = VK_NULL_HANDLE;
+  return Guarded([&] { return MakeInstance(*pCreateInfo, pInstance); });
+}
+
+VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocationCallbacks*) {
+  if (instance == VK_NULL_HANDLE) return;
+  std::unique_ptr<Instance> object(FromHandle<Instance>(instance));
+  wire::DestroyInstanceArgs args{};
+  args.instance = instance;
+  Call call(instance, Command::kDestroyInstance);
+  call.Ask(&args);
+  object->session->SetInstance(nullptr);
+  object.reset();  // and with it the session
+  WriteStatistics();
+}
+
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL GetInstanceProcAddr(VkInstance instance, const char* pName) {
+  return InstanceProcAddr(instance, pName);
+}
+
+}  // namespace overrides
+}  // namespace vesper::client

@@ -1,0 +1,23 @@
+// Physical devices and the extensions that they offer through Vesper.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <vector>
+
+#include "client/object.h"
+
+namespace vesper::client {
+
+// Asks for the devices of a new instance: the handles are then the same every time.
+VkResult FetchPhysicalDevices(Instance* instance);
+
+// What the device offers, asked once: the driver's extensions without those that policy keeps back.
+VkResult DeviceExtensions(PhysicalDevice* device, const std::vector<VkExtensionProperties>** extensions);
+
+// Removes extensions that policy keeps back or that the registry does not know.
+void KeepOffered(std::vector<VkExtensionProperties>* extensions);
+bool Contains(const std::vector<VkExtensionProperties>& extensions, const char* name);
+bool Contains(const std::vector<std::string>& extensions, const char* name);
+
+}  // namespace vesper::client

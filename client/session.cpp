@@ -1,0 +1,272 @@
+#include "client/session.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "client/client_handles.h"
+#include "client/log.h"
+#include "client/sync.h"
+#include "generated/wire/codecs.h"
+#include "runtime/arena.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/limits.h"
+
+namespace vesper::client {
+namespace {
+
+const wire::CommandCodec& CodecOf(Command command) { return wire::kCodecs[static_cast<uint16_t>(command)]; }
+
+VkResult FailureOf(Connection::Posted posted) {
+  switch (posted) {
+    case Connection::Posted::kOk:
+      return VK_SUCCESS;
+    case Connection::Posted::kExhausted:
+      return VK_ERROR_OUT_OF_HOST_MEMORY;
+    case Connection::Posted::kLost:
+      break;
+  }
+  return VK_ERROR_DEVICE_LOST;
+}
+
+// A thread decodes one reply at a time; its arena is kept for the next.
+Arena& ReplyArena() {
+  thread_local Arena arena(wire::kMaxArenaBytes);
+  arena.Reset();
+  return arena;
+}
+
+std::vector<bool> Decoded(const Welcome& welcome) {
+  if (welcome.commands.empty()) return {};
+  std::vector<bool> decoded(kCommandCount, false);
+  for (uint16_t i = 0; i < kCommandCount; ++i) {
+    decoded[i] = std::find(welcome.commands.begin(), welcome.commands.end(), kCommandNames[i]) != welcome.commands.end();
+  }
+  return decoded;
+}
+
+}  // namespace
+
+Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing)
+    : statistics_(std::make_unique<Statistics>()),
+      decoded_by_server_(Decoded(welcome)),
+      connection_(std::move(channel), this, statistics_.get(), timing) {
+  Count(statistics_->round_trips);  // the handshake
+  RegisterStatistics(statistics_.get());
+}
+
+Session::~Session() { RetireStatistics(statistics_.get()); }
+
+// --- commands ------------------------------------------------------------------------------------------------------------
+
+VkResult Session::Post(Command command, const void* args) noexcept {
+  size_t bytes = 0;
+  const auto posted = connection_.Post(
+      static_cast<uint16_t>(command),
+      [&](wire::ByteBuffer* out) {
+        wire::Encoder encoder(out);
+        CodecOf(command).encode_request(encoder, args);
+      },
+      &bytes);
+  statistics_->CountCall(command, bytes);
+  return FailureOf(posted);
+}
+
+bool Session::Ask(Command command, void* args, VkResult* failure) noexcept {
+  size_t bytes = 0;
+  Reply reply;
+  const auto posted = connection_.Ask(
+      static_cast<uint16_t>(command),
+      [&](wire::ByteBuffer* out) {
+        wire::Encoder encoder(out);
+        CodecOf(command).encode_request(encoder, args);
+      },
+      &reply, &bytes);
+  statistics_->CountCall(command, bytes);
+  *failure = FailureOf(posted);
+  if (posted != Connection::Posted::kOk) return false;
+  statistics_->CountReply(command, reply.payload.size());
+  if (reply.header.kind != wire::ReplyKind::kAnswer) {
+    *failure = reply.header.result < 0 ? static_cast<VkResult>(reply.header.result) : VK_ERROR_UNKNOWN;
+    Log(LogLevel::kInfo, "%s was not executed (%d)", kCommandNames[static_cast<uint16_t>(command)], *failure);
+    return false;
+  }
+  return Decode(command, reply.body(), args, failure);
+}
+
+bool Session::Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept {
+  ClientHandles handles(this);
+  wire::Decoder decoder(body, &ReplyArena(), &handles);
+  CodecOf(command).decode_reply(decoder, args);
+  if (decoder.ok()) return true;
+  connection_.MarkLost(std::string("the reply to ") + kCommandNames[static_cast<uint16_t>(command)] +
+                       " is malformed: " + decoder.error());
+  *failure = VK_ERROR_DEVICE_LOST;
+  return false;
+}
+
+bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept {
+  if (abandoned()) {
+    *failure = VK_ERROR_DEVICE_LOST;
+    return false;
+  }
+  try {
+    wire::ByteBuffer request;
+    const uint16_t id = static_cast<uint16_t>(command);
+    request.Append(&id, sizeof(id));
+    wire::Encoder encoder(&request);
+    CodecOf(command).encode_request(encoder, args);
+    std::string key(reinterpret_cast<const char*>(request.data()), request.size());
+    {
+      const std::lock_guard lock(answers_mutex_);
+      const auto found = answers_.find(key);
+      if (found != answers_.end()) {
+        statistics_->CountCall(command, 0);
+        return Decode(command, found->second, args, failure);
+      }
+    }
+    size_t bytes = 0;
+    Reply reply;
+    const auto posted = connection_.Ask(
+        id, [&](wire::ByteBuffer* out) { out->Append(request.data() + sizeof(id), request.size() - sizeof(id)); },
+        &reply, &bytes);
+    statistics_->CountCall(command, bytes);
+    *failure = FailureOf(posted);
+    if (posted != Connection::Posted::kOk) return false;
+    statistics_->CountReply(command, reply.payload.size());
+    if (reply.header.kind != wire::ReplyKind::kAnswer) {
+      *failure = reply.header.result < 0 ? static_cast<VkResult>(reply.header.result) : VK_ERROR_UNKNOWN;
+      return false;
+    }
+    const std::span<const uint8_t> body = reply.body();
+    if (!Decode(command, body, args, failure)) return false;
+    const std::lock_guard lock(answers_mutex_);
+    answers_.emplace(std::move(key), std::vector<uint8_t>(body.begin(), body.end()));
+    return true;
+  } catch (const std::bad_alloc&) {
+    *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
+    return false;
+  }
+}
+
+bool Session::AskControl(wire::Control control, const void* body, size_t size) noexcept {
+  Reply reply;
+  return connection_.Ask(static_cast<uint16_t>(control), [&](wire::ByteBuffer* out) { out->Append(body, size); },
+                         &reply) == Connection::Posted::kOk &&
+         reply.header.kind == wire::ReplyKind::kAnswer;
+}
+
+bool Session::PostControl(wire::Control control, const void* body, size_t size) noexcept {
+  return connection_.Post(static_cast<uint16_t>(control), [&](wire::ByteBuffer* out) { out->Append(body, size); }) ==
+         Connection::Posted::kOk;
+}
+
+bool Session::PostRecorded(std::span<const uint8_t> records) noexcept {
+  if (records.empty()) return true;
+  std::span<const uint8_t> rest = records;
+  wire::RecordHeader header;
+  std::span<const uint8_t> body;
+  while (wire::NextRecord(&rest, &header, &body)) {
+    if (header.command < kCommandCount) {
+      statistics_->CountCall(static_cast<Command>(header.command), sizeof(header) + body.size());
+    }
+  }
+  return connection_.PostRecords(records) == Connection::Posted::kOk;
+}
+
+bool Session::Decodes(Command command) const {
+  return decoded_by_server_.empty() || decoded_by_server_[static_cast<uint16_t>(command)];
+}
+
+void Session::Abandon() noexcept { connection_.Abandon(); }
+
+// --- objects -------------------------------------------------------------------------------------------------------------
+
+void Session::AddQueue(Queue* queue) {
+  const std::lock_guard lock(objects_mutex_);
+  queues_[queue->header.id] = queue;
+}
+
+void Session::RemoveQueue(Queue* queue) noexcept {
+  if (abandoned()) return;
+  const std::lock_guard lock(objects_mutex_);
+  queues_.erase(queue->header.id);
+}
+
+void Session::AddDevice(Device* device) {
+  const std::lock_guard lock(objects_mutex_);
+  devices_[device->header.id] = device;
+}
+
+void Session::RemoveDevice(Device* device) noexcept {
+  if (abandoned()) return;
+  const std::lock_guard lock(objects_mutex_);
+  devices_.erase(device->header.id);
+}
+
+// --- events --------------------------------------------------------------------------------------------------------------
+
+void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
+  switch (kind) {
+    case wire::EventKind::kCompleted:
+      if (body.size() >= sizeof(wire::Completed)) Completed(wire::Load<wire::Completed>(body.data()));
+      return;
+    case wire::EventKind::kMemoryChanged:
+      MemoryChanged(body);
+      return;
+    case wire::EventKind::kDeviceLost:
+      DeviceLost(body);
+      return;
+    case wire::EventKind::kLog: {
+      if (body.size() < sizeof(uint32_t)) return;
+      const auto level = static_cast<LogLevel>(std::min(wire::Load<uint32_t>(body.data()), 3u));
+      const auto text = body.subspan(sizeof(uint32_t));
+      Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
+      return;
+    }
+    case wire::EventKind::kObjectReady:    // creations that are slow are asked for: nothing waits for this yet
+    case wire::EventKind::kDebugMessage:   // only sent when the session asked for the server's validation
+      return;
+  }
+}
+
+void Session::Completed(const wire::Completed& completed) {
+  const std::lock_guard lock(objects_mutex_);
+  const auto found = queues_.find(completed.queue);
+  if (found == queues_.end()) return;
+  const std::lock_guard lane(connection_.lane());
+  found->second->completed = std::max(found->second->completed, completed.serial);
+}
+
+void Session::MemoryChanged(std::span<const uint8_t> body) {
+  if (body.size() < sizeof(wire::MemoryRuns)) return;
+  const auto runs = wire::Load<wire::MemoryRuns>(body.data());
+  body = body.subspan(sizeof(runs));
+  const std::lock_guard lock(objects_mutex_);
+  for (uint32_t i = 0; i < runs.count && body.size() >= sizeof(wire::MemoryRun); ++i) {
+    const auto run = wire::Load<wire::MemoryRun>(body.data());
+    body = body.subspan(sizeof(run));
+    if (run.size > body.size()) {
+      connection_.MarkLost("a memory event is shorter than its runs");
+      return;
+    }
+    const auto size = static_cast<size_t>(run.size);
+    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run.offset, body.first(size));
+    body = body.subspan(std::min(body.size(), (size + 7) / 8 * 8));
+  }
+}
+
+void Session::DeviceLost(std::span<const uint8_t> body) {
+  if (body.size() < sizeof(wire::DeviceLost)) return;
+  const auto lost = wire::Load<wire::DeviceLost>(body.data());
+  const auto why = body.subspan(sizeof(lost));
+  Log(LogLevel::kError, "a device is lost: %.*s", static_cast<int>(why.size()), reinterpret_cast<const char*>(why.data()));
+  const std::lock_guard lock(objects_mutex_);
+  for (const auto& [id, device] : devices_) {
+    if (lost.device == kNullObject || lost.device == id) device->lost.store(true);
+  }
+}
+
+void Session::OnLost(const std::string&) {}
+
+}  // namespace vesper::client

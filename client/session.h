@@ -1,0 +1,103 @@
+// A client's session with a server: one connection, the ids of its objects, and what the client knows about them. One for
+// each VkInstance. The spare is the session that a question asked before any instance exists has opened; the next
+// vkCreateInstance adopts it. See design.md for what "lost" means.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "client/call.h"
+#include "client/connection.h"
+#include "client/ids.h"
+#include "client/object.h"
+#include "client/statistics.h"
+#include "runtime/handshake.h"
+
+namespace vesper::client {
+
+// A debug messenger or report callback; calls run in the application's thread that makes them happen.
+struct Messenger {
+  ObjectId id = 0;
+  VkDebugUtilsMessengerCreateInfoEXT utils{};  // sType set: a messenger
+  VkDebugReportCallbackCreateInfoEXT report{};  // sType set: a report callback
+};
+
+class Session final : private EventHandler {
+ public:
+  // After the handshake.
+  Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing = {});
+  ~Session() override;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // See Call for these; `failure` gets the code to return when there is no answer.
+  VkResult Post(Command command, const void* args) noexcept;
+  bool Ask(Command command, void* args, VkResult* failure) noexcept;
+  // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
+  bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // Asks for a control record; true when the reply has come.
+  bool AskControl(wire::Control control, const void* body, size_t size) noexcept;
+  bool PostControl(wire::Control control, const void* body, size_t size) noexcept;
+  // Sends a command buffer's records, counting them.
+  bool PostRecorded(std::span<const uint8_t> records) noexcept;
+
+  Connection& connection() { return connection_; }
+  Ids& ids() { return ids_; }
+  States& states() { return states_; }
+  Statistics& statistics() { return *statistics_; }
+  bool lost() const { return connection_.lost(); }
+  bool abandoned() const { return connection_.abandoned(); }  // by a fork: take no lock of this session
+  // Whether the server knows the command: false for those that only a newer client has.
+  bool Decodes(Command command) const;
+  // In the child of a fork.
+  void Abandon() noexcept;
+
+  // Dispatchable objects that events and replies name.
+  void AddQueue(Queue* queue);
+  void RemoveQueue(Queue* queue) noexcept;
+  void AddDevice(Device* device);
+  void RemoveDevice(Device* device) noexcept;
+  void SetInstance(Instance* instance) { instance_.store(instance); }
+  Instance* instance() const { return instance_.load(); }
+
+  // Messengers are called by whoever holds this lock.
+  std::recursive_mutex& messengers_mutex() { return messengers_mutex_; }
+  std::vector<Messenger>& messengers() { return messengers_; }
+
+ private:
+  void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
+  void OnLost(const std::string& why) override;
+  bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
+  void Completed(const wire::Completed& completed);
+  void MemoryChanged(std::span<const uint8_t> body);
+  void DeviceLost(std::span<const uint8_t> body);
+
+  const std::unique_ptr<Statistics> statistics_;
+  Ids ids_;
+  States states_;
+  std::vector<bool> decoded_by_server_;  // by command; empty: all
+  std::atomic<Instance*> instance_{nullptr};
+  std::mutex objects_mutex_;  // guards the maps; taken before the memory mutex and the lane
+  std::unordered_map<ObjectId, Queue*> queues_;
+  std::unordered_map<ObjectId, Device*> devices_;
+  std::recursive_mutex messengers_mutex_;
+  std::vector<Messenger> messengers_;
+  std::mutex answers_mutex_;
+  std::unordered_map<std::string, std::vector<uint8_t>> answers_;
+  Connection connection_;  // last: its thread uses the rest
+};
+
+// A live session: one that exists already, else the spare, which is connected when needed. nullptr with a line on stderr
+// when no server can be reached.
+std::shared_ptr<Session> AnySession() noexcept;
+// The session for a new instance: the spare, or a fresh one.
+std::shared_ptr<Session> TakeSession() noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,155 @@
+#include "client/statistics.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace vesper::client {
+namespace {
+
+struct Registered {
+  std::mutex mutex;
+  std::vector<Statistics*> live;
+  Statistics ended;
+};
+
+// Never destroyed: the report at exit and threads of the application may outlive destructors of statics.
+Registered& Everything() {
+  static Registered* everything = new Registered;
+  return *everything;
+}
+
+std::atomic<bool> g_forked{false};
+
+struct Total {
+  const char* name;
+  std::atomic<uint64_t> Statistics::*counter;
+};
+constexpr Total kTotals[] = {
+    {"round_trips", &Statistics::round_trips},       {"waits", &Statistics::waits},
+    {"bytes_sent", &Statistics::bytes_sent},         {"bytes_received", &Statistics::bytes_received},
+    {"stalled_ns", &Statistics::stalled_ns},         {"dirty_bytes", &Statistics::dirty_bytes},
+    {"blocks_received", &Statistics::blocks_received}};
+
+unsigned long long Value(const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
+
+bool WantsTable(const char* wanted) { return std::strcmp(wanted, "1") == 0; }
+
+__attribute__((destructor)) void ReportAtExit() {
+  const char* wanted = std::getenv("VESPER_STATS");
+  if (wanted == nullptr || *wanted == '\0' || g_forked) return;
+  if (!WantsTable(wanted)) {
+    WriteStatistics();
+    return;
+  }
+  try {
+    auto sum = std::make_unique<Statistics>();
+    SumStatistics(sum.get());
+    std::fputs(ToTable(*sum).c_str(), stderr);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+}  // namespace
+
+void Statistics::Add(const Statistics& other) noexcept {
+  for (const Total& total : kTotals) Count(this->*total.counter, Value(other.*total.counter));
+  for (size_t i = 0; i < commands.size(); ++i) {
+    Count(commands[i].calls, Value(other.commands[i].calls));
+    Count(commands[i].round_trips, Value(other.commands[i].round_trips));
+    Count(commands[i].bytes_sent, Value(other.commands[i].bytes_sent));
+    Count(commands[i].bytes_received, Value(other.commands[i].bytes_received));
+  }
+}
+
+std::string ToJson(const Statistics& statistics) {
+  std::string text = "{\n";
+  for (const Total& total : kTotals) {
+    text += "  \"" + std::string(total.name) + "\": " + std::to_string(Value(statistics.*total.counter)) + ",\n";
+  }
+  text += "  \"commands\": {";
+  const char* separator = "\n";
+  for (size_t i = 0; i < statistics.commands.size(); ++i) {
+    const CommandCounters& counters = statistics.commands[i];
+    if (Value(counters.calls) == 0) continue;
+    char line[256];
+    std::snprintf(line, sizeof(line),
+                  "%s    \"%s\": {\"calls\": %llu, \"round_trips\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu}",
+                  separator, kCommandNames[i], Value(counters.calls), Value(counters.round_trips),
+                  Value(counters.bytes_sent), Value(counters.bytes_received));
+    text += line;
+    separator = ",\n";
+  }
+  return text + "\n  }\n}\n";
+}
+
+std::string ToTable(const Statistics& statistics) {
+  std::string text = "vesper: statistics\n";
+  char line[256];
+  for (const Total& total : kTotals) {
+    std::snprintf(line, sizeof(line), "  %-16s %14llu\n", total.name, Value(statistics.*total.counter));
+    text += line;
+  }
+  std::vector<size_t> called;
+  for (size_t i = 0; i < statistics.commands.size(); ++i) {
+    if (Value(statistics.commands[i].calls) != 0) called.push_back(i);
+  }
+  std::stable_sort(called.begin(), called.end(), [&](size_t a, size_t b) {
+    return Value(statistics.commands[a].round_trips) > Value(statistics.commands[b].round_trips);
+  });
+  std::snprintf(line, sizeof(line), "  %-46s %10s %11s %14s %14s\n", "command", "calls", "round trips", "sent", "received");
+  text += line;
+  for (const size_t i : called) {
+    const CommandCounters& counters = statistics.commands[i];
+    std::snprintf(line, sizeof(line), "  %-46s %10llu %11llu %14llu %14llu\n", kCommandNames[i], Value(counters.calls),
+                  Value(counters.round_trips), Value(counters.bytes_sent), Value(counters.bytes_received));
+    text += line;
+  }
+  return text;
+}
+
+void RegisterStatistics(Statistics* statistics) {
+  Registered& everything = Everything();
+  const std::lock_guard lock(everything.mutex);
+  everything.live.push_back(statistics);
+  g_forked = false;
+}
+
+void RetireStatistics(Statistics* statistics) {
+  Registered& everything = Everything();
+  const std::lock_guard lock(everything.mutex);
+  if (std::erase(everything.live, statistics) != 0) everything.ended.Add(*statistics);
+}
+
+void SumStatistics(Statistics* sum) {
+  Registered& everything = Everything();
+  const std::lock_guard lock(everything.mutex);
+  sum->Add(everything.ended);
+  for (const Statistics* each : everything.live) sum->Add(*each);
+}
+
+void WriteStatistics() noexcept {
+  const char* wanted = std::getenv("VESPER_STATS");
+  if (wanted == nullptr || *wanted == '\0' || WantsTable(wanted) || g_forked) return;
+  try {
+    auto sum = std::make_unique<Statistics>();
+    SumStatistics(sum.get());
+    std::FILE* file = std::fopen(wanted, "we");
+    if (file == nullptr) return;
+    std::fputs(ToJson(*sum).c_str(), file);
+    std::fclose(file);
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void ForgetStatisticsAfterFork() noexcept {
+  g_forked = true;
+  new (&Everything()) Registered;  // over the old one: its lock may be held by a thread that is not here
+}
+
+}  // namespace vesper::client
