@@ -1,0 +1,145 @@
+// Command pools and command buffers: objects of the client that record into memory of their own.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "client/call.h"
+#include "client/object.h"
+#include "client/overrides/guard.h"
+#include "client/session.h"
+#include "generated/client/entry_points.h"
+#include "generated/client/overrides.h"
+#include "generated/wire/command.h"
+
+namespace vesper::client {
+namespace {
+
+// Drops what was recorded and not sent; the server's part is reset by the command that follows.
+void Discard(CommandBuffer* buffer) {
+  buffer->records.clear();
+  buffer->failure = VK_SUCCESS;
+}
+
+VkResult MakeBuffers(Device* device, CommandPoolState* pool, const VkCommandBufferAllocateInfo& info,
+                     VkCommandBuffer* made) {
+  Session& session = *device->session;
+  const uint32_t count = info.commandBufferCount;
+  std::vector<uint64_t> ids(count);
+  std::vector<std::unique_ptr<CommandBuffer>> buffers;
+  pool->command_buffers.reserve(pool->command_buffers.size() + count);
+  if (session.lost() || !session.ids().Mint(HandleType::kCommandBuffer, ids)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  for (uint32_t i = 0; i < count; ++i) {
+    buffers.push_back(std::make_unique<CommandBuffer>(device, pool, info.level, ids[i]));
+    made[i] = ToHandle<VkCommandBuffer>(buffers.back().get());
+  }
+  wire::AllocateCommandBuffersArgs args{};
+  args.device = ToHandle<VkDevice>(device);
+  args.pAllocateInfo = &info;
+  args.pCommandBuffers = made;
+  Call call(session, Command::kAllocateCommandBuffers);
+  const VkResult result = call.Post(&args);
+  if (result != VK_SUCCESS) return result;
+  for (auto& buffer : buffers) pool->command_buffers.push_back(std::move(buffer));
+  return VK_SUCCESS;
+}
+
+void ForgetBuffers(CommandPoolState* pool) {
+  for (const auto& buffer : pool->command_buffers) {
+    if (!buffer->session->abandoned()) buffer->session->ids().Forget(buffer->header.id);
+  }
+}
+
+}  // namespace
+
+namespace overrides {
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateCommandPool(VkDevice device, const VkCommandPoolCreateInfo* pCreateInfo,
+                                                 const VkAllocationCallbacks* pAllocator, VkCommandPool* pCommandPool) {
+  const VkResult result = entry::CreateCommandPool(device, pCreateInfo, pAllocator, pCommandPool);
+  if (result < 0) return result;
+  auto* state = new (std::nothrow) CommandPoolState(IdOf(*pCommandPool));
+  if (state != nullptr && SessionOf(device).states().Add(state)) return result;
+  entry::DestroyCommandPool(device, *pCommandPool, pAllocator);
+  *pCommandPool = VK_NULL_HANDLE;
+  return VK_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+VKAPI_ATTR void VKAPI_CALL DestroyCommandPool(VkDevice device, VkCommandPool commandPool,
+                                              const VkAllocationCallbacks* pAllocator) {
+  if (commandPool == VK_NULL_HANDLE) return;
+  Session& session = SessionOf(device);
+  const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(commandPool)));
+  entry::DestroyCommandPool(device, commandPool, pAllocator);
+  if (state != nullptr) ForgetBuffers(static_cast<CommandPoolState*>(state.get()));
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL ResetCommandPool(VkDevice device, VkCommandPool commandPool,
+                                                VkCommandPoolResetFlags flags) {
+  auto* pool = SessionOf(device).states().Get<CommandPoolState>(commandPool);
+  if (pool != nullptr) {
+    for (const auto& buffer : pool->command_buffers) Discard(buffer.get());
+  }
+  return entry::ResetCommandPool(device, commandPool, flags);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL AllocateCommandBuffers(VkDevice device, const VkCommandBufferAllocateInfo* pAllocateInfo,
+                                                      VkCommandBuffer* pCommandBuffers) {
+  Device* object = FromHandle<Device>(device);
+  auto* pool = object->session->states().Get<CommandPoolState>(pAllocateInfo->commandPool);
+  const VkResult result = pool == nullptr ? VK_ERROR_OUT_OF_DEVICE_MEMORY : Guarded([&] {
+    return MakeBuffers(object, pool, *pAllocateInfo, pCommandBuffers);
+  });
+  if (result != VK_SUCCESS) std::fill_n(pCommandBuffers, pAllocateInfo->commandBufferCount, nullptr);
+  return result;
+}
+
+VKAPI_ATTR void VKAPI_CALL FreeCommandBuffers(VkDevice device, VkCommandPool commandPool, uint32_t commandBufferCount,
+                                              const VkCommandBuffer* pCommandBuffers) {
+  Session& session = SessionOf(device);
+  entry::FreeCommandBuffers(device, commandPool, commandBufferCount, pCommandBuffers);
+  auto* pool = session.states().Get<CommandPoolState>(commandPool);
+  if (pool == nullptr) return;
+  for (uint32_t i = 0; i < commandBufferCount; ++i) {
+    const auto* freed = FromHandle<CommandBuffer>(pCommandBuffers[i]);
+    if (freed == nullptr) continue;
+    if (!session.abandoned()) session.ids().Forget(freed->header.id);
+    const auto found = std::find_if(pool->command_buffers.begin(), pool->command_buffers.end(),
+                                    [freed](const auto& each) { return each.get() == freed; });
+    if (found == pool->command_buffers.end()) continue;
+    std::swap(*found, pool->command_buffers.back());
+    pool->command_buffers.pop_back();
+  }
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BeginCommandBuffer(VkCommandBuffer commandBuffer,
+                                                  const VkCommandBufferBeginInfo* pBeginInfo) {
+  CommandBuffer* buffer = FromHandle<CommandBuffer>(commandBuffer);
+  Discard(buffer);
+  VkCommandBufferBeginInfo info = *pBeginInfo;
+  if (buffer->level == VK_COMMAND_BUFFER_LEVEL_PRIMARY) info.pInheritanceInfo = nullptr;  // ignored, may be garbage
+  wire::BeginCommandBufferArgs args{};
+  args.commandBuffer = commandBuffer;
+  args.pBeginInfo = &info;
+  Record(commandBuffer, Command::kBeginCommandBuffer, &args);
+  return buffer->failure;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EndCommandBuffer(VkCommandBuffer commandBuffer) {
+  CommandBuffer* buffer = FromHandle<CommandBuffer>(commandBuffer);
+  wire::EndCommandBufferArgs args{};
+  args.commandBuffer = commandBuffer;
+  Record(commandBuffer, Command::kEndCommandBuffer, &args);
+  buffer->SendRecords();
+  return buffer->failure;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL ResetCommandBuffer(VkCommandBuffer commandBuffer, VkCommandBufferResetFlags flags) {
+  Discard(FromHandle<CommandBuffer>(commandBuffer));
+  wire::ResetCommandBufferArgs args{};
+  args.commandBuffer = commandBuffer;
+  args.flags = flags;
+  return Call(commandBuffer, Command::kResetCommandBuffer).Post(&args);
+}
+
+}  // namespace overrides
+}  // namespace vesper::client

@@ -1,0 +1,197 @@
+// Physical devices, devices and queues: objects of the client, the same handles every time.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "client/call.h"
+#include "client/object.h"
+#include "client/overrides/guard.h"
+#include "client/physical_device.h"
+#include "client/proc_addr.h"
+#include "client/session.h"
+#include "generated/client/entry_points.h"
+#include "generated/client/overrides.h"
+#include "generated/wire/device.h"
+
+namespace vesper::client {
+namespace {
+
+VkResult AskCreate(Device* device, const VkDeviceCreateInfo& asked) {
+  const std::vector<VkExtensionProperties>* offered = nullptr;
+  const VkResult listed = DeviceExtensions(device->physical_device, &offered);
+  if (listed < 0) return listed;
+  for (uint32_t i = 0; i < asked.enabledExtensionCount; ++i) {
+    const char* name = asked.ppEnabledExtensionNames[i];
+    if (!Contains(*offered, name)) return VK_ERROR_EXTENSION_NOT_PRESENT;
+    device->extensions.emplace_back(name);
+  }
+  VkDeviceCreateInfo info = asked;
+  info.enabledLayerCount = 0;
+  info.ppEnabledLayerNames = nullptr;
+  auto handle = ToHandle<VkDevice>(device);
+  wire::CreateDeviceArgs args{};
+  args.physicalDevice = ToHandle<VkPhysicalDevice>(device->physical_device);
+  args.pCreateInfo = &info;
+  args.pDevice = &handle;
+  Call call(device, Command::kCreateDevice);
+  return call.Ask(&args) ? args.result : call.failure();
+}
+
+VkResult MakeDevice(PhysicalDevice* physical_device, const VkDeviceCreateInfo& asked, VkDevice* made) {
+  Session& session = *physical_device->session;
+  uint64_t id = kNullObject;
+  if (session.lost()) return VK_ERROR_DEVICE_LOST;
+  if (!session.ids().Mint(HandleType::kDevice, {&id, 1})) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  auto device = std::make_unique<Device>(physical_device, id);
+  const VkResult result = AskCreate(device.get(), asked);
+  if (result < 0) {
+    session.ids().Forget(id);
+    return result;
+  }
+  entry::GetPhysicalDeviceMemoryProperties(ToHandle<VkPhysicalDevice>(physical_device), &device->memory_properties);
+  session.AddDevice(device.get());
+  *made = ToHandle<VkDevice>(device.release());
+  return VK_SUCCESS;
+}
+
+// The queue's handle, made and announced when it is first asked for.
+Queue* FindQueue(Device* device, const VkDeviceQueueInfo2& info, bool by_info) {
+  if (device->session->abandoned()) return nullptr;
+  const std::lock_guard lock(device->queues_mutex);
+  for (const auto& queue : device->queues) {
+    if (queue->info.queueFamilyIndex == info.queueFamilyIndex && queue->info.queueIndex == info.queueIndex &&
+        queue->info.flags == info.flags) {
+      return queue.get();
+    }
+  }
+  Session& session = *device->session;
+  uint64_t id = kNullObject;
+  if (!session.ids().Mint(HandleType::kQueue, {&id, 1})) return nullptr;
+  auto queue = std::make_unique<Queue>(device, id);
+  queue->info = info;
+  queue->info.pNext = nullptr;
+  auto handle = ToHandle<VkQueue>(queue.get());
+  session.AddQueue(queue.get());
+  if (by_info) {
+    wire::GetDeviceQueue2Args args{};
+    args.device = ToHandle<VkDevice>(device);
+    args.pQueueInfo = &queue->info;
+    args.pQueue = &handle;
+    Call(session, Command::kGetDeviceQueue2).Post(&args);
+  } else {
+    wire::GetDeviceQueueArgs args{};
+    args.device = ToHandle<VkDevice>(device);
+    args.queueFamilyIndex = info.queueFamilyIndex;
+    args.queueIndex = info.queueIndex;
+    args.pQueue = &handle;
+    Call(session, Command::kGetDeviceQueue).Post(&args);
+  }
+  device->queues.push_back(std::move(queue));
+  return device->queues.back().get();
+}
+
+}  // namespace
+
+namespace overrides {
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instance, uint32_t* pPhysicalDeviceCount,
+                                                        VkPhysicalDevice* pPhysicalDevices) {
+  return Guarded([&] {
+    std::vector<VkPhysicalDevice> handles;
+    for (const auto& device : FromHandle<Instance>(instance)->physical_devices) {
+      handles.push_back(ToHandle<VkPhysicalDevice>(device.get()));
+    }
+    return HandOut<VkPhysicalDevice>(handles, pPhysicalDeviceCount, pPhysicalDevices);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceGroups(
+    VkInstance instance, uint32_t* pPhysicalDeviceGroupCount,
+    VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
+  wire::EnumeratePhysicalDeviceGroupsArgs args{};
+  args.instance = instance;
+  args.pPhysicalDeviceGroupCount = pPhysicalDeviceGroupCount;
+  args.pPhysicalDeviceGroupProperties = pPhysicalDeviceGroupProperties;
+  Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
+  return call.AskCached(&args) ? args.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice, const char* pLayerName,
+                                                                  uint32_t* pPropertyCount,
+                                                                  VkExtensionProperties* pProperties) {
+  if (pLayerName != nullptr) return VK_ERROR_LAYER_NOT_PRESENT;
+  return Guarded([&] {
+    const std::vector<VkExtensionProperties>* extensions = nullptr;
+    const VkResult result = DeviceExtensions(FromHandle<PhysicalDevice>(physicalDevice), &extensions);
+    if (result < 0) return result;
+    return HandOut<VkExtensionProperties>(*extensions, pPropertyCount, pProperties);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceLayerProperties(VkPhysicalDevice, uint32_t* pPropertyCount,
+                                                              VkLayerProperties*) {
+  *pPropertyCount = 0;
+  return VK_SUCCESS;
+}
+
+// A newer driver's version is not the application's to use beyond what this library encodes.
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties(VkPhysicalDevice physicalDevice,
+                                                       VkPhysicalDeviceProperties* pProperties) {
+  entry::GetPhysicalDeviceProperties(physicalDevice, pProperties);
+  pProperties->apiVersion = std::min(pProperties->apiVersion, kRegistryApiVersion);
+}
+
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physicalDevice,
+                                                        VkPhysicalDeviceProperties2* pProperties) {
+  entry::GetPhysicalDeviceProperties2(physicalDevice, pProperties);
+  pProperties->properties.apiVersion = std::min(pProperties->properties.apiVersion, kRegistryApiVersion);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice physicalDevice, const VkDeviceCreateInfo* pCreateInfo,
+                                            const VkAllocationCallbacks*, VkDevice* pDevice) {
+  *pDevice = VK_NULL_HANDLE;
+  return Guarded([&] { return MakeDevice(FromHandle<PhysicalDevice>(physicalDevice), *pCreateInfo, pDevice); });
+}
+
+VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCallbacks*) {
+  if (device == VK_NULL_HANDLE) return;
+  std::unique_ptr<Device> object(FromHandle<Device>(device));
+  Session& session = *object->session;
+  wire::DestroyDeviceArgs args{};
+  args.device = device;
+  Call call(device, Command::kDestroyDevice);
+  call.Post(&args);
+  session.RemoveDevice(object.get());
+  if (session.abandoned()) return;
+  for (const auto& queue : object->queues) {
+    session.RemoveQueue(queue.get());
+    session.ids().Forget(queue->header.id);
+  }
+  session.ids().Forget(object->header.id);
+}
+
+VKAPI_ATTR void VKAPI_CALL GetDeviceQueue(VkDevice device, uint32_t queueFamilyIndex, uint32_t queueIndex,
+                                          VkQueue* pQueue) {
+  VkDeviceQueueInfo2 info{};
+  info.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2;
+  info.queueFamilyIndex = queueFamilyIndex;
+  info.queueIndex = queueIndex;
+  Guarded([&] {
+    *pQueue = ToHandle<VkQueue>(FindQueue(FromHandle<Device>(device), info, false));
+    return VK_SUCCESS;
+  });
+}
+
+VKAPI_ATTR void VKAPI_CALL GetDeviceQueue2(VkDevice device, const VkDeviceQueueInfo2* pQueueInfo, VkQueue* pQueue) {
+  Guarded([&] {
+    *pQueue = ToHandle<VkQueue>(FindQueue(FromHandle<Device>(device), *pQueueInfo, pQueueInfo->flags != 0));
+    return VK_SUCCESS;
+  });
+}
+
+VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL GetDeviceProcAddr(VkDevice device, const char* pName) {
+  return DeviceProcAddr(device, pName);
+}
+
+}  // namespace overrides
+}  // namespace vesper::client

@@ -1,0 +1,129 @@
+// Submits: sent without waiting, numbered per queue, with what they will signal written down (client/sync.h).
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "client/call.h"
+#include "client/object.h"
+#include "client/overrides/guard.h"
+#include "client/session.h"
+#include "client/sync.h"
+#include "generated/client/overrides.h"
+#include "generated/wire/sync.h"
+
+namespace vesper::client {
+namespace {
+
+// Each form of submit says which semaphores its batch signals, to which values.
+template <typename Signal>
+void ForEachSignal(const VkSubmitInfo2& batch, Signal signal) {
+  for (uint32_t i = 0; i < batch.signalSemaphoreInfoCount; ++i) {
+    signal(batch.pSignalSemaphoreInfos[i].semaphore, batch.pSignalSemaphoreInfos[i].value);
+  }
+}
+
+template <typename Batch, typename Signal>
+void ForEachSignal(const Batch& batch, Signal signal) {
+  const VkTimelineSemaphoreSubmitInfo* values = nullptr;
+  for (auto* member = static_cast<const VkBaseInStructure*>(batch.pNext); member != nullptr; member = member->pNext) {
+    if (member->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
+      values = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(member);
+    }
+  }
+  for (uint32_t i = 0; i < batch.signalSemaphoreCount; ++i) {
+    const bool has_value = values != nullptr && i < values->signalSemaphoreValueCount;
+    signal(batch.pSignalSemaphores[i], has_value ? values->pSignalSemaphoreValues[i] : 0);
+  }
+}
+
+template <typename Batch>
+bool SignalsTimeline(const States& states, const Batch& batch) {
+  bool found = false;
+  ForEachSignal(batch, [&](VkSemaphore semaphore, uint64_t) {
+    found = found || states.Get<TimelineState>(semaphore) != nullptr;
+  });
+  return found;
+}
+
+// Counts one submit of `batches` and notes what it signals. Before it is sent: its completion may come at once.
+template <typename Batch>
+void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
+  const States& states = queue->session->states();
+  const std::lock_guard lane(queue->session->connection().lane());
+  const SubmitPoint point{queue, ++queue->submitted};
+  for (uint32_t i = 0; i < count; ++i) {
+    ForEachSignal(batches[i], [&](VkSemaphore semaphore, uint64_t value) {
+      auto* timeline = states.Get<TimelineState>(semaphore);
+      if (timeline != nullptr) timeline->SignalAt(point, value);
+    });
+  }
+  auto* state = fence == VK_NULL_HANDLE ? nullptr : states.Get<FenceState>(fence);
+  if (state != nullptr) state->signal = point;
+}
+
+// Sends batches through `post`. A batch that signals a timeline is completed, to the host, before what follows it in the
+// same submit: the host may have to answer it. Completions are known per submit, so such a batch becomes one of its own.
+template <typename Batch, typename Post>
+VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fence, Post post) noexcept {
+  Queue* queue = FromHandle<Queue>(handle);
+  if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
+  if (!queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
+  return Guarded([&] {
+    uint32_t first = 0;
+    VkResult result = VK_SUCCESS;
+    do {
+      uint32_t end = first;
+      while (end < count && !SignalsTimeline(queue->session->states(), batches[end])) ++end;
+      end = std::min(count, end + 1);
+      const VkFence part_fence = end == count ? fence : VK_NULL_HANDLE;
+      Number(queue, batches + first, end - first, part_fence);
+      result = post(batches + first, end - first, part_fence);
+      first = end;
+    } while (first < count && result == VK_SUCCESS);
+    return queue->session->connection().Flush() ? result : VK_ERROR_DEVICE_LOST;
+  });
+}
+
+}  // namespace
+
+namespace overrides {
+
+VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, const VkSubmitInfo* pSubmits,
+                                           VkFence fence) {
+  return Submit(queue, pSubmits, submitCount, fence, [queue](const VkSubmitInfo* part, uint32_t count, VkFence signal) {
+    wire::QueueSubmitArgs args{};
+    args.queue = queue;
+    args.submitCount = count;
+    args.pSubmits = part;
+    args.fence = signal;
+    return Call(queue, Command::kQueueSubmit).Post(&args);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount, const VkSubmitInfo2* pSubmits,
+                                            VkFence fence) {
+  return Submit(queue, pSubmits, submitCount, fence, [queue](const VkSubmitInfo2* part, uint32_t count, VkFence signal) {
+    wire::QueueSubmit2Args args{};
+    args.queue = queue;
+    args.submitCount = count;
+    args.pSubmits = part;
+    args.fence = signal;
+    return Call(queue, Command::kQueueSubmit2).Post(&args);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoCount, const VkBindSparseInfo* pBindInfo,
+                                               VkFence fence) {
+  return Submit(queue, pBindInfo, bindInfoCount, fence, [queue](const VkBindSparseInfo* part, uint32_t count, VkFence signal) {
+    wire::QueueBindSparseArgs args{};
+    args.queue = queue;
+    args.bindInfoCount = count;
+    args.pBindInfo = part;
+    args.fence = signal;
+    return Call(queue, Command::kQueueBindSparse).Post(&args);
+  });
+}
+
+}  // namespace overrides
+}  // namespace vesper::client
