@@ -1,6 +1,7 @@
 #include "client/descriptor_account.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace vesper::client {
 namespace {
