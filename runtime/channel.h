@@ -46,6 +46,9 @@ class Channel {
   // that Receive() needs. kClosed once the channel is lost.
   virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
 
+  // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
+  virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }
+
   // Waits up to `timeout` (negative: without limit) for one message.
   virtual ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) = 0;
 
