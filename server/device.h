@@ -66,6 +66,8 @@ class Device {
   Queue& QueueOf(VkQueue queue, ObjectId id);
   // Reader: waits until all submits have completed, or nothing moves for a while.
   void Drain();
+  // Reader: ends the queues' threads; before the driver's device is destroyed.
+  void StopQueues() { queues_.clear(); }
   // Reader: `done` is called when everything submitted so far has completed.
   void WhenIdle(std::function<void()> done);
 

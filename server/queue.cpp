@@ -91,6 +91,7 @@ void Queue::Execute() {
     if (result < 0 && job.fence != VK_NULL_HANDLE) device_->UnwatchFence(job.fence);
     job.call = nullptr;
     job.keeps.reset();
+    if (result < 0) RunWaiters();
     lock.lock();
     executing_ = false;
     if (result >= 0 && job.serial != 0) watched_.push_back(std::move(job));
@@ -105,8 +106,7 @@ VkResult Queue::Await(const QueueJob& job) {
     result = table.WaitForFences(device_->handle(), 1, &job.internal, VK_TRUE, kWaitNs);
   } else if (timeline_ != VK_NULL_HANDLE) {
     VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
-    const auto wait = table.WaitSemaphores != nullptr ? table.WaitSemaphores : table.WaitSemaphoresKHR;
-    result = wait(device_->handle(), &info, kWaitNs);
+    result = table.WaitSemaphores(device_->handle(), &info, kWaitNs);
   }
   if (result == VK_SUCCESS && job.fence != VK_NULL_HANDLE) {
     result = table.WaitForFences(device_->handle(), 1, &job.fence, VK_TRUE, kWaitNs);
@@ -146,10 +146,9 @@ size_t Queue::AwaitFront(std::unique_lock<std::mutex>* lock) {
   uint64_t value = front.serial;
   if (result == VK_SUCCESS && front.internal == VK_NULL_HANDLE && timeline_ != VK_NULL_HANDLE) {
     const vk::DispatchTable& table = device_->table();
-    const auto get = table.GetSemaphoreCounterValue != nullptr ? table.GetSemaphoreCounterValue
-                                                               : table.GetSemaphoreCounterValueKHR;
-    if (get(device_->handle(), timeline_, &value) != VK_SUCCESS) value = front.serial;
+    if (table.GetSemaphoreCounterValue(device_->handle(), timeline_, &value) != VK_SUCCESS) value = front.serial;
   }
+  if (device_->lost()) RunWaiters();
   lock->lock();
   if (result != VK_SUCCESS) {
     if (device_->lost()) changed_.wait(*lock, [this] { return stopping_.load(); });
