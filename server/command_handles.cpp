@@ -85,6 +85,7 @@ void CommandHandles::Dead(HandleType type, ObjectId id, wire::HandleUse use, con
 
 bool CommandHandles::NewIds(HandleType type, const ObjectId* ids, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i) {
+    if (ids[i] == kNullObject) continue;  // nothing is wanted for this element
     if (!table_->IsPlausible(type, ids[i])) return false;
     new_.push_back({type, ids[i]});
   }
@@ -125,11 +126,10 @@ Object* CommandHandles::AddOrFind(const HandleTable::Lock& lock, HandleType type
 void CommandHandles::AdoptOne(HandleType type, ObjectId id, uint64_t handle) {
   if (handle == 0) return;  // Finish() sees to it
   const HandleTable::Lock lock = table_->Acquire();
-  const bool dispatchable = IsDispatchable(type);
-  if (dispatchable && table_->IdOf(lock, type, handle) != kNullObject) return;
   Object* object = AddOrFind(lock, type, id);
   if (object == nullptr) return;
-  table_->SetLive(lock, object, handle, dispatchable);
+  const bool first = IsDispatchable(type) && table_->IdOf(lock, type, handle) == kNullObject;
+  table_->SetLive(lock, object, handle, first);
   adopted_.emplace_back(handle, id);
 }
 

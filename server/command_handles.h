@@ -49,8 +49,8 @@ class CommandHandles final : public wire::HandleMapper {
   ObjectId Named(HandleType type) const;
   const std::vector<ObjectId>& named() const { return named_; }
 
-  // Calls of generated code after the driver's: `handles[i]` is what the driver made for `ids[i]`, null for a failure. An
-  // object that the driver returned before, under another id, keeps that one.
+  // Calls of generated code after the driver's: `handles[i]` is what the driver made for `ids[i]`, null for a failure. A
+  // dispatchable object that the driver returned before has both ids; ToWire() gives the first.
   template <typename H>
   void Adopt(HandleType type, const ObjectId* ids, const H* handles, uint32_t count) {
     if (ids == nullptr || handles == nullptr) return;

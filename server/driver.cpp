@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "generated/server/extensions.h"
+#include "generated/vk/extensions.h"
 #include "server/chain.h"
 
 namespace vesper::server {
@@ -31,25 +31,28 @@ std::string Lower(std::string text) {
   return text;
 }
 
-// The extensions that the driver gets; false when the client asked for one that it was not offered.
-bool ChooseExtensions(const VkInstanceCreateInfo& wanted, std::vector<const char*>* chosen) {
-  for (uint32_t i = 0; i < wanted.enabledExtensionCount; ++i) {
-    const char* name = wanted.ppEnabledExtensionNames[i];
-    switch (PolicyOf(name)) {
-      case ExtensionPolicy::kRemote:
-        chosen->push_back(name);
-        break;
-      case ExtensionPolicy::kLocal:
-        break;
-      case ExtensionPolicy::kRefused:
-        spdlog::warn("a client asked for {}, which is not offered", name);
-        return false;
-    }
+}  // namespace
+
+bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const char*>* chosen) {
+  for (const char* name : wanted) {
+    const ExtensionSide side = SideOf(name);
+    if (side == ExtensionSide::kRemote) chosen->push_back(name);
+    if (side == ExtensionSide::kRemote || side == ExtensionSide::kLocal) continue;
+    spdlog::warn("a client asked for {}, which is not offered", name);
+    return false;
   }
   return true;
 }
 
-}  // namespace
+std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
+                                           std::vector<std::string>* hidden) {
+  std::erase_if(extensions, [&](const VkExtensionProperties& extension) {
+    const bool offered = SideOf(extension.extensionName) == ExtensionSide::kRemote;
+    if (!offered && hidden != nullptr) hidden->emplace_back(extension.extensionName);
+    return !offered;
+  });
+  return extensions;
+}
 
 void PrepareDriverEnvironment() {
   setenv("VESPER_WORKER", "1", 1);
@@ -89,7 +92,7 @@ PFN_vkGetDeviceProcAddr Driver::GetDeviceProcAddr(VkInstance instance) const {
 VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance) {
   VkInstanceCreateInfo info = wanted;
   std::vector<const char*> extensions;
-  if (!ChooseExtensions(wanted, &extensions)) return VK_ERROR_EXTENSION_NOT_PRESENT;
+  if (!ChooseExtensions({wanted.ppEnabledExtensionNames, wanted.enabledExtensionCount}, &extensions)) return VK_ERROR_EXTENSION_NOT_PRESENT;
   const std::vector<const char*> layers(options_.validation ? 1 : 0, kValidationLayer);
   if (options_.validation) {
     const auto same = [](const char* name) { return std::strcmp(name, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) == 0; };

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,12 @@ class Driver {
   uint32_t api_version_ = VK_API_VERSION_1_0;
   std::atomic<uint64_t> validation_messages_ = 0;
 };
+
+// The extensions that the driver gets of those a client enabled; false when one was not offered.
+bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const char*>* chosen);
+// What clients may see of the driver's extensions, in its order; the names of the others go to `hidden`, if given.
+std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
+                                           std::vector<std::string>* hidden);
 
 // Discrete before integrated before virtual before CPU.
 int ScoreOf(VkPhysicalDeviceType type);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string_view>
 #include <thread>
 
@@ -33,6 +34,12 @@ bool Destroys(uint16_t command) {
     return destroys;
   }();
   return kDestroys[command];
+}
+
+bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
+  PFN_vkVoidFunction entry;
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+  return entry != nullptr;
 }
 
 }  // namespace
@@ -225,6 +232,12 @@ void Session::Invoke(CommandRun* run) {
   const auto* context = static_cast<const DispatchContext*>(run->handles.context());
   const vk::DispatchTable& table = context == nullptr ? driver_->global() : context->table;
   const ServerCommand& command = kServerCommands[run->command];
+  if (!command.overridden && !HasEntry(table, run->command)) {
+    spdlog::warn("session {}: the driver has no {}", number_, kCommandNames[run->command]);
+    run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
+    if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+    return;
+  }
   CommandRun* const outer = std::exchange(t_run, run);
   command.invoke(*this, table, run->args);
   t_run = outer;
@@ -239,14 +252,7 @@ void Session::Invoke(CommandRun* run) {
   }
 }
 
-// An asynchronous command failed. What it should have made is a tombstone now; a failure without one loses the device.
-void Session::ReportFailure(const CommandRun& run, VkResult result) {
-  const char* name = kCommandNames[run.command];
-  if (!run.handles.new_objects().empty()) {
-    spdlog::warn("session {}: {} failed with {}", number_, name, static_cast<int>(result));
-    return;
-  }
-  const std::string why = fmt::format("{} failed with {}", name, static_cast<int>(result));
+void Session::Lose(const CommandRun& run, const std::string& why) {
   const auto* context = static_cast<const DispatchContext*>(run.handles.context());
   if (context != nullptr && context->device != nullptr) {
     context->device->Lose(why);
@@ -255,12 +261,25 @@ void Session::ReportFailure(const CommandRun& run, VkResult result) {
   }
 }
 
+// An asynchronous command failed. What it should have made is a tombstone now; a failure without one loses the device.
+void Session::ReportFailure(const CommandRun& run, VkResult result) {
+  const char* name = kCommandNames[run.command];
+  if (!run.handles.new_objects().empty()) {
+    spdlog::warn("session {}: {} failed with {}", number_, name, static_cast<int>(result));
+    return;
+  }
+  Lose(run, fmt::format("{} failed with {}", name, static_cast<int>(result)));
+}
+
 void Session::Skip(CommandRun* run) {
   if (++stats_.inert <= kMaxInertLines) {
     spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command], run->handles.reason());
   }
   run->handles.Finish(run->wants_reply, run->handles.result());
   if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());
+  if (kServerCommands[run->command].submit) {
+    Lose(*run, fmt::format("{}: {}", kCommandNames[run->command], run->handles.reason()));
+  }
 }
 
 void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
@@ -278,6 +297,7 @@ void Session::SendReply(const CommandRun& run) {
   const auto encode = wire::kCodecs[run.command].encode_reply;
   if (encode != nullptr) encode(encoder, run.args);
   outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()});
+  ++stats_.replies;
 }
 
 std::string Session::Summary() {
@@ -285,7 +305,7 @@ std::string Session::Summary() {
   return fmt::format(
       "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} objects at most, {} left, "
       "{} bytes of memory received, {} sent, {} validation messages",
-      number_, stats_.messages, stats_.commands, stats_.slow, stats_.inert, channel_->bytes_received(),
+      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(), stats_.inert.load(), channel_->bytes_received(),
       channel_->bytes_sent(), table_.peak(lock), table_.live(lock), memories_.written_bytes(),
       memories_.changed_bytes(), driver_->validation_messages());
 }
@@ -325,6 +345,14 @@ Device* Session::AddDevice(std::unique_ptr<Device> device) {
   Device* added = device.get();
   devices_.insert_or_assign(added->handle(), std::move(device));
   return added;
+}
+
+std::vector<Device*> Session::DevicesOf(const Instance* instance) {
+  std::vector<Device*> devices;
+  for (const auto& [handle, device] : devices_) {
+    if (device->parts().instance == instance) devices.push_back(device.get());
+  }
+  return devices;
 }
 
 void Session::RemoveDevice(VkDevice device) {

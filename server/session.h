@@ -32,11 +32,11 @@
 namespace vesper::server {
 
 struct SessionStats {
-  uint64_t messages = 0;
-  uint64_t commands = 0;
-  uint64_t replies = 0;
-  uint64_t inert = 0;
-  uint64_t slow = 0;
+  std::atomic<uint64_t> messages = 0;
+  std::atomic<uint64_t> commands = 0;
+  std::atomic<uint64_t> replies = 0;
+  std::atomic<uint64_t> inert = 0;
+  std::atomic<uint64_t> slow = 0;
 };
 
 // Threading: everything is called by the thread that runs the session, unless it says otherwise.
@@ -83,6 +83,7 @@ class Session {
   Instance* AddInstance(std::unique_ptr<Instance> instance);
   void RemoveInstance(VkInstance instance);
   Device* AddDevice(std::unique_ptr<Device> device);
+  std::vector<Device*> DevicesOf(const Instance* instance);
   // Stops its threads; the object stays until the next command, since the one at hand still names it.
   void RemoveDevice(VkDevice device);
 
@@ -102,6 +103,7 @@ class Session {
   void Invoke(CommandRun* run);
   void Skip(CommandRun* run);  // of a command that is inert
   void Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result);
+  void Lose(const CommandRun& run, const std::string& why);
   void ReportFailure(const CommandRun& run, VkResult result);
 
   // Slow commands, and destroying what they use.
