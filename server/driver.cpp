@@ -147,6 +147,25 @@ void Driver::DestroyInstance(Instance* instance) {
   table.DestroyInstance(instance->handle, nullptr);
 }
 
+VkInstance Driver::CreateBare() const {
+  VkInstanceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+  VkInstance instance = VK_NULL_HANDLE;
+  if (global().CreateInstance(&info, nullptr, &instance) != VK_SUCCESS) return VK_NULL_HANDLE;
+  vk::DispatchTable table{};
+  vk::LoadInstance(&table, instance, get_proc_addr_);
+  uint32_t count = 0;
+  table.EnumeratePhysicalDevices(instance, &count, nullptr);  // drivers open their devices late
+  return instance;
+}
+
+void Driver::DestroyBare(VkInstance instance) const {
+  if (instance == VK_NULL_HANDLE) return;
+  vk::DispatchTable table{};
+  vk::LoadInstance(&table, instance, get_proc_addr_);
+  table.DestroyInstance(instance, nullptr);
+}
+
 VkResult Driver::FindPhysicalDevices(Instance* instance) {
   const vk::DispatchTable& table = instance->context.table;
   uint32_t count = 0;

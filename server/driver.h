@@ -44,6 +44,10 @@ class Driver {
   // Chooses and orders `instance->physical_devices`.
   VkResult FindPhysicalDevices(Instance* instance);
 
+  // An instance that needs nothing of the above, in memory for as long as it lives; null when there is none.
+  VkInstance CreateBare() const;
+  void DestroyBare(VkInstance instance) const;
+
   PFN_vkGetDeviceProcAddr GetDeviceProcAddr(VkInstance instance) const;
   uint64_t validation_messages() const { return validation_messages_; }
 
