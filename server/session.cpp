@@ -355,10 +355,14 @@ std::vector<Device*> Session::DevicesOf(const Instance* instance) {
   return devices;
 }
 
-void Session::RemoveDevice(VkDevice device) {
-  const auto found = devices_.find(device);
-  if (found == devices_.end()) return;
-  found->second->StopQueues();
+void Session::EndDevice(Device* device) {
+  const VkDevice handle = device->handle();
+  DrainJobs();
+  device->Drain();
+  memories_.UnregisterAll(handle);
+  device->StopQueues();
+  device->table().DestroyDevice(handle, nullptr);
+  const auto found = devices_.find(handle);
   retired_devices_.push_back(std::move(found->second));
   devices_.erase(found);
 }

@@ -78,14 +78,15 @@ class Session {
   // From any thread.
   void SendReply(const CommandRun& run);
 
-  // Waits for the pool. Before instances and devices go.
+  // Waits for the pool. Before instances go.
   void DrainJobs() { pool_.Drain(); }
   Instance* AddInstance(std::unique_ptr<Instance> instance);
   void RemoveInstance(VkInstance instance);
   Device* AddDevice(std::unique_ptr<Device> device);
   std::vector<Device*> DevicesOf(const Instance* instance);
-  // Stops its threads; the object stays until the next command, since the one at hand still names it.
-  void RemoveDevice(VkDevice device);
+  // Waits for its work, destroys the driver's device; the object stays until the next command, since the one at hand
+  // still names it.
+  void EndDevice(Device* device);
 
  private:
   struct Record {

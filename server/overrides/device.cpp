@@ -1,6 +1,4 @@
-// Instances, physical devices and devices: what is offered, and what the server needs beside the client's wishes.
-#include <spdlog/spdlog.h>
-
+// Physical devices and devices: what is offered, and what the server needs beside the client's wishes.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -66,55 +64,7 @@ void EnableTimelines(VkDeviceCreateInfo* info, VkPhysicalDeviceTimelineSemaphore
   info->pNext = own;
 }
 
-void EndDevice(Session& session, Device* device) {
-  const VkDevice handle = device->handle();
-  const auto destroy = device->table().DestroyDevice;
-  session.DrainJobs();
-  device->Drain();
-  session.memories().UnregisterAll(handle);
-  session.RemoveDevice(handle);
-  destroy(handle, nullptr);
-}
-
 }  // namespace
-
-void EnumerateInstanceVersion(Session& session, const vk::DispatchTable&, wire::EnumerateInstanceVersionArgs& v) {
-  *v.pApiVersion = session.driver().api_version();
-  v.result = VK_SUCCESS;
-}
-
-void EnumerateInstanceExtensionProperties(Session&, const vk::DispatchTable& driver,
-                                          wire::EnumerateInstanceExtensionPropertiesArgs& v) {
-  uint32_t count = 0;
-  v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, nullptr);
-  if (v.result < 0) return;
-  std::vector<VkExtensionProperties> extensions(count);
-  v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, extensions.data());
-  if (v.result < 0) return;
-  extensions.resize(count);
-  extensions = Offered(std::move(extensions), nullptr);
-  v.result = GiveList<VkExtensionProperties>(extensions, v.pPropertyCount, v.pProperties);
-}
-
-void CreateInstance(Session& session, const vk::DispatchTable&, wire::CreateInstanceArgs& v) {
-  std::unique_ptr<Instance> instance;
-  v.result = session.driver().CreateInstance(*v.pCreateInfo, &instance);
-  if (v.result != VK_SUCCESS) return;
-  *v.pInstance = instance->handle;
-  session.handles().set_new_context(&session.AddInstance(std::move(instance))->context);
-}
-
-void DestroyInstance(Session& session, const vk::DispatchTable&, wire::DestroyInstanceArgs& v) {
-  if (v.instance == VK_NULL_HANDLE) return;
-  Instance& instance = session.instance();
-  session.DrainJobs();
-  for (Device* device : session.DevicesOf(&instance)) {
-    spdlog::warn("an instance is destroyed before its device");
-    EndDevice(session, device);
-  }
-  session.driver().DestroyInstance(&instance);
-  session.RemoveInstance(v.instance);
-}
 
 void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable&, wire::EnumeratePhysicalDevicesArgs& v) {
   v.result = GiveList<VkPhysicalDevice>(session.instance().physical_devices, v.pPhysicalDeviceCount,
@@ -210,7 +160,7 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
 }
 
 void DestroyDevice(Session& session, const vk::DispatchTable&, wire::DestroyDeviceArgs& v) {
-  if (v.device != VK_NULL_HANDLE) EndDevice(session, &session.device());
+  if (v.device != VK_NULL_HANDLE) session.EndDevice(&session.device());
 }
 
 void GetDeviceQueue(Session&, const vk::DispatchTable& driver, wire::GetDeviceQueueArgs& v) {
