@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/copy.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void CmdCopyBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyBufferArgs*>(args);
   driver.CmdCopyBuffer(v.commandBuffer, v.srcBuffer, v.dstBuffer, v.regionCount, v.pRegions);

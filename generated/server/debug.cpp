@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/debug.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void CreateDebugReportCallbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDebugReportCallbackEXTArgs*>(args);
   overrides::CreateDebugReportCallbackEXT(session, driver, v);
@@ -65,15 +68,15 @@ void SetDebugUtilsObjectTagEXT([[maybe_unused]] Session& session, [[maybe_unused
 }
 void QueueBeginDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueBeginDebugUtilsLabelEXTArgs*>(args);
-  driver.QueueBeginDebugUtilsLabelEXT(v.queue, v.pLabelInfo);
+  overrides::QueueBeginDebugUtilsLabelEXT(session, driver, v);
 }
 void QueueEndDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueEndDebugUtilsLabelEXTArgs*>(args);
-  driver.QueueEndDebugUtilsLabelEXT(v.queue);
+  overrides::QueueEndDebugUtilsLabelEXT(session, driver, v);
 }
 void QueueInsertDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueInsertDebugUtilsLabelEXTArgs*>(args);
-  driver.QueueInsertDebugUtilsLabelEXT(v.queue, v.pLabelInfo);
+  overrides::QueueInsertDebugUtilsLabelEXT(session, driver, v);
 }
 void CmdBeginDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginDebugUtilsLabelEXTArgs*>(args);

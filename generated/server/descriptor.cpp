@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/descriptor.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void CreatePipelineLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreatePipelineLayoutArgs*>(args);
   v.result = driver.CreatePipelineLayout(v.device, v.pCreateInfo, nullptr, v.pPipelineLayout);
@@ -40,7 +43,7 @@ void DestroyDescriptorPool([[maybe_unused]] Session& session, [[maybe_unused]] c
 }
 void ResetDescriptorPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetDescriptorPoolArgs*>(args);
-  v.result = driver.ResetDescriptorPool(v.device, v.descriptorPool, v.flags);
+  overrides::ResetDescriptorPool(session, driver, v);
 }
 void AllocateDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AllocateDescriptorSetsArgs*>(args);

@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/device.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void EnumeratePhysicalDevices([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumeratePhysicalDevicesArgs*>(args);
   overrides::EnumeratePhysicalDevices(session, driver, v);
@@ -12,7 +15,7 @@ void EnumeratePhysicalDevices([[maybe_unused]] Session& session, [[maybe_unused]
 }
 void GetPhysicalDeviceProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDevicePropertiesArgs*>(args);
-  driver.GetPhysicalDeviceProperties(v.physicalDevice, v.pProperties);
+  overrides::GetPhysicalDeviceProperties(session, driver, v);
 }
 void GetPhysicalDeviceQueueFamilyProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceQueueFamilyPropertiesArgs*>(args);
@@ -35,7 +38,7 @@ void DestroyDevice([[maybe_unused]] Session& session, [[maybe_unused]] const vk:
 }
 void EnumerateDeviceExtensionProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateDeviceExtensionPropertiesArgs*>(args);
-  v.result = driver.EnumerateDeviceExtensionProperties(v.physicalDevice, v.pLayerName, v.pPropertyCount, v.pProperties);
+  overrides::EnumerateDeviceExtensionProperties(session, driver, v);
 }
 void GetDeviceQueue([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceQueueArgs*>(args);
@@ -48,7 +51,7 @@ void GetPhysicalDeviceFeatures2([[maybe_unused]] Session& session, [[maybe_unuse
 }
 void GetPhysicalDeviceProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceProperties2Args*>(args);
-  driver.GetPhysicalDeviceProperties2(v.physicalDevice, v.pProperties);
+  overrides::GetPhysicalDeviceProperties2(session, driver, v);
 }
 void GetPhysicalDeviceQueueFamilyProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceQueueFamilyProperties2Args*>(args);

@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/draw.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void CmdSetViewport([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportArgs*>(args);
   driver.CmdSetViewport(v.commandBuffer, v.firstViewport, v.viewportCount, v.pViewports);

@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/instance.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void CreateInstance([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateInstanceArgs*>(args);
   overrides::CreateInstance(session, driver, v);
@@ -18,10 +21,10 @@ void DestroyInstance([[maybe_unused]] Session& session, [[maybe_unused]] const v
 }
 void EnumerateInstanceVersion([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateInstanceVersionArgs*>(args);
-  v.result = driver.EnumerateInstanceVersion(v.pApiVersion);
+  overrides::EnumerateInstanceVersion(session, driver, v);
 }
 void EnumerateInstanceExtensionProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateInstanceExtensionPropertiesArgs*>(args);
-  v.result = driver.EnumerateInstanceExtensionProperties(v.pLayerName, v.pPropertyCount, v.pProperties);
+  overrides::EnumerateInstanceExtensionProperties(session, driver, v);
 }
 }  // namespace vesper::server::invoke

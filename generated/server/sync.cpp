@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/sync.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void QueueSubmit([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueSubmitArgs*>(args);
   overrides::QueueSubmit(session, driver, v);
@@ -29,12 +32,12 @@ void CreateFence([[maybe_unused]] Session& session, [[maybe_unused]] const vk::D
 }
 void DestroyFence([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyFenceArgs*>(args);
-  driver.DestroyFence(v.device, v.fence, nullptr);
+  overrides::DestroyFence(session, driver, v);
   session.handles().Forget(HandleType::kFence, v.fence_id);
 }
 void ResetFences([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetFencesArgs*>(args);
-  v.result = driver.ResetFences(v.device, v.fenceCount, v.pFences);
+  overrides::ResetFences(session, driver, v);
 }
 void GetFenceStatus([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetFenceStatusArgs*>(args);
@@ -46,13 +49,13 @@ void WaitForFences([[maybe_unused]] Session& session, [[maybe_unused]] const vk:
 }
 void CreateSemaphore([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSemaphoreArgs*>(args);
-  v.result = driver.CreateSemaphore(v.device, v.pCreateInfo, nullptr, v.pSemaphore);
+  overrides::CreateSemaphore(session, driver, v);
   if (v.result < 0) *v.pSemaphore = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSemaphore, v.pSemaphore_ids, v.pSemaphore, static_cast<uint32_t>(1));
 }
 void DestroySemaphore([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySemaphoreArgs*>(args);
-  driver.DestroySemaphore(v.device, v.semaphore, nullptr);
+  overrides::DestroySemaphore(session, driver, v);
   session.handles().Forget(HandleType::kSemaphore, v.semaphore_id);
 }
 void CreateEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {

@@ -2,9 +2,12 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/video.h"
+#include "runtime/wire/chain.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 void GetPhysicalDeviceVideoCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceVideoCapabilitiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceVideoCapabilitiesKHR(v.physicalDevice, v.pVideoProfile, v.pCapabilities);

@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateBufferArg
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pBuffer_ids = d.Copy<ObjectId>(n);
+    v.pBuffer_ids = d.NewIds(HandleType::kBuffer, n);
     v.pBuffer = d.Array<VkBuffer>(n);
   } else {
     d.Fail("vkCreateBuffer: pBuffer is absent");
@@ -114,7 +114,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateBufferVie
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pView_ids = d.Copy<ObjectId>(n);
+    v.pView_ids = d.NewIds(HandleType::kBufferView, n);
     v.pView = d.Array<VkBufferView>(n);
   } else {
     d.Fail("vkCreateBufferView: pView is absent");

@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCommandPo
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pCommandPool_ids = d.Copy<ObjectId>(n);
+    v.pCommandPool_ids = d.NewIds(HandleType::kCommandPool, n);
     v.pCommandPool = d.Array<VkCommandPool>(n);
   } else {
     d.Fail("vkCreateCommandPool: pCommandPool is absent");
@@ -138,7 +138,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateCommand
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->commandBufferCount : 0)), 8);
-    v.pCommandBuffers_ids = d.Copy<ObjectId>(n);
+    v.pCommandBuffers_ids = d.NewIds(HandleType::kCommandBuffer, n);
     v.pCommandBuffers = d.Array<VkCommandBuffer>(n);
   } else if ((v.pAllocateInfo != nullptr ? v.pAllocateInfo->commandBufferCount : 0) != 0) {
     d.Fail("vkAllocateCommandBuffers: pCommandBuffers is absent");

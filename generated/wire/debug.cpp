@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDebugRepo
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pCallback_ids = d.Copy<ObjectId>(n);
+    v.pCallback_ids = d.NewIds(HandleType::kDebugReportCallbackEXT, n);
     v.pCallback = d.Array<VkDebugReportCallbackEXT>(n);
   } else {
     d.Fail("vkCreateDebugReportCallbackEXT: pCallback is absent");
@@ -266,7 +266,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateValidatio
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pValidationCache_ids = d.Copy<ObjectId>(n);
+    v.pValidationCache_ids = d.NewIds(HandleType::kValidationCacheEXT, n);
     v.pValidationCache = d.Array<VkValidationCacheEXT>(n);
   } else {
     d.Fail("vkCreateValidationCacheEXT: pValidationCache is absent");
@@ -675,7 +675,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDebugUtil
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pMessenger_ids = d.Copy<ObjectId>(n);
+    v.pMessenger_ids = d.NewIds(HandleType::kDebugUtilsMessengerEXT, n);
     v.pMessenger = d.Array<VkDebugUtilsMessengerEXT>(n);
   } else {
     d.Fail("vkCreateDebugUtilsMessengerEXT: pMessenger is absent");

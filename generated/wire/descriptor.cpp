@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreatePipelineL
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pPipelineLayout_ids = d.Copy<ObjectId>(n);
+    v.pPipelineLayout_ids = d.NewIds(HandleType::kPipelineLayout, n);
     v.pPipelineLayout = d.Array<VkPipelineLayout>(n);
   } else {
     d.Fail("vkCreatePipelineLayout: pPipelineLayout is absent");
@@ -114,7 +114,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDescripto
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSetLayout_ids = d.Copy<ObjectId>(n);
+    v.pSetLayout_ids = d.NewIds(HandleType::kDescriptorSetLayout, n);
     v.pSetLayout = d.Array<VkDescriptorSetLayout>(n);
   } else {
     d.Fail("vkCreateDescriptorSetLayout: pSetLayout is absent");
@@ -191,7 +191,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDescripto
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pDescriptorPool_ids = d.Copy<ObjectId>(n);
+    v.pDescriptorPool_ids = d.NewIds(HandleType::kDescriptorPool, n);
     v.pDescriptorPool = d.Array<VkDescriptorPool>(n);
   } else {
     d.Fail("vkCreateDescriptorPool: pDescriptorPool is absent");
@@ -292,7 +292,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateDescrip
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->descriptorSetCount : 0)), 8);
-    v.pDescriptorSets_ids = d.Copy<ObjectId>(n);
+    v.pDescriptorSets_ids = d.NewIds(HandleType::kDescriptorSet, n);
     v.pDescriptorSets = d.Array<VkDescriptorSet>(n);
   } else if ((v.pAllocateInfo != nullptr ? v.pAllocateInfo->descriptorSetCount : 0) != 0) {
     d.Fail("vkAllocateDescriptorSets: pDescriptorSets is absent");

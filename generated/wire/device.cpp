@@ -30,7 +30,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pPhysicalDeviceCount)), 8);
-    v.pPhysicalDevices_ids = d.Copy<ObjectId>(n);
+    v.pPhysicalDevices_ids = d.NewIds(HandleType::kPhysicalDevice, n);
     v.pPhysicalDevices = d.Array<VkPhysicalDevice>(n);
   }
 }
@@ -210,7 +210,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDeviceArg
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pDevice_ids = d.Copy<ObjectId>(n);
+    v.pDevice_ids = d.NewIds(HandleType::kDevice, n);
     v.pDevice = d.Array<VkDevice>(n);
   } else {
     d.Fail("vkCreateDevice: pDevice is absent");
@@ -335,7 +335,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceQueueA
   v.queueIndex = Load<uint32_t>(p + 16);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pQueue_ids = d.Copy<ObjectId>(n);
+    v.pQueue_ids = d.NewIds(HandleType::kQueue, n);
     v.pQueue = d.Array<VkQueue>(n);
   } else {
     d.Fail("vkGetDeviceQueue: pQueue is absent");
@@ -620,7 +620,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceQueue2
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pQueue_ids = d.Copy<ObjectId>(n);
+    v.pQueue_ids = d.NewIds(HandleType::kQueue, n);
     v.pQueue = d.Array<VkQueue>(n);
   } else {
     d.Fail("vkGetDeviceQueue2: pQueue is absent");

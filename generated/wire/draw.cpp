@@ -781,7 +781,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateIndirectC
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pIndirectCommandsLayout_ids = d.Copy<ObjectId>(n);
+    v.pIndirectCommandsLayout_ids = d.NewIds(HandleType::kIndirectCommandsLayoutNV, n);
     v.pIndirectCommandsLayout = d.Array<VkIndirectCommandsLayoutNV>(n);
   } else {
     d.Fail("vkCreateIndirectCommandsLayoutNV: pIndirectCommandsLayout is absent");

@@ -121,7 +121,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateImageArgs
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pImage_ids = d.Copy<ObjectId>(n);
+    v.pImage_ids = d.NewIds(HandleType::kImage, n);
     v.pImage = d.Array<VkImage>(n);
   } else {
     d.Fail("vkCreateImage: pImage is absent");
@@ -246,7 +246,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateImageView
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pView_ids = d.Copy<ObjectId>(n);
+    v.pView_ids = d.NewIds(HandleType::kImageView, n);
     v.pView = d.Array<VkImageView>(n);
   } else {
     d.Fail("vkCreateImageView: pView is absent");
@@ -323,7 +323,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSamplerAr
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSampler_ids = d.Copy<ObjectId>(n);
+    v.pSampler_ids = d.NewIds(HandleType::kSampler, n);
     v.pSampler = d.Array<VkSampler>(n);
   } else {
     d.Fail("vkCreateSampler: pSampler is absent");
@@ -554,7 +554,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSamplerYc
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pYcbcrConversion_ids = d.Copy<ObjectId>(n);
+    v.pYcbcrConversion_ids = d.NewIds(HandleType::kSamplerYcbcrConversion, n);
     v.pYcbcrConversion = d.Array<VkSamplerYcbcrConversion>(n);
   } else {
     d.Fail("vkCreateSamplerYcbcrConversion: pYcbcrConversion is absent");

@@ -35,7 +35,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateInstanceA
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pInstance_ids = d.Copy<ObjectId>(n);
+    v.pInstance_ids = d.NewIds(HandleType::kInstance, n);
     v.pInstance = d.Array<VkInstance>(n);
   } else {
     d.Fail("vkCreateInstance: pInstance is absent");

@@ -74,7 +74,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateMemoryA
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pMemory_ids = d.Copy<ObjectId>(n);
+    v.pMemory_ids = d.NewIds(HandleType::kDeviceMemory, n);
     v.pMemory = d.Array<VkDeviceMemory>(n);
   } else {
     d.Fail("vkAllocateMemory: pMemory is absent");

@@ -81,7 +81,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateOpticalFl
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSession_ids = d.Copy<ObjectId>(n);
+    v.pSession_ids = d.NewIds(HandleType::kOpticalFlowSessionNV, n);
     v.pSession = d.Array<VkOpticalFlowSessionNV>(n);
   } else {
     d.Fail("vkCreateOpticalFlowSessionNV: pSession is absent");

@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateShaderMod
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pShaderModule_ids = d.Copy<ObjectId>(n);
+    v.pShaderModule_ids = d.NewIds(HandleType::kShaderModule, n);
     v.pShaderModule = d.Array<VkShaderModule>(n);
   } else {
     d.Fail("vkCreateShaderModule: pShaderModule is absent");
@@ -114,7 +114,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreatePipelineC
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pPipelineCache_ids = d.Copy<ObjectId>(n);
+    v.pPipelineCache_ids = d.NewIds(HandleType::kPipelineCache, n);
     v.pPipelineCache = d.Array<VkPipelineCache>(n);
   } else {
     d.Fail("vkCreatePipelineCache: pPipelineCache is absent");
@@ -295,7 +295,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateGraphicsP
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.createInfoCount), 8);
-    v.pPipelines_ids = d.Copy<ObjectId>(n);
+    v.pPipelines_ids = d.NewIds(HandleType::kPipeline, n);
     v.pPipelines = d.Array<VkPipeline>(n);
   } else if (v.createInfoCount != 0) {
     d.Fail("vkCreateGraphicsPipelines: pPipelines is absent");
@@ -363,7 +363,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateComputePi
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.createInfoCount), 8);
-    v.pPipelines_ids = d.Copy<ObjectId>(n);
+    v.pPipelines_ids = d.NewIds(HandleType::kPipeline, n);
     v.pPipelines = d.Array<VkPipeline>(n);
   } else if (v.createInfoCount != 0) {
     d.Fail("vkCreateComputePipelines: pPipelines is absent");
@@ -786,7 +786,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCuModuleN
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pModule_ids = d.Copy<ObjectId>(n);
+    v.pModule_ids = d.NewIds(HandleType::kCuModuleNVX, n);
     v.pModule = d.Array<VkCuModuleNVX>(n);
   } else {
     d.Fail("vkCreateCuModuleNVX: pModule is absent");
@@ -844,7 +844,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCuFunctio
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pFunction_ids = d.Copy<ObjectId>(n);
+    v.pFunction_ids = d.NewIds(HandleType::kCuFunctionNVX, n);
     v.pFunction = d.Array<VkCuFunctionNVX>(n);
   } else {
     d.Fail("vkCreateCuFunctionNVX: pFunction is absent");

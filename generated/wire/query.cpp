@@ -37,7 +37,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateQueryPool
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pQueryPool_ids = d.Copy<ObjectId>(n);
+    v.pQueryPool_ids = d.NewIds(HandleType::kQueryPool, n);
     v.pQueryPool = d.Array<VkQueryPool>(n);
   } else {
     d.Fail("vkCreateQueryPool: pQueryPool is absent");
@@ -721,7 +721,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquirePerforma
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pConfiguration_ids = d.Copy<ObjectId>(n);
+    v.pConfiguration_ids = d.NewIds(HandleType::kPerformanceConfigurationINTEL, n);
     v.pConfiguration = d.Array<VkPerformanceConfigurationINTEL>(n);
   } else {
     d.Fail("vkAcquirePerformanceConfigurationINTEL: pConfiguration is absent");

@@ -59,7 +59,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateAccelerat
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pAccelerationStructure_ids = d.Copy<ObjectId>(n);
+    v.pAccelerationStructure_ids = d.NewIds(HandleType::kAccelerationStructureNV, n);
     v.pAccelerationStructure = d.Array<VkAccelerationStructureNV>(n);
   } else {
     d.Fail("vkCreateAccelerationStructureNV: pAccelerationStructure is absent");
@@ -867,7 +867,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracin
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.createInfoCount), 8);
-    v.pPipelines_ids = d.Copy<ObjectId>(n);
+    v.pPipelines_ids = d.NewIds(HandleType::kPipeline, n);
     v.pPipelines = d.Array<VkPipeline>(n);
   } else if (v.createInfoCount != 0) {
     d.Fail("vkCreateRayTracingPipelinesNV: pPipelines is absent");
@@ -937,7 +937,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracin
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.createInfoCount), 8);
-    v.pPipelines_ids = d.Copy<ObjectId>(n);
+    v.pPipelines_ids = d.NewIds(HandleType::kPipeline, n);
     v.pPipelines = d.Array<VkPipeline>(n);
   } else if (v.createInfoCount != 0) {
     d.Fail("vkCreateRayTracingPipelinesKHR: pPipelines is absent");
@@ -1182,7 +1182,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateAccelerat
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pAccelerationStructure_ids = d.Copy<ObjectId>(n);
+    v.pAccelerationStructure_ids = d.NewIds(HandleType::kAccelerationStructureKHR, n);
     v.pAccelerationStructure = d.Array<VkAccelerationStructureKHR>(n);
   } else {
     d.Fail("vkCreateAccelerationStructureKHR: pAccelerationStructure is absent");
@@ -1399,7 +1399,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDeferredO
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pDeferredOperation_ids = d.Copy<ObjectId>(n);
+    v.pDeferredOperation_ids = d.NewIds(HandleType::kDeferredOperationKHR, n);
     v.pDeferredOperation = d.Array<VkDeferredOperationKHR>(n);
   } else {
     d.Fail("vkCreateDeferredOperationKHR: pDeferredOperation is absent");
@@ -1607,7 +1607,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateMicromapE
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pMicromap_ids = d.Copy<ObjectId>(n);
+    v.pMicromap_ids = d.NewIds(HandleType::kMicromapEXT, n);
     v.pMicromap = d.Array<VkMicromapEXT>(n);
   } else {
     d.Fail("vkCreateMicromapEXT: pMicromap is absent");

@@ -78,7 +78,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateFramebuff
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pFramebuffer_ids = d.Copy<ObjectId>(n);
+    v.pFramebuffer_ids = d.NewIds(HandleType::kFramebuffer, n);
     v.pFramebuffer = d.Array<VkFramebuffer>(n);
   } else {
     d.Fail("vkCreateFramebuffer: pFramebuffer is absent");
@@ -155,7 +155,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPas
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pRenderPass_ids = d.Copy<ObjectId>(n);
+    v.pRenderPass_ids = d.NewIds(HandleType::kRenderPass, n);
     v.pRenderPass = d.Array<VkRenderPass>(n);
   } else {
     d.Fail("vkCreateRenderPass: pRenderPass is absent");
@@ -448,7 +448,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPas
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pRenderPass_ids = d.Copy<ObjectId>(n);
+    v.pRenderPass_ids = d.NewIds(HandleType::kRenderPass, n);
     v.pRenderPass = d.Array<VkRenderPass>(n);
   } else {
     d.Fail("vkCreateRenderPass2: pRenderPass is absent");

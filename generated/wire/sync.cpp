@@ -157,7 +157,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateFenceArgs
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pFence_ids = d.Copy<ObjectId>(n);
+    v.pFence_ids = d.NewIds(HandleType::kFence, n);
     v.pFence = d.Array<VkFence>(n);
   } else {
     d.Fail("vkCreateFence: pFence is absent");
@@ -348,7 +348,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSemaphore
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSemaphore_ids = d.Copy<ObjectId>(n);
+    v.pSemaphore_ids = d.NewIds(HandleType::kSemaphore, n);
     v.pSemaphore = d.Array<VkSemaphore>(n);
   } else {
     d.Fail("vkCreateSemaphore: pSemaphore is absent");
@@ -425,7 +425,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateEventArgs
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pEvent_ids = d.Copy<ObjectId>(n);
+    v.pEvent_ids = d.NewIds(HandleType::kEvent, n);
     v.pEvent = d.Array<VkEvent>(n);
   } else {
     d.Fail("vkCreateEvent: pEvent is absent");
@@ -1047,7 +1047,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] RegisterDeviceE
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pFence_ids = d.Copy<ObjectId>(n);
+    v.pFence_ids = d.NewIds(HandleType::kFence, n);
     v.pFence = d.Array<VkFence>(n);
   } else {
     d.Fail("vkRegisterDeviceEventEXT: pFence is absent");

@@ -166,7 +166,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateVideoSess
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pVideoSession_ids = d.Copy<ObjectId>(n);
+    v.pVideoSession_ids = d.NewIds(HandleType::kVideoSessionKHR, n);
     v.pVideoSession = d.Array<VkVideoSessionKHR>(n);
   } else {
     d.Fail("vkCreateVideoSessionKHR: pVideoSession is absent");
@@ -243,7 +243,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateVideoSess
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pVideoSessionParameters_ids = d.Copy<ObjectId>(n);
+    v.pVideoSessionParameters_ids = d.NewIds(HandleType::kVideoSessionParametersKHR, n);
     v.pVideoSessionParameters = d.Array<VkVideoSessionParametersKHR>(n);
   } else {
     d.Fail("vkCreateVideoSessionParametersKHR: pVideoSessionParameters is absent");

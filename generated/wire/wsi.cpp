@@ -146,7 +146,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayPlane
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pDisplayCount)), 8);
-    v.pDisplays_ids = d.Copy<ObjectId>(n);
+    v.pDisplays_ids = d.NewIds(HandleType::kDisplayKHR, n);
     v.pDisplays = d.Array<VkDisplayKHR>(n);
   }
 }
@@ -268,7 +268,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDisplayMo
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pMode_ids = d.Copy<ObjectId>(n);
+    v.pMode_ids = d.NewIds(HandleType::kDisplayModeKHR, n);
     v.pMode = d.Array<VkDisplayModeKHR>(n);
   } else {
     d.Fail("vkCreateDisplayModeKHR: pMode is absent");
@@ -369,7 +369,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDisplayPl
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSurface_ids = d.Copy<ObjectId>(n);
+    v.pSurface_ids = d.NewIds(HandleType::kSurfaceKHR, n);
     v.pSurface = d.Array<VkSurfaceKHR>(n);
   } else {
     d.Fail("vkCreateDisplayPlaneSurfaceKHR: pSurface is absent");
@@ -429,7 +429,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSharedSwa
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.swapchainCount), 8);
-    v.pSwapchains_ids = d.Copy<ObjectId>(n);
+    v.pSwapchains_ids = d.NewIds(HandleType::kSwapchainKHR, n);
     v.pSwapchains = d.Array<VkSwapchainKHR>(n);
   } else if (v.swapchainCount != 0) {
     d.Fail("vkCreateSharedSwapchainsKHR: pSwapchains is absent");
@@ -698,7 +698,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSwapchain
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSwapchain_ids = d.Copy<ObjectId>(n);
+    v.pSwapchain_ids = d.NewIds(HandleType::kSwapchainKHR, n);
     v.pSwapchain = d.Array<VkSwapchainKHR>(n);
   } else {
     d.Fail("vkCreateSwapchainKHR: pSwapchain is absent");
@@ -770,7 +770,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSwapchainIma
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pSwapchainImageCount)), 8);
-    v.pSwapchainImages_ids = d.Copy<ObjectId>(n);
+    v.pSwapchainImages_ids = d.NewIds(HandleType::kImage, n);
     v.pSwapchainImages = d.Array<VkImage>(n);
   }
 }
@@ -983,7 +983,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] RegisterDisplay
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pFence_ids = d.Copy<ObjectId>(n);
+    v.pFence_ids = d.NewIds(HandleType::kFence, n);
     v.pFence = d.Array<VkFence>(n);
   } else {
     d.Fail("vkRegisterDisplayEventEXT: pFence is absent");
@@ -1858,7 +1858,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateHeadlessS
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pSurface_ids = d.Copy<ObjectId>(n);
+    v.pSurface_ids = d.NewIds(HandleType::kSurfaceKHR, n);
     v.pSurface = d.Array<VkSurfaceKHR>(n);
   } else {
     d.Fail("vkCreateHeadlessSurfaceEXT: pSurface is absent");
@@ -1931,7 +1931,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDrmDisplayEX
   v.connectorId = Load<uint32_t>(p + 16);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.display_ids = d.Copy<ObjectId>(n);
+    v.display_ids = d.NewIds(HandleType::kDisplayKHR, n);
     v.display = d.Array<VkDisplayKHR>(n);
   } else {
     d.Fail("vkGetDrmDisplayEXT: display is absent");

@@ -104,6 +104,13 @@ class Decoder {
     end_ = outer;
   }
 
+  // The ids that the peer minted for `count` new objects.
+  const ObjectId* NewIds(HandleType type, uint32_t count) {
+    const ObjectId* ids = Copy<ObjectId>(Count(count, sizeof(ObjectId)));
+    if (ok() && handles_ != nullptr && !handles_->NewIds(type, ids, count)) Fail("an id that nobody can mint");
+    return ids;
+  }
+
   // Guards recursion: pNext chains and nested structs. Leave() for every Enter().
   bool Enter() {
     if (++nesting_ <= kMaxNesting) return true;

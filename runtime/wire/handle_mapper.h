@@ -23,6 +23,9 @@ class HandleMapper {
   virtual ObjectId ToWire(HandleType type, uint64_t handle) const = 0;
   // Returns false when no client library could have minted `id`: the message is malformed.
   virtual bool FromWire(HandleType type, ObjectId id, HandleUse use, uint64_t* handle) = 0;
+  // The ids of the objects that the command being decoded makes; the array lives as long as the command. Returns false
+  // when no client library could have minted them.
+  virtual bool NewIds(HandleType, const ObjectId* /*ids*/, uint32_t /*count*/) { return true; }
 };
 
 }  // namespace vesper::wire

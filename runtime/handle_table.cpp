@@ -1,0 +1,146 @@
+#include "runtime/handle_table.h"
+
+#include <algorithm>
+
+namespace vesper {
+
+Object* HandleTable::Slot(uint32_t slot) const {
+  const size_t page = slot / kPageSlots;
+  if (page >= pages_.size() || pages_[page] == nullptr) return nullptr;
+  return &(*pages_[page])[slot % kPageSlots];
+}
+
+Object* HandleTable::MakeSlot(uint32_t slot) {
+  const size_t page = slot / kPageSlots;
+  if (page >= pages_.size()) pages_.resize(page + 1);
+  if (pages_[page] == nullptr) pages_[page] = std::make_unique<Page>();
+  return &(*pages_[page])[slot % kPageSlots];
+}
+
+Object* HandleTable::Find(const Lock&, ObjectId id) {
+  Object* object = Slot(SlotOf(id));
+  if (object != nullptr && object->id == id && object->state != ObjectState::kFree) return object;
+  if (aside_.empty()) return nullptr;
+  const auto found = aside_.find(id);
+  return found == aside_.end() ? nullptr : &found->second;
+}
+
+Object* HandleTable::FindSettled(Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  while (object != nullptr && object->state == ObjectState::kPending) {
+    settled_.wait(lock);
+    object = Find(lock, id);
+  }
+  return object;
+}
+
+Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context) {
+  Object* object = MakeSlot(SlotOf(id));
+  if (GenerationOf(id) <= GenerationOf(object->id)) return nullptr;
+  if (object->state != ObjectState::kFree) {
+    if (object->outlives_id || object->pins != 0 || object->state == ObjectState::kPending) {
+      ForgetChildren(lock, object->id);
+      Unlink(object);
+      aside_.emplace(object->id, *object);
+    } else {
+      Remove(lock, object);
+      ++lost_;
+    }
+  }
+  *object = Object{};
+  object->id = id;
+  object->type = type;
+  object->context = context;
+  object->state = ObjectState::kPending;
+  object->owner = Find(lock, owner) == nullptr || SlotOf(owner) == SlotOf(id) ? kNullObject : owner;
+  Link(object);
+  peak_ = std::max(peak_, ++live_);
+  return object;
+}
+
+void HandleTable::SetLive(const Lock&, Object* object, uint64_t handle, bool reversible) {
+  object->handle = handle;
+  object->state = ObjectState::kLive;
+  object->reversible = reversible;
+  if (reversible) ids_.insert_or_assign(handle, object->id);
+  settled_.notify_all();
+}
+
+void HandleTable::SetFailed(const Lock&, Object* object, int32_t result) {
+  object->handle = 0;
+  object->result = result;
+  object->state = ObjectState::kFailed;
+  settled_.notify_all();
+}
+
+void HandleTable::Link(Object* object) {
+  Object* owner = Slot(SlotOf(object->owner));
+  if (object->owner == kNullObject || owner == nullptr || owner->id != object->owner) {
+    object->owner = kNullObject;  // an owner that was moved aside has no list any more
+    return;
+  }
+  object->next_sibling = owner->first_child;
+  if (owner->first_child != 0) Slot(owner->first_child)->previous_sibling = SlotOf(object->id);
+  owner->first_child = SlotOf(object->id);
+}
+
+void HandleTable::Unlink(Object* object) {
+  if (object->owner == kNullObject) return;
+  if (object->previous_sibling != 0) {
+    Slot(object->previous_sibling)->next_sibling = object->next_sibling;
+  } else {
+    Slot(SlotOf(object->owner))->first_child = object->next_sibling;
+  }
+  if (object->next_sibling != 0) Slot(object->next_sibling)->previous_sibling = object->previous_sibling;
+  object->owner = kNullObject;
+  object->next_sibling = object->previous_sibling = 0;
+}
+
+void HandleTable::Remove(const Lock& lock, Object* object) {
+  ForgetChildren(lock, object->id);
+  Unlink(object);
+  if (object->reversible) {
+    const auto found = ids_.find(object->handle);
+    if (found != ids_.end() && found->second == object->id) ids_.erase(found);
+  }
+  const ObjectId id = object->id;
+  if (aside_.erase(id) == 0) {
+    *object = Object{};
+    object->id = id;  // keeps the generation, so that the id is never taken again
+  }
+  --live_;
+  settled_.notify_all();
+}
+
+void HandleTable::Forget(const Lock& lock, ObjectId id) {
+  if (Object* object = Find(lock, id)) Remove(lock, object);
+}
+
+void HandleTable::ForgetChildren(const Lock& lock, ObjectId id, HandleType type) {
+  const Object* owner = Find(lock, id);
+  if (owner == nullptr) return;
+  uint32_t child = owner->first_child;
+  while (child != 0) {
+    Object* object = Slot(child);
+    child = object->next_sibling;
+    if (type == HandleType{} || object->type == type) Remove(lock, object);
+  }
+}
+
+void HandleTable::Pin(const Lock& lock, ObjectId id) {
+  if (Object* object = Find(lock, id)) ++object->pins;
+}
+
+void HandleTable::Unpin(const Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  if (object != nullptr && object->pins != 0) --object->pins;
+}
+
+ObjectId HandleTable::IdOf(const Lock& lock, HandleType type, uint64_t handle) const {
+  const auto found = ids_.find(handle);
+  if (found == ids_.end()) return kNullObject;
+  const Object* object = const_cast<HandleTable*>(this)->Find(lock, found->second);
+  return object != nullptr && object->type == type ? found->second : kNullObject;
+}
+
+}  // namespace vesper

@@ -1,0 +1,115 @@
+// The server's side of object ids: a paged array from an id's slot to the driver's handle and what is known of the object.
+// One per session; the session's reader, its pool and its queues use it at the same time (server/command_handles.h).
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/object_id.h"
+
+namespace vesper {
+
+enum class ObjectState : uint8_t {
+  kFree,     // nothing here
+  kPending,  // its creation runs on the pool
+  kLive,
+  kFailed  // a tombstone: the creation failed after the client went on
+};
+
+struct Object {
+  uint64_t handle = 0;  // the driver's
+  ObjectId id = kNullObject;
+  ObjectId owner = kNullObject;  // goes with this one
+  const void* context = nullptr;  // how to call the driver, for dispatchable handles
+  int32_t result = 0;             // the VkResult of a tombstone
+  uint32_t pins = 0;              // jobs that use it; while pinned it is not destroyed
+  uint32_t first_child = 0;
+  uint32_t next_sibling = 0;
+  uint32_t previous_sibling = 0;  // 0: the owner's first
+  ObjectState state = ObjectState::kFree;
+  HandleType type{};         // as this side numbers types
+  bool reversible = false;   // found by IdOf()
+  bool outlives_id = false;  // its destruction waits for a pin although the client may use the slot again
+};
+
+// Everything that takes a Lock wants the one that Acquire() gave; pointers to objects are valid while it is held.
+class HandleTable {
+ public:
+  using Lock = std::unique_lock<std::mutex>;
+  static constexpr uint32_t kMaxSlots = 1u << 22;
+
+  explicit HandleTable(uint32_t max_slots = kMaxSlots) : max_slots_(max_slots) {
+    for (size_t i = 0; i < types_.size(); ++i) types_[i] = static_cast<HandleType>(i);
+  }
+  HandleTable(const HandleTable&) = delete;
+  HandleTable& operator=(const HandleTable&) = delete;
+
+  // How the peer numbers handle types, when not as this side does: types[byte of the peer] is ours, 0 where unknown.
+  void TranslateTypes(std::span<const HandleType, 256> types) { std::copy(types.begin(), types.end(), types_.begin()); }
+
+  [[nodiscard]] Lock Acquire() { return Lock(mutex_); }
+
+  // Whether a client library can have made this id for an object of that type: says nothing about its existence.
+  bool IsPlausible(HandleType type, ObjectId id) const {
+    const uint32_t slot = SlotOf(id);
+    return slot != 0 && slot < max_slots_ && GenerationOf(id) != 0 && types_[static_cast<size_t>(id >> 56)] == type;
+  }
+  HandleType TypeOfPeer(ObjectId id) const { return types_[static_cast<size_t>(id >> 56)]; }
+
+  // The object of that id, in whatever state but kFree; nullptr for a stale or unknown id. O(1).
+  Object* Find(const Lock& lock, ObjectId id);
+  // The same once the object is not pending any more; waits with the lock released.
+  Object* FindSettled(Lock& lock, ObjectId id);
+
+  // Makes the object, which must be plausible. An older object of that slot moves aside when its destruction is waited
+  // for; otherwise the peer has lost it and it counts as forgotten. nullptr when the id exists or was used before.
+  Object* Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context);
+  // What became of an added object: kLive with `handle`, or kFailed with `result`. Wakes who waits for it.
+  void SetLive(const Lock& lock, Object* object, uint64_t handle, bool reversible);
+  void SetFailed(const Lock& lock, Object* object, int32_t result);
+
+  // Forgets the object and everything it owns. Unknown ids are ignored.
+  void Forget(const Lock& lock, ObjectId id);
+  // Forgets what it owns: those of `type`, or all for type 0.
+  void ForgetChildren(const Lock& lock, ObjectId id, HandleType type = HandleType{});
+
+  void Pin(const Lock& lock, ObjectId id);
+  void Unpin(const Lock& lock, ObjectId id);
+
+  // The id under which a dispatchable driver handle is known, or kNullObject.
+  ObjectId IdOf(const Lock& lock, HandleType type, uint64_t handle) const;
+
+  size_t live(const Lock&) const { return live_; }
+  size_t peak(const Lock&) const { return peak_; }
+  // Objects that the client stopped naming without destroying them.
+  size_t lost(const Lock&) const { return lost_; }
+
+ private:
+  static constexpr uint32_t kPageSlots = 1024;
+  using Page = std::array<Object, kPageSlots>;
+
+  Object* Slot(uint32_t slot) const;
+  Object* MakeSlot(uint32_t slot);
+  void Link(Object* object);
+  void Unlink(Object* object);
+  void Remove(const Lock& lock, Object* object);
+
+  const uint32_t max_slots_;
+  std::mutex mutex_;
+  std::condition_variable settled_;
+  std::array<HandleType, 256> types_;
+  std::vector<std::unique_ptr<Page>> pages_;
+  std::unordered_map<ObjectId, Object> aside_;  // destruction waited for, slot used again
+  std::unordered_map<uint64_t, ObjectId> ids_;  // of reversible handles; two types never share a pointer
+  size_t live_ = 0;
+  size_t peak_ = 0;
+  size_t lost_ = 0;
+};
+
+}  // namespace vesper

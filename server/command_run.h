@@ -1,0 +1,30 @@
+// One command on its way through the server: what it was decoded into, and what has to be done when it ends. Runs are used
+// one after the other by the session's reader; one that continues on another thread is kept by that thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/arena.h"
+#include "runtime/wire/limits.h"
+#include "server/command_handles.h"
+
+namespace vesper::server {
+
+struct CommandRun {
+  explicit CommandRun(HandleTable* table) : handles(table), arena(wire::kMaxArenaBytes) {}
+
+  CommandHandles handles;
+  Arena arena;
+  uint16_t command = 0;
+  bool wants_reply = false;
+  uint64_t sequence = 0;
+  void* args = nullptr;         // in the arena
+  bool kept = false;            // someone beside the reader holds it
+  bool reply_deferred = false;  // whoever keeps it sends the reply
+  std::vector<ObjectId> pins;   // of a command that runs on the pool
+  std::vector<uint8_t> bytes;   // of a command that is decoded again later
+};
+
+}  // namespace vesper::server

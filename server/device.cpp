@@ -1,0 +1,112 @@
+#include "server/device.h"
+
+#include <spdlog/spdlog.h>
+
+#include "server/events.h"
+#include "server/memory.h"
+
+namespace vesper::server {
+namespace {
+
+constexpr std::chrono::milliseconds kDrainPatience{5000};
+constexpr std::chrono::milliseconds kFencePatience{2000};
+
+}  // namespace
+
+Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : parts_(parts) {
+  context_.table = parts.instance->context.table;
+  vk::LoadDevice(&context_.table, parts.handle, get_proc_addr);
+  context_.instance = parts.instance;
+  context_.device = this;
+  parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);
+  VkPhysicalDeviceProperties properties;
+  parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);
+  limits_ = properties.limits;
+}
+
+Device::~Device() = default;
+
+Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
+  std::unique_ptr<Queue>& entry = queues_[queue];
+  if (entry == nullptr) entry = std::make_unique<Queue>(this, queue, id);
+  return *entry;
+}
+
+void Device::Drain() {
+  for (const auto& [handle, queue] : queues_) {
+    if (!queue->Drain(kDrainPatience) && !lost_) spdlog::warn("a device is destroyed with work that does not end");
+  }
+}
+
+void Device::WhenIdle(std::function<void()> done) {
+  // Runs when the last copy goes, which each queue holds until it is through.
+  const std::shared_ptr<void> last(nullptr, [done = std::move(done)](void*) { done(); });
+  for (const auto& [handle, queue] : queues_) {
+    if (queue->last_serial() != 0) queue->WhenCompleted(queue->last_serial(), [last] {});
+  }
+}
+
+void Device::Lose(const std::string& why) {
+  if (lost_.exchange(true)) return;
+  spdlog::error("device {:#x} is lost: {}", parts_.id, why);
+  parts_.events->DeviceLost(parts_.id, why);
+  WakeExecutors();
+}
+
+void Device::NoteTimeline(VkSemaphore semaphore) { timelines_.insert(semaphore); }
+
+void Device::ForgetSemaphore(VkSemaphore semaphore) {
+  timelines_.erase(semaphore);
+  tickets_.erase(semaphore);
+}
+
+std::shared_ptr<Ticket> Device::TakeTicket(VkSemaphore semaphore) {
+  const auto found = tickets_.find(semaphore);
+  if (found == tickets_.end()) return nullptr;
+  std::shared_ptr<Ticket> ticket = std::move(found->second);
+  tickets_.erase(found);
+  return ticket->handed_over ? nullptr : ticket;
+}
+
+void Device::LeaveTicket(VkSemaphore semaphore, const std::shared_ptr<Ticket>& ticket) {
+  if (!timelines_.contains(semaphore)) tickets_.insert_or_assign(semaphore, ticket);
+}
+
+void Device::HandOver(Ticket* ticket) {
+  {
+    const std::lock_guard lock(mutex_);
+    ticket->handed_over = true;
+  }
+  changed_.notify_all();
+}
+
+void Device::AwaitHandOver(const Ticket& ticket, const std::atomic<bool>& give_up) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return ticket.handed_over || give_up || lost_; });
+}
+
+void Device::WakeExecutors() {
+  { const std::lock_guard lock(mutex_); }
+  changed_.notify_all();
+}
+
+void Device::WatchFence(VkFence fence) {
+  const std::lock_guard lock(mutex_);
+  ++watched_fences_[fence];
+}
+
+void Device::UnwatchFence(VkFence fence) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = watched_fences_.find(fence);
+    if (found != watched_fences_.end() && --found->second == 0) watched_fences_.erase(found);
+  }
+  changed_.notify_all();
+}
+
+void Device::AwaitUnwatched(VkFence fence) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kFencePatience, [&] { return lost_ || !watched_fences_.contains(fence); });
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,219 @@
+#include "server/driver.h"
+
+#include <dlfcn.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "generated/vk/extensions.h"
+#include "server/chain.h"
+
+namespace vesper::server {
+namespace {
+
+constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
+
+VKAPI_ATTR VkBool32 VKAPI_CALL LogValidation(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                             VkDebugUtilsMessageTypeFlagsEXT,
+                                             const VkDebugUtilsMessengerCallbackDataEXT* data, void* count) {
+  ++*static_cast<std::atomic<uint64_t>*>(count);
+  const bool error = (severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT) != 0;
+  spdlog::log(error ? spdlog::level::err : spdlog::level::warn, "validation: {}", data->pMessage);
+  return VK_FALSE;
+}
+
+std::string Lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+}  // namespace
+
+bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const char*>* chosen) {
+  for (const char* name : wanted) {
+    const ExtensionSide side = SideOf(name);
+    if (side == ExtensionSide::kRemote) chosen->push_back(name);
+    if (side == ExtensionSide::kRemote || side == ExtensionSide::kLocal) continue;
+    spdlog::warn("a client asked for {}, which is not offered", name);
+    return false;
+  }
+  return true;
+}
+
+std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
+                                           std::vector<std::string>* hidden) {
+  std::erase_if(extensions, [&](const VkExtensionProperties& extension) {
+    const bool offered = SideOf(extension.extensionName) == ExtensionSide::kRemote;
+    if (!offered && hidden != nullptr) hidden->emplace_back(extension.extensionName);
+    return !offered;
+  });
+  return extensions;
+}
+
+void PrepareDriverEnvironment() {
+  setenv("VESPER_WORKER", "1", 1);
+  setenv("VK_LOADER_LAYERS_DISABLE", "~implicit~", 0);
+  // Layers that loaders before 1.3.234 would still take in.
+  for (const char* name : {"NODEVICE_SELECT", "DISABLE_GAMESCOPE_WSI", "DISABLE_MANGOHUD", "DISABLE_VKBASALT",
+                           "DISABLE_LAYER_NV_OPTIMUS_1", "DISABLE_VULKAN_OBS_CAPTURE", "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
+    setenv(name, "1", 0);
+  }
+  unsetenv("VK_INSTANCE_LAYERS");
+  unsetenv("VK_LOADER_LAYERS_ENABLE");
+}
+
+std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* error) {
+  void* library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    *error = std::string("the Vulkan loader is missing (") + dlerror() + "); on Debian: apt install libvulkan1";
+    return nullptr;
+  }
+  std::unique_ptr<Driver> driver(new Driver(options));
+  driver->get_proc_addr_ = reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
+  if (driver->get_proc_addr_ == nullptr) {
+    *error = "libvulkan.so.1 is no Vulkan loader; reinstall it";
+    return nullptr;
+  }
+  vk::LoadGlobal(&driver->global_.table, driver->get_proc_addr_);
+  uint32_t version = VK_API_VERSION_1_0;
+  if (driver->global().EnumerateInstanceVersion != nullptr) driver->global().EnumerateInstanceVersion(&version);
+  driver->api_version_ = std::min(version, static_cast<uint32_t>(VK_HEADER_VERSION_COMPLETE));
+  return driver;
+}
+
+PFN_vkGetDeviceProcAddr Driver::GetDeviceProcAddr(VkInstance instance) const {
+  return reinterpret_cast<PFN_vkGetDeviceProcAddr>(get_proc_addr_(instance, "vkGetDeviceProcAddr"));
+}
+
+VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance) {
+  VkInstanceCreateInfo info = wanted;
+  std::vector<const char*> extensions;
+  if (!ChooseExtensions({wanted.ppEnabledExtensionNames, wanted.enabledExtensionCount}, &extensions)) return VK_ERROR_EXTENSION_NOT_PRESENT;
+  const std::vector<const char*> layers(options_.validation ? 1 : 0, kValidationLayer);
+  if (options_.validation) {
+    const auto same = [](const char* name) { return std::strcmp(name, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) == 0; };
+    if (std::none_of(extensions.begin(), extensions.end(), same)) {
+      extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+    }
+  }
+  VkApplicationInfo application{};
+  application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
+  if (wanted.pApplicationInfo != nullptr) application = *wanted.pApplicationInfo;
+  // The server itself uses what 1.2 brought, wherever the driver has it.
+  application.apiVersion = std::min(std::max(application.apiVersion, VK_API_VERSION_1_2), api_version_);
+  info.pApplicationInfo = &application;
+  info.pNext = WithoutCallbacks(wanted.pNext);
+  info.enabledLayerCount = static_cast<uint32_t>(layers.size());
+  info.ppEnabledLayerNames = layers.data();
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
+  auto made = std::make_unique<Instance>();
+  const VkResult result = global().CreateInstance(&info, nullptr, &made->handle);
+  if (result == VK_ERROR_LAYER_NOT_PRESENT && options_.validation) {
+    spdlog::error("--validation needs {}; on Debian: apt install vulkan-validationlayers", kValidationLayer);
+  }
+  if (result != VK_SUCCESS) return result;
+  made->context.table = global();
+  made->context.instance = made.get();
+  vk::LoadInstance(&made->context.table, made->handle, get_proc_addr_);
+  if (options_.validation) AddValidation(made.get());
+  FindPhysicalDevices(made.get());
+  *instance = std::move(made);
+  return VK_SUCCESS;
+}
+
+void Driver::AddValidation(Instance* instance) {
+  VkDebugUtilsMessengerCreateInfoEXT info{};
+  info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
+  info.messageSeverity =
+      VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;
+  info.pfnUserCallback = LogValidation;
+  info.pUserData = &validation_messages_;
+  const VkResult result = instance->context.table.CreateDebugUtilsMessengerEXT(instance->handle, &info, nullptr,
+                                                                               &instance->messenger);
+  if (result != VK_SUCCESS) spdlog::warn("no validation messages: the messenger failed with {}", static_cast<int>(result));
+}
+
+void Driver::DestroyInstance(Instance* instance) {
+  const vk::DispatchTable& table = instance->context.table;
+  if (instance->messenger != VK_NULL_HANDLE) {
+    table.DestroyDebugUtilsMessengerEXT(instance->handle, instance->messenger, nullptr);
+  }
+  table.DestroyInstance(instance->handle, nullptr);
+}
+
+VkInstance Driver::CreateBare() const {
+  VkInstanceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+  VkInstance instance = VK_NULL_HANDLE;
+  if (global().CreateInstance(&info, nullptr, &instance) != VK_SUCCESS) return VK_NULL_HANDLE;
+  vk::DispatchTable table{};
+  vk::LoadInstance(&table, instance, get_proc_addr_);
+  uint32_t count = 0;
+  table.EnumeratePhysicalDevices(instance, &count, nullptr);  // drivers open their devices late
+  return instance;
+}
+
+void Driver::DestroyBare(VkInstance instance) const {
+  if (instance == VK_NULL_HANDLE) return;
+  vk::DispatchTable table{};
+  vk::LoadInstance(&table, instance, get_proc_addr_);
+  table.DestroyInstance(instance, nullptr);
+}
+
+VkResult Driver::FindPhysicalDevices(Instance* instance) {
+  const vk::DispatchTable& table = instance->context.table;
+  uint32_t count = 0;
+  VkResult result = table.EnumeratePhysicalDevices(instance->handle, &count, nullptr);
+  if (result != VK_SUCCESS) return result;
+  std::vector<VkPhysicalDevice> devices(count);
+  result = table.EnumeratePhysicalDevices(instance->handle, &count, devices.data());
+  if (result < 0) return result;
+  devices.resize(count);
+  const auto properties_of = [&](VkPhysicalDevice device) {
+    VkPhysicalDeviceProperties properties;
+    table.GetPhysicalDeviceProperties(device, &properties);
+    return properties;
+  };
+  std::stable_sort(devices.begin(), devices.end(), [&](VkPhysicalDevice a, VkPhysicalDevice b) {
+    return ScoreOf(properties_of(a).deviceType) > ScoreOf(properties_of(b).deviceType);
+  });
+  std::vector<std::string> names;
+  for (const VkPhysicalDevice device : devices) names.emplace_back(properties_of(device).deviceName);
+  for (const size_t index : MatchGpus(names, options_.gpu)) instance->physical_devices.push_back(devices[index]);
+  return VK_SUCCESS;
+}
+
+int ScoreOf(VkPhysicalDeviceType type) {
+  switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+      return 4;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+      return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+      return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+std::vector<size_t> MatchGpus(const std::vector<std::string>& names, const std::string& wanted) {
+  std::vector<size_t> matches;
+  size_t index = 0;
+  const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
+  const bool is_index = !wanted.empty() && error == std::errc() && end == wanted.data() + wanted.size();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const bool match = is_index ? i == index : Lower(names[i]).find(Lower(wanted)) != std::string::npos;
+    if (wanted.empty() || match) matches.push_back(i);
+  }
+  return matches;
+}
+
+}  // namespace vesper::server

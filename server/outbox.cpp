@@ -1,0 +1,91 @@
+#include "server/outbox.h"
+
+#include <fmt/format.h>
+
+namespace vesper::server {
+
+Outbox::Outbox(Channel* channel, size_t limit) : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
+
+Outbox::~Outbox() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (sending_ || !entries_.empty()) channel_->Close();
+  }
+  changed_.notify_all();
+  writer_.join();
+}
+
+void Outbox::FailLocked(std::string error) {
+  if (error_.empty()) error_ = std::move(error);
+  entries_.clear();
+  bytes_ = 0;
+  channel_->Close();
+  changed_.notify_all();
+}
+
+bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
+                  std::span<const uint8_t> second) {
+  const size_t size = first.size() + second.size();
+  std::unique_lock lock(mutex_);
+  if (!error_.empty()) return false;
+  if (entries_.empty() && !sending_ && size <= kDirectBytes && channel_->SendsAtOnce(size)) {
+    sending_ = true;
+    lock.unlock();
+    const std::span<const uint8_t> parts[] = {first, second};
+    const ChannelStatus status = channel_->Send(kind, sequence, parts);
+    lock.lock();
+    sending_ = false;
+    if (status != ChannelStatus::kOk) FailLocked("the connection broke");
+    changed_.notify_all();
+    return error_.empty();
+  }
+  if (bytes_ + size > limit_) {
+    FailLocked(fmt::format("the client left {} bytes unread", bytes_));
+    return false;
+  }
+  Entry entry{kind, sequence, {}};
+  entry.payload.reserve(size);
+  entry.payload.insert(entry.payload.end(), first.begin(), first.end());
+  entry.payload.insert(entry.payload.end(), second.begin(), second.end());
+  entries_.push_back(std::move(entry));
+  bytes_ += size;
+  changed_.notify_all();
+  return true;
+}
+
+void Outbox::Write() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopping_ || (!entries_.empty() && !sending_); });
+    if (stopping_) return;
+    const Entry entry = std::move(entries_.front());
+    entries_.pop_front();
+    sending_ = true;
+    lock.unlock();
+    const std::span<const uint8_t> parts[] = {entry.payload};
+    const ChannelStatus status = channel_->Send(entry.kind, entry.sequence, parts);
+    lock.lock();
+    sending_ = false;
+    if (error_.empty()) bytes_ -= entry.payload.size();
+    if (status != ChannelStatus::kOk) FailLocked("the connection broke");
+    changed_.notify_all();
+  }
+}
+
+void Outbox::Flush(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, timeout, [this] { return !error_.empty() || (entries_.empty() && !sending_); });
+}
+
+std::string Outbox::error() const {
+  const std::lock_guard lock(mutex_);
+  return error_;
+}
+
+size_t Outbox::queued_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,62 @@
+// What a session sends: in order, without ever making the session's reader wait for a client that does not read.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/channel.h"
+
+namespace vesper::server {
+
+// A bounded queue in front of a Channel with a thread that empties it. A message is sent by the caller's thread when
+// nothing is queued and the channel takes it at once. Thread-safe.
+class Outbox {
+ public:
+  static constexpr size_t kDefaultLimit = size_t{512} << 20;
+  static constexpr size_t kDirectBytes = 16 * 1024;
+
+  explicit Outbox(Channel* channel, size_t limit = kDefaultLimit);
+  ~Outbox();  // closes the channel if the writer still waits for the peer
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+
+  // Queues or sends one message, whose bytes are copied when queued. False once the session must end: the channel is
+  // lost or the client has left more than the limit unread; the channel is then closed, which wakes the reader.
+  bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
+            std::span<const uint8_t> second = {});
+
+  // Waits until everything is sent, the channel is lost or the time is over.
+  void Flush(std::chrono::milliseconds timeout);
+
+  // Why Send() said no, for the log; empty while all is well.
+  std::string error() const;
+  size_t queued_bytes() const;
+
+ private:
+  struct Entry {
+    MessageKind kind;
+    uint64_t sequence;
+    std::vector<uint8_t> payload;
+  };
+  void Write();
+  void FailLocked(std::string error);
+
+  Channel* const channel_;
+  const size_t limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Entry> entries_;
+  size_t bytes_ = 0;
+  bool sending_ = false;  // someone is inside channel_->Send()
+  bool stopping_ = false;
+  std::string error_;
+  std::thread writer_;
+};
+
+}  // namespace vesper::server

@@ -1,0 +1,50 @@
+// Instances: what is offered before there is one, and their making by the server's rules.
+#include <spdlog/spdlog.h>
+
+#include <vector>
+
+#include "generated/server/overrides.h"
+#include "server/overrides/listing.h"
+#include "server/session.h"
+
+namespace vesper::server::overrides {
+
+void EnumerateInstanceVersion(Session& session, const vk::DispatchTable&, wire::EnumerateInstanceVersionArgs& v) {
+  *v.pApiVersion = session.driver().api_version();
+  v.result = VK_SUCCESS;
+}
+
+void EnumerateInstanceExtensionProperties(Session&, const vk::DispatchTable& driver,
+                                          wire::EnumerateInstanceExtensionPropertiesArgs& v) {
+  uint32_t count = 0;
+  v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, nullptr);
+  if (v.result < 0) return;
+  std::vector<VkExtensionProperties> extensions(count);
+  v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, extensions.data());
+  if (v.result < 0) return;
+  extensions.resize(count);
+  extensions = Offered(std::move(extensions), nullptr);
+  v.result = GiveList<VkExtensionProperties>(extensions, v.pPropertyCount, v.pProperties);
+}
+
+void CreateInstance(Session& session, const vk::DispatchTable&, wire::CreateInstanceArgs& v) {
+  std::unique_ptr<Instance> instance;
+  v.result = session.driver().CreateInstance(*v.pCreateInfo, &instance);
+  if (v.result != VK_SUCCESS) return;
+  *v.pInstance = instance->handle;
+  session.handles().set_new_context(&session.AddInstance(std::move(instance))->context);
+}
+
+void DestroyInstance(Session& session, const vk::DispatchTable&, wire::DestroyInstanceArgs& v) {
+  if (v.instance == VK_NULL_HANDLE) return;
+  Instance& instance = session.instance();
+  session.DrainJobs();
+  for (Device* device : session.DevicesOf(&instance)) {
+    spdlog::warn("an instance is destroyed before its device");
+    session.EndDevice(device);
+  }
+  session.driver().DestroyInstance(&instance);
+  session.RemoveInstance(v.instance);
+}
+
+}  // namespace vesper::server::overrides

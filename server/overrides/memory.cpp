@@ -1,0 +1,29 @@
+// Host-visible memory is known to the session's memory table while it lives.
+#include "generated/server/overrides.h"
+#include "server/session.h"
+
+namespace vesper::server::overrides {
+
+void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
+  v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
+  if (v.result != VK_SUCCESS) return;
+  const Device& device = session.device();
+  const VkPhysicalDeviceMemoryProperties& properties = device.memory_properties();
+  if (v.pAllocateInfo->memoryTypeIndex >= properties.memoryTypeCount) return;
+  const VkMemoryPropertyFlags flags = properties.memoryTypes[v.pAllocateInfo->memoryTypeIndex].propertyFlags;
+  if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
+  session.memories().Register({.table = &device.table(),
+                               .device = v.device,
+                               .memory = *v.pMemory,
+                               .id = v.pMemory_ids[0],
+                               .size = v.pAllocateInfo->allocationSize,
+                               .coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
+                               .atom = device.limits().nonCoherentAtomSize});
+}
+
+void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {
+  session.memories().Unregister(v.memory_id);
+  driver.FreeMemory(v.device, v.memory, nullptr);
+}
+
+}  // namespace vesper::server::overrides

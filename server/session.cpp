@@ -1,0 +1,370 @@
+#include "server/session.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "generated/wire/codecs.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/encoder.h"
+#include "server/command_result.h"
+
+namespace vesper::server {
+namespace {
+
+thread_local CommandRun* t_run = nullptr;
+
+constexpr uint64_t kMaxInertLines = 50;
+
+size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8); }
+
+// Commands that destroy what they name: their objects may be used by jobs, and may be dead already.
+bool Destroys(uint16_t command) {
+  static const std::array<bool, kCommandCount> kDestroys = [] {
+    std::array<bool, kCommandCount> destroys{};
+    for (size_t i = 0; i < kCommandCount; ++i) {
+      const std::string_view name = kCommandNames[i];
+      destroys[i] = name.starts_with("vkDestroy") || name.starts_with("vkFree");
+    }
+    return destroys;
+  }();
+  return kDestroys[command];
+}
+
+bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
+  PFN_vkVoidFunction entry;
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+  return entry != nullptr;
+}
+
+}  // namespace
+
+Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number)
+    : channel_(std::move(channel)),
+      driver_(driver),
+      number_(number),
+      outbox_(channel_.get()),
+      events_(&outbox_),
+      memories_(&events_),
+      run_(std::make_shared<CommandRun>(&table_)),
+      pool_(PoolThreads()) {}
+
+Session::~Session() {
+  channel_->Close();
+  pool_.Drain();
+  for (const auto& [handle, device] : devices_) device->StopQueues();
+}
+
+bool Session::Greet(std::string* error) {
+  Hello hello;
+  if (!ReceiveHello(*channel_, &hello, error)) return false;
+  const auto refuse = [&](std::string why) {
+    SendRefused(*channel_, why);
+    *error = std::move(why);
+    return false;
+  };
+  if (hello.protocol != kProtocolVersion) {
+    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one", hello.protocol,
+                              kProtocolVersion));
+  }
+  Welcome welcome;
+  welcome.fingerprint = kRegistryFingerprint;
+  welcome.session = number_;
+  if (hello.fingerprint != kRegistryFingerprint) {
+    welcome.names_wanted = hello.commands.empty();
+    welcome.commands = DecodedCommands();
+    welcome.handle_types = DecodedHandleTypes();
+    if (welcome.names_wanted) {
+      if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
+      if (!ReceiveHello(*channel_, &hello, error)) return false;
+      if (hello.commands.empty()) return refuse("the client's registry differs and it did not say its names");
+      welcome.names_wanted = false;
+    }
+    translation_ = Translation(hello.commands, hello.handle_types);
+    table_.TranslateTypes(translation_.handle_types());
+  }
+  program_ = hello.program;
+  if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
+  spdlog::info("session {}: {} (pid {}){}", number_, program_, hello.pid,
+               translation_.by_name() ? ", of another registry" : "");
+  return true;
+}
+
+std::string Session::Run() {
+  Message message;
+  while (end_reason_.empty()) {
+    switch (channel_->Receive(&message, std::chrono::milliseconds(-1))) {
+      case ChannelStatus::kTimeout:
+        continue;
+      case ChannelStatus::kClosed:
+        end_reason_ = outbox_.error();
+        if (end_reason_.empty()) end_reason_ = "the connection ended " + channel_->error();
+        continue;
+      case ChannelStatus::kMalformed:
+        Malformed(channel_->error());
+        continue;
+      case ChannelStatus::kOk:
+        break;
+    }
+    ++stats_.messages;
+    try {
+      if (message.kind == MessageKind::kBatch) {
+        Execute(message);
+      } else if (message.kind == MessageKind::kGoodbye) {
+        orderly_ = true;
+        end_reason_ = "the client said goodbye";
+      } else {
+        Malformed(fmt::format("a message of kind {}", static_cast<int>(message.kind)));
+      }
+    } catch (const std::bad_alloc&) {
+      end_reason_ = "the server has no memory left";
+    }
+  }
+  if (!orderly_) {
+    outbox_.Send(MessageKind::kGoodbye, 0,
+                 {reinterpret_cast<const uint8_t*>(end_reason_.data()), end_reason_.size()});
+    outbox_.Flush(std::chrono::milliseconds(500));
+  }
+  channel_->Close();
+  return end_reason_;
+}
+
+bool Session::Malformed(std::string what) {
+  end_reason_ = "malformed: " + std::move(what);
+  spdlog::error("session {}: {}", number_, end_reason_);
+  return false;
+}
+
+bool Session::Execute(const Message& message) {
+  std::span<const uint8_t> bytes = message.payload;
+  uint64_t sequence = message.sequence;
+  Record record{};
+  while (!bytes.empty()) {
+    if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
+      return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
+    }
+    record.sequence = sequence;
+    if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
+    const bool control = record.header.command >= static_cast<uint16_t>(wire::Control::kHeartbeat);
+    if (!(control ? ExecuteControl(record) : ExecuteCommand(record))) return false;
+  }
+  return true;
+}
+
+bool Session::ExecuteControl(const Record& record) {
+  const auto control = static_cast<wire::Control>(record.header.command);
+  std::string error;
+  switch (control) {
+    case wire::Control::kHeartbeat:
+      break;
+    case wire::Control::kMemoryMapped:
+    case wire::Control::kMemoryUnmapped:
+    case wire::Control::kMemoryWrite:
+    case wire::Control::kMemoryFetch:
+      if (!memories_.Execute(control, record.body, &error)) return Malformed(std::move(error));
+      break;
+    default:  // of a newer client; a reply says so
+      if ((record.header.flags & wire::kWantsReply) != 0) {
+        Answer(record.sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+      }
+      return true;
+  }
+  if ((record.header.flags & wire::kWantsReply) != 0) Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
+  return true;
+}
+
+bool Session::ExecuteCommand(const Record& record) {
+  const bool wants_reply = (record.header.flags & wire::kWantsReply) != 0;
+  const uint16_t command = translation_.Command(record.header.command);
+  if (command >= kCommandCount || wire::kCodecs[command].decode_request == nullptr ||
+      kServerCommands[command].invoke == nullptr) {
+    if (command >= kCommandCount && !translation_.by_name()) {
+      return Malformed(fmt::format("command {} of {}", record.header.command, kCommandCount));
+    }
+    if (wants_reply) Answer(record.sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+    return true;
+  }
+  ++stats_.commands;
+  CommandRun* run = run_.get();
+  run->command = command;
+  run->wants_reply = wants_reply;
+  run->sequence = record.sequence;
+  const bool slow = kServerCommands[command].slow;
+  const bool destroys = Destroys(command);
+  if (!Decode(run, record.body, {.wait_for_pending = !slow && !destroys, .destroys = destroys})) return false;
+  if (slow) {
+    StartSlow(record);
+  } else if (destroys && (run->handles.blocked() || run->handles.contested())) {
+    DeferDestroy(record);
+  } else if (run->handles.inert()) {
+    Skip(run);
+  } else {
+    Invoke(run);
+  }
+  if (run_->kept) {
+    run_ = std::make_shared<CommandRun>(&table_);
+  } else {
+    run_->arena.Reset();
+  }
+  retired_devices_.clear();
+  retired_instances_.clear();
+  return true;
+}
+
+bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options) {
+  const wire::CommandCodec& codec = wire::kCodecs[run->command];
+  run->args = run->arena.Allocate(codec.args_size);
+  if (run->args == nullptr) return Malformed("no memory for arguments");
+  run->handles.Begin(options);
+  wire::Decoder decoder(body, &run->arena, &run->handles);
+  codec.decode_request(decoder, run->args);
+  run->handles.EndDecoding();
+  if (decoder.ok()) return true;
+  return Malformed(fmt::format("{}: {}", kCommandNames[run->command], decoder.error()));
+}
+
+void Session::Invoke(CommandRun* run) {
+  const auto* context = static_cast<const DispatchContext*>(run->handles.context());
+  const vk::DispatchTable& table = context == nullptr ? driver_->global() : context->table;
+  const ServerCommand& command = kServerCommands[run->command];
+  if (!command.overridden && !HasEntry(table, run->command)) {
+    spdlog::warn("session {}: the driver has no {}", number_, kCommandNames[run->command]);
+    run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
+    if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+    return;
+  }
+  CommandRun* const outer = std::exchange(t_run, run);
+  command.invoke(*this, table, run->args);
+  t_run = outer;
+  const VkResult result = ResultOf(command, run->args);
+  run->handles.Finish(run->wants_reply, result);
+  if (Destroys(run->command)) run->handles.ForgetFailed();
+  if (run->reply_deferred) return;
+  if (run->wants_reply) {
+    SendReply(*run);
+  } else if (result < 0) {
+    ReportFailure(*run, result);
+  }
+}
+
+void Session::Lose(const CommandRun& run, const std::string& why) {
+  const auto* context = static_cast<const DispatchContext*>(run.handles.context());
+  if (context != nullptr && context->device != nullptr) {
+    context->device->Lose(why);
+  } else {
+    events_.DeviceLost(kNullObject, why);
+  }
+}
+
+// An asynchronous command failed. What it should have made is a tombstone now; a failure without one loses the device.
+void Session::ReportFailure(const CommandRun& run, VkResult result) {
+  const char* name = kCommandNames[run.command];
+  if (!run.handles.new_objects().empty()) {
+    spdlog::warn("session {}: {} failed with {}", number_, name, static_cast<int>(result));
+    return;
+  }
+  Lose(run, fmt::format("{} failed with {}", name, static_cast<int>(result)));
+}
+
+void Session::Skip(CommandRun* run) {
+  if (++stats_.inert <= kMaxInertLines) {
+    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command], run->handles.reason());
+  }
+  run->handles.Finish(run->wants_reply, run->handles.result());
+  if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());
+  if (kServerCommands[run->command].submit) {
+    Lose(*run, fmt::format("{}: {}", kCommandNames[run->command], run->handles.reason()));
+  }
+}
+
+void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
+  const wire::ReplyHeader header{kind, result};
+  outbox_.Send(MessageKind::kReply, sequence, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
+  ++stats_.replies;
+}
+
+void Session::SendReply(const CommandRun& run) {
+  thread_local wire::ByteBuffer out;
+  out.clear();
+  const wire::ReplyHeader header{wire::ReplyKind::kAnswer, ResultOf(kServerCommands[run.command], run.args)};
+  out.Append(&header, sizeof(header));
+  wire::Encoder encoder(&out, &run.handles);
+  const auto encode = wire::kCodecs[run.command].encode_reply;
+  if (encode != nullptr) encode(encoder, run.args);
+  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()});
+  ++stats_.replies;
+}
+
+std::string Session::Summary() {
+  const HandleTable::Lock lock = table_.Acquire();
+  return fmt::format(
+      "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} objects at most, {} left, "
+      "{} bytes of memory received, {} sent, {} validation messages",
+      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(), stats_.inert.load(), channel_->bytes_received(),
+      channel_->bytes_sent(), table_.peak(lock), table_.live(lock), memories_.written_bytes(),
+      memories_.changed_bytes(), driver_->validation_messages());
+}
+
+CommandRun& Session::run() { return *t_run; }
+CommandHandles& Session::handles() { return t_run->handles; }
+
+const DispatchContext& Session::context() {
+  const auto* context = static_cast<const DispatchContext*>(t_run->handles.context());
+  return context == nullptr ? driver_->global_context() : *context;
+}
+
+std::shared_ptr<CommandRun> Session::KeepRun() {
+  run_->kept = true;
+  return run_;
+}
+
+std::shared_ptr<CommandRun> Session::DeferReply() {
+  run_->reply_deferred = true;
+  return KeepRun();
+}
+
+Instance* Session::AddInstance(std::unique_ptr<Instance> instance) {
+  Instance* added = instance.get();
+  instances_.insert_or_assign(added->handle, std::move(instance));
+  return added;
+}
+
+void Session::RemoveInstance(VkInstance instance) {
+  const auto found = instances_.find(instance);
+  if (found == instances_.end()) return;
+  retired_instances_.push_back(std::move(found->second));
+  instances_.erase(found);
+}
+
+Device* Session::AddDevice(std::unique_ptr<Device> device) {
+  Device* added = device.get();
+  devices_.insert_or_assign(added->handle(), std::move(device));
+  return added;
+}
+
+std::vector<Device*> Session::DevicesOf(const Instance* instance) {
+  std::vector<Device*> devices;
+  for (const auto& [handle, device] : devices_) {
+    if (device->parts().instance == instance) devices.push_back(device.get());
+  }
+  return devices;
+}
+
+void Session::EndDevice(Device* device) {
+  const VkDevice handle = device->handle();
+  DrainJobs();
+  device->Drain();
+  memories_.UnregisterAll(handle);
+  device->StopQueues();
+  device->table().DestroyDevice(handle, nullptr);
+  const auto found = devices_.find(handle);
+  retired_devices_.push_back(std::move(found->second));
+  devices_.erase(found);
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,141 @@
+// One client's session: reads its messages, decodes and executes its commands against the driver, and answers. Runs in a
+// worker process, or in a test's thread over a loopback channel.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "generated/server/commands.h"
+#include "generated/vk/commands.h"
+#include "runtime/channel.h"
+#include "runtime/handle_table.h"
+#include "runtime/handshake.h"
+#include "runtime/wire/control.h"
+#include "runtime/wire/record.h"
+#include "server/command_run.h"
+#include "server/device.h"
+#include "server/driver.h"
+#include "server/events.h"
+#include "server/job_pool.h"
+#include "server/memory.h"
+#include "server/outbox.h"
+#include "server/translation.h"
+
+namespace vesper::server {
+
+struct SessionStats {
+  std::atomic<uint64_t> messages = 0;
+  std::atomic<uint64_t> commands = 0;
+  std::atomic<uint64_t> replies = 0;
+  std::atomic<uint64_t> inert = 0;
+  std::atomic<uint64_t> slow = 0;
+};
+
+// Threading: everything is called by the thread that runs the session, unless it says otherwise.
+class Session {
+ public:
+  // `driver` outlives the session.
+  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number);
+  // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its process ends them.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Greets the client. False, with a sentence, when there will be no session.
+  bool Greet(std::string* error);
+  // Serves until the session ends; returns why, for the log. After Greet().
+  std::string Run();
+  // From any thread: makes Run() end.
+  void Stop() { channel_->Close(); }
+
+  const SessionStats& stats() const { return stats_; }
+  // One line about the whole session, after Run().
+  std::string Summary();
+
+  // For generated code and overrides, on whichever thread executes the command at hand.
+  CommandHandles& handles();
+  CommandRun& run();
+  const DispatchContext& context();
+  Device& device() { return *context().device; }
+  Instance& instance() { return *context().instance; }
+
+  Driver& driver() { return *driver_; }
+  Events& events() { return events_; }          // any thread
+  MemoryTable& memories() { return memories_; }  // any thread
+
+  // For overrides, on the session's thread. Keeps the arguments of the command at hand for as long as the pointer lives.
+  std::shared_ptr<CommandRun> KeepRun();
+  // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
+  std::shared_ptr<CommandRun> DeferReply();
+  // From any thread.
+  void SendReply(const CommandRun& run);
+
+  // Waits for the pool. Before instances go.
+  void DrainJobs() { pool_.Drain(); }
+  Instance* AddInstance(std::unique_ptr<Instance> instance);
+  void RemoveInstance(VkInstance instance);
+  Device* AddDevice(std::unique_ptr<Device> device);
+  std::vector<Device*> DevicesOf(const Instance* instance);
+  // Waits for its work, destroys the driver's device; the object stays until the next command, since the one at hand
+  // still names it.
+  void EndDevice(Device* device);
+
+ private:
+  struct Record {
+    wire::RecordHeader header;
+    std::span<const uint8_t> body;
+    uint64_t sequence;
+  };
+  // These return false when the session must end, having set end_reason_.
+  bool Execute(const Message& message);
+  bool ExecuteControl(const Record& record);
+  bool ExecuteCommand(const Record& record);
+  bool Malformed(std::string what);
+
+  bool Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options);
+  void Invoke(CommandRun* run);
+  void Skip(CommandRun* run);  // of a command that is inert
+  void Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result);
+  void Lose(const CommandRun& run, const std::string& why);
+  void ReportFailure(const CommandRun& run, VkResult result);
+
+  // Slow commands, and destroying what they use.
+  void StartSlow(const Record& record);
+  void RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again);
+  void DeferDestroy(const Record& record);
+  void RunDeferred();
+  bool IsFree(const std::vector<ObjectId>& ids);
+
+  const std::unique_ptr<Channel> channel_;
+  Driver* const driver_;
+  const uint64_t number_;
+  std::string program_;
+  Translation translation_;
+  SessionStats stats_;
+  std::string end_reason_;
+  bool orderly_ = false;
+
+  HandleTable table_;
+  Outbox outbox_;
+  Events events_;
+  MemoryTable memories_;
+  std::shared_ptr<CommandRun> run_;
+  wire::ByteBuffer reply_;
+  std::unordered_map<VkInstance, std::unique_ptr<Instance>> instances_;
+  std::unordered_map<VkDevice, std::unique_ptr<Device>> devices_;
+  std::vector<std::unique_ptr<Device>> retired_devices_;
+  std::vector<std::unique_ptr<Instance>> retired_instances_;
+  std::mutex deferred_mutex_;
+  std::vector<std::shared_ptr<CommandRun>> deferred_;  // destroying commands
+  JobPool pool_;
+};
+
+}  // namespace vesper::server

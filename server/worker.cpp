@@ -1,0 +1,129 @@
+#include "server/worker.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "runtime/address.h"
+#include "server/session.h"
+
+namespace vesper::server {
+namespace {
+
+constexpr std::chrono::seconds kGreetingPatience{10};
+constexpr std::chrono::seconds kEndPatience{10};
+
+// The next message's file descriptor, or -1 when the supervisor is gone.
+int ReceiveSocket(int from, uint64_t* session) {
+  iovec data{session, sizeof(*session)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  ssize_t received;
+  do {
+    received = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
+  } while (received < 0 && errno == EINTR);
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (received != sizeof(*session) || header == nullptr || header->cmsg_type != SCM_RIGHTS) return -1;
+  int fd = -1;
+  std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+  return fd;
+}
+
+// Does something when time is over, unless it is destroyed before.
+class Timer {
+ public:
+  Timer(std::chrono::seconds patience, std::function<void()> act)
+      : thread_([this, patience, act = std::move(act)] {
+          std::unique_lock lock(mutex_);
+          if (!changed_.wait_for(lock, patience, [this] { return done_; })) act();
+        }) {}
+  ~Timer() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+// Returns a timer that ends the process if what the client left keeps the driver busy for ever.
+std::unique_ptr<Timer> Serve(Session* session, uint64_t number) {
+  std::string error;
+  bool greeted;
+  {
+    const Timer timer(kGreetingPatience, [&] { session->Stop(); });
+    greeted = session->Greet(&error);
+  }
+  if (greeted) {
+    const std::string reason = session->Run();
+    spdlog::info("session {} ended: {}", number, reason);
+    spdlog::info("{}", session->Summary());
+  } else {
+    spdlog::warn("session {} did not begin: {}", number, error);
+  }
+  return std::make_unique<Timer>(kEndPatience, [] { _exit(0); });
+}
+
+}  // namespace
+
+int RunWorker(const ServerOptions& options) {
+  prctl(PR_SET_NAME, "vesper-worker");
+  PrepareDriverEnvironment();
+  std::string error;
+  const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
+  if (driver == nullptr) {
+    spdlog::error("{}", error);
+    return 1;
+  }
+  // Brings the drivers into memory, so that the client's instance comes at once.
+  const VkInstance warm = driver->CreateBare();
+  uint64_t number = 0;
+  const int socket = ReceiveSocket(options.worker_fd, &number);
+  if (socket < 0) return 0;
+  std::unique_ptr<Timer> end;
+  {
+    Session session(MakeSocketChannel(socket), driver.get(), number);
+    end = Serve(&session, number);
+  }
+  driver->DestroyBare(warm);
+  return 0;
+}
+
+bool HandOverSocket(int worker_fd, int socket, uint64_t session) {
+  iovec data{&session, sizeof(session)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &socket, sizeof(socket));
+  return sendmsg(worker_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof(session);
+}
+
+}  // namespace vesper::server
