@@ -33,7 +33,8 @@ bool IsLoopback(const Address& address);
 // Connects within `timeout_ms`. nullptr with a sentence in `error`. The socket is close-on-exec and non-blocking.
 std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::string* error);
 
-// Makes a channel of a connected socket, which it then owns.
+// Makes a channel of a connected stream socket, which it owns from now on. nullptr (and the socket closed) when the process
+// has no descriptor left.
 std::unique_ptr<Channel> MakeSocketChannel(int fd);
 
 // A listening socket. A stale Unix socket (nobody answers) is replaced; one in use is an error. The directory of the

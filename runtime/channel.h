@@ -22,10 +22,12 @@ enum class MessageKind : uint8_t {
   kGoodbye   // either way: an orderly end, with a reason for people
 };
 
-// One received message. The payload is the receiver's.
+// One received message. The payload is the receiver's: of a Hello or Welcome what runtime/handshake.h reads, of a Refused or
+// Goodbye text for people.
 struct Message {
   MessageKind kind = MessageKind::kGoodbye;
-  uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0
+  uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0;
+                          // kEvent: as sent; else 0
   std::vector<uint8_t> payload;
 };
 
@@ -43,7 +45,8 @@ class Channel {
   virtual ~Channel() = default;
 
   // Sends one whole message made of `parts` in order, waiting while the peer's buffer is full: without holding a lock
-  // that Receive() needs. kClosed once the channel is lost.
+  // that Receive() needs. kClosed once the channel is lost; kMalformed, with nothing sent and the channel as it was, for a
+  // payload beyond wire::kMaxMessageBytes (or for a Hello or Welcome that is none).
   virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
 
   // Waits up to `timeout` (negative: without limit) for one message.

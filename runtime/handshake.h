@@ -32,10 +32,12 @@ struct Welcome {
   std::vector<std::string> handle_types;
 };
 
-// Client: sends `hello` and waits for the answer. Returns false with a sentence in `error` (refused, closed, too slow).
+// Client: sends `hello` as it is and waits up to 2 s for the answer. Returns false with a sentence in `error` (refused,
+// closed, too slow, another protocol version). With welcome->names_wanted the client greets again, with its names.
 bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* error);
 
-// Server: waits for a Hello; answers. ReceiveHello returns false with a sentence in `error`.
+// Server: waits up to 5 s for a Hello; answers. ReceiveHello returns false with a sentence in `error`, after having told
+// the client.
 bool ReceiveHello(Channel& channel, Hello* hello, std::string* error);
 bool SendWelcome(Channel& channel, const Welcome& welcome);
 bool SendRefused(Channel& channel, const std::string& reason);
