@@ -106,7 +106,8 @@ int FinishConnect(int fd, const Deadline& deadline) {
   return ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
 }
 
-// A connection from a port to itself, which Linux makes when nobody listens on a port that it then picks for us.
+// A connection from a port to itself, which Linux makes when nobody listens on a port that it then
+// picks for us.
 bool ConnectedToItself(int fd) {
   Endpoint here, there;
   here.length = there.length = sizeof(sockaddr_storage);
@@ -200,7 +201,8 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
     // What is left of the time is shared out among the addresses not tried yet.
     const int left = deadline.PollMilliseconds();
     const int share = left < 0 ? left : left / static_cast<int>(endpoints.size() - i);
-    const int fd = transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
+    const int fd =
+        transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
     if (fd < 0) continue;
     auto channel = MakeSocketChannel(fd);
     if (channel == nullptr) *error = "cannot use the connection to " + address.ToString();

@@ -17,10 +17,12 @@ class Deadline {
   std::chrono::steady_clock::time_point at() const { return at_; }
   bool passed() const { return !never_ && std::chrono::steady_clock::now() >= at_; }
 
-  // What poll() takes: -1 for never, rounded up, so that poll() does not return early again and again.
+  // What poll() takes: -1 for never, rounded up, so that poll() does not return early again and
+  // again.
   int PollMilliseconds() const {
     if (never_) return -1;
-    const auto rest = std::chrono::ceil<std::chrono::milliseconds>(at_ - std::chrono::steady_clock::now());
+    const auto rest =
+        std::chrono::ceil<std::chrono::milliseconds>(at_ - std::chrono::steady_clock::now());
     if (rest.count() <= 0) return 0;
     return rest.count() > INT_MAX ? INT_MAX : static_cast<int>(rest.count());
   }

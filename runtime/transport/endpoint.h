@@ -17,8 +17,8 @@ struct Endpoint {
   const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&name); }
 };
 
-// All endpoints that `address` stands for, at least one, or none with a sentence. A name is looked up for no longer than
-// `deadline`; `passive` for listening.
+// All endpoints that `address` stands for, at least one, or none with a sentence. A name is looked
+// up for no longer than `deadline`; `passive` for listening.
 std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline,
                               std::string* error);
 

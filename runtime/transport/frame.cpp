@@ -27,12 +27,13 @@ static_assert(KindOf(schema::Message::REPLY) == static_cast<uint64_t>(MessageKin
 static_assert(KindOf(schema::Message::EVENT) == static_cast<uint64_t>(MessageKind::kEvent));
 static_assert(KindOf(schema::Message::GOODBYE) == static_cast<uint64_t>(MessageKind::kGoodbye));
 
-// Cap'n Proto's pointers (capnproto.org/encoding.html): a struct of one data word and one pointer that follows at once, and
-// a list of bytes that follows at once.
+// Cap'n Proto's pointers (capnproto.org/encoding.html): a struct of one data word and one pointer
+// that follows at once, and a list of bytes that follows at once.
 constexpr uint64_t kStructPointer = uint64_t{1} << 32 | uint64_t{1} << 48;
 constexpr uint64_t BytesPointer(uint64_t count) { return count << 35 | uint64_t{2} << 32 | 1; }
 constexpr uint32_t kPrefixWords = kDataPrefixBytes / 8 - 1;  // without the segment table
-static_assert(wire::kMaxMessageBytes < (size_t{1} << 29), "the length of a Cap'n Proto list has 29 bits");
+static_assert(wire::kMaxMessageBytes < (size_t{1} << 29),
+              "the length of a Cap'n Proto list has 29 bits");
 
 constexpr uint8_t kPadding[8] = {};
 constexpr size_t PaddingOf(size_t bytes) { return (8 - bytes % 8) % 8; }
@@ -50,8 +51,9 @@ std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<cons
   capnp::MallocMessageBuilder builder;
   auto message = builder.initRoot<schema::Message>();
   // setReason() would want a terminating zero, which `bytes` lacks.
-  auto reason = kind == MessageKind::kRefused ? message.initRefused().initReason(static_cast<unsigned>(text.size()))
-                                              : message.initGoodbye().initReason(static_cast<unsigned>(text.size()));
+  auto reason = kind == MessageKind::kRefused
+                    ? message.initRefused().initReason(static_cast<unsigned>(text.size()))
+                    : message.initGoodbye().initReason(static_cast<unsigned>(text.size()));
   if (!bytes.empty()) std::memcpy(reason.begin(), bytes.data(), bytes.size());
   const auto words = capnp::messageToFlatArray(builder);
   const auto frame = words.asBytes();
@@ -94,8 +96,12 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
       message->sequence = 0;
       message->payload = std::move(bytes);
       break;
-    case MessageKind::kRefused: SetText(kind, root.getRefused().getReason(), message); break;
-    case MessageKind::kGoodbye: SetText(kind, root.getGoodbye().getReason(), message); break;
+    case MessageKind::kRefused:
+      SetText(kind, root.getRefused().getReason(), message);
+      break;
+    case MessageKind::kGoodbye:
+      SetText(kind, root.getGoodbye().getReason(), message);
+      break;
     case MessageKind::kBatch:
       SetData(kind, root.getBatch().getSequence(), root.getBatch().getData(), message);
       break;
@@ -129,7 +135,8 @@ bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKi
   const auto data = Load<uint64_t>(&prefix[40]);
   const uint64_t count = data >> 35;
   if (static_cast<uint32_t>(table) != 0 || table >> 32 != kPrefixWords + (count + 7) / 8 ||
-      Load<uint64_t>(&prefix[8]) != kStructPointer || Load<uint64_t>(&prefix[24]) != kStructPointer ||
+      Load<uint64_t>(&prefix[8]) != kStructPointer ||
+      Load<uint64_t>(&prefix[24]) != kStructPointer ||
       discriminant > static_cast<uint64_t>(MessageKind::kGoodbye) || data != BytesPointer(count)) {
     return false;
   }

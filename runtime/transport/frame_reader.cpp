@@ -11,7 +11,8 @@
 namespace vesper::transport {
 namespace {
 
-// A body grows by so much at a time: what was just zeroed is still in the cache when bytes are received into it.
+// A body grows by so much at a time: what was just zeroed is still in the cache when bytes are
+// received into it.
 constexpr size_t kBodyStep = size_t{256} << 10;
 constexpr size_t kMaxFrameBytes = wire::kMaxMessageBytes + 4096;
 
@@ -32,7 +33,8 @@ FrameStatus FrameReader::ReadHead(Message* message) {
   if (buffered() < 8) return FrameStatus::kNeedMore;
   const uint64_t segments = uint64_t{wire::Load<uint32_t>(at)} + 1;
   if (segments > kMaxSegments) {
-    return Fail("a message of " + std::to_string(segments) + " segments; these bytes are no Vesper message");
+    return Fail("a message of " + std::to_string(segments) +
+                " segments; these bytes are no Vesper message");
   }
   const size_t table = (4 + 4 * segments + 7) / 8 * 8;
   if (buffered() < table) return FrameStatus::kNeedMore;

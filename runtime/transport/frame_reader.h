@@ -1,4 +1,5 @@
-// Finds the messages in a byte stream from an untrusted peer. The socket channel and the fuzzer feed it.
+// Finds the messages in a byte stream from an untrusted peer. The socket channel and the fuzzer
+// feed it.
 #pragma once
 
 #include <sys/uio.h>
@@ -16,8 +17,9 @@ namespace vesper::transport {
 
 enum class FrameStatus : uint8_t { kMessage, kNeedMore, kMalformed };
 
-// Reads ahead into a buffer, so that one system call may bring many messages, and lets large payloads be read to where they
-// will stay. Memory grows as bytes arrive, whatever lengths the peer claims. Not thread-safe. Throws std::bad_alloc.
+// Reads ahead into a buffer, so that one system call may bring many messages, and lets large
+// payloads be read to where they will stay. Memory grows as bytes arrive, whatever lengths the peer
+// claims. Not thread-safe. Throws std::bad_alloc.
 class FrameReader {
  public:
   static constexpr size_t kInboxBytes = size_t{64} << 10;
@@ -29,7 +31,8 @@ class FrameReader {
   // Takes the next whole message. Once malformed, always malformed.
   FrameStatus Next(Message* message);
 
-  // After Next() returned kNeedMore: where the next bytes of the stream go, in order. Returns the number of vectors.
+  // After Next() returned kNeedMore: where the next bytes of the stream go, in order. Returns the
+  // number of vectors.
   size_t Space(std::span<iovec, 2> vectors);
   // So many bytes were put there.
   void Filled(size_t count);
@@ -50,8 +53,8 @@ class FrameReader {
   size_t begin_ = 0;
   size_t end_ = 0;
 
-  // The message being received when it is not wholly in the inbox: the data of a Batch, Reply or Event whose prefix is
-  // taken, or else a whole frame.
+  // The message being received when it is not wholly in the inbox: the data of a Batch, Reply or
+  // Event whose prefix is taken, or else a whole frame.
   bool in_body_ = false;
   bool whole_frame_ = false;
   MessageKind kind_ = MessageKind::kGoodbye;

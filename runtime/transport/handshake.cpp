@@ -1,4 +1,5 @@
-// runtime/handshake.h in Cap'n Proto: the payload of a Hello or Welcome is the whole serialised Message.
+// runtime/handshake.h in Cap'n Proto: the payload of a Hello or Welcome is the whole serialised
+// Message.
 #include "runtime/handshake.h"
 
 #include <capnp/message.h>
@@ -18,8 +19,9 @@ namespace {
 namespace schema = transport::schema;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kAnswerTime(2000);  // for the first answer, so that other drivers still get their turn
-constexpr milliseconds kHelloTime(5000);   // for a client that has connected
+constexpr milliseconds kAnswerTime(
+    2000);  // for the first answer, so that other drivers still get their turn
+constexpr milliseconds kHelloTime(5000);  // for a client that has connected
 constexpr unsigned kMaxNames = 1u << 16;
 constexpr size_t kMaxNameBytes = 256;
 constexpr size_t kMaxReasonBytes = 1024;
@@ -59,7 +61,9 @@ bool DecodeNames(capnp::List<capnp::Text>::Reader names, std::vector<std::string
   return true;
 }
 
-unsigned CountOf(const std::vector<std::string>& names) { return static_cast<unsigned>(names.size()); }
+unsigned CountOf(const std::vector<std::string>& names) {
+  return static_cast<unsigned>(names.size());
+}
 
 ChannelStatus SendMessage(Channel& channel, MessageKind kind, capnp::MessageBuilder& builder) {
   const auto words = capnp::messageToFlatArray(builder);
@@ -81,7 +85,8 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   return SendMessage(channel, MessageKind::kHello, builder);
 }
 
-// A reader over a received payload, which the channel has found to be one whole frame. Reading may throw kj::Exception.
+// A reader over a received payload, which the channel has found to be one whole frame. Reading may
+// throw kj::Exception.
 class PayloadReader {
  public:
   explicit PayloadReader(const std::vector<uint8_t>& payload)
@@ -129,7 +134,8 @@ bool Guarded(std::string* error, const Function& function) {
   try {
     return function();
   } catch (const kj::Exception& exception) {
-    *error = std::string("the handshake is no valid Cap'n Proto: ") + exception.getDescription().cStr();
+    *error =
+        std::string("the handshake is no valid Cap'n Proto: ") + exception.getDescription().cStr();
   } catch (const std::exception& exception) {
     *error = std::string("the handshake failed: ") + exception.what();
   }
@@ -140,14 +146,17 @@ bool Guarded(std::string* error, const Function& function) {
 ChannelStatus ReceiveWithin(Channel& channel, milliseconds time, Message* message) {
   const transport::Deadline deadline(time);
   for (;;) {
-    const ChannelStatus status = channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
+    const ChannelStatus status =
+        channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
     if (status != ChannelStatus::kTimeout || deadline.passed()) return status;
   }
 }
 
-std::string Explain(const Channel& channel, ChannelStatus status, const char* who, milliseconds time) {
+std::string Explain(const Channel& channel, ChannelStatus status, const char* who,
+                    milliseconds time) {
   if (status == ChannelStatus::kTimeout) {
-    return std::string(who) + " did not say anything within " + std::to_string(time.count()) + " ms";
+    return std::string(who) + " did not say anything within " + std::to_string(time.count()) +
+           " ms";
   }
   const std::string error = channel.error();
   return error.empty() ? std::string("the connection to ") + who + " is closed" : error;
@@ -161,8 +170,11 @@ bool TakeAnswer(const Hello& hello, const Message& answer, Welcome* welcome, std
     case MessageKind::kGoodbye:
       *error = "the server said goodbye: " + Printable(answer.payload);
       return false;
-    case MessageKind::kWelcome: break;
-    default: *error = "the server answered something that is no part of a handshake"; return false;
+    case MessageKind::kWelcome:
+      break;
+    default:
+      *error = "the server answered something that is no part of a handshake";
+      return false;
   }
   if (!DecodeWelcome(answer.payload, welcome)) {
     *error = "the server's Welcome has more or longer names than the limit";
@@ -185,7 +197,8 @@ bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* 
       *error = channel.error();
       return false;
     }
-    // A server that refuses at once may have closed before our Hello: its answer says more than our failure to send.
+    // A server that refuses at once may have closed before our Hello: its answer says more than our
+    // failure to send.
     const ChannelStatus status = ReceiveWithin(channel, kAnswerTime, &answer);
     if (status != ChannelStatus::kOk) {
       *error = Explain(channel, status, "the server", kAnswerTime);
@@ -232,7 +245,8 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
 }
 
 bool SendRefused(Channel& channel, const std::string& reason) {
-  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(reason.data()), reason.size());
+  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(reason.data()),
+                                      reason.size());
   return channel.Send(MessageKind::kRefused, 0, {&part, 1}) == ChannelStatus::kOk;
 }
 

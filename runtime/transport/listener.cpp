@@ -76,8 +76,8 @@ std::string RemoveStale(const std::string& path, const Endpoint& endpoint) {
   return ::unlink(path.c_str()) == 0 || errno == ENOENT ? "" : SystemError(errno);
 }
 
-// Two servers starting at once must not both find the old socket stale and remove each other's new one. Best effort: a
-// directory that cannot be opened is not locked.
+// Two servers starting at once must not both find the old socket stale and remove each other's new
+// one. Best effort: a directory that cannot be opened is not locked.
 void LockDirectory(const Descriptor& directory) {
   for (int i = 0; directory.get() >= 0 && i < 100; ++i) {
     if (::flock(directory.get(), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
@@ -95,7 +95,8 @@ int ListenUnix(const Address& address, const Endpoint& endpoint, std::string* er
   LockDirectory(directory);
   if (*error = RemoveStale(address.path, endpoint); !error->empty()) return -1;
   Descriptor fd(OpenSocket(AF_UNIX));
-  // The mode of the socket becomes that of the file, less the umask, so that nobody else can connect even for a moment.
+  // The mode of the socket becomes that of the file, less the umask, so that nobody else can
+  // connect even for a moment.
   if (fd.get() < 0 || ::fchmod(fd.get(), kSocketMode) != 0 ||
       ::bind(fd.get(), endpoint.address(), endpoint.length) != 0) {
     *error = SystemError(errno);
@@ -115,7 +116,8 @@ int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
   Endpoint bound;
   bound.length = sizeof(bound.name);
   if (fd.get() < 0 || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::bind(fd.get(), endpoint.address(), endpoint.length) != 0 || ::listen(fd.get(), kBacklog) != 0 ||
+      ::bind(fd.get(), endpoint.address(), endpoint.length) != 0 ||
+      ::listen(fd.get(), kBacklog) != 0 ||
       ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound.name), &bound.length) != 0) {
     *error = SystemError(errno);
     return -1;

@@ -16,8 +16,8 @@ namespace vesper {
 namespace transport {
 namespace {
 
-// A sender waits while so many bytes are queued, as it would for a socket's buffer. One message of any size fits into an
-// empty queue.
+// A sender waits while so many bytes are queued, as it would for a socket's buffer. One message of
+// any size fits into an empty queue.
 constexpr size_t kQueueBytes = size_t{1} << 20;
 
 // One direction. Either end may outlive the other.

@@ -37,8 +37,8 @@ int PeerPid(int socket) {
   return peer.pid;
 }
 
-// A dead machine is noticed by heartbeats of the session; keepalive finds connections that nobody uses any more. No
-// TCP_USER_TIMEOUT: it would end connections whose peer merely does not read.
+// A dead machine is noticed by heartbeats of the session; keepalive finds connections that nobody
+// uses any more. No TCP_USER_TIMEOUT: it would end connections whose peer merely does not read.
 void TuneTcp(int socket) {
   const auto set = [socket](int level, int name, int value) {
     setsockopt(socket, level, name, &value, sizeof(value));  // fails, harmlessly, on Unix sockets
@@ -151,14 +151,19 @@ ChannelStatus SocketChannel::Receive(Message* message, std::chrono::milliseconds
   }
 }
 
-ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline, bool may_wait) {
+ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline,
+                                         bool may_wait) {
   for (;;) {
     if (closed_.load()) return ChannelStatus::kClosed;
     if (TakeInterrupt()) return ChannelStatus::kTimeout;
     switch (reader_.Next(message)) {
-      case FrameStatus::kMessage: return ChannelStatus::kOk;
-      case FrameStatus::kMalformed: failure_.Set(reader_.error()); return ChannelStatus::kMalformed;
-      case FrameStatus::kNeedMore: break;
+      case FrameStatus::kMessage:
+        return ChannelStatus::kOk;
+      case FrameStatus::kMalformed:
+        failure_.Set(reader_.error());
+        return ChannelStatus::kMalformed;
+      case FrameStatus::kNeedMore:
+        break;
     }
     if (peer_ended_.load()) return ChannelStatus::kClosed;
     if (may_wait && drained_) {

@@ -1,4 +1,5 @@
-// The channel over a connected stream socket, TCP or Unix. Made by Connect() and MakeSocketChannel() in runtime/address.h.
+// The channel over a connected stream socket, TCP or Unix. Made by Connect() and
+// MakeSocketChannel() in runtime/address.h.
 #pragma once
 
 #include <atomic>
@@ -14,8 +15,9 @@
 
 namespace vesper::transport {
 
-// Non-blocking socket and poll(); no event loop, no signal. File descriptors live until the destructor, so that a thread in
-// a system call never sees a number that was reused; Close() only shuts the socket down.
+// Non-blocking socket and poll(); no event loop, no signal. File descriptors live until the
+// destructor, so that a thread in a system call never sees a number that was reused; Close() only
+// shuts the socket down.
 class SocketChannel final : public Channel {
  public:
   // Owns both: a connected non-blocking socket, and an eventfd.
@@ -50,14 +52,14 @@ class SocketChannel final : public Channel {
   int socket_;
   int wake_;
   int peer_pid_ = 0;
-  std::atomic<bool> closed_ = false;       // by this end
-  std::atomic<bool> peer_ended_ = false;   // found by the receiver
+  std::atomic<bool> closed_ = false;      // by this end
+  std::atomic<bool> peer_ended_ = false;  // found by the receiver
   std::atomic<bool> interrupted_ = false;
   std::atomic<uint64_t> sent_ = 0;
   std::atomic<uint64_t> received_ = 0;
   Failure failure_;
 
-  std::mutex write_mutex_;        // one message is written at a time; Receive() never takes it
+  std::mutex write_mutex_;  // one message is written at a time; Receive() never takes it
   // Guarded by write_mutex_: a message was cut short, or the peer is gone.
   bool write_broken_ = false;
 

@@ -31,10 +31,14 @@ ChannelPair PairOver(const Address& address) {
 
 const char* NameOf(Transport transport) {
   switch (transport) {
-    case Transport::kTcp: return "Tcp";
-    case Transport::kUnix: return "Unix";
-    case Transport::kSocketPair: return "SocketPair";
-    case Transport::kLoopback: return "Loopback";
+    case Transport::kTcp:
+      return "Tcp";
+    case Transport::kUnix:
+      return "Unix";
+    case Transport::kSocketPair:
+      return "SocketPair";
+    case Transport::kLoopback:
+      return "Loopback";
   }
   return "";
 }
@@ -42,7 +46,8 @@ const char* NameOf(Transport transport) {
 ChannelPair MakePair(Transport transport) {
   std::string error;
   switch (transport) {
-    case Transport::kTcp: return PairOver(*ParseAddress("tcp://127.0.0.1:0", &error));
+    case Transport::kTcp:
+      return PairOver(*ParseAddress("tcp://127.0.0.1:0", &error));
     case Transport::kUnix: {
       const TemporaryDirectory directory;
       return PairOver(*ParseAddress("unix:" + directory.path() + "/socket", &error));
@@ -52,7 +57,8 @@ ChannelPair MakePair(Transport transport) {
       EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
       return {MakeSocketChannel(ends[0]), MakeSocketChannel(ends[1])};
     }
-    case Transport::kLoopback: return MakeLoopback();
+    case Transport::kLoopback:
+      return MakeLoopback();
   }
   return {};
 }
@@ -91,7 +97,8 @@ std::set<int> OpenDescriptors() {
     seen.push_back(std::stoi(entry.path().filename()));
   }
   for (const int fd : seen) {
-    if (std::filesystem::exists(std::filesystem::symlink_status("/proc/self/fd/" + std::to_string(fd)))) {
+    if (std::filesystem::exists(
+            std::filesystem::symlink_status("/proc/self/fd/" + std::to_string(fd)))) {
       result.insert(fd);
     }
   }

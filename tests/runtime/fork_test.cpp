@@ -1,4 +1,5 @@
-// A program that we are a guest in forks, whatever our threads are doing: its child must not hang, and its parent not notice.
+// A program that we are a guest in forks, whatever our threads are doing: its child must not hang,
+// and its parent not notice.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,7 +36,8 @@ TEST_P(ForkTest, AChildThatAbandonsIsClosedAndTheParentGoesOn) {
               pair.client->AbandonAfterFork();
               Message message;
               if (SendBatch(*pair.client, 1, 1) != ChannelStatus::kClosed) return 1;
-              if (pair.client->Receive(&message, milliseconds(100)) != ChannelStatus::kClosed) return 2;
+              if (pair.client->Receive(&message, milliseconds(100)) != ChannelStatus::kClosed)
+                return 2;
               pair.client->Interrupt();
               pair.client->Close();
               if (!pair.client->error().empty()) return 3;

@@ -1,5 +1,5 @@
-// The bytes of a message: that what we write by hand is Cap'n Proto, that what Cap'n Proto writes is understood, and that
-// no bytes do harm.
+// The bytes of a message: that what we write by hand is Cap'n Proto, that what Cap'n Proto writes
+// is understood, and that no bytes do harm.
 #include "runtime/transport/frame.h"
 
 #include <capnp/message.h>
@@ -24,7 +24,8 @@ using transport::FrameStatus;
 using transport::OutgoingFrame;
 namespace schema = transport::schema;
 
-std::vector<uint8_t> Frame(MessageKind kind, uint64_t sequence, const std::vector<uint8_t>& payload) {
+std::vector<uint8_t> Frame(MessageKind kind, uint64_t sequence,
+                           const std::vector<uint8_t>& payload) {
   const std::span<const uint8_t> part(payload);
   OutgoingFrame frame(kind, sequence, {&part, 1});
   std::vector<uint8_t> bytes;
@@ -130,7 +131,8 @@ TEST(FrameTest, ReadsOtherLayoutsOfTheSameMessage) {
 
 TEST(FrameTest, FindsMessagesHoweverTheStreamIsCut) {
   std::vector<uint8_t> stream;
-  for (const auto& frame : FramesOfEveryKind()) stream.insert(stream.end(), frame.begin(), frame.end());
+  for (const auto& frame : FramesOfEveryKind())
+    stream.insert(stream.end(), frame.begin(), frame.end());
   for (const size_t step : {1, 2, 3, 7, 8, 40, 49, 100, 1000000}) {
     FrameReader reader;
     std::vector<Message> messages;
@@ -149,7 +151,8 @@ TEST(FrameTest, EveryTruncationIsAnUnfinishedMessage) {
     for (size_t length = 0; length < frame.size(); ++length) {
       FrameReader reader;
       std::vector<Message> messages;
-      EXPECT_EQ(Feed(&reader, std::span(frame).first(length), 1000, &messages), FrameStatus::kNeedMore);
+      EXPECT_EQ(Feed(&reader, std::span(frame).first(length), 1000, &messages),
+                FrameStatus::kNeedMore);
       EXPECT_TRUE(messages.empty());
       EXPECT_EQ(reader.in_message(), length != 0);
     }
@@ -231,7 +234,8 @@ TEST(FrameTest, UnknownKindsAreRefused) {
 
 TEST(FrameTest, AHandshakeMessageIsNeverLarge) {
   capnp::MallocMessageBuilder builder;
-  builder.initRoot<schema::Message>().initRefused().initReason(static_cast<unsigned>(wire::kMaxHandshakeBytes));
+  builder.initRoot<schema::Message>().initRefused().initReason(
+      static_cast<unsigned>(wire::kMaxHandshakeBytes));
   FrameReader reader;
   std::vector<Message> messages;
   EXPECT_EQ(Feed(&reader, Frame(builder), 1 << 20, &messages), FrameStatus::kMalformed);

@@ -1,4 +1,5 @@
-// How many system calls messages cost: counted by standing in for the C library's functions, which the channel calls.
+// How many system calls messages cost: counted by standing in for the C library's functions, which
+// the channel calls.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <poll.h>
