@@ -47,13 +47,12 @@ std::vector<uint8_t> Flatten(std::span<const std::span<const uint8_t>> parts) {
 
 std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<const uint8_t>> parts) {
   const std::vector<uint8_t> bytes = Flatten(parts);
-  const capnp::Text::Reader text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto size = static_cast<unsigned>(bytes.size());
   capnp::MallocMessageBuilder builder;
   auto message = builder.initRoot<schema::Message>();
   // setReason() would want a terminating zero, which `bytes` lacks.
-  auto reason = kind == MessageKind::kRefused
-                    ? message.initRefused().initReason(static_cast<unsigned>(text.size()))
-                    : message.initGoodbye().initReason(static_cast<unsigned>(text.size()));
+  auto reason = kind == MessageKind::kRefused ? message.initRefused().initReason(size)
+                                              : message.initGoodbye().initReason(size);
   if (!bytes.empty()) std::memcpy(reason.begin(), bytes.data(), bytes.size());
   const auto words = capnp::messageToFlatArray(builder);
   const auto frame = words.asBytes();
