@@ -44,7 +44,7 @@ void Decoder::CopyTo(void* to, size_t size) {
     Short();
     return;
   }
-  std::memcpy(to, cursor_, size);
+  if (size != 0) std::memcpy(to, cursor_, size);  // an empty message has no address
   cursor_ += size;
 }
 

@@ -1,0 +1,124 @@
+#include "runtime/address.h"
+
+#include <arpa/inet.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+namespace vesper {
+namespace {
+
+constexpr uint16_t kDefaultPort = 7700;
+constexpr size_t kMaxUnixPath = sizeof(sockaddr_un{}.sun_path) - 1;
+
+std::optional<Address> Wrong(const std::string& text, const std::string& why, std::string* error) {
+  *error = "\"" + text + "\" is no address: " + why;
+  return std::nullopt;
+}
+
+std::optional<Address> ParseUnix(const std::string& text, std::string_view path,
+                                 std::string* error) {
+  if (path.empty()) return Wrong(text, "a path is missing, as in unix:/run/vesper.sock", error);
+  if (path.find('\0') != path.npos) return Wrong(text, "a path holds no zero byte", error);
+  if (path.size() > kMaxUnixPath) {
+    return Wrong(text,
+                 "the path is longer than the " + std::to_string(kMaxUnixPath) +
+                     " bytes that a Unix socket can have",
+                 error);
+  }
+  Address address;
+  address.kind = Address::Kind::kUnix;
+  address.path = path;
+  return address;
+}
+
+// Splits HOST:PORT or [HOST]:PORT. Returns what is wrong, or nullptr.
+const char* SplitHost(std::string_view rest, std::string_view* host, std::string_view* port) {
+  size_t colon;
+  if (!rest.empty() && rest.front() == '[') {
+    const size_t end = rest.find(']');
+    if (end == rest.npos) return "the bracket is not closed, as in tcp://[::1]:7700";
+    *host = rest.substr(1, end - 1);
+    colon = end + 1;
+    if (colon < rest.size() && rest[colon] != ':')
+      return "a colon must follow the bracket, as in tcp://[::1]:7700";
+    if (colon >= rest.size()) return "the port is missing, as in tcp://[::1]:7700";
+  } else {
+    colon = rest.rfind(':');
+    if (colon == rest.npos) return "the port is missing, as in tcp://127.0.0.1:7700";
+    *host = rest.substr(0, colon);
+    if (host->find(':') != host->npos)
+      return "an IPv6 address belongs in brackets, as in tcp://[::1]:7700";
+  }
+  *port = rest.substr(colon + 1);
+  if (host->empty()) return "the host is missing, as in tcp://127.0.0.1:7700";
+  if (host->find_first_of(std::string_view(" /[]@\0", 6)) != host->npos) {
+    return "this is no host name, write it as in tcp://192.168.1.5:7700";
+  }
+  return nullptr;
+}
+
+std::optional<Address> ParseTcp(const std::string& text, std::string_view rest,
+                                std::string* error) {
+  std::string_view host, port;
+  if (const char* why = SplitHost(rest, &host, &port); why != nullptr)
+    return Wrong(text, why, error);
+  Address address;
+  address.kind = Address::Kind::kTcp;
+  address.host = host;
+  const auto [end, status] = std::from_chars(port.data(), port.data() + port.size(), address.port);
+  if (status != std::errc() || end != port.data() + port.size()) {
+    return Wrong(text, "the port must be a number up to 65535, as in tcp://127.0.0.1:7700", error);
+  }
+  return address;
+}
+
+}  // namespace
+
+std::string Address::ToString() const {
+  if (kind == Kind::kUnix) return "unix:" + path;
+  const bool v6 = host.find(':') != host.npos;
+  return "tcp://" + (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::optional<Address> ParseAddress(const std::string& text, std::string* error) {
+  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://";
+  const std::string_view view = text;
+  if (view.starts_with(kUnix)) return ParseUnix(text, view.substr(kUnix.size()), error);
+  if (view.starts_with(kTcp)) return ParseTcp(text, view.substr(kTcp.size()), error);
+  return Wrong(text, "write unix:PATH or tcp://HOST:PORT, for example tcp://127.0.0.1:7700", error);
+}
+
+Address DefaultUnixAddress() {
+  Address address;
+  address.kind = Address::Kind::kUnix;
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && runtime[0] == '/')
+    address.path = std::string(runtime) + "/vesper/server.sock";
+  if (address.path.empty() || address.path.size() > kMaxUnixPath) {
+    address.path = "/tmp/vesper-" + std::to_string(::getuid()) + "/server.sock";
+  }
+  return address;
+}
+
+std::vector<Address> DefaultClientAddresses() {
+  Address tcp;
+  tcp.kind = Address::Kind::kTcp;
+  tcp.host = "127.0.0.1";
+  tcp.port = kDefaultPort;
+  return {DefaultUnixAddress(), tcp};
+}
+
+bool IsLoopback(const Address& address) {
+  if (address.kind == Address::Kind::kUnix || address.host == "localhost") return true;
+  in_addr v4;
+  if (::inet_pton(AF_INET, address.host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6;
+  if (::inet_pton(AF_INET6, address.host.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+}  // namespace vesper

@@ -1,0 +1,226 @@
+#include "runtime/transport/frame.h"
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <kj/exception.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "runtime/transport/vesper.capnp.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/encoder.h"
+#include "runtime/wire/limits.h"
+
+namespace vesper::transport {
+namespace {
+
+using wire::Load;
+using wire::Store;
+
+constexpr uint64_t KindOf(schema::Message::Which which) { return static_cast<uint64_t>(which); }
+static_assert(KindOf(schema::Message::HELLO) == static_cast<uint64_t>(MessageKind::kHello));
+static_assert(KindOf(schema::Message::BATCH) == static_cast<uint64_t>(MessageKind::kBatch));
+static_assert(KindOf(schema::Message::REPLY) == static_cast<uint64_t>(MessageKind::kReply));
+static_assert(KindOf(schema::Message::EVENT) == static_cast<uint64_t>(MessageKind::kEvent));
+static_assert(KindOf(schema::Message::GOODBYE) == static_cast<uint64_t>(MessageKind::kGoodbye));
+
+// Cap'n Proto's pointers (capnproto.org/encoding.html): a struct of one data word and one pointer
+// that follows at once, and a list of bytes that follows at once.
+constexpr uint64_t kStructPointer = uint64_t{1} << 32 | uint64_t{1} << 48;
+constexpr uint64_t BytesPointer(uint64_t count) { return count << 35 | uint64_t{2} << 32 | 1; }
+constexpr uint32_t kPrefixWords = kDataPrefixBytes / 8 - 1;  // without the segment table
+static_assert(wire::kMaxMessageBytes < (size_t{1} << 29),
+              "the length of a Cap'n Proto list has 29 bits");
+
+constexpr uint8_t kPadding[8] = {};
+constexpr size_t PaddingOf(size_t bytes) { return (8 - bytes % 8) % 8; }
+
+std::vector<uint8_t> Flatten(std::span<const std::span<const uint8_t>> parts) {
+  std::vector<uint8_t> bytes;
+  bytes.reserve(TotalBytes(parts));
+  for (const auto& part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
+  return bytes;
+}
+
+std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<const uint8_t>> parts) {
+  const std::vector<uint8_t> bytes = Flatten(parts);
+  const auto size = static_cast<unsigned>(bytes.size());
+  capnp::MallocMessageBuilder builder;
+  auto message = builder.initRoot<schema::Message>();
+  // setReason() would want a terminating zero, which `bytes` lacks.
+  auto reason = kind == MessageKind::kRefused ? message.initRefused().initReason(size)
+                                              : message.initGoodbye().initReason(size);
+  if (!bytes.empty()) std::memcpy(reason.begin(), bytes.data(), bytes.size());
+  const auto words = capnp::messageToFlatArray(builder);
+  const auto frame = words.asBytes();
+  return {frame.begin(), frame.end()};
+}
+
+void SetData(MessageKind kind, uint64_t sequence, capnp::Data::Reader data, Message* message) {
+  message->kind = kind;
+  message->sequence = sequence;
+  message->payload.assign(data.begin(), data.end());
+}
+
+void SetText(MessageKind kind, capnp::Text::Reader text, Message* message) {
+  message->kind = kind;
+  message->sequence = 0;
+  message->payload.assign(text.begin(), text.end());
+}
+
+// Throws kj::Exception for what is no valid message.
+std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
+  const kj::ArrayPtr<const capnp::word> words(reinterpret_cast<const capnp::word*>(bytes.data()),
+                                              bytes.size() / sizeof(capnp::word));
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = words.size() + 64;  // nothing is read twice
+  options.nestingLimit = 8;
+  capnp::FlatArrayMessageReader reader(words, options);
+  if (reader.getEnd() != words.end()) return "a message is shorter than its frame";
+  const auto root = reader.getRoot<schema::Message>();
+  if (static_cast<size_t>(root.which()) > static_cast<size_t>(MessageKind::kGoodbye)) {
+    return "a message is of an unknown kind";
+  }
+  const auto kind = static_cast<MessageKind>(root.which());
+  if (!CarriesData(kind) && bytes.size() > wire::kMaxHandshakeBytes) {
+    return "a message of the handshake is larger than the limit";
+  }
+  switch (kind) {
+    case MessageKind::kHello:
+    case MessageKind::kWelcome:
+      message->kind = kind;
+      message->sequence = 0;
+      message->payload = std::move(bytes);
+      break;
+    case MessageKind::kRefused:
+      SetText(kind, root.getRefused().getReason(), message);
+      break;
+    case MessageKind::kGoodbye:
+      SetText(kind, root.getGoodbye().getReason(), message);
+      break;
+    case MessageKind::kBatch:
+      SetData(kind, root.getBatch().getSequence(), root.getBatch().getData(), message);
+      break;
+    case MessageKind::kReply:
+      SetData(kind, root.getReply().getSequence(), root.getReply().getData(), message);
+      break;
+    case MessageKind::kEvent:
+      SetData(kind, root.getEvent().getSequence(), root.getEvent().getData(), message);
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes,
+                     std::span<uint8_t, kDataPrefixBytes> out) {
+  const auto words = static_cast<uint32_t>(kPrefixWords + (data_bytes + 7) / 8);
+  Store(&out[0], uint64_t{words} << 32);  // one segment of so many words
+  Store(&out[8], kStructPointer);
+  Store(&out[16], static_cast<uint64_t>(kind));
+  Store(&out[24], kStructPointer);
+  Store(&out[32], sequence);
+  Store(&out[40], BytesPointer(data_bytes));
+}
+
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind,
+                    uint64_t* sequence, size_t* data_bytes) {
+  const auto table = Load<uint64_t>(&prefix[0]);
+  const auto discriminant = Load<uint64_t>(&prefix[16]);
+  const auto data = Load<uint64_t>(&prefix[40]);
+  const uint64_t count = data >> 35;
+  if (static_cast<uint32_t>(table) != 0 || table >> 32 != kPrefixWords + (count + 7) / 8 ||
+      Load<uint64_t>(&prefix[8]) != kStructPointer ||
+      Load<uint64_t>(&prefix[24]) != kStructPointer ||
+      discriminant > static_cast<uint64_t>(MessageKind::kGoodbye) || data != BytesPointer(count)) {
+    return false;
+  }
+  *kind = static_cast<MessageKind>(discriminant);
+  *sequence = Load<uint64_t>(&prefix[32]);
+  *data_bytes = static_cast<size_t>(count);
+  return CarriesData(*kind);
+}
+
+std::string DecodeFrame(std::vector<uint8_t> bytes, Message* message) {
+  try {
+    return Decode(bytes, message);
+  } catch (const kj::Exception& exception) {
+    // Not what(): that would look up symbols of a stack trace.
+    return std::string("a message is no valid Cap'n Proto: ") + exception.getDescription().cStr();
+  }
+}
+
+size_t TotalBytes(std::span<const std::span<const uint8_t>> parts) {
+  size_t total = 0;
+  for (const auto& part : parts) total += part.size();
+  return total;
+}
+
+std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8_t>> parts) {
+  const size_t bytes = TotalBytes(parts);
+  const size_t limit = CarriesData(kind) ? wire::kMaxMessageBytes : wire::kMaxHandshakeBytes / 2;
+  if (bytes > limit) {
+    return "a message of " + std::to_string(bytes) + " bytes is larger than the limit of " +
+           std::to_string(limit);
+  }
+  if (kind != MessageKind::kHello && kind != MessageKind::kWelcome) return {};
+  if (bytes % sizeof(capnp::word) != 0) return "a Hello or Welcome is no whole Cap'n Proto message";
+  Message message;
+  std::string error = DecodeFrame(Flatten(parts), &message);
+  if (error.empty() && message.kind != kind) error = "a Hello or Welcome is of another kind";
+  return error;
+}
+
+OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence,
+                             std::span<const std::span<const uint8_t>> parts) {
+  if (CarriesData(kind)) {
+    const size_t bytes = TotalBytes(parts);
+    WriteDataPrefix(kind, sequence, bytes, prefix_);
+    head_ = prefix_;
+    parts_ = parts;
+    padding_ = std::span(kPadding).first(PaddingOf(bytes));
+  } else if (kind == MessageKind::kRefused || kind == MessageKind::kGoodbye) {
+    text_frame_ = EncodeText(kind, parts);
+    head_ = text_frame_;
+  } else {
+    parts_ = parts;
+  }
+  total_ = head_.size() + TotalBytes(parts_) + padding_.size();
+}
+
+std::span<const uint8_t> OutgoingFrame::Piece(size_t index) const {
+  if (index == 0) return head_;
+  return index <= parts_.size() ? parts_[index - 1] : padding_;
+}
+
+size_t OutgoingFrame::Gather(std::span<iovec> vectors) const {
+  size_t used = 0;
+  size_t offset = offset_;
+  for (size_t piece = piece_; piece < parts_.size() + 2 && used < vectors.size(); ++piece) {
+    const auto rest = Piece(piece).subspan(offset);
+    offset = 0;
+    if (rest.empty()) continue;
+    vectors[used++] = {const_cast<uint8_t*>(rest.data()), rest.size()};
+  }
+  return used;
+}
+
+void OutgoingFrame::Advance(size_t count) {
+  done_ += count;
+  while (piece_ < parts_.size() + 2) {
+    const size_t rest = Piece(piece_).size() - offset_;
+    if (count < rest) {
+      offset_ += count;
+      return;
+    }
+    count -= rest;
+    offset_ = 0;
+    ++piece_;
+  }
+}
+
+}  // namespace vesper::transport

@@ -1,0 +1,75 @@
+// How one message of a channel lies in a byte stream: Cap'n Proto's framing around the schema's
+// Message. Channels over a stream send with OutgoingFrame and receive with FrameReader
+// (frame_reader.h); neither does I/O.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/channel.h"
+
+namespace vesper::transport {
+
+// What precedes the data of a Batch, Reply or Event: segment table, root pointer, Message, and the
+// inner struct, whose last word is the pointer to the data that follows at once. Other layouts of
+// the same message are received as well.
+inline constexpr size_t kDataPrefixBytes = 48;
+inline constexpr uint32_t kMaxSegments = 64;
+
+// Batch, Reply and Event carry bytes and a sequence number. The payload of Refused and Goodbye is
+// text for people; that of Hello and Welcome is the whole serialised Message
+// (runtime/transport/handshake.cpp reads and writes it).
+constexpr bool CarriesData(MessageKind kind) {
+  return kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
+}
+
+void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes,
+                     std::span<uint8_t, kDataPrefixBytes> out);
+// The length of the data when `prefix` is as WriteDataPrefix would write it, else false.
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind,
+                    uint64_t* sequence, size_t* data_bytes);
+
+// Decodes one complete frame from an untrusted peer. An empty string when all is well, else a
+// sentence. The bytes are aligned to 8 and become the payload where that is the whole Message.
+std::string DecodeFrame(std::vector<uint8_t> bytes, Message* message);
+
+size_t TotalBytes(std::span<const std::span<const uint8_t>> parts);
+
+// Why this is no message to send (too large, no Hello where one is promised), or empty. Every
+// channel asks this first.
+std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8_t>> parts);
+
+// One message on its way into a stream: gathers prefix, parts and padding without copying the
+// parts, which must stay valid.
+class OutgoingFrame {
+ public:
+  // The message must have passed CheckMessage().
+  OutgoingFrame(MessageKind kind, uint64_t sequence,
+                std::span<const std::span<const uint8_t>> parts);
+
+  bool done() const { return done_ == total_; }
+  // What is to be written next; returns how many of `vectors` were used, 0 when done.
+  size_t Gather(std::span<iovec> vectors) const;
+  void Advance(size_t count);
+
+ private:
+  std::span<const uint8_t> Piece(size_t index) const;
+
+  std::array<uint8_t, kDataPrefixBytes> prefix_;
+  std::vector<uint8_t> text_frame_;  // Refused, Goodbye
+  std::span<const uint8_t> head_;    // prefix_ or text_frame_ or nothing
+  std::span<const std::span<const uint8_t>> parts_;
+  std::span<const uint8_t> padding_;
+  size_t total_ = 0;
+  size_t done_ = 0;
+  size_t piece_ = 0;  // where writing stands: piece, and bytes of it already written
+  size_t offset_ = 0;
+};
+
+}  // namespace vesper::transport

@@ -1,0 +1,129 @@
+#include "runtime/transport/frame_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "runtime/transport/frame.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/limits.h"
+
+namespace vesper::transport {
+namespace {
+
+// A body grows by so much at a time: what was just zeroed is still in the cache when bytes are
+// received into it.
+constexpr size_t kBodyStep = size_t{256} << 10;
+constexpr size_t kMaxFrameBytes = wire::kMaxMessageBytes + 4096;
+
+}  // namespace
+
+FrameStatus FrameReader::Fail(std::string error) {
+  error_ = std::move(error);
+  return FrameStatus::kMalformed;
+}
+
+FrameStatus FrameReader::Next(Message* message) {
+  if (!error_.empty()) return FrameStatus::kMalformed;
+  return in_body_ ? ReadBody(message) : ReadHead(message);
+}
+
+FrameStatus FrameReader::ReadHead(Message* message) {
+  const uint8_t* at = inbox_.get() + begin_;
+  if (buffered() < 8) return FrameStatus::kNeedMore;
+  const uint64_t segments = uint64_t{wire::Load<uint32_t>(at)} + 1;
+  if (segments > kMaxSegments) {
+    return Fail("a message of " + std::to_string(segments) +
+                " segments; these bytes are no Vesper message");
+  }
+  const size_t table = (4 + 4 * segments + 7) / 8 * 8;
+  if (buffered() < table) return FrameStatus::kNeedMore;
+  uint64_t frame = table;
+  for (size_t i = 0; i < segments; ++i) frame += uint64_t{wire::Load<uint32_t>(at + 4 + 4 * i)} * 8;
+  if (frame == table) return Fail("an empty message");
+  if (frame > kMaxFrameBytes) {
+    return Fail("a message of " + std::to_string(frame) + " bytes is larger than the limit");
+  }
+  if (frame >= kDataPrefixBytes && segments == 1) {
+    if (buffered() < kDataPrefixBytes) return FrameStatus::kNeedMore;
+    size_t bytes = 0;
+    const std::span<const uint8_t, kDataPrefixBytes> prefix(at, kDataPrefixBytes);
+    if (ReadDataPrefix(prefix, &kind_, &sequence_, &bytes)) return BeginData(bytes, message);
+  }
+  whole_frame_ = true;
+  BeginBody(frame, 0);
+  return ReadBody(message);
+}
+
+FrameStatus FrameReader::BeginData(size_t bytes, Message* message) {
+  const size_t padding = (8 - bytes % 8) % 8;
+  if (bytes > wire::kMaxMessageBytes) return Fail("a message's data is larger than the limit");
+  if (buffered() - kDataPrefixBytes < bytes + padding) {
+    begin_ += kDataPrefixBytes;
+    whole_frame_ = false;
+    BeginBody(bytes, padding);
+    return ReadBody(message);
+  }
+  const uint8_t* data = inbox_.get() + begin_ + kDataPrefixBytes;
+  message->kind = kind_;
+  message->sequence = sequence_;
+  message->payload.assign(data, data + bytes);
+  begin_ += kDataPrefixBytes + bytes + padding;
+  return FrameStatus::kMessage;
+}
+
+void FrameReader::BeginBody(size_t bytes, size_t padding) {
+  body_.clear();
+  body_.reserve(bytes);  // address space only: untouched pages cost nothing
+  filled_ = 0;
+  wanted_ = bytes;
+  padding_ = padding;
+  in_body_ = true;
+}
+
+FrameStatus FrameReader::ReadBody(Message* message) {
+  const size_t taken = std::min(buffered(), wanted_ - filled_);
+  if (taken != 0) {
+    if (body_.size() < filled_ + taken) body_.resize(filled_ + taken);
+    std::memcpy(body_.data() + filled_, inbox_.get() + begin_, taken);
+    filled_ += taken;
+    begin_ += taken;
+  }
+  if (filled_ < wanted_ || buffered() < padding_) return FrameStatus::kNeedMore;
+  begin_ += padding_;
+  in_body_ = false;
+  if (whole_frame_) {
+    std::string error = DecodeFrame(std::move(body_), message);
+    body_ = {};
+    return error.empty() ? FrameStatus::kMessage : Fail(std::move(error));
+  }
+  message->kind = kind_;
+  message->sequence = sequence_;
+  message->payload = std::move(body_);
+  body_ = {};
+  return FrameStatus::kMessage;
+}
+
+size_t FrameReader::Space(std::span<iovec, 2> vectors) {
+  if (begin_ != 0) {  // what remains is less than a head or a padding
+    std::memmove(inbox_.get(), inbox_.get() + begin_, buffered());
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  size_t used = 0;
+  if (in_body_ && filled_ < wanted_) {
+    if (filled_ == body_.size()) body_.resize(std::min(wanted_, filled_ + kBodyStep));
+    vectors[used++] = {body_.data() + filled_, body_.size() - filled_};
+    if (body_.size() < wanted_) return used;
+  }
+  vectors[used++] = {inbox_.get() + end_, kInboxBytes - end_};
+  return used;
+}
+
+void FrameReader::Filled(size_t count) {
+  const size_t to_body = in_body_ ? std::min(count, body_.size() - filled_) : 0;
+  filled_ += to_body;
+  end_ += count - to_body;
+}
+
+}  // namespace vesper::transport

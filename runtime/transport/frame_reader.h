@@ -1,0 +1,69 @@
+// Finds the messages in a byte stream from an untrusted peer. The socket channel and the fuzzer
+// feed it.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/channel.h"
+
+namespace vesper::transport {
+
+enum class FrameStatus : uint8_t { kMessage, kNeedMore, kMalformed };
+
+// Reads ahead into a buffer, so that one system call may bring many messages, and lets large
+// payloads be read to where they will stay. Memory grows as bytes arrive, whatever lengths the peer
+// claims. Not thread-safe. Throws std::bad_alloc.
+class FrameReader {
+ public:
+  static constexpr size_t kInboxBytes = size_t{64} << 10;
+
+  FrameReader() : inbox_(new uint8_t[kInboxBytes]) {}
+  FrameReader(const FrameReader&) = delete;
+  FrameReader& operator=(const FrameReader&) = delete;
+
+  // Takes the next whole message. Once malformed, always malformed.
+  FrameStatus Next(Message* message);
+
+  // After Next() returned kNeedMore: where the next bytes of the stream go, in order. Returns the
+  // number of vectors.
+  size_t Space(std::span<iovec, 2> vectors);
+  // So many bytes were put there.
+  void Filled(size_t count);
+
+  // The stream may not end here.
+  bool in_message() const { return in_body_ || begin_ != end_; }
+  const std::string& error() const { return error_; }
+
+ private:
+  FrameStatus Fail(std::string error);
+  FrameStatus ReadHead(Message* message);
+  FrameStatus BeginData(size_t bytes, Message* message);
+  void BeginBody(size_t bytes, size_t padding);
+  FrameStatus ReadBody(Message* message);
+  size_t buffered() const { return end_ - begin_; }
+
+  std::unique_ptr<uint8_t[]> inbox_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+
+  // The message being received when it is not wholly in the inbox: the data of a Batch, Reply or
+  // Event whose prefix is taken, or else a whole frame.
+  bool in_body_ = false;
+  bool whole_frame_ = false;
+  MessageKind kind_ = MessageKind::kGoodbye;
+  uint64_t sequence_ = 0;
+  std::vector<uint8_t> body_;  // may be longer than filled_, never than wanted_
+  size_t filled_ = 0;
+  size_t wanted_ = 0;
+  size_t padding_ = 0;
+  std::string error_;
+};
+
+}  // namespace vesper::transport

@@ -1,0 +1,253 @@
+// runtime/handshake.h in Cap'n Proto: the payload of a Hello or Welcome is the whole serialised
+// Message.
+#include "runtime/handshake.h"
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <kj/exception.h>
+
+#include <chrono>
+#include <exception>
+#include <string_view>
+
+#include "runtime/transport/deadline.h"
+#include "runtime/transport/vesper.capnp.h"
+
+namespace vesper {
+namespace {
+
+namespace schema = transport::schema;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kAnswerTime(
+    2000);  // for the first answer, so that other drivers still get their turn
+constexpr milliseconds kHelloTime(5000);  // for a client that has connected
+constexpr unsigned kMaxNames = 1u << 16;
+constexpr size_t kMaxNameBytes = 256;
+constexpr size_t kMaxReasonBytes = 1024;
+
+// Text from the peer, made fit for a log.
+std::string Printable(std::string_view text, size_t limit) {
+  std::string result(text.substr(0, limit));
+  for (char& c : result) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return result;
+}
+
+std::string Printable(const std::vector<uint8_t>& bytes) {
+  return Printable({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, kMaxReasonBytes);
+}
+
+std::string Versions(uint32_t client, uint32_t server) {
+  return "the client speaks version " + std::to_string(client) +
+         " of the Vesper protocol, the server version " + std::to_string(server) +
+         ": install the same release of Vesper on both sides";
+}
+
+void EncodeNames(const std::vector<std::string>& names, capnp::List<capnp::Text>::Builder out) {
+  for (unsigned i = 0; i < out.size(); ++i) {
+    out.set(i, capnp::Text::Reader(names[i].c_str(), names[i].size()));
+  }
+}
+
+bool DecodeNames(capnp::List<capnp::Text>::Reader names, std::vector<std::string>* out) {
+  if (names.size() > kMaxNames) return false;
+  out->clear();
+  for (const auto name : names) {
+    if (name.size() > kMaxNameBytes) return false;
+    out->emplace_back(name.cStr(), name.size());
+  }
+  return true;
+}
+
+unsigned CountOf(const std::vector<std::string>& names) {
+  return static_cast<unsigned>(names.size());
+}
+
+ChannelStatus SendMessage(Channel& channel, MessageKind kind, capnp::MessageBuilder& builder) {
+  const auto words = capnp::messageToFlatArray(builder);
+  const auto bytes = words.asBytes();
+  const std::span<const uint8_t> part(bytes.begin(), bytes.size());
+  return channel.Send(kind, 0, {&part, 1});
+}
+
+ChannelStatus SendHello(Channel& channel, const Hello& hello) {
+  capnp::MallocMessageBuilder builder;
+  auto out = builder.initRoot<schema::Message>().initHello();
+  out.setProtocol(hello.protocol);
+  out.setPageSize(hello.page_size);
+  out.setFingerprint(hello.fingerprint);
+  out.setPid(hello.pid);
+  out.setProgram(hello.program.c_str());
+  EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
+  EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
+  return SendMessage(channel, MessageKind::kHello, builder);
+}
+
+// A reader over a received payload, which the channel has found to be one whole frame. Reading may
+// throw kj::Exception.
+class PayloadReader {
+ public:
+  explicit PayloadReader(const std::vector<uint8_t>& payload)
+      : reader_({reinterpret_cast<const capnp::word*>(payload.data()),
+                 payload.size() / sizeof(capnp::word)},
+                Options(payload.size())) {}
+  schema::Message::Reader root() { return reader_.getRoot<schema::Message>(); }
+
+ private:
+  static capnp::ReaderOptions Options(size_t bytes) {
+    capnp::ReaderOptions options;
+    options.traversalLimitInWords = bytes + 1024;
+    options.nestingLimit = 8;
+    return options;
+  }
+  capnp::FlatArrayMessageReader reader_;
+};
+
+bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
+  PayloadReader reader(payload);
+  const auto in = reader.root().getHello();
+  hello->protocol = in.getProtocol();
+  hello->page_size = in.getPageSize();
+  hello->fingerprint = in.getFingerprint();
+  hello->pid = in.getPid();
+  hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
+  return DecodeNames(in.getCommands(), &hello->commands) &&
+         DecodeNames(in.getHandleTypes(), &hello->handle_types);
+}
+
+bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
+  PayloadReader reader(payload);
+  const auto in = reader.root().getWelcome();
+  welcome->protocol = in.getProtocol();
+  welcome->names_wanted = in.getNamesWanted();
+  welcome->fingerprint = in.getFingerprint();
+  welcome->session = in.getSession();
+  return DecodeNames(in.getCommands(), &welcome->commands) &&
+         DecodeNames(in.getHandleTypes(), &welcome->handle_types);
+}
+
+// Runs what uses Cap'n Proto; false with a sentence when it throws.
+template <typename Function>
+bool Guarded(std::string* error, const Function& function) {
+  try {
+    return function();
+  } catch (const kj::Exception& exception) {
+    *error =
+        std::string("the handshake is no valid Cap'n Proto: ") + exception.getDescription().cStr();
+  } catch (const std::exception& exception) {
+    *error = std::string("the handshake failed: ") + exception.what();
+  }
+  return false;
+}
+
+// One message within `time`; an Interrupt() meant for somebody else does not end the wait.
+ChannelStatus ReceiveWithin(Channel& channel, milliseconds time, Message* message) {
+  const transport::Deadline deadline(time);
+  for (;;) {
+    const ChannelStatus status =
+        channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
+    if (status != ChannelStatus::kTimeout || deadline.passed()) return status;
+  }
+}
+
+std::string Explain(const Channel& channel, ChannelStatus status, const char* who,
+                    milliseconds time) {
+  if (status == ChannelStatus::kTimeout) {
+    return std::string(who) + " did not say anything within " + std::to_string(time.count()) +
+           " ms";
+  }
+  const std::string error = channel.error();
+  return error.empty() ? std::string("the connection to ") + who + " is closed" : error;
+}
+
+bool TakeAnswer(const Hello& hello, const Message& answer, Welcome* welcome, std::string* error) {
+  switch (answer.kind) {
+    case MessageKind::kRefused:
+      *error = "the server refused: " + Printable(answer.payload);
+      return false;
+    case MessageKind::kGoodbye:
+      *error = "the server said goodbye: " + Printable(answer.payload);
+      return false;
+    case MessageKind::kWelcome:
+      break;
+    default:
+      *error = "the server answered something that is no part of a handshake";
+      return false;
+  }
+  if (!DecodeWelcome(answer.payload, welcome)) {
+    *error = "the server's Welcome has more or longer names than the limit";
+    return false;
+  }
+  if (welcome->protocol != hello.protocol) {
+    *error = Versions(hello.protocol, welcome->protocol);
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* error) {
+  return Guarded(error, [&] {
+    Message answer;
+    const ChannelStatus sent = SendHello(channel, hello);
+    if (sent == ChannelStatus::kMalformed) {
+      *error = channel.error();
+      return false;
+    }
+    // A server that refuses at once may have closed before our Hello: its answer says more than our
+    // failure to send.
+    const ChannelStatus status = ReceiveWithin(channel, kAnswerTime, &answer);
+    if (status != ChannelStatus::kOk) {
+      *error = Explain(channel, status, "the server", kAnswerTime);
+      return false;
+    }
+    return TakeAnswer(hello, answer, welcome, error);
+  });
+}
+
+bool ReceiveHello(Channel& channel, Hello* hello, std::string* error) {
+  const bool received = Guarded(error, [&] {
+    Message message;
+    const ChannelStatus status = ReceiveWithin(channel, kHelloTime, &message);
+    if (status != ChannelStatus::kOk) {
+      *error = Explain(channel, status, "the client", kHelloTime);
+    } else if (message.kind != MessageKind::kHello) {
+      *error = "the client's first message is no Hello";
+    } else if (!DecodeHello(message.payload, hello)) {
+      *error = "the client's Hello has more or longer names than the limit";
+    } else if (hello->protocol != kProtocolVersion) {
+      *error = Versions(hello->protocol, kProtocolVersion);
+    } else {
+      return true;
+    }
+    return false;
+  });
+  if (!received) SendRefused(channel, *error);
+  return received;
+}
+
+bool SendWelcome(Channel& channel, const Welcome& welcome) {
+  std::string error;
+  return Guarded(&error, [&] {
+    capnp::MallocMessageBuilder builder;
+    auto out = builder.initRoot<schema::Message>().initWelcome();
+    out.setProtocol(welcome.protocol);
+    out.setNamesWanted(welcome.names_wanted);
+    out.setFingerprint(welcome.fingerprint);
+    out.setSession(welcome.session);
+    EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
+    EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
+    return SendMessage(channel, MessageKind::kWelcome, builder) == ChannelStatus::kOk;
+  });
+}
+
+bool SendRefused(Channel& channel, const std::string& reason) {
+  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(reason.data()),
+                                      reason.size());
+  return channel.Send(MessageKind::kRefused, 0, {&part, 1}) == ChannelStatus::kOk;
+}
+
+}  // namespace vesper

@@ -1,0 +1,246 @@
+#include "runtime/transport/socket_channel.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include "runtime/address.h"
+
+namespace vesper::transport {
+namespace {
+
+constexpr size_t kVectors = 64;  // pieces given to one sendmsg()
+
+std::string Reason(int error) { return std::generic_category().message(error); }
+
+int PeerPid(int socket) {
+  ucred peer{};
+  socklen_t length = sizeof(peer);
+  sockaddr_storage name{};
+  socklen_t name_length = sizeof(name);
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &name_length) != 0 ||
+      name.ss_family != AF_UNIX ||
+      getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+    return 0;
+  }
+  return peer.pid;
+}
+
+// A dead machine is noticed by heartbeats of the session; keepalive finds connections that nobody
+// uses any more. No TCP_USER_TIMEOUT: it would end connections whose peer merely does not read.
+void TuneTcp(int socket) {
+  const auto set = [socket](int level, int name, int value) {
+    setsockopt(socket, level, name, &value, sizeof(value));  // fails, harmlessly, on Unix sockets
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 10);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 3);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+}  // namespace
+
+SocketChannel::SocketChannel(int socket, int wake)
+    : socket_(socket), wake_(wake), peer_pid_(PeerPid(socket)) {
+  TuneTcp(socket);
+}
+
+SocketChannel::~SocketChannel() { CloseDescriptors(); }
+
+void SocketChannel::CloseDescriptors() {
+  if (socket_ >= 0) ::close(socket_);
+  if (wake_ >= 0) ::close(wake_);
+  socket_ = wake_ = -1;
+}
+
+void SocketChannel::Close() {
+  if (closed_.exchange(true)) return;
+  ::shutdown(socket_, SHUT_RDWR);  // wakes whoever polls
+}
+
+void SocketChannel::AbandonAfterFork() {
+  closed_.store(true);
+  CloseDescriptors();
+}
+
+void SocketChannel::Interrupt() {
+  if (closed_.load()) return;
+  interrupted_.store(true);  // before the write, or a receiver could drain it and sleep again
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+}
+
+ChannelStatus SocketChannel::Send(MessageKind kind, uint64_t sequence,
+                                  std::span<const std::span<const uint8_t>> parts) {
+  if (closed_.load() || peer_ended_.load()) return ChannelStatus::kClosed;
+  try {
+    if (std::string why = CheckMessage(kind, parts); !why.empty()) {
+      failure_.Set(std::move(why));
+      return ChannelStatus::kMalformed;
+    }
+    OutgoingFrame frame(kind, sequence, parts);
+    const std::lock_guard lock(write_mutex_);
+    if (closed_.load() || write_broken_) return ChannelStatus::kClosed;
+    write_broken_ = true;
+    const ChannelStatus status = Write(&frame);
+    if (status == ChannelStatus::kOk) write_broken_ = false;
+    return status;
+  } catch (const std::exception& exception) {  // std::bad_alloc: nothing was sent yet
+    failure_.Set(std::string("cannot send: ") + exception.what());
+    return ChannelStatus::kClosed;
+  }
+}
+
+ChannelStatus SocketChannel::Write(OutgoingFrame* frame) {
+  while (!frame->done()) {
+    std::array<iovec, kVectors> vectors;
+    msghdr header{};
+    header.msg_iov = vectors.data();
+    header.msg_iovlen = frame->Gather(vectors);
+    const ssize_t count = ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0) {
+      frame->Advance(static_cast<size_t>(count));
+      sent_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (!WaitUntilWritable()) return ChannelStatus::kClosed;
+    } else if (errno != EINTR) {
+      const int error = errno;
+      if (!closed_.load()) failure_.Set("the connection broke while sending: " + Reason(error));
+      return ChannelStatus::kClosed;
+    }
+    if (closed_.load() && !frame->done()) return ChannelStatus::kClosed;
+  }
+  return ChannelStatus::kOk;
+}
+
+bool SocketChannel::WaitUntilWritable() {
+  pollfd entry{socket_, POLLOUT | POLLRDHUP, 0};
+  while (::poll(&entry, 1, -1) < 0) {
+    if (errno == EINTR) continue;
+    failure_.Set("cannot wait for the connection: " + Reason(errno));
+    return false;
+  }
+  // A peer that has ended reads no more, though its kernel may still take bytes.
+  if ((entry.revents & (POLLRDHUP | POLLHUP)) != 0) {
+    if (!closed_.load()) failure_.Set("the peer closed the connection");
+    return false;
+  }
+  return true;
+}
+
+ChannelStatus SocketChannel::Receive(Message* message, std::chrono::milliseconds timeout) {
+  try {
+    const Deadline deadline(timeout);
+    return ReceiveNext(message, deadline, timeout.count() != 0);
+  } catch (const std::exception& exception) {  // std::bad_alloc: the place in the stream is lost
+    failure_.Set(std::string("cannot receive: ") + exception.what());
+    Close();
+    return ChannelStatus::kClosed;
+  }
+}
+
+ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline,
+                                         bool may_wait) {
+  for (;;) {
+    if (closed_.load()) return ChannelStatus::kClosed;
+    if (TakeInterrupt()) return ChannelStatus::kTimeout;
+    switch (reader_.Next(message)) {
+      case FrameStatus::kMessage:
+        return ChannelStatus::kOk;
+      case FrameStatus::kMalformed:
+        failure_.Set(reader_.error());
+        return ChannelStatus::kMalformed;
+      case FrameStatus::kNeedMore:
+        break;
+    }
+    if (peer_ended_.load()) return ChannelStatus::kClosed;
+    if (may_wait && drained_) {
+      const Wait wait = WaitUntilReadable(deadline);
+      if (wait == Wait::kTimeout) return ChannelStatus::kTimeout;
+      if (wait == Wait::kAgain) continue;
+    }
+    if (!Read() && !may_wait) return ChannelStatus::kTimeout;
+  }
+}
+
+bool SocketChannel::TakeInterrupt() {
+  if (!interrupted_.load(std::memory_order_relaxed) || !interrupted_.exchange(false)) return false;
+  uint64_t count;
+  [[maybe_unused]] const ssize_t taken = ::read(wake_, &count, sizeof(count));
+  return true;
+}
+
+SocketChannel::Wait SocketChannel::WaitUntilReadable(const Deadline& deadline) {
+  std::array<pollfd, 2> entries = {{{socket_, POLLIN, 0}, {wake_, POLLIN, 0}}};
+  const int ready = ::poll(entries.data(), entries.size(), deadline.PollMilliseconds());
+  if (ready == 0) return deadline.passed() ? Wait::kTimeout : Wait::kAgain;
+  if (ready < 0) return Wait::kAgain;  // EINTR
+  if (entries[1].revents != 0) {
+    if (interrupted_.load()) return Wait::kAgain;
+    // Left over from an interrupt that was taken before its write came through.
+    uint64_t count;
+    [[maybe_unused]] const ssize_t taken = ::read(wake_, &count, sizeof(count));
+  }
+  return entries[0].revents != 0 ? Wait::kReady : Wait::kAgain;
+}
+
+bool SocketChannel::Read() {
+  std::array<iovec, 2> vectors;
+  msghdr header{};
+  header.msg_iov = vectors.data();
+  header.msg_iovlen = reader_.Space(vectors);
+  size_t asked = 0;
+  for (size_t i = 0; i < header.msg_iovlen; ++i) asked += vectors[i].iov_len;
+  const ssize_t count = ::recvmsg(socket_, &header, MSG_DONTWAIT);
+  if (count > 0) {
+    reader_.Filled(static_cast<size_t>(count));
+    received_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
+    drained_ = static_cast<size_t>(count) < asked;
+    return true;
+  }
+  if (count == 0) {
+    peer_ended_.store(true);
+    if (!closed_.load()) {
+      failure_.Set(reader_.in_message() ? "the connection ended in the middle of a message"
+                                        : "the peer closed the connection");
+    }
+    return true;
+  }
+  if (errno == EINTR) return true;
+  drained_ = true;
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
+  const int error = errno;
+  peer_ended_.store(true);
+  if (!closed_.load()) failure_.Set("the connection broke: " + Reason(error));
+  return true;
+}
+
+}  // namespace vesper::transport
+
+namespace vesper {
+
+std::unique_ptr<Channel> MakeSocketChannel(int fd) {
+  const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (wake < 0 || flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+      ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    if (wake >= 0) ::close(wake);
+    ::close(fd);
+    return nullptr;
+  }
+  return std::make_unique<transport::SocketChannel>(fd, wake);
+}
+
+}  // namespace vesper

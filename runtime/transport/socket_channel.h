@@ -1,0 +1,71 @@
+// The channel over a connected stream socket, TCP or Unix. Made by Connect() and
+// MakeSocketChannel() in runtime/address.h.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "runtime/channel.h"
+#include "runtime/transport/deadline.h"
+#include "runtime/transport/failure.h"
+#include "runtime/transport/frame.h"
+#include "runtime/transport/frame_reader.h"
+
+namespace vesper::transport {
+
+// Non-blocking socket and poll(); no event loop, no signal. File descriptors live until the
+// destructor, so that a thread in a system call never sees a number that was reused; Close() only
+// shuts the socket down.
+class SocketChannel final : public Channel {
+ public:
+  // Owns both: a connected non-blocking socket, and an eventfd.
+  SocketChannel(int socket, int wake);
+  // Closes without shutting down: another process may hold the same socket.
+  ~SocketChannel() override;
+
+  ChannelStatus Send(MessageKind kind, uint64_t sequence,
+                     std::span<const std::span<const uint8_t>> parts) override;
+  ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
+  void Interrupt() override;
+  void Close() override;
+  void AbandonAfterFork() override;
+
+  std::string error() const override { return failure_.Get(); }
+  uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
+  uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
+  int peer_pid() const override { return peer_pid_; }
+
+ private:
+  enum class Wait : uint8_t { kReady, kTimeout, kAgain };
+
+  ChannelStatus Write(OutgoingFrame* frame);
+  bool WaitUntilWritable();
+  ChannelStatus ReceiveNext(Message* message, const Deadline& deadline, bool may_wait);
+  Wait WaitUntilReadable(const Deadline& deadline);
+  // One recvmsg(); false when nothing was there.
+  bool Read();
+  bool TakeInterrupt();
+  void CloseDescriptors();
+
+  int socket_;
+  int wake_;
+  int peer_pid_ = 0;
+  std::atomic<bool> closed_ = false;      // by this end
+  std::atomic<bool> peer_ended_ = false;  // found by the receiver
+  std::atomic<bool> interrupted_ = false;
+  std::atomic<uint64_t> sent_ = 0;
+  std::atomic<uint64_t> received_ = 0;
+  Failure failure_;
+
+  std::mutex write_mutex_;  // one message is written at a time; Receive() never takes it
+  // Guarded by write_mutex_: a message was cut short, or the peer is gone.
+  bool write_broken_ = false;
+
+  // The receiving thread's.
+  FrameReader reader_;
+  bool drained_ = true;  // the last read took everything: poll before reading again
+};
+
+}  // namespace vesper::transport

@@ -1,0 +1,62 @@
+# What travels between a Vesper client and a Vesper server, one Message after the other in Cap'n Proto's stream framing.
+# Commands, replies and events are dense bytes of their own format inside (docs/wire.md); runtime/transport/frame.cpp writes
+# Batch, Reply and Event by hand in the layout that this schema gives them, and a test reads them with Cap'n Proto.
+# Fields are only ever added: an end that does not know one ignores it.
+@0xe2aff7066ebb8ddf;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("vesper::transport::schema");
+
+struct Message {
+  union {  # numbered as vesper::MessageKind
+    hello @0 :Hello;
+    welcome @1 :Welcome;
+    refused @2 :Refused;
+    batch @3 :Batch;
+    reply @4 :Reply;
+    event @5 :Event;
+    goodbye @6 :Goodbye;
+  }
+}
+
+struct Hello {  # client to server, first
+  protocol @0 :UInt32;
+  pageSize @1 :UInt32;
+  fingerprint @2 :UInt64;       # of the registry that the client was generated from
+  pid @3 :UInt32;
+  program @4 :Text;             # for the server's log
+  commands @5 :List(Text);      # names by command id, only when asked for
+  handleTypes @6 :List(Text);   # names by handle type, only when asked for
+}
+
+struct Welcome {  # server to client
+  protocol @0 :UInt32;
+  namesWanted @1 :Bool;         # say Hello again, with the names
+  fingerprint @2 :UInt64;
+  session @3 :UInt64;
+  commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
+  handleTypes @5 :List(Text);
+}
+
+struct Refused {  # server to client, last
+  reason @0 :Text;
+}
+
+struct Batch {  # client to server
+  sequence @0 :UInt64;          # of the first record that wants a reply, or 0
+  data @1 :Data;                # command records
+}
+
+struct Reply {  # server to client
+  sequence @0 :UInt64;          # of the command answered
+  data @1 :Data;                # ReplyHeader and the encoded reply
+}
+
+struct Event {  # server to client
+  sequence @0 :UInt64;
+  data @1 :Data;                # event records
+}
+
+struct Goodbye {  # either way, last
+  reason @0 :Text;
+}

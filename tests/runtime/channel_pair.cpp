@@ -1,0 +1,145 @@
+#include "tests/runtime/channel_pair.h"
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "runtime/address.h"
+#include "runtime/transport/vesper.capnp.h"
+
+namespace vesper::test {
+namespace {
+
+ChannelPair PairOver(const Address& address) {
+  std::string error;
+  const auto listener = Listener::Open(address, &error);
+  EXPECT_NE(listener, nullptr) << error;
+  if (listener == nullptr) return {};
+  auto client = Connect(listener->address(), 5000, &error);
+  EXPECT_NE(client, nullptr) << error;
+  pollfd waiting{listener->fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&waiting, 1, 5000), 1);
+  return {std::move(client), MakeSocketChannel(listener->Accept())};
+}
+
+}  // namespace
+
+const char* NameOf(Transport transport) {
+  switch (transport) {
+    case Transport::kTcp:
+      return "Tcp";
+    case Transport::kUnix:
+      return "Unix";
+    case Transport::kSocketPair:
+      return "SocketPair";
+    case Transport::kLoopback:
+      return "Loopback";
+  }
+  return "";
+}
+
+ChannelPair MakePair(Transport transport) {
+  std::string error;
+  switch (transport) {
+    case Transport::kTcp:
+      return PairOver(*ParseAddress("tcp://127.0.0.1:0", &error));
+    case Transport::kUnix: {
+      const TemporaryDirectory directory;
+      return PairOver(*ParseAddress("unix:" + directory.path() + "/socket", &error));
+    }
+    case Transport::kSocketPair: {
+      int ends[2];
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+      return {MakeSocketChannel(ends[0]), MakeSocketChannel(ends[1])};
+    }
+    case Transport::kLoopback:
+      return MakeLoopback();
+  }
+  return {};
+}
+
+TemporaryDirectory::TemporaryDirectory() {
+  char path[] = "/tmp/vesper-test-XXXXXX";
+  EXPECT_NE(mkdtemp(path), nullptr);
+  path_ = path;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+ScopedVariable::ScopedVariable(const char* name, const std::string& value) : name_(name) {
+  const char* before = std::getenv(name);
+  was_set_ = before != nullptr;
+  if (was_set_) before_ = before;
+  setenv(name, value.c_str(), 1);
+}
+
+ScopedVariable::~ScopedVariable() {
+  if (was_set_) {
+    setenv(name_, before_.c_str(), 1);
+  } else {
+    unsetenv(name_);
+  }
+}
+
+std::set<int> OpenDescriptors() {
+  std::set<int> result;
+  // The iterator's own descriptor is gone by the time the names are looked at again.
+  std::vector<int> seen;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    seen.push_back(std::stoi(entry.path().filename()));
+  }
+  for (const int fd : seen) {
+    if (std::filesystem::exists(
+            std::filesystem::symlink_status("/proc/self/fd/" + std::to_string(fd)))) {
+      result.insert(fd);
+    }
+  }
+  return result;
+}
+
+ChannelStatus SendBytes(Channel& channel, MessageKind kind, uint64_t sequence,
+                        const std::vector<uint8_t>& bytes) {
+  const std::span<const uint8_t> part(bytes);
+  return channel.Send(kind, sequence, {&part, 1});
+}
+
+ChannelStatus SendBatch(Channel& channel, uint64_t sequence, size_t size) {
+  return SendBytes(channel, MessageKind::kBatch, sequence, Pattern(sequence, size));
+}
+
+std::vector<uint8_t> Pattern(uint64_t sequence, size_t size) {
+  std::vector<uint8_t> bytes(size);
+  uint64_t state = sequence * 0x9e3779b97f4a7c15 + size;
+  size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    std::memcpy(&bytes[i], &state, 8);
+  }
+  for (; i < size; ++i) bytes[i] = static_cast<uint8_t>(state >> (8 * (i % 8)));
+  return bytes;
+}
+
+std::vector<uint8_t> HandshakePayload(MessageKind kind) {
+  capnp::MallocMessageBuilder builder;
+  auto message = builder.initRoot<transport::schema::Message>();
+  if (kind == MessageKind::kHello) {
+    message.initHello().setProgram("a test");
+  } else {
+    message.initWelcome().setSession(7);
+  }
+  const auto words = capnp::messageToFlatArray(builder);
+  const auto bytes = words.asBytes();
+  return {bytes.begin(), bytes.end()};
+}
+
+std::vector<uint8_t> Bytes(const std::string& text) { return {text.begin(), text.end()}; }
+
+}  // namespace vesper::test
