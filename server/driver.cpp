@@ -47,9 +47,10 @@ bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const cha
 std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
                                            std::vector<std::string>* hidden) {
   std::erase_if(extensions, [&](const VkExtensionProperties& extension) {
-    const bool offered = SideOf(extension.extensionName) == ExtensionSide::kRemote;
-    if (!offered && hidden != nullptr) hidden->emplace_back(extension.extensionName);
-    return !offered;
+    const ExtensionSide side = SideOf(extension.extensionName);
+    const bool is_hidden = side != ExtensionSide::kRemote && side != ExtensionSide::kLocal;
+    if (is_hidden && hidden != nullptr) hidden->emplace_back(extension.extensionName);
+    return side != ExtensionSide::kRemote;
   });
   return extensions;
 }
@@ -62,8 +63,6 @@ void PrepareDriverEnvironment() {
                            "DISABLE_LAYER_NV_OPTIMUS_1", "DISABLE_VULKAN_OBS_CAPTURE", "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
     setenv(name, "1", 0);
   }
-  unsetenv("VK_INSTANCE_LAYERS");
-  unsetenv("VK_LOADER_LAYERS_ENABLE");
 }
 
 std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* error) {

@@ -64,7 +64,8 @@ class Driver {
 
 // The extensions that the driver gets of those a client enabled; false when one was not offered.
 bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const char*>* chosen);
-// What clients may see of the driver's extensions, in its order; the names of the others go to `hidden`, if given.
+// What clients use of the driver's extensions, in its order. The names of those that nobody is offered go to `hidden`, if
+// given; the rest are what the client library does by itself.
 std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
                                            std::vector<std::string>* hidden);
 

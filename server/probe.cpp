@@ -30,8 +30,9 @@ const char* TypeName(VkPhysicalDeviceType type) {
 
 void PrintExtensions(const char* whose, std::vector<VkExtensionProperties> all) {
   std::vector<std::string> hidden;
-  const std::vector<VkExtensionProperties> offered = Offered(std::move(all), &hidden);
-  fmt::print("  {} extensions: {} offered, {} hidden", whose, offered.size(), hidden.size());
+  const size_t total = all.size();
+  Offered(std::move(all), &hidden);
+  fmt::print("  {} extensions: {} offered, {} hidden", whose, total - hidden.size(), hidden.size());
   for (size_t i = 0; i < hidden.size(); ++i) fmt::print("{}{}", i == 0 ? ": " : " ", hidden[i]);
   fmt::print("\n");
 }
@@ -82,6 +83,7 @@ int RunProbe(const ServerOptions& options) {
   }
   const size_t gpus = instance->physical_devices.size();
   for (size_t i = 0; i < gpus; ++i) PrintGpu(instance->context.table, i, instance->physical_devices[i]);
+  if (gpus != 0) fmt::print("all GPUs:\n");
   if (gpus != 0) PrintExtensions("instance", std::move(extensions));
   driver->DestroyInstance(instance.get());
   std::fflush(stdout);

@@ -246,10 +246,11 @@ void Supervisor::Accept(Listener* listener) {
     worker.fd = -1;
     if (!given) continue;  // it died meanwhile
     spdlog::debug("session {}: worker {}", worker.session, *pid);
+    spare_fails_ = false;
     break;
   }
   close(socket);
-  if (!spare_fails_) StartSpare();
+  StartSpare();
 }
 
 // In a process of its own, since the client may not even say Hello.

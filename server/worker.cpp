@@ -103,7 +103,12 @@ int RunWorker(const ServerOptions& options) {
   if (socket < 0) return 0;
   std::unique_ptr<Timer> end;
   {
-    Session session(MakeSocketChannel(socket), driver.get(), number);
+    std::unique_ptr<Channel> channel = MakeSocketChannel(socket);
+    if (channel == nullptr) {
+      spdlog::error("session {}: no file descriptor is left; raise ulimit -n", number);
+      return 1;
+    }
+    Session session(std::move(channel), driver.get(), number);
     end = Serve(&session, number);
   }
   driver->DestroyBare(warm);

@@ -1,0 +1,150 @@
+// Protects the table that stands between a client's ids and the driver's handles: what it accepts, forgets and keeps.
+#include "runtime/handle_table.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+namespace vesper {
+namespace {
+
+constexpr auto kPool = static_cast<HandleType>(1);
+constexpr auto kSet = static_cast<HandleType>(2);
+
+class HandleTableTest : public testing::Test {
+ protected:
+  Object* AddLive(HandleType type, ObjectId id, uint64_t handle, ObjectId owner = kNullObject,
+                  bool reversible = false) {
+    Object* object = table_.Add(lock_, type, id, owner, nullptr);
+    if (object != nullptr) table_.SetLive(lock_, object, handle, reversible);
+    return object;
+  }
+
+  HandleTable table_{5000};
+  HandleTable::Lock lock_ = table_.Acquire();
+};
+
+TEST_F(HandleTableTest, FindsWhatWasAddedAndNothingElse) {
+  const ObjectId id = MakeObjectId(kPool, 1, 7);
+  ASSERT_NE(AddLive(kPool, id, 0xabc), nullptr);
+  EXPECT_EQ(table_.Find(lock_, id)->handle, 0xabcu);
+  EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 2, 7)), nullptr);
+  EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 8)), nullptr);
+  EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 4999)), nullptr);
+}
+
+TEST_F(HandleTableTest, KnowsWhichIdsNobodyCanMint) {
+  EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 1)));
+  EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, kMaxGeneration, 4999)));
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 0))) << "slot 0 is never used";
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 0, 1))) << "generation 0 is never used";
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 5000))) << "beyond the limit";
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 0xffffffff)));
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kSet, 1, 1))) << "another type";
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(static_cast<HandleType>(255), 1, 1)));
+}
+
+TEST_F(HandleTableTest, NeverTakesAnIdTwice) {
+  const ObjectId first = MakeObjectId(kPool, 3, 7);
+  ASSERT_NE(AddLive(kPool, first, 1), nullptr);
+  EXPECT_EQ(AddLive(kPool, first, 2), nullptr);
+  table_.Forget(lock_, first);
+  EXPECT_EQ(AddLive(kPool, first, 3), nullptr) << "the generation was used";
+  EXPECT_EQ(AddLive(kPool, MakeObjectId(kPool, 2, 7), 4), nullptr) << "an older generation";
+  EXPECT_NE(AddLive(kPool, MakeObjectId(kPool, 4, 7), 5), nullptr);
+  EXPECT_EQ(table_.Find(lock_, first), nullptr);
+}
+
+TEST_F(HandleTableTest, ChildrenGoWithTheirOwner) {
+  const ObjectId device = MakeObjectId(static_cast<HandleType>(9), 1, 1);
+  const ObjectId pool = MakeObjectId(kPool, 1, 2);
+  ASSERT_NE(AddLive(static_cast<HandleType>(9), device, 1), nullptr);
+  ASSERT_NE(AddLive(kPool, pool, 2, device), nullptr);
+  for (uint32_t i = 10; i < 20; ++i) ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 1, i), i, pool), nullptr);
+  table_.Forget(lock_, MakeObjectId(kSet, 1, 10));  // first, middle and last of the list
+  table_.Forget(lock_, MakeObjectId(kSet, 1, 15));
+  table_.Forget(lock_, MakeObjectId(kSet, 1, 19));
+  EXPECT_EQ(table_.live(lock_), 9u);
+  table_.ForgetChildren(lock_, pool, kSet);
+  EXPECT_EQ(table_.live(lock_), 2u);
+  EXPECT_NE(table_.Find(lock_, pool), nullptr);
+  ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 2, 10), 1, pool), nullptr);
+  table_.Forget(lock_, device);
+  EXPECT_EQ(table_.live(lock_), 0u);
+  EXPECT_EQ(table_.peak(lock_), 12u);
+}
+
+TEST_F(HandleTableTest, FindsIdsOfDispatchableHandles) {
+  const ObjectId id = MakeObjectId(kPool, 1, 1);
+  AddLive(kPool, id, 0x1000, kNullObject, true);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0x1000), id);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0x1000), kNullObject);
+  table_.Forget(lock_, id);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0x1000), kNullObject);
+}
+
+TEST_F(HandleTableTest, APinnedObjectOutlivesTheReuseOfItsSlot) {
+  const ObjectId old_id = MakeObjectId(kPool, 1, 1);
+  const ObjectId new_id = MakeObjectId(kPool, 2, 1);
+  AddLive(kPool, old_id, 0x111);
+  table_.Pin(lock_, old_id);
+  ASSERT_NE(AddLive(kPool, new_id, 0x222), nullptr);
+  ASSERT_NE(table_.Find(lock_, old_id), nullptr);
+  EXPECT_EQ(table_.Find(lock_, old_id)->handle, 0x111u);
+  EXPECT_EQ(table_.Find(lock_, new_id)->handle, 0x222u);
+  table_.Unpin(lock_, old_id);
+  EXPECT_EQ(table_.Find(lock_, old_id)->pins, 0u);
+  table_.Forget(lock_, old_id);
+  EXPECT_EQ(table_.Find(lock_, old_id), nullptr);
+  EXPECT_NE(table_.Find(lock_, new_id), nullptr);
+  EXPECT_EQ(table_.lost(lock_), 0u);
+}
+
+TEST_F(HandleTableTest, ReplacesWhatTheClientLost) {
+  AddLive(kPool, MakeObjectId(kPool, 1, 1), 0x111);
+  ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 2, 1), 0x222), nullptr);
+  EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 1)), nullptr);
+  EXPECT_EQ(table_.lost(lock_), 1u);
+  EXPECT_EQ(table_.live(lock_), 1u);
+}
+
+TEST_F(HandleTableTest, TranslatesTheTypesOfAnotherRegistry) {
+  std::array<HandleType, 256> types{};
+  types[77] = kPool;
+  table_.TranslateTypes(types);
+  const ObjectId id = MakeObjectId(static_cast<HandleType>(77), 1, 1);
+  EXPECT_TRUE(table_.IsPlausible(kPool, id));
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 1)));
+  ASSERT_NE(AddLive(kPool, id, 5), nullptr);
+  EXPECT_EQ(table_.Find(lock_, id)->type, kPool);
+}
+
+TEST(HandleTableWaitTest, AUserOfAPendingObjectWaitsUntilItIsMade) {
+  HandleTable table;
+  const ObjectId id = MakeObjectId(kPool, 1, 1);
+  {
+    const HandleTable::Lock lock = table.Acquire();
+    ASSERT_NE(table.Add(lock, kPool, id, kNullObject, nullptr), nullptr);
+  }
+  std::atomic<bool> found = false;
+  std::thread user([&] {
+    HandleTable::Lock lock = table.Acquire();
+    const Object* object = table.FindSettled(lock, id);
+    EXPECT_NE(object, nullptr);
+    EXPECT_EQ(object->handle, 42u);
+    found = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_FALSE(found);
+  {
+    const HandleTable::Lock lock = table.Acquire();
+    table.SetLive(lock, table.Find(lock, id), 42, false);
+  }
+  user.join();
+  EXPECT_TRUE(found);
+}
+
+}  // namespace
+}  // namespace vesper

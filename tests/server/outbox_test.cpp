@@ -1,0 +1,63 @@
+// Protects that a session's reader never waits for a client that does not read, and that order holds all the same.
+#include "server/outbox.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/server/recording_channel.h"
+
+namespace vesper::server {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{5000};
+
+std::vector<uint8_t> Bytes(size_t size) { return std::vector<uint8_t>(size, 7); }
+
+TEST(OutboxTest, SendsInOrderWhicheverThreadDoesIt) {
+  RecordingChannel channel;
+  Outbox outbox(&channel);
+  for (uint64_t i = 0; i < 300; ++i) {
+    channel.set_at_once(i % 3 != 0);
+    ASSERT_TRUE(outbox.Send(MessageKind::kReply, i, Bytes(i % 50)));
+  }
+  outbox.Flush(kPatience);
+  const std::vector<Message> sent = channel.sent();
+  ASSERT_EQ(sent.size(), 300u);
+  for (uint64_t i = 0; i < 300; ++i) {
+    EXPECT_EQ(sent[i].sequence, i);
+    EXPECT_EQ(sent[i].payload.size(), i % 50);
+  }
+}
+
+TEST(OutboxTest, DoesNotWaitForAPeerThatDoesNotRead) {
+  RecordingChannel channel;
+  channel.set_open(false);
+  Outbox outbox(&channel, 10'000);
+  for (uint64_t i = 0; i < 9; ++i) ASSERT_TRUE(outbox.Send(MessageKind::kEvent, i, Bytes(1000)));
+  EXPECT_TRUE(channel.sent().empty());
+  channel.set_open(true);
+  outbox.Flush(kPatience);
+  EXPECT_EQ(channel.sent().size(), 9u);
+  EXPECT_EQ(outbox.queued_bytes(), 0u);
+}
+
+TEST(OutboxTest, EndsTheSessionBeyondItsBound) {
+  RecordingChannel channel;
+  channel.set_open(false);
+  Outbox outbox(&channel, 10'000);
+  uint64_t taken = 0;
+  while (taken < 100 && outbox.Send(MessageKind::kEvent, taken, Bytes(1000))) ++taken;
+  EXPECT_EQ(taken, 10u);
+  EXPECT_TRUE(channel.closed());
+  EXPECT_NE(outbox.error().find("unread"), std::string::npos);
+  EXPECT_FALSE(outbox.Send(MessageKind::kReply, 1, Bytes(1)));
+}
+
+TEST(OutboxTest, EndsWhileThePeerDoesNotRead) {
+  RecordingChannel channel;
+  channel.set_open(false);
+  Outbox outbox(&channel);
+  outbox.Send(MessageKind::kEvent, 1, Bytes(10));
+}
+
+}  // namespace
+}  // namespace vesper::server

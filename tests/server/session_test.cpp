@@ -1,0 +1,231 @@
+// Protects a whole session against the system's driver: order, memory, completion, failures and hostile bytes.
+#include "server/session.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/server/test_client.h"
+
+namespace vesper::server {
+namespace {
+
+class SessionTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    PrepareDriverEnvironment();
+    std::string error;
+    driver_ = Driver::Load({.validation = false, .gpu = "llvmpipe"}, &error);
+    ASSERT_NE(driver_, nullptr) << error;
+  }
+  static void TearDownTestSuite() { driver_.reset(); }
+
+  static std::unique_ptr<Driver> driver_;
+};
+
+std::unique_ptr<Driver> SessionTest::driver_;
+
+VkFence MakeFence(TestDevice& device) {
+  VkFenceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
+  auto fence = device.client->New<VkFence>(HandleType::kFence);
+  wire::CreateFenceArgs args{};
+  args.device = device.device;
+  args.pCreateInfo = &info;
+  args.pFence = &fence;
+  device.client->Post(Command::kCreateFence, &args);
+  return fence;
+}
+
+void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size, uint32_t value) {
+  wire::CmdFillBufferArgs fill{};
+  fill.commandBuffer = commands;
+  fill.dstBuffer = buffer;
+  fill.size = size;
+  fill.data = value;
+  device.client->Post(Command::kCmdFillBuffer, &fill);
+}
+
+ObjectId Raw(VkDeviceMemory memory) {
+  ObjectId id;
+  std::memcpy(&id, &memory, sizeof(id));
+  return id;
+}
+
+TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkDeviceMemory memory = device.Allocate(8192);
+  const VkBuffer from = device.Buffer(4096, memory, 0);
+  const VkBuffer to = device.Buffer(4096, memory, 4096);
+  const wire::MemoryRange mapping{Raw(memory), 0, 8192};
+  client.PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping));
+  struct {
+    wire::MemoryRuns runs;
+    wire::MemoryRun run;
+    uint8_t bytes[8];
+  } const write{{Raw(memory), 1, 0}, {100, 3}, {7, 8, 9}};
+  client.PostControl(wire::Control::kMemoryWrite, &write, sizeof(write));
+  const VkFence fence = MakeFence(device);
+  const VkCommandBuffer commands = device.Begin();
+  const VkBufferCopy region{0, 0, 4096};
+  wire::CmdCopyBufferArgs copy{commands, from, to, 1, &region};
+  client.Post(Command::kCmdCopyBuffer, &copy);
+  device.Submit(commands, fence);
+
+  const auto completed = client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>();
+  EXPECT_EQ(completed.queue, TestClient::IdOf(device.queue));
+  EXPECT_EQ(completed.serial, 1u);
+  const std::vector<TestEvent> events = client.TakeEvents();
+  ASSERT_EQ(events.size(), 1u) << "the memory came first";
+  ASSERT_EQ(events[0].kind, wire::EventKind::kMemoryChanged);
+  const auto runs = events[0].As<wire::MemoryRuns>();
+  EXPECT_EQ(runs.count, 1u) << "only what the GPU changed";
+  wire::MemoryRun run;
+  std::memcpy(&run, events[0].body.data() + sizeof(runs), sizeof(run));
+  EXPECT_EQ(run.offset, 4196u);
+  EXPECT_EQ(run.size, 3u);
+  EXPECT_EQ(events[0].body[sizeof(runs) + sizeof(run)], 7);
+
+  wire::GetFenceStatusArgs status{device.device, fence, VK_NOT_READY};
+  client.Ask(Command::kGetFenceStatus, &status);
+  EXPECT_EQ(status.result, VK_SUCCESS);
+  wire::ResetFencesArgs reset{device.device, 1, &fence, VK_SUCCESS};
+  client.Ask(Command::kResetFences, &reset);
+  EXPECT_EQ(reset.result, VK_SUCCESS);
+}
+
+TEST_F(SessionTest, SubmitsCompleteInOrderAndIdleWaitsAreAnswered) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkBuffer buffer = device.Buffer(4096, device.Allocate(4096), 0);
+  for (uint32_t i = 0; i < 50; ++i) {
+    const VkCommandBuffer commands = device.Begin();
+    Fill(device, commands, buffer, 4096, i);
+    device.Submit(commands, VK_NULL_HANDLE);
+  }
+  wire::QueueWaitIdleArgs idle{device.queue, VK_NOT_READY};
+  client.Ask(Command::kQueueWaitIdle, &idle);
+  EXPECT_EQ(idle.result, VK_SUCCESS);
+  uint64_t last = 0;
+  for (const TestEvent& event : client.TakeEvents()) {
+    ASSERT_EQ(event.kind, wire::EventKind::kCompleted);
+    const uint64_t serial = event.As<wire::Completed>().serial;
+    EXPECT_GT(serial, last);
+    last = serial;
+  }
+  EXPECT_EQ(last, 50u) << "the reply came after the completion of the last submit";
+  wire::DeviceWaitIdleArgs device_idle{device.device, VK_NOT_READY};
+  client.Ask(Command::kDeviceWaitIdle, &device_idle);
+  EXPECT_EQ(device_idle.result, VK_SUCCESS);
+}
+
+TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
+                                       VK_SEMAPHORE_TYPE_TIMELINE, 0};
+  const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
+  auto semaphore = client.New<VkSemaphore>(HandleType::kSemaphore);
+  wire::CreateSemaphoreArgs make{};
+  make.device = device.device;
+  make.pCreateInfo = &info;
+  make.pSemaphore = &semaphore;
+  client.Ask(Command::kCreateSemaphore, &make);
+  ASSERT_EQ(make.result, VK_SUCCESS);
+  const uint64_t value = 5;
+  VkTimelineSemaphoreSubmitInfo values{};
+  values.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+  values.waitSemaphoreValueCount = 1;
+  values.pWaitSemaphoreValues = &value;
+  const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+  VkSubmitInfo submit{};
+  submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+  submit.pNext = &values;
+  submit.waitSemaphoreCount = 1;
+  submit.pWaitSemaphores = &semaphore;
+  submit.pWaitDstStageMask = &stage;
+  wire::QueueSubmitArgs args{};
+  args.queue = device.queue;
+  args.submitCount = 1;
+  args.pSubmits = &submit;
+  client.Post(Command::kQueueSubmit, &args);
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  EXPECT_TRUE(client.TakeEvents().empty());
+  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore, 5};
+  wire::SignalSemaphoreArgs signal_args{device.device, &signal, VK_SUCCESS};
+  client.Post(Command::kSignalSemaphore, &signal_args);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, 1u);
+  wire::DestroySemaphoreArgs destroy{};
+  destroy.device = device.device;
+  destroy.semaphore = semaphore;
+  client.Post(Command::kDestroySemaphore, &destroy);
+}
+
+TEST_F(SessionTest, ACommandOnADeadObjectIsInertAndASubmitOfOneLosesTheDevice) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const auto buffer = client.New<VkBuffer>(HandleType::kBuffer);  // never made
+  VkMemoryRequirements requirements{};
+  wire::GetBufferMemoryRequirementsArgs get{};
+  get.device = device.device;
+  get.buffer = buffer;
+  get.pMemoryRequirements = &requirements;
+  EXPECT_EQ(client.Ask(Command::kGetBufferMemoryRequirements, &get), wire::ReplyKind::kInert);
+  EXPECT_EQ(client.inert_result(), VK_ERROR_DEVICE_LOST);
+  const auto fence = client.New<VkFence>(HandleType::kFence);
+  wire::QueueSubmitArgs args{};
+  args.queue = device.queue;
+  args.fence = fence;
+  client.Post(Command::kQueueSubmit, &args);
+  const TestEvent lost = client.WaitFor(wire::EventKind::kDeviceLost);
+  EXPECT_EQ(lost.As<wire::DeviceLost>().device, TestClient::IdOf(device.device));
+}
+
+TEST_F(SessionTest, PipelineCachesAreMadeOnThePoolAndOutliveTheirUse) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  VkPipelineCacheCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO;
+  auto cache = client.New<VkPipelineCache>(HandleType::kPipelineCache);
+  wire::CreatePipelineCacheArgs make{};
+  make.device = device.device;
+  make.pCreateInfo = &info;
+  make.pPipelineCache = &cache;
+  client.Post(Command::kCreatePipelineCache, &make);
+  auto other = client.New<VkPipelineCache>(HandleType::kPipelineCache);
+  make.pPipelineCache = &other;
+  client.Post(Command::kCreatePipelineCache, &make);
+  wire::MergePipelineCachesArgs merge{device.device, cache, 1, &other, VK_NOT_READY};
+  client.Post(Command::kMergePipelineCaches, &merge);
+  for (const VkPipelineCache gone : {cache, other}) {  // while pending or in use
+    wire::DestroyPipelineCacheArgs destroy{};
+    destroy.device = device.device;
+    destroy.pipelineCache = gone;
+    client.Post(Command::kDestroyPipelineCache, &destroy);
+  }
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
+}
+
+TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
+  TestClient client(driver_.get());
+  { TestDevice device(&client); }
+  { TestDevice device(&client); }
+  client.SendRaw(std::vector<uint8_t>{1, 2, 3});
+  client.Join();
+  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos) << client.session().Summary();
+}
+
+TEST_F(SessionTest, MalformedBytesEndTheSessionWithAReason) {
+  const auto end_of = [&](std::vector<uint8_t> bytes) {
+    TestClient client(driver_.get());
+    client.SendRaw(bytes);
+    return client.Join();
+  };
+  EXPECT_NE(end_of({1, 2, 3}).find("ends within a record"), std::string::npos);
+  EXPECT_NE(end_of({0xff, 0x7f, 0, 0, 0, 0, 0, 0}).find("command"), std::string::npos);
+  EXPECT_NE(end_of({0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}).find("record"), std::string::npos);
+  EXPECT_NE(end_of({0, 0, 1, 0, 0, 0, 0, 0}).find("vkCreateInstance"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vesper::server
