@@ -133,7 +133,7 @@ void WaitFor(const Context& context, VkFence fence) {
   VK_CHECK(vkWaitForFences(context.device(), 1, &fence, VK_TRUE, kWaitNanoseconds));
 }
 
-void Run(Context& context, const std::function<void(VkCommandBuffer)>& record) {
+void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& record) {
   const Owned<VkCommandPool> pool = MakeCommandPool(context);
   const VkCommandBuffer commands = AllocateCommands(context, pool);
   BeginCommands(commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT);
@@ -182,7 +182,7 @@ std::vector<uint8_t> ReadTexels(Context& context, const Image& image, size_t tex
   const size_t size = size_t{image.extent.width} * image.extent.height * texel_size;
   const Buffer buffer =
       MakeBuffer(context, size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  Run(context, [&](VkCommandBuffer commands) {
+  RunCommands(context, [&](VkCommandBuffer commands) {
     const VkBufferImageCopy copy = WholeImage(image);
     vkCmdCopyImageToBuffer(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
                            buffer.handle, 1, &copy);
@@ -196,7 +196,7 @@ void WriteTexels(Context& context, const Image& image, std::span<const uint8_t> 
   const Buffer buffer =
       MakeBuffer(context, texels.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
   std::memcpy(buffer.mapped, texels.data(), texels.size());
-  Run(context, [&](VkCommandBuffer commands) {
+  RunCommands(context, [&](VkCommandBuffer commands) {
     ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
     const VkBufferImageCopy copy = WholeImage(image);
     vkCmdCopyBufferToImage(commands, buffer.handle, image.handle,

@@ -56,7 +56,7 @@ void Submit(Context& context, VkCommandBuffer commands, VkFence fence);
 void WaitFor(const Context& context, VkFence fence);
 
 // Records, submits with a fence, waits.
-void Run(Context& context, const std::function<void(VkCommandBuffer)>& record);
+void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& record);
 
 // Everything written before is visible to everything after, host included.
 void FullBarrier(VkCommandBuffer commands);
