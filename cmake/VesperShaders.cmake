@@ -7,16 +7,17 @@ function(vesper_add_shaders target)
   foreach(source IN LISTS ARGN)
     get_filename_component(name ${source} NAME)
     string(REPLACE "." "_" name ${name})
-    set(header ${folder}/shaders/${name}.h)
+    set(words ${folder}/shaders/${name}.inc)
+    file(CONFIGURE OUTPUT ${folder}/shaders/${name}.h
+         CONTENT "#pragma once\n#include <cstdint>\n#include \"shaders/${name}.inc\"\n")
     add_custom_command(
-      OUTPUT ${header}
-      COMMAND ${CMAKE_COMMAND} -E make_directory ${folder}/shaders
-      COMMAND ${GLSLANG_VALIDATOR} --quiet -V --target-env vulkan1.2 --vn ${name} -o ${header}
+      OUTPUT ${words}
+      COMMAND ${GLSLANG_VALIDATOR} --quiet -V --target-env vulkan1.2 --vn ${name} -o ${words}
               ${CMAKE_CURRENT_SOURCE_DIR}/${source}
       DEPENDS ${source}
       COMMENT "Compiling shader ${source}"
       VERBATIM)
-    target_sources(${target} PRIVATE ${header})
+    target_sources(${target} PRIVATE ${words})
   endforeach()
   target_include_directories(${target} PRIVATE ${folder})
 endfunction()

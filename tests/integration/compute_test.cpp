@@ -91,7 +91,9 @@ TEST_F(ComputeTest, IndirectAndBaseDispatch) {
 
 // One recording, submitted again and again; each submit sees the one before.
 TEST_F(ComputeTest, ResubmittedCommandBuffer) {
-  const Buffer data = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer data =
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                 Placement::kHost);
   std::ranges::fill(data.As<uint32_t>(), 1000u);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
@@ -114,8 +116,12 @@ TEST_F(ComputeTest, ResubmittedCommandBuffer) {
   // A reset buffer takes a new recording.
   VK_CHECK(vkResetCommandBuffer(commands, 0));
   BeginCommands(commands);
-  vkCmdFillBuffer(commands, data.handle, 0, 0, 0);
+  vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, 77);
+  FullBarrier(commands);
   VK_CHECK(vkEndCommandBuffer(commands));
+  Submit(gpu(), commands, fence);
+  WaitFor(gpu(), fence);
+  EXPECT_EQ(data.As<uint32_t>()[63], 77u);
 }
 
 TEST_F(ComputeTest, BufferViews) {
