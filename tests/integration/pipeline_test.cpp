@@ -138,8 +138,10 @@ class PipelineLibraryTest : public PipelineTest {
     GraphicsState state;
     VkPipelineRenderingCreateInfo rendering = {VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO};
     const VkFormat format = VK_FORMAT_R8G8B8A8_UNORM;
-    rendering.colorAttachmentCount = 1;
-    rendering.pColorAttachmentFormats = &format;
+    if (part == VK_GRAPHICS_PIPELINE_LIBRARY_FRAGMENT_OUTPUT_INTERFACE_BIT_EXT) {
+      rendering.colorAttachmentCount = 1;
+      rendering.pColorAttachmentFormats = &format;
+    }
     VkGraphicsPipelineLibraryCreateInfoEXT library = {
         VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT};
     library.pNext = &rendering;
