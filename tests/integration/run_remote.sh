@@ -1,0 +1,180 @@
+#!/bin/bash
+# run_remote.sh [OPTION...] -- PROGRAM ARGUMENT...: runs PROGRAM through Vesper. Starts a server on the local driver,
+# runs PROGRAM where no local driver can be loaded, stops the server, and fails if any of the three fails; on failure it
+# prints what all of them said.
+#   --transport unix|tcp   how PROGRAM reaches the server (unix)
+#   --validation           the validation layer on both sides; no message allowed
+#   --reference            PROGRAM runs on the local driver first; its pictures are the reference
+#   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
+#   --clients N            N instances of PROGRAM at once on one server (1)
+#   --foreign              PROGRAM is not ours: built without our sanitizers
+#   --timeout SECONDS      for each run of PROGRAM (300)
+# Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
+# VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml).
+set -uo pipefail
+
+here=$(dirname "$(realpath "$0")")
+support=$here/../support
+transport=unix validation= reference= compare= clients=1 foreign= limit=300
+while [ $# -gt 0 ]; do
+  case $1 in
+    --transport) transport=$2; shift 2 ;;
+    --validation) validation=1; shift ;;
+    --reference) reference=1; shift ;;
+    --compare-reports) compare=1; shift ;;
+    --clients) clients=$2; shift 2 ;;
+    --foreign) foreign=1; shift ;;
+    --timeout) limit=$2; shift 2 ;;
+    --) shift; break ;;
+    *) echo "run_remote.sh: unknown option $1" >&2; exit 2 ;;
+  esac
+done
+[ $# -gt 0 ] || { echo "run_remote.sh: no program" >&2; exit 2; }
+program=("$@")
+server_binary=${VESPER_SERVER_BINARY:?} manifest=${VESPER_ICD_MANIFEST:?}
+driver=${VESPER_TEST_DRIVER:-/usr/share/vulkan/icd.d/lvp_icd.x86_64.json}
+layer=VK_LAYER_KHRONOS_validation
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/vesper-run-XXXXXX")
+server_pid= client_pids=() failures=()
+
+fail() { failures+=("$*"); }
+
+# What every process of this test inherits and can be found by afterwards.
+export VESPER_TEST_TAG=$work
+export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
+export UBSAN_OPTIONS=print_stacktrace=1
+
+cleanup() {
+  local pid
+  for pid in $(leftover_processes); do
+    kill -KILL "$pid" 2>/dev/null
+  done
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# Waits up to $1 tenths of a second until the rest succeeds.
+wait_until() {
+  local tenths=$1
+  shift
+  while ! "$@"; do
+    [ $((tenths -= 1)) -gt 0 ] || return 1
+    sleep 0.1
+  done
+}
+
+start_server() {
+  local arguments=() listen=unix:$work/server.sock
+  [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
+  [ -z "$validation" ] || arguments+=(--validation)
+  : >"$work/server.out"
+  VK_ICD_FILENAMES=$driver VK_DRIVER_FILES=$driver \
+    "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err" &
+  server_pid=$!
+  is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
+  wait_until 600 is_listening_or_gone || true
+  address=$(sed -n 's/^listening on //p' "$work/server.out" | head -1)
+  [ -n "$address" ] && return
+  fail "the server does not listen"
+  return 1
+}
+
+# Ends the server and checks that it went cleanly: status 0, no process and no socket left.
+stop_server() {
+  local status=0
+  [ -n "$server_pid" ] || return
+  if ! kill -0 "$server_pid" 2>/dev/null; then
+    wait "$server_pid" || status=$?
+    server_pid=
+    fail "the server ended by itself with status $status"
+    return
+  fi
+  kill -TERM "$server_pid"
+  is_gone() { ! kill -0 "$server_pid" 2>/dev/null; }
+  wait_until 300 is_gone || { fail "the server does not end at SIGTERM"; kill -KILL "$server_pid"; }
+  wait "$server_pid" || status=$?
+  server_pid=
+  [ "$status" = 0 ] || fail "the server ended with status $status"
+  none_left() { [ -z "$(leftover_processes)" ]; }
+  wait_until 30 none_left || fail "processes of the server are left: $(leftover_processes)"
+  [ ! -e "$work/server.sock" ] || fail "the server left its socket"
+}
+
+# Whatever this test started and still runs. (The shell itself got its environment before the tag was in it.)
+leftover_processes() {
+  local environ
+  for environ in /proc/[0-9]*/environ; do
+    grep -qaF "VESPER_TEST_TAG=$work" "$environ" 2>/dev/null || continue
+    environ=${environ#/proc/}
+    echo "${environ%/environ}"
+  done
+}
+
+# The sanitizer's runtime, for programs that were not linked with it but load our driver.
+preload() {
+  [ -n "$foreign" ] || return
+  case ${VESPER_SANITIZE:-} in
+    *address*) echo "LD_PRELOAD=$(gcc -print-file-name=libasan.so)"; echo ASAN_OPTIONS=detect_leaks=0 ;;
+    *thread*) echo "LD_PRELOAD=$(gcc -print-file-name=libtsan.so)" ;;
+  esac
+}
+
+run_reference() {
+  mkdir "$work/reference"
+  VK_ICD_FILENAMES=$driver VK_DRIVER_FILES=$driver VULKAN_TEST_PICTURES=$work/reference timeout "$limit" \
+    "${program[@]}" >"$work/reference.out" 2>"$work/reference.err" || fail "on the local driver: status $?"
+}
+
+run_clients() {
+  local settings=("VESPER_SERVER=$address" "VK_ICD_FILENAMES=$manifest" "VK_DRIVER_FILES=$manifest") i pid
+  [ -z "$validation" ] || settings+=("VK_INSTANCE_LAYERS=$layer")
+  [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")
+  mapfile -t -O ${#settings[@]} settings < <(preload)
+  for i in $(seq "$clients"); do
+    timeout "$limit" "$support/hide_drivers.sh" env "${settings[@]}" "${program[@]}" \
+      >"$work/client$i.out" 2>"$work/client$i.err" &
+    client_pids+=($!)
+  done
+  for pid in "${client_pids[@]}"; do
+    wait "$pid" || fail "a client ended with status $? (124: too slow, 99: drivers could not be hidden)"
+  done
+  client_pids=()
+}
+
+check_validation() {
+  ! grep -h 'validation: ' "$work"/client*.err >/dev/null || fail "validation messages in the client"
+  ! grep -h 'validation: ' "$work/server.out" "$work/server.err" >/dev/null ||
+    fail "validation messages in the server"
+  grep -qh '[^0-9]0 validation messages' "$work/server.out" "$work/server.err" ||
+    fail "the server does not say that it counted 0 validation messages"
+}
+
+report() {
+  local file
+  if [ ${#failures[@]} = 0 ]; then
+    cat "$work"/client1.out
+    exit 0
+  fi
+  for file in "$work"/*.out "$work"/*.err; do
+    [ -s "$file" ] || continue
+    echo "---- $(basename "$file")"
+    tail -n 200 "$file"
+  done
+  echo "----"
+  printf 'run_remote.sh: %s\n' "${failures[@]}"
+  exit 1
+}
+
+if start_server; then
+  [ -z "$reference$compare" ] || run_reference
+  run_clients
+  if [ -n "$compare" ]; then
+    "$support/compare_reports.py" --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
+      >"$work/compare.out" 2>&1 || fail "the reports differ"
+  fi
+fi
+stop_server
+[ -z "$validation" ] || check_validation
+report

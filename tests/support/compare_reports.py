@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Compares what device_report printed on the local driver with what it printed through Vesper.
+
+Every line must be equal, apart from extensions that codegen/policy.toml refuses. Those may be missing and
+may not be offered as device extensions (the loader adds some instance extensions by itself).
+"""
+
+import argparse
+import difflib
+import sys
+import tomllib
+from pathlib import Path
+
+
+def refused_extensions(policy: Path) -> set[str]:
+    rows = tomllib.loads(policy.read_text())["extension"]
+    return {row["name"] for row in rows if row["side"] == "refused"}
+
+
+def extension_of(line: str) -> str | None:
+    words = line.split()
+    return words[1] if len(words) == 3 and words[0] == "extension" else None
+
+
+def offered_though_refused(lines: list[str], refused: set[str]) -> list[str]:
+    heading = ""
+    found = []
+    for line in lines:
+        if not line.startswith(" "):
+            heading = line
+        elif heading == "device extensions:" and extension_of(line) in refused:
+            found.append(line.split()[1])
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--policy", type=Path, required=True)
+    parser.add_argument("local", type=Path)
+    parser.add_argument("remote", type=Path)
+    arguments = parser.parse_args()
+    refused = refused_extensions(arguments.policy)
+    local = arguments.local.read_text().splitlines()
+    remote = arguments.remote.read_text().splitlines()
+    wrong = offered_though_refused(remote, refused)
+    for name in wrong:
+        print(f"{name} is refused by the policy but offered")
+    difference = list(
+        difflib.unified_diff(
+            [line for line in local if extension_of(line) not in refused],
+            [line for line in remote if extension_of(line) not in refused],
+            "local",
+            "remote",
+            n=0,
+            lineterm="",
+        )
+    )
+    print("\n".join(difference[:200]))
+    if wrong or difference:
+        return 1
+    hidden = [line.split()[1] for line in local if extension_of(line) in refused]
+    print(f"{len(local)} lines compared; {len(hidden)} extensions hidden by policy: {' '.join(hidden)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
