@@ -42,7 +42,9 @@ fail() { failures+=("$*"); }
 
 # What every process of this test inherits and can be found by afterwards.
 export VESPER_TEST_TAG=$work
+export TSAN_OPTIONS="suppressions=$support/tsan.supp"
 export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
+export ASAN_OPTIONS=allocator_may_return_null=1  # tests allocate until the driver says no
 export UBSAN_OPTIONS=print_stacktrace=1
 
 cleanup() {
@@ -116,7 +118,7 @@ leftover_processes() {
 preload() {
   [ -n "$foreign" ] || return
   case ${VESPER_SANITIZE:-} in
-    *address*) echo "LD_PRELOAD=$(gcc -print-file-name=libasan.so)"; echo ASAN_OPTIONS=detect_leaks=0 ;;
+    *address*) echo "LD_PRELOAD=$(gcc -print-file-name=libasan.so)"; echo ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 ;;
     *thread*) echo "LD_PRELOAD=$(gcc -print-file-name=libtsan.so)" ;;
   esac
 }

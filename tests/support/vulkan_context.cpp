@@ -1,10 +1,31 @@
 #include "tests/support/vulkan_context.h"
 
+#include <dlfcn.h>
+#include <link.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 namespace vesper::test {
+namespace {
+
+#ifdef __SANITIZE_ADDRESS__
+// Keeps driver libraries loaded: the leak checker runs at exit and can name (and so suppress) only what is still there.
+void KeepDriversLoaded() {
+  const auto keep = [](dl_phdr_info* library, size_t, void*) {
+    if (std::strstr(library->dlpi_name, "/libvulkan_") != nullptr) {
+      dlopen(library->dlpi_name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    }
+    return 0;
+  };
+  dl_iterate_phdr(keep, nullptr);
+}
+#else
+void KeepDriversLoaded() {}
+#endif
+
+}  // namespace
 
 bool ValidationWanted() {
   const char* layers = std::getenv("VK_INSTANCE_LAYERS");
@@ -76,6 +97,7 @@ void Context::CreateInstance(const ContextOptions& options) {
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   VK_CHECK(vkCreateInstance(&info, nullptr, &instance_));
+  KeepDriversLoaded();
   if (!ValidationWanted()) return;
   VK_CHECK(InstanceFunction<PFN_vkCreateDebugUtilsMessengerEXT>("vkCreateDebugUtilsMessengerEXT")(
       instance_, &messenger, nullptr, &messenger_));
