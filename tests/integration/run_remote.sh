@@ -40,8 +40,7 @@ server_pid= client_pids=() failures=()
 
 fail() { failures+=("$*"); }
 
-# What every process of this test inherits and can be found by afterwards.
-export VESPER_TEST_TAG=$work
+tag=VESPER_TEST_TAG=$work  # in the environment of server and clients, which can so be found afterwards
 export TSAN_OPTIONS="suppressions=$support/tsan.supp"
 export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
 export ASAN_OPTIONS=allocator_may_return_null=1  # tests allocate until the driver says no
@@ -72,7 +71,7 @@ start_server() {
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
   [ -z "$validation" ] || arguments+=(--validation)
   : >"$work/server.out"
-  VK_ICD_FILENAMES=$driver VK_DRIVER_FILES=$driver \
+  env "$tag" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
     "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err" &
   server_pid=$!
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
@@ -104,14 +103,9 @@ stop_server() {
   [ ! -e "$work/server.sock" ] || fail "the server left its socket"
 }
 
-# Whatever this test started and still runs. (The shell itself got its environment before the tag was in it.)
+# Whatever this test started and still runs.
 leftover_processes() {
-  local environ
-  for environ in /proc/[0-9]*/environ; do
-    grep -qaF "VESPER_TEST_TAG=$work" "$environ" 2>/dev/null || continue
-    environ=${environ#/proc/}
-    echo "${environ%/environ}"
-  done
+  grep -laF "$tag" /proc/[0-9]*/environ 2>/dev/null | tr -dc '0-9\n'
 }
 
 # The sanitizer's runtime, for programs that were not linked with it but load our driver.
@@ -135,7 +129,7 @@ run_clients() {
   [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")
   mapfile -t -O ${#settings[@]} settings < <(preload)
   for i in $(seq "$clients"); do
-    timeout "$limit" "$support/hide_drivers.sh" env "${settings[@]}" "${program[@]}" \
+    env "$tag" timeout "$limit" "$support/hide_drivers.sh" env "${settings[@]}" "${program[@]}" \
       >"$work/client$i.out" 2>"$work/client$i.err" &
     client_pids+=($!)
   done
