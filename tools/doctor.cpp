@@ -99,7 +99,7 @@ std::vector<Address> AddressesToTry(const std::string& server, Findings& finding
   std::string error;
   const auto address = ParseAddress(text, &error);
   if (address) return {*address};
-  findings.Bad("server", text + ": " + error, "give unix:PATH or tcp://HOST:PORT");
+  findings.Bad("server", error, "give unix:PATH or tcp://HOST:PORT");
   return {};
 }
 
@@ -143,7 +143,7 @@ std::optional<Address> CheckServer(const std::string& server, Findings& findings
     std::string error;
     const auto channel = Connect(address, kConnectMilliseconds, &error);
     if (channel == nullptr) {
-      tried += (tried.empty() ? "" : "; ") + address.ToString() + ": " + error;
+      tried += (tried.empty() ? "" : "; ") + error;
       continue;
     }
     if (CheckHandshake(address, *channel, findings)) return address;

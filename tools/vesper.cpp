@@ -1,8 +1,11 @@
 // `vesper`: runs programs on a remote GPU and finds out why one cannot.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include "tools/commands.h"
 
@@ -20,14 +23,18 @@ int Main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "run a program that sees only the remote GPU");
   run->add_option("--server", server, kServerHelp);
   run->prefix_command();
+  run->footer("PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
 
   CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, server and versions");
   doctor->add_option("--server", server, kServerHelp);
 
-  CLI11_PARSE(app, argc, argv);
+  // What follows "--" is the program's alone.
+  char** const end = std::find_if(argv + 1, argv + argc,
+                                  [](const char* argument) { return std::strcmp(argument, "--") == 0; });
+  CLI11_PARSE(app, static_cast<int>(end - argv), argv);
   if (doctor->parsed()) return vesper::tools::Doctor(server);
   std::vector<std::string> program = run->remaining();
-  if (!program.empty() && program.front() == "--") program.erase(program.begin());
+  if (end != argv + argc) program.insert(program.end(), end + 1, argv + argc);
   if (program.empty()) {
     std::fprintf(stderr, "vesper run: which program? vesper run -- PROGRAM [ARGUMENT...]\n");
     return 2;
