@@ -49,6 +49,9 @@ class Channel {
   // payload beyond wire::kMaxMessageBytes (or for a Hello or Welcome that is none).
   virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
 
+  // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
+  virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }
+
   // Waits up to `timeout` (negative: without limit) for one message.
   virtual ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) = 0;
 

@@ -1,0 +1,57 @@
+# Sourced by scripts/demo and scripts/test: installs what is missing and builds. Works as root (in a bare chroot as well)
+# and as a user with sudo.
+cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/.." || exit 1
+jobs=$(nproc)
+
+step() { printf '\n== %s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    die "needs root for: $*"
+  fi
+}
+
+# A chroot may come without /proc. What was mounted here is unmounted at the end.
+mount_proc() {
+  [ ! -e /proc/self/exe ] || return 0
+  step "Mounting /proc"
+  as_root mount -t proc proc /proc || die "cannot mount /proc; mount it and start again"
+  proc_mounted=1
+}
+unmount_proc() {
+  [ -z "${proc_mounted:-}" ] || as_root umount -l /proc
+}
+
+install_packages() {
+  local package missing=()
+  for package in $(grep -v '^#' scripts/packages); do
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  step "Installing ${missing[*]}"
+  command -v apt-get >/dev/null || die "not a Debian system: install what scripts/packages names by hand"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update || die "apt-get update failed"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}" ||
+    die "apt-get install failed"
+}
+
+# build PRESET
+build() {
+  if command -v ccache >/dev/null; then
+    export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
+    export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+  fi
+  step "Building ($1)"
+  cmake --preset "$1" || die "configuring failed"
+  NINJA_STATUS='[%f/%t %es] ' cmake --build --preset "$1" -j "$jobs" || die "the build failed"
+}
+
+set -o pipefail
+trap unmount_proc EXIT
+mount_proc
+install_packages
