@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by scripts/demo and scripts/test: installs what is missing and builds. Works as root (in a bare chroot as well)
 # and as a user with sudo.
 cd "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/.." || exit 1
@@ -19,6 +20,7 @@ as_root() {
 # A chroot may come without /proc. What was mounted here is unmounted at the end.
 mount_proc() {
   [ ! -e /proc/self/exe ] || return 0
+  command -v mount >/dev/null || install_packages mount
   step "Mounting /proc"
   as_root mount -t proc proc /proc || die "cannot mount /proc; mount it and start again"
   proc_mounted=1
@@ -29,11 +31,11 @@ unmount_proc() {
 
 install_packages() {
   local package missing=()
-  for package in $(grep -v '^#' scripts/packages); do
+  for package in "$@"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  step "Installing ${missing[*]}"
+  step "Installing ${#missing[@]} packages: ${missing[*]}"
   command -v apt-get >/dev/null || die "not a Debian system: install what scripts/packages names by hand"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q update || die "apt-get update failed"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "${missing[@]}" ||
@@ -54,4 +56,5 @@ build() {
 set -o pipefail
 trap unmount_proc EXIT
 mount_proc
-install_packages
+mapfile -t packages < <(grep -v -e '^#' -e '^$' scripts/packages)
+install_packages "${packages[@]}"

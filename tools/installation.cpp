@@ -38,7 +38,8 @@ std::optional<std::string> LibraryOfManifest(const std::string& manifest, std::s
     return std::nullopt;
   }
   const fs::path library = match[1].str();
-  // A bare name is searched for by the dynamic linker; any other relative path starts at the manifest.
+  // A bare name is searched for by the dynamic linker; any other relative path starts at the
+  // manifest.
   if (library.is_absolute() || !library.has_parent_path()) return library.string();
   return (fs::path(manifest).parent_path() / library).lexically_normal().string();
 }

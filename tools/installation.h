@@ -1,4 +1,5 @@
-// Where the parts of Vesper lie, as seen from this program: the build tree and an installation are laid out alike.
+// Where the parts of Vesper lie, as seen from this program: the build tree and an installation are
+// laid out alike.
 #pragma once
 
 #include <optional>

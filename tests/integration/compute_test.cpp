@@ -1,5 +1,5 @@
-// Dispatches verified against the CPU: storage buffers, push and specialization constants, indirect dispatch, buffer
-// views, buffer device addresses, storage and sampled images.
+// Dispatches verified against the CPU: storage buffers, push and specialization constants, indirect
+// dispatch, buffer views, buffer device addresses, storage and sampled images.
 #include <algorithm>
 
 #include "shaders/address_comp.h"
@@ -47,10 +47,13 @@ TEST_F(ComputeTest, DispatchMatchesCpu) {
   }
 }
 
-// The same shader with other constants gives another pipeline; without any, the shader's default holds.
+// The same shader with other constants gives another pipeline; without any, the shader's default
+// holds.
 TEST_F(ComputeTest, SpecializationConstants) {
-  const Buffer source = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
-  const Buffer target = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer source =
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer target =
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   std::ranges::copy(Counting(64), source.As<uint32_t>().begin());
   const Buffer* buffers[] = {&source, &target};
   for (const uint32_t scale : {0u, 1u, 9u}) {
@@ -72,8 +75,7 @@ TEST_F(ComputeTest, SpecializationConstants) {
 
 TEST_F(ComputeTest, IndirectAndBaseDispatch) {
   const Buffer data = MakeBuffer(gpu(), 1024, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
-  const Buffer sizes =
-      MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT, Placement::kHost);
+  const Buffer sizes = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT, Placement::kHost);
   std::ranges::fill(data.As<uint32_t>(), 0u);
   std::ranges::copy(std::vector<uint32_t>{9, 9, 9, 9, 2, 1, 1}, sizes.As<uint32_t>().begin());
   const Buffer* buffers[] = {&data};
@@ -200,12 +202,10 @@ TEST_F(ComputeTest, BufferDeviceAddress) {
 }
 
 TEST_F(ComputeTest, SampledAndStorageImages) {
-  const Image source =
-      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
-                VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
-  const Image target =
-      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
-                VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  const Image source = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
+                                 VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
+  const Image target = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
+                                 VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   std::vector<uint8_t> texels(32 * 32 * 4);
   for (size_t i = 0; i < texels.size(); ++i) texels[i] = static_cast<uint8_t>(i * 13 + i / 128);
   WriteTexels(gpu(), source, texels, VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL);

@@ -1,5 +1,5 @@
-// Descriptors however they are written: plain writes, copies, update templates, push descriptors, inline uniform blocks,
-// immutable samplers; pools until they are exhausted.
+// Descriptors however they are written: plain writes, copies, update templates, push descriptors,
+// inline uniform blocks, immutable samplers; pools until they are exhausted.
 #include <algorithm>
 #include <cstring>
 
@@ -99,8 +99,8 @@ TEST_F(DescriptorTest, UpdateTemplate) {
   info.pDescriptorUpdateEntries = &entry;
   info.templateType = VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_DESCRIPTOR_SET;
   info.descriptorSetLayout = set_layout_;
-  const auto update = Create<VkDescriptorUpdateTemplate>(
-      device(), vkCreateDescriptorUpdateTemplate, vkDestroyDescriptorUpdateTemplate, info);
+  const auto update = Create<VkDescriptorUpdateTemplate>(device(), vkCreateDescriptorUpdateTemplate,
+                                                         vkDestroyDescriptorUpdateTemplate, info);
   TemplateData data = {};
   data.entries[0].buffer = {source_.handle, 0, VK_WHOLE_SIZE};
   data.entries[1].buffer = {target_.handle, 0, VK_WHOLE_SIZE};
@@ -163,8 +163,8 @@ TEST_F(DescriptorTest, PushDescriptorsWithTemplate) {
   info.templateType = VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_PUSH_DESCRIPTORS_KHR;
   info.pipelineBindPoint = VK_PIPELINE_BIND_POINT_COMPUTE;
   info.pipelineLayout = layout_;
-  const auto update = Create<VkDescriptorUpdateTemplate>(
-      device(), vkCreateDescriptorUpdateTemplate, vkDestroyDescriptorUpdateTemplate, info);
+  const auto update = Create<VkDescriptorUpdateTemplate>(device(), vkCreateDescriptorUpdateTemplate,
+                                                         vkDestroyDescriptorUpdateTemplate, info);
   const auto push = gpu().DeviceFunction<PFN_vkCmdPushDescriptorSetWithTemplateKHR>(
       "vkCmdPushDescriptorSetWithTemplateKHR");
   RunMix([&](VkCommandBuffer commands) {
@@ -177,8 +177,8 @@ TEST_F(DescriptorTest, PushDescriptorsWithTemplate) {
 }
 
 TEST_F(DescriptorTest, DynamicOffsets) {
-  const VkDeviceSize step = std::max<VkDeviceSize>(
-      gpu().properties().limits.minUniformBufferOffsetAlignment, 64);
+  const VkDeviceSize step =
+      std::max<VkDeviceSize>(gpu().properties().limits.minUniformBufferOffsetAlignment, 64);
   const Buffer blocks =
       MakeBuffer(gpu(), step * 4, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, Placement::kHost);
   const Buffer target = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
@@ -261,7 +261,8 @@ TEST_F(DescriptorTest, InlineUniformBlock) {
   for (uint32_t i = 0; i < 16; ++i) ASSERT_EQ(target.As<uint32_t>()[i], i * 3003);
 }
 
-// Exhaustion is a normal answer that programs build on: they reset the pool, or make another, and go on.
+// Exhaustion is a normal answer that programs build on: they reset the pool, or make another, and
+// go on.
 TEST_F(DescriptorTest, PoolUntilOutOfMemoryResetRepeated) {
   MakeMix(0);
   const auto pool = StoragePool(100, 200);
@@ -278,7 +279,8 @@ TEST_F(DescriptorTest, PoolUntilOutOfMemoryResetRepeated) {
       if (result != VK_SUCCESS) break;
       sets.push_back(set);
     }
-    // A driver may have room for more than was promised; what it may not do is fail earlier or otherwise.
+    // A driver may have room for more than was promised; what it may not do is fail earlier or
+    // otherwise.
     EXPECT_GE(sets.size(), 100u);
     if (sets.size() < 10'000) {
       EXPECT_EQ(result, VK_ERROR_OUT_OF_POOL_MEMORY);

@@ -1,5 +1,5 @@
-// Prints everything that Vulkan says of each physical device, as stable text: extensions, versions, limits, features,
-// queue families, memory types, formats.
+// Prints everything that Vulkan says of each physical device, as stable text: extensions, versions,
+// limits, features, queue families, memory types, formats.
 #include "tests/integration/device_report.h"
 
 #include <algorithm>
@@ -34,9 +34,12 @@ void PrintInstance() {
 }
 
 void PrintProperties(VkPhysicalDevice device) {
-  VkPhysicalDeviceVulkan13Properties v13 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
-  VkPhysicalDeviceVulkan12Properties v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
-  VkPhysicalDeviceVulkan11Properties v11 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
+  VkPhysicalDeviceVulkan13Properties v13 = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+  VkPhysicalDeviceVulkan12Properties v12 = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+  VkPhysicalDeviceVulkan11Properties v11 = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
   VkPhysicalDeviceProperties2 core = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
   core.pNext = &v11;
   v11.pNext = &v12;

@@ -1,5 +1,5 @@
-// What device_report prints: one `name = value` a line under headings, the same on every run, so that what a device says
-// locally and through another path can be compared with diff.
+// What device_report prints: one `name = value` a line under headings, the same on every run, so
+// that what a device says locally and through another path can be compared with diff.
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -60,14 +60,16 @@ TEST_F(DeviceTest, ExtensionListInPieces) {
   uint32_t count = 0;
   VK_CHECK(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, nullptr));
   std::vector<VkExtensionProperties> all(count);
-  VK_CHECK(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, all.data()));
+  VK_CHECK(
+      vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, all.data()));
   std::set<std::string> names;
   for (const auto& extension : all) EXPECT_TRUE(names.insert(extension.extensionName).second);
   uint32_t three = 3;
   std::vector<VkExtensionProperties> some(4);
   std::strcpy(some[3].extensionName, "untouched");
-  EXPECT_EQ(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &three, some.data()),
-            VK_INCOMPLETE);
+  EXPECT_EQ(
+      vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &three, some.data()),
+      VK_INCOMPLETE);
   EXPECT_EQ(three, 3u);
   EXPECT_STREQ(some[0].extensionName, all[0].extensionName);
   EXPECT_STREQ(some[3].extensionName, "untouched");
@@ -75,7 +77,8 @@ TEST_F(DeviceTest, ExtensionListInPieces) {
 
 TEST_F(DeviceTest, OldAndNewQueriesAgree) {
   VkPhysicalDeviceDriverProperties driver = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
-  VkPhysicalDeviceVulkan12Properties v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+  VkPhysicalDeviceVulkan12Properties v12 = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
   v12.pNext = &driver;
   VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
   properties.pNext = &v12;
@@ -91,7 +94,8 @@ TEST_F(DeviceTest, OldAndNewQueriesAgree) {
   VkPhysicalDeviceFeatures features;
   vkGetPhysicalDeviceFeatures(gpu().physical_device(), &features);
   EXPECT_EQ(std::memcmp(&features, &gpu().features().core.features, sizeof features), 0);
-  VkPhysicalDeviceMemoryProperties2 memory = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  VkPhysicalDeviceMemoryProperties2 memory = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
   vkGetPhysicalDeviceMemoryProperties2(gpu().physical_device(), &memory);
   EXPECT_EQ(memory.memoryProperties.memoryTypeCount, gpu().memory_properties().memoryTypeCount);
 }
@@ -109,9 +113,9 @@ TEST_F(DeviceTest, FormatNotSupportedIsAnAnswer) {
     VkFormatProperties offered;
     vkGetPhysicalDeviceFormatProperties(gpu().physical_device(), format, &offered);
     if (offered.optimalTilingFeatures != 0) continue;
-    EXPECT_EQ(vkGetPhysicalDeviceImageFormatProperties(
-                  gpu().physical_device(), format, VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_OPTIMAL,
-                  VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
+    EXPECT_EQ(vkGetPhysicalDeviceImageFormatProperties(gpu().physical_device(), format,
+                                                       VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_OPTIMAL,
+                                                       VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
               VK_ERROR_FORMAT_NOT_SUPPORTED)
         << i;
   }
@@ -190,7 +194,8 @@ TEST_F(DeviceTest, DebugUtilsNamesLabelsAndMessages) {
   options.instance_extensions = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
   Open(options);
   Heard heard;
-  VkDebugUtilsMessengerCreateInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
+  VkDebugUtilsMessengerCreateInfoEXT info = {
+      VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
   info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_INFO_BIT_EXT;
   info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT;
   info.pfnUserCallback = &Heard::Listen;
@@ -207,10 +212,10 @@ TEST_F(DeviceTest, DebugUtilsNamesLabelsAndMessages) {
       VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT, &message);
   EXPECT_EQ(std::ranges::count(heard.texts, "said by the application"), 1);
 
-  const auto set_name = gpu().InstanceFunction<PFN_vkSetDebugUtilsObjectNameEXT>(
-      "vkSetDebugUtilsObjectNameEXT");
-  const auto begin = gpu().InstanceFunction<PFN_vkCmdBeginDebugUtilsLabelEXT>(
-      "vkCmdBeginDebugUtilsLabelEXT");
+  const auto set_name =
+      gpu().InstanceFunction<PFN_vkSetDebugUtilsObjectNameEXT>("vkSetDebugUtilsObjectNameEXT");
+  const auto begin =
+      gpu().InstanceFunction<PFN_vkCmdBeginDebugUtilsLabelEXT>("vkCmdBeginDebugUtilsLabelEXT");
   const auto end =
       gpu().InstanceFunction<PFN_vkCmdEndDebugUtilsLabelEXT>("vkCmdEndDebugUtilsLabelEXT");
   const Buffer buffer = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);

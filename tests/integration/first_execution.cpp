@@ -1,5 +1,6 @@
-// The first real work on a GPU, step by step and said aloud: a pattern goes from mapped host memory to device memory by a
-// recorded, submitted and awaited copy, and comes back. The exit status says whether every step held.
+// The first real work on a GPU, step by step and said aloud: a pattern goes from mapped host memory
+// to device memory by a recorded, submitted and awaited copy, and comes back. The exit status says
+// whether every step held.
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -74,8 +75,7 @@ int RunSteps() {
     const Buffer local =
         MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
                    Placement::kDevice);
-    const Buffer back =
-        MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+    const Buffer back = MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
     steps.Done("device-local buffer and read-back buffer made");
     CopyAndWait(gpu, staging, local, steps);
     CopyAndWait(gpu, local, back, steps);

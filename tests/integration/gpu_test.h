@@ -1,4 +1,5 @@
-// The fixture of the integration tests: a fresh instance and device per test, and no validation message allowed.
+// The fixture of the integration tests: a fresh instance and device per test, and no validation
+// message allowed.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Host memory: maps of all kinds, non-coherent ranges, mappings that stay across submits, and exhaustion.
+// Host memory: maps of all kinds, non-coherent ranges, mappings that stay across submits, and
+// exhaustion.
 #include <algorithm>
 #include <cstring>
 
@@ -17,8 +18,8 @@ class MemoryTest : public GpuTest {
     return Create<VkDeviceMemory>(device(), vkAllocateMemory, vkFreeMemory, info);
   }
   uint32_t HostType() {
-    return gpu().FindMemoryType(UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                                VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    return gpu().FindMemoryType(
+        UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
   }
 };
 
@@ -81,9 +82,11 @@ TEST_F(MemoryTest, FlushAndInvalidateRanges) {
   }
 }
 
-// The mapping stays; the host writes between submits, the GPU writes during them, both to the same buffer.
+// The mapping stays; the host writes between submits, the GPU writes during them, both to the same
+// buffer.
 TEST_F(MemoryTest, PersistentMappingAcrossSubmits) {
-  const Buffer data = MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer data =
+      MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
   const auto words = data.As<uint32_t>();
@@ -103,10 +106,10 @@ TEST_F(MemoryTest, PersistentMappingAcrossSubmits) {
 // Freed and allocated again: a new allocation never shows up with another's mapping.
 TEST_F(MemoryTest, FreedAndReused) {
   for (uint32_t round = 0; round < 200; ++round) {
-    const Buffer a = MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
-                                Placement::kHost);
-    const Buffer b = MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                                Placement::kHost);
+    const Buffer a =
+        MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
+    const Buffer b =
+        MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
     a.As<uint32_t>()[round] = round + 1;
     if (round % 20 != 0) continue;
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
@@ -158,9 +161,9 @@ TEST_F(MemoryTest, BuffersShareAnAllocation) {
   const auto& plain = requirements.memoryRequirements;
   const VkDeviceSize step = (plain.size + plain.alignment - 1) / plain.alignment * plain.alignment;
   const auto memory = Allocate(
-      step * kBuffers, gpu().FindMemoryType(plain.memoryTypeBits,
-                                            VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                                VK_MEMORY_PROPERTY_HOST_COHERENT_BIT));
+      step * kBuffers,
+      gpu().FindMemoryType(plain.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                                     VK_MEMORY_PROPERTY_HOST_COHERENT_BIT));
   std::vector<VkBindBufferMemoryInfo> binds(kBuffers);
   for (uint32_t i = 0; i < kBuffers; ++i) {
     binds[i] = {VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO};

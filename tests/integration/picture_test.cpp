@@ -1,5 +1,7 @@
-// Pictures rendered off screen, checked for what must be in them and, where a reference folder is given (the same
-// program's pictures from the local driver), compared pixel for pixel.
+// Pictures rendered off screen, checked for what must be in them and, where a reference folder is
+// given (the same program's pictures from the local driver), compared pixel for pixel.
+#include "tests/support/picture.h"
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -11,7 +13,6 @@
 #include "shaders/texture_frag.h"
 #include "shaders/triangle_vert.h"
 #include "tests/integration/gpu_test.h"
-#include "tests/support/picture.h"
 
 namespace vesper::test {
 namespace {
@@ -159,7 +160,8 @@ TEST_F(PictureTest, SecondaryCommandBuffers) {
     vkCmdEndRenderPass(commands);
   });
   const Picture picture = Judge(target);
-  for (uint32_t i = 0; i < 6; ++i) {  // something drawn in the middle of each cell, nothing at the seams
+  for (uint32_t i = 0; i < 6;
+       ++i) {  // something drawn in the middle of each cell, nothing at the seams
     const uint32_t x = 160 + (i % 3) * 106 - 106, y = 60 + i / 3 * 120;
     EXPECT_NE(At(picture, x, y), (std::array{0, 0, 0})) << i;
   }
@@ -169,8 +171,9 @@ TEST_F(PictureTest, SecondaryCommandBuffers) {
 // The nearer triangle wins, whichever is drawn first.
 TEST_F(PictureTest, DepthTestWithDynamicRendering) {
   const Image target = MakeTarget();
-  const Image depth = MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, kWidth, kHeight,
-                                VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
+  const Image depth =
+      MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, kWidth, kHeight,
+                VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
   const auto layout = TriangleLayout();
   GraphicsState state;
   state.depth_stencil.depthTestEnable = VK_TRUE;
@@ -223,8 +226,10 @@ TEST_F(PictureTest, DepthTestWithDynamicRendering) {
 
 // Vertex and index buffers, instances, and a draw whose parameters the GPU reads.
 TEST_F(PictureTest, IndexedInstancesIndirect) {
-  const float vertices[4][5] = {
-      {-0.1f, -0.1f, 1, 1, 0}, {0.1f, -0.1f, 0, 1, 1}, {0.1f, 0.1f, 1, 0, 1}, {-0.1f, 0.1f, 1, 1, 1}};
+  const float vertices[4][5] = {{-0.1f, -0.1f, 1, 1, 0},
+                                {0.1f, -0.1f, 0, 1, 1},
+                                {0.1f, 0.1f, 1, 0, 1},
+                                {-0.1f, 0.1f, 1, 1, 1}};
   const uint16_t indices[] = {9, 0, 1, 2, 0, 2, 3};  // the first is skipped by firstIndex
   float offsets[16][2];
   for (int i = 0; i < 16; ++i) {
@@ -248,10 +253,9 @@ TEST_F(PictureTest, IndexedInstancesIndirect) {
   const auto layout = MakePipelineLayout(gpu(), {});
   const VkVertexInputBindingDescription bindings[] = {{0, 20, VK_VERTEX_INPUT_RATE_VERTEX},
                                                       {1, 8, VK_VERTEX_INPUT_RATE_INSTANCE}};
-  const VkVertexInputAttributeDescription attributes[] = {
-      {0, 0, VK_FORMAT_R32G32_SFLOAT, 0},
-      {1, 0, VK_FORMAT_R32G32B32_SFLOAT, 8},
-      {2, 1, VK_FORMAT_R32G32_SFLOAT, 0}};
+  const VkVertexInputAttributeDescription attributes[] = {{0, 0, VK_FORMAT_R32G32_SFLOAT, 0},
+                                                          {1, 0, VK_FORMAT_R32G32B32_SFLOAT, 8},
+                                                          {2, 1, VK_FORMAT_R32G32_SFLOAT, 0}};
   GraphicsState state;
   state.vertex_input.vertexBindingDescriptionCount = 2;
   state.vertex_input.pVertexBindingDescriptions = bindings;
@@ -322,7 +326,8 @@ TEST_F(PictureTest, Texture) {
   EXPECT_EQ(At(picture, 0, 239)[1], 255);
 }
 
-// Two subpasses made with vkCreateRenderPass2: the second reads the first's colour as an input attachment.
+// Two subpasses made with vkCreateRenderPass2: the second reads the first's colour as an input
+// attachment.
 TEST_F(PictureTest, InputAttachmentRenderPass2) {
   const Image first = MakeTarget(VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT);
   const Image target = MakeTarget();

@@ -1,4 +1,5 @@
-// Pipelines as objects: caches saved and loaded, many made in one call, libraries linked, statistics and feedback asked.
+// Pipelines as objects: caches saved and loaded, many made in one call, libraries linked,
+// statistics and feedback asked.
 #include <algorithm>
 #include <cstring>
 
@@ -31,7 +32,8 @@ class PipelineTest : public GpuTest {
 
 TEST_F(PipelineTest, CacheSavedAndLoaded) {
   const auto set_layout = MakeSetLayout(
-      gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+      gpu(),
+      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const auto cache = MakeCache({});
   { const auto pipeline = MakeComputePipeline(gpu(), layout, increment_comp, nullptr, cache); }
@@ -66,8 +68,9 @@ TEST_F(PipelineTest, CacheDataIncomplete) {
 
 TEST_F(PipelineTest, ManyPipelinesInOneCall) {
   const auto set_layout = MakeSetLayout(
-      gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT),
-                        Binding(1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+      gpu(),
+      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT),
+                 Binding(1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 8};
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1}, {&range, 1});
   const auto shader = MakeShader(gpu(), mix_comp);
@@ -104,11 +107,13 @@ TEST_F(PipelineTest, ManyPipelinesInOneCall) {
   }
 }
 
-// A call that must not compile either finds the pipeline or says so; the failed one is a null handle.
+// A call that must not compile either finds the pipeline or says so; the failed one is a null
+// handle.
 TEST_F(PipelineTest, FailOnCompileRequired) {
   if (gpu().features().v13.pipelineCreationCacheControl == VK_FALSE) GTEST_SKIP() << "not offered";
   const auto set_layout = MakeSetLayout(
-      gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+      gpu(),
+      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const auto shader = MakeShader(gpu(), increment_comp);
   VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
@@ -149,7 +154,8 @@ class PipelineLibraryTest : public PipelineTest {
     state.info.pNext = &library;
     state.info.flags = VK_PIPELINE_CREATE_LIBRARY_BIT_KHR;
     state.info.layout = layout;
-    const Owned<VkShaderModule> shader = code.empty() ? Owned<VkShaderModule>() : MakeShader(gpu(), code);
+    const Owned<VkShaderModule> shader =
+        code.empty() ? Owned<VkShaderModule>() : MakeShader(gpu(), code);
     VkPipelineShaderStageCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO};
     info.stage = stage;
     info.module = shader;
@@ -159,7 +165,8 @@ class PipelineLibraryTest : public PipelineTest {
     state.dynamic.dynamicStateCount = 2;
     state.dynamic.pDynamicStates = state.dynamic_states.data();
     VkPipeline pipeline = VK_NULL_HANDLE;
-    VK_CHECK(vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &state.info, nullptr, &pipeline));
+    VK_CHECK(
+        vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &state.info, nullptr, &pipeline));
     return {device(), pipeline, vkDestroyPipeline};
   }
 };
@@ -168,8 +175,9 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
   VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT features = {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_FEATURES_EXT};
   features.graphicsPipelineLibrary = VK_TRUE;
-  if (!OpenWith({VK_KHR_PIPELINE_LIBRARY_EXTENSION_NAME, VK_EXT_GRAPHICS_PIPELINE_LIBRARY_EXTENSION_NAME},
-                &features)) {
+  if (!OpenWith(
+          {VK_KHR_PIPELINE_LIBRARY_EXTENSION_NAME, VK_EXT_GRAPHICS_PIPELINE_LIBRARY_EXTENSION_NAME},
+          &features)) {
     GTEST_SKIP() << "no pipeline libraries";
   }
   const VkPushConstantRange range = {VK_SHADER_STAGE_VERTEX_BIT, 0, 16};
@@ -187,7 +195,8 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
   VkPipelineLibraryCreateInfoKHR link = {VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR};
   link.libraryCount = 4;
   link.pLibraries = libraries;
-  // Everything else of the create-info is ignored, as a valid program may leave it: not even pointers are set.
+  // Everything else of the create-info is ignored, as a valid program may leave it: not even
+  // pointers are set.
   VkGraphicsPipelineCreateInfo info = {VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO};
   info.pNext = &link;
   info.layout = layout;
@@ -196,8 +205,9 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
   VK_CHECK(vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &info, nullptr, &handle));
   const Owned<VkPipeline> pipeline(device(), handle, vkDestroyPipeline);
 
-  const Image image = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 16, 16,
-                                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  const Image image =
+      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 16, 16,
+                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED,
                  VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);

@@ -1,4 +1,5 @@
-// Query pools: occlusion, timestamps, pipeline statistics; results in every layout that vkGetQueryPoolResults offers.
+// Query pools: occlusion, timestamps, pipeline statistics; results in every layout that
+// vkGetQueryPoolResults offers.
 #include <algorithm>
 
 #include "shaders/colour_frag.h"
@@ -122,9 +123,9 @@ TEST_F(OcclusionTest, NotReadyLeavesMemoryUntouched) {
   EXPECT_EQ(words[2], 0xeeeeeeeeu);  // unavailable
   // With availability the call says which.
   std::vector<uint64_t> pairs(6, 0xeeee);
-  const VkResult result = vkGetQueryPoolResults(
-      device(), pool, 0, 3, 48, pairs.data(), 16,
-      VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+  const VkResult result =
+      vkGetQueryPoolResults(device(), pool, 0, 3, 48, pairs.data(), 16,
+                            VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
   EXPECT_EQ(result, VK_NOT_READY);
   EXPECT_NE(pairs[1], 0u);
   EXPECT_EQ(pairs[2], uint64_t{kSize} * kSize);

@@ -1,4 +1,5 @@
-// Fences, semaphores of both kinds, events: who waits is woken, who polls sees it, and order holds between submits.
+// Fences, semaphores of both kinds, events: who waits is woken, who polls sees it, and order holds
+// between submits.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -143,8 +144,8 @@ TEST_F(SyncTest, TimelineFromTheHost) {
   EXPECT_EQ(Value(timeline), 7u);
 }
 
-// Submits that wait for values nobody has signalled yet; another thread releases them. A driver that executed a wait
-// inline, or let a host signal queue behind a submit, would hang here.
+// Submits that wait for values nobody has signalled yet; another thread releases them. A driver
+// that executed a wait inline, or let a host signal queue behind a submit, would hang here.
 TEST_F(SyncTest, TenThousandWaitsBeforeSignals) {
   constexpr uint64_t kSubmits = 10'000;
   const auto released = MakeSemaphore(VK_SEMAPHORE_TYPE_TIMELINE);
@@ -181,7 +182,9 @@ TEST_F(SyncTest, TenThousandWaitsBeforeSignals) {
 }
 
 TEST_F(SyncTest, Submit2AndBarriers2) {
-  const Buffer data = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Buffer data =
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                 Placement::kHost);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
   const Owned<VkCommandPool> pool = MakeCommandPool(gpu());
@@ -192,7 +195,8 @@ TEST_F(SyncTest, Submit2AndBarriers2) {
   barrier.srcStageMask = VK_PIPELINE_STAGE_2_CLEAR_BIT;
   barrier.srcAccessMask = VK_ACCESS_2_TRANSFER_WRITE_BIT;
   barrier.dstStageMask = VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT;
-  barrier.dstAccessMask = VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT;
+  barrier.dstAccessMask =
+      VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT;
   barrier.srcQueueFamilyIndex = barrier.dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
   barrier.buffer = data.handle;
   barrier.size = VK_WHOLE_SIZE;
@@ -241,7 +245,8 @@ TEST_F(SyncTest, EventsFromHostAndDevice) {
   EXPECT_EQ(vkGetEventStatus(device(), event), VK_EVENT_RESET);
 }
 
-// A queue stands still at an event until the host sets it; memory uploads and the set must not queue behind the submit.
+// A queue stands still at an event until the host sets it; memory uploads and the set must not
+// queue behind the submit.
 TEST_F(SyncTest, QueueWaitsForHostEvent) {
   const Buffer a = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
   const Buffer b = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);

@@ -1,4 +1,5 @@
-// Many threads on one device: recording without a lock, submitting under one, creating and destroying at the same time.
+// Many threads on one device: recording without a lock, submitting under one, creating and
+// destroying at the same time.
 #include <algorithm>
 #include <atomic>
 #include <thread>
@@ -58,7 +59,8 @@ TEST_F(ThreadTest, SecondariesRecordedInParallel) {
   InParallel(kThreads, [&](uint32_t i) {
     pools[i] = MakeCommandPool(gpu());
     secondaries[i] = AllocateCommands(gpu(), pools[i], VK_COMMAND_BUFFER_LEVEL_SECONDARY);
-    VkCommandBufferInheritanceInfo inheritance = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO};
+    VkCommandBufferInheritanceInfo inheritance = {
+        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO};
     VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     begin.pInheritanceInfo = &inheritance;
     VK_CHECK(vkBeginCommandBuffer(secondaries[i], &begin));
@@ -79,8 +81,8 @@ TEST_F(ThreadTest, ObjectsComeAndGo) {
   std::atomic<uint64_t> made = 0;
   InParallel(8, [&](uint32_t thread) {
     for (uint32_t i = 0; i < 200; ++i) {
-      const Buffer buffer = MakeBuffer(gpu(), 256 + thread * 16, VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                                       Placement::kHost);
+      const Buffer buffer =
+          MakeBuffer(gpu(), 256 + thread * 16, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
       const Owned<VkFence> fence = MakeFence(gpu());
       const auto sampler = MakeSampler(gpu(), VK_FILTER_LINEAR);
       buffer.As<uint32_t>()[0] = i;

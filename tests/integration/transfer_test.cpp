@@ -1,4 +1,5 @@
-// Copies, fills, updates, clears and blits: bytes written by the host come back changed exactly as asked.
+// Copies, fills, updates, clears and blits: bytes written by the host come back changed exactly as
+// asked.
 #include <algorithm>
 #include <cstring>
 
@@ -37,7 +38,8 @@ TEST_F(TransferTest, StagingWriteCopyFenceReadBack) {
     const VkBufferCopy whole = {0, 0, local.size};
     vkCmdCopyBuffer(commands, staging.handle, local.handle, 1, &whole);
   });
-  std::ranges::fill(staging.As<uint32_t>(), 0u);  // the copy was taken; later writes do not reach it
+  std::ranges::fill(staging.As<uint32_t>(),
+                    0u);  // the copy was taken; later writes do not reach it
   EXPECT_EQ(Download(local), pattern);
 }
 
@@ -184,9 +186,9 @@ TEST_F(TransferTest, ClearColourByFormatKind) {
 }
 
 TEST_F(TransferTest, ClearDepth) {
-  const Image depth = MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, 8, 8,
-                                kCopied | VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT,
-                                VK_IMAGE_ASPECT_DEPTH_BIT);
+  const Image depth =
+      MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, 8, 8,
+                kCopied | VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
     const VkClearDepthStencilValue value = {0.25f, 0};

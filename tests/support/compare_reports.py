@@ -59,7 +59,9 @@ def main() -> int:
     if wrong or difference:
         return 1
     hidden = [line.split()[1] for line in local if extension_of(line) in refused]
-    print(f"{len(local)} lines compared; {len(hidden)} extensions hidden by policy: {' '.join(hidden)}")
+    print(
+        f"{len(local)} lines compared; {len(hidden)} extensions hidden by policy: {' '.join(hidden)}"
+    )
     return 0
 
 

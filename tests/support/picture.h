@@ -20,8 +20,9 @@ Picture ReadPng(const std::string& path);
 // How many pixels differ; all of them if the sizes do.
 uint64_t DifferingPixels(const Picture& a, const Picture& b);
 
-// What becomes of a picture called `name`, by environment: VULKAN_TEST_PICTURES=DIR writes DIR/name.png;
-// VULKAN_TEST_REFERENCES=DIR compares it with DIR/name.png, pixel for pixel. Returns "" or what is wrong.
+// What becomes of a picture called `name`, by environment: VULKAN_TEST_PICTURES=DIR writes
+// DIR/name.png; VULKAN_TEST_REFERENCES=DIR compares it with DIR/name.png, pixel for pixel. Returns
+// "" or what is wrong.
 std::string JudgePicture(const std::string& name, const Picture& picture);
 
 }  // namespace vesper::test

@@ -78,8 +78,9 @@ RemoteServer::~RemoteServer() {
 }
 
 void RemoteServer::Spawn(const Options& options) {
-  std::vector<std::string> arguments = {ServerBinary(), "--listen", "unix:" + folder_ + "/server.sock",
-                                        "--listen", "tcp://127.0.0.1:0"};
+  std::vector<std::string> arguments = {ServerBinary(), "--listen",
+                                        "unix:" + folder_ + "/server.sock", "--listen",
+                                        "tcp://127.0.0.1:0"};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   Environment changes = options.environment;
   const std::string driver =
@@ -128,13 +129,15 @@ bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
     }
     std::this_thread::sleep_for(kPollInterval);
   }
-  *error = ServerBinary() + " does not listen after " + std::to_string(timeout_ms) + " ms:\n" + Output();
+  *error =
+      ServerBinary() + " does not listen after " + std::to_string(timeout_ms) + " ms:\n" + Output();
   return false;
 }
 
 Environment RemoteServer::ClientEnvironment(const std::string& address) const {
   const std::string manifest = IcdManifest();
-  return {{"VESPER_SERVER", address}, {"VK_ICD_FILENAMES", manifest}, {"VK_DRIVER_FILES", manifest}};
+  return {
+      {"VESPER_SERVER", address}, {"VK_ICD_FILENAMES", manifest}, {"VK_DRIVER_FILES", manifest}};
 }
 
 bool RemoteServer::HasEnded() {

@@ -1,5 +1,6 @@
-// Starts a vesper-server for a test and ends it: on a Unix socket in a folder of its own and on a free TCP port of the
-// loopback. Used by C++ tests that need a live server; shell tests use tests/integration/run_remote.sh.
+// Starts a vesper-server for a test and ends it: on a Unix socket in a folder of its own and on a
+// free TCP port of the loopback. Used by C++ tests that need a live server; shell tests use
+// tests/integration/run_remote.sh.
 #pragma once
 
 #include <sys/types.h>
@@ -18,7 +19,8 @@ class RemoteServer {
   struct Options {
     std::vector<std::string> arguments;  // after the --listen ones
     Environment environment;             // added to this process's
-    std::string driver;                  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
+    std::string
+        driver;  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
     int start_timeout_ms = 60'000;
   };
 
@@ -36,7 +38,8 @@ class RemoteServer {
   // What a client program needs to see this server's devices and no others.
   Environment ClientEnvironment(const std::string& address) const;
 
-  // SIGTERM, then up to `timeout_ms`. The exit status; 128 + N when signal N ended it; -1 when it had to be killed.
+  // SIGTERM, then up to `timeout_ms`. The exit status; 128 + N when signal N ended it; -1 when it
+  // had to be killed.
   int Stop(int timeout_ms = 20'000);
   // What it printed so far, stdout first.
   std::string Output() const;

@@ -1,5 +1,5 @@
-// Results and ownership for programs that use plain Vulkan. Nothing here knows of Vesper: what the integration tests
-// prove must hold for any driver.
+// Results and ownership for programs that use plain Vulkan. Nothing here knows of Vesper: what the
+// integration tests prove must hold for any driver.
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -11,7 +11,8 @@ namespace vesper::test {
 namespace {
 
 #ifdef __SANITIZE_ADDRESS__
-// Keeps driver libraries loaded: the leak checker runs at exit and can name (and so suppress) only what is still there.
+// Keeps driver libraries loaded: the leak checker runs at exit and can name (and so suppress) only
+// what is still there.
 void KeepDriversLoaded() {
   const auto keep = [](dl_phdr_info* library, size_t, void*) {
     if (std::strstr(library->dlpi_name, "/libvulkan_") != nullptr) {
@@ -33,7 +34,8 @@ bool ValidationWanted() {
 }
 
 VkDebugUtilsMessengerCreateInfoEXT ValidationMessages::MessengerInfo(ValidationMessages* self) {
-  VkDebugUtilsMessengerCreateInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
+  VkDebugUtilsMessengerCreateInfoEXT info = {
+      VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
   info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
                          VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
   info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
@@ -88,7 +90,8 @@ void Context::CreateInstance(const ContextOptions& options) {
   const char* layer = kValidationLayer;
   VkDebugUtilsMessengerCreateInfoEXT messenger = ValidationMessages::MessengerInfo(&messages_);
   if (ValidationWanted()) {
-    // Named here as well, so that a missing layer is an error instead of a test that checks nothing.
+    // Named here as well, so that a missing layer is an error instead of a test that checks
+    // nothing.
     info.enabledLayerCount = 1;
     info.ppEnabledLayerNames = &layer;
     extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
@@ -164,11 +167,16 @@ int Score(VkPhysicalDevice device) {
   VkPhysicalDeviceProperties properties;
   vkGetPhysicalDeviceProperties(device, &properties);
   switch (properties.deviceType) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return 4;
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU: return 3;
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return 2;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return 1;
-    default: return 0;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+      return 4;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+      return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+      return 2;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+      return 1;
+    default:
+      return 0;
   }
 }
 

@@ -1,5 +1,6 @@
-// An instance, a physical device, a device with every core feature it offers, and its first graphics queue: what each
-// test starts from. Messages of the validation layer are counted when VK_INSTANCE_LAYERS asks for the layer.
+// An instance, a physical device, a device with every core feature it offers, and its first
+// graphics queue: what each test starts from. Messages of the validation layer are counted when
+// VK_INSTANCE_LAYERS asks for the layer.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -21,16 +22,18 @@ inline constexpr char kValidationLayer[] = "VK_LAYER_KHRONOS_validation";
 // True when the environment (VK_INSTANCE_LAYERS) asks for the validation layer.
 bool ValidationWanted();
 
-// Counts warnings and errors of the validation layer and prints them. The callback may run on any thread.
+// Counts warnings and errors of the validation layer and prints them. The callback may run on any
+// thread.
 class ValidationMessages {
  public:
   uint32_t count() const { return count_.load(); }
   static VkDebugUtilsMessengerCreateInfoEXT MessengerInfo(ValidationMessages* self);
 
  private:
-  static VKAPI_ATTR VkBool32 VKAPI_CALL
-  OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
-            const VkDebugUtilsMessengerCallbackDataEXT* data, void* self);
+  static VKAPI_ATTR VkBool32 VKAPI_CALL OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                                  VkDebugUtilsMessageTypeFlagsEXT types,
+                                                  const VkDebugUtilsMessengerCallbackDataEXT* data,
+                                                  void* self);
   std::atomic<uint32_t> count_ = 0;
 };
 
@@ -50,7 +53,8 @@ struct ContextOptions {
   const char* application_name = "vulkan test";
   std::vector<const char*> instance_extensions;
   std::vector<const char*> device_extensions;
-  // Extension feature structs, chained behind the core features; must live until the constructor returns.
+  // Extension feature structs, chained behind the core features; must live until the constructor
+  // returns.
   void* device_next = nullptr;
 };
 
@@ -73,7 +77,8 @@ class Context {
   const VkQueueFamilyProperties& queue_family_properties() const { return family_properties_; }
   // What the device offers; everything but robustness, protection and capture-replay is enabled.
   const CoreFeatures& features() const { return features_; }
-  // Destroys device and instance (the layer then reports what was leaked) and returns how many messages came in all.
+  // Destroys device and instance (the layer then reports what was leaked) and returns how many
+  // messages came in all.
   uint32_t Close();
 
   // The index of a type among `type_bits` with all of `flags`, or UINT32_MAX.
@@ -111,7 +116,8 @@ class Context {
   std::mutex queue_mutex_;
 };
 
-// The physical device to use: number $VULKAN_TEST_DEVICE if set, else the best kind (discrete, integrated, virtual, CPU).
+// The physical device to use: number $VULKAN_TEST_DEVICE if set, else the best kind (discrete,
+// integrated, virtual, CPU).
 VkPhysicalDevice ChooseDevice(VkInstance instance);
 
 bool HasDeviceExtension(VkPhysicalDevice device, const char* name);

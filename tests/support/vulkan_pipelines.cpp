@@ -39,8 +39,8 @@ Owned<VkPipelineLayout> MakePipelineLayout(const Context& context,
   info.pSetLayouts = sets.data();
   info.pushConstantRangeCount = static_cast<uint32_t>(ranges.size());
   info.pPushConstantRanges = ranges.data();
-  return Create<VkPipelineLayout>(context.device(), vkCreatePipelineLayout,
-                                  vkDestroyPipelineLayout, info);
+  return Create<VkPipelineLayout>(context.device(), vkCreatePipelineLayout, vkDestroyPipelineLayout,
+                                  info);
 }
 
 Owned<VkDescriptorPool> MakeDescriptorPool(const Context& context, uint32_t max_sets,
@@ -52,8 +52,8 @@ Owned<VkDescriptorPool> MakeDescriptorPool(const Context& context, uint32_t max_
   info.maxSets = max_sets;
   info.poolSizeCount = static_cast<uint32_t>(sizes.size());
   info.pPoolSizes = sizes.data();
-  return Create<VkDescriptorPool>(context.device(), vkCreateDescriptorPool,
-                                  vkDestroyDescriptorPool, info);
+  return Create<VkDescriptorPool>(context.device(), vkCreateDescriptorPool, vkDestroyDescriptorPool,
+                                  info);
 }
 
 VkDescriptorSet AllocateSet(const Context& context, VkDescriptorPool pool,
@@ -129,8 +129,7 @@ Kernel MakeKernel(const Context& context, Spirv code, std::span<const Buffer* co
   const auto count = static_cast<uint32_t>(buffers.size());
   std::vector<VkDescriptorSetLayoutBinding> bindings;
   for (uint32_t i = 0; i < count; ++i) {
-    bindings.push_back(
-        Binding(i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT));
+    bindings.push_back(Binding(i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT));
   }
   kernel.set_layout = MakeSetLayout(context, bindings);
   const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, push_constant_bytes};
@@ -151,7 +150,8 @@ void Kernel::Bind(VkCommandBuffer commands) const {
   vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
 }
 
-GraphicsState::GraphicsState() : dynamic_states{VK_DYNAMIC_STATE_VIEWPORT, VK_DYNAMIC_STATE_SCISSOR} {
+GraphicsState::GraphicsState()
+    : dynamic_states{VK_DYNAMIC_STATE_VIEWPORT, VK_DYNAMIC_STATE_SCISSOR} {
   vertex_input.sType = VK_STRUCTURE_TYPE_PIPELINE_VERTEX_INPUT_STATE_CREATE_INFO;
   input_assembly.sType = VK_STRUCTURE_TYPE_PIPELINE_INPUT_ASSEMBLY_STATE_CREATE_INFO;
   input_assembly.topology = VK_PRIMITIVE_TOPOLOGY_TRIANGLE_LIST;
@@ -205,8 +205,8 @@ Owned<VkPipeline> GraphicsState::Build(const Context& context, Spirv vertex, Spi
 }
 
 void SetViewport(VkCommandBuffer commands, uint32_t width, uint32_t height) {
-  const VkViewport viewport = {
-      0.0f, 0.0f, static_cast<float>(width), static_cast<float>(height), 0.0f, 1.0f};
+  const VkViewport viewport = {0.0f, 0.0f, static_cast<float>(width), static_cast<float>(height),
+                               0.0f, 1.0f};
   const VkRect2D scissor = {{0, 0}, {width, height}};
   vkCmdSetViewport(commands, 0, 1, &viewport);
   vkCmdSetScissor(commands, 0, 1, &scissor);

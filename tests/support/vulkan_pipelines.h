@@ -50,10 +50,11 @@ struct Kernel {
   void Bind(VkCommandBuffer commands) const;
 };
 Kernel MakeKernel(const Context& context, Spirv code, std::span<const Buffer* const> buffers,
-                  uint32_t push_constant_bytes = 0, const VkSpecializationInfo* constants = nullptr);
+                  uint32_t push_constant_bytes = 0,
+                  const VkSpecializationInfo* constants = nullptr);
 
-// The state of a graphics pipeline: plain triangles into one colour attachment. Change members, then Build. The
-// members point at each other, so it does not move.
+// The state of a graphics pipeline: plain triangles into one colour attachment. Change members,
+// then Build. The members point at each other, so it does not move.
 struct GraphicsState {
   GraphicsState();
   GraphicsState(const GraphicsState&) = delete;

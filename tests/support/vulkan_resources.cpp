@@ -59,8 +59,7 @@ Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags 
 }
 
 Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_t height,
-                VkImageUsageFlags usage, VkImageAspectFlags aspect,
-                VkSampleCountFlagBits samples) {
+                VkImageUsageFlags usage, VkImageAspectFlags aspect, VkSampleCountFlagBits samples) {
   Image image;
   image.format = format;
   image.extent = {width, height, 1};
@@ -81,12 +80,12 @@ Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_
   vkGetImageMemoryRequirements(context.device(), image.handle, &requirements);
   image.memory = Allocate(context, requirements, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, false);
   VK_CHECK(vkBindImageMemory(context.device(), image.handle, image.memory, 0));
-  constexpr VkImageUsageFlags kViewed =
-      VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT |
-      VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT | VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT;
+  constexpr VkImageUsageFlags kViewed = VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT |
+                                        VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT |
+                                        VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT |
+                                        VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT;
   if ((usage & kViewed) != 0) {
-    image.view =
-        Owned<VkImageView>(context.device(), MakeView(context, image), vkDestroyImageView);
+    image.view = Owned<VkImageView>(context.device(), MakeView(context, image), vkDestroyImageView);
   }
   return image;
 }
@@ -148,8 +147,8 @@ void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& r
 void FullBarrier(VkCommandBuffer commands) {
   VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER};
   barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
-  barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT |
-                          VK_ACCESS_HOST_READ_BIT;
+  barrier.dstAccessMask =
+      VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
   vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
                        VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
                        &barrier, 0, nullptr, 0, nullptr);

@@ -1,4 +1,5 @@
-// Buffers, images and one-shot command buffers for tests. Everything is owned by the value; the Context must outlive it.
+// Buffers, images and one-shot command buffers for tests. Everything is owned by the value; the
+// Context must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,10 @@ namespace vesper::test {
 // How long a test waits for the GPU before it fails.
 inline constexpr uint64_t kWaitNanoseconds = 60'000'000'000;
 
-enum class Placement { kHost /* visible, coherent, mapped */, kDevice /* device-local if there is any */ };
+enum class Placement {
+  kHost /* visible, coherent, mapped */,
+  kDevice /* device-local if there is any */
+};
 
 struct Buffer {
   Owned<VkDeviceMemory> memory;
@@ -60,7 +64,8 @@ void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& r
 
 // Everything written before is visible to everything after, host included.
 void FullBarrier(VkCommandBuffer commands);
-void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from, VkImageLayout to);
+void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from,
+                  VkImageLayout to);
 
 VkBufferImageCopy WholeImage(const Image& image);
 // The texels of an image in TRANSFER_SRC_OPTIMAL, tightly packed; `texel_size` in bytes.
