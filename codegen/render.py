@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from codegen.arguments import Arguments
 from codegen.model import Handle, Kind, Model
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
 from codegen.policy import Policy
@@ -100,7 +101,7 @@ class Renderer:
 
     def files(self) -> list[Generated]:
         """Every generated file, sorted by path."""
-        made = self._vk() + self._wire() + self._client() + self._server()
+        made = self._vk() + self._wire() + self._client() + self._server() + self._tests()
         made.sort(key=lambda g: g.path)
         manifest = [
             f"registry {' '.join(self.model.files)}",
@@ -244,6 +245,22 @@ class Renderer:
             made.append(
                 self.render("server/family.cpp.j2", f"server/{family}.cpp", family=family, commands=commands)
             )
+        return made
+
+
+    def _tests(self) -> list[Generated]:
+        covered = {c.name for c in self.commands if c.on_wire}
+        arguments = Arguments(self.model, self.policy, covered, set(self.plan.quarantined))
+        structs = list(arguments.structs.values())
+        travelling = sorted({s.name for s in self.structs} | {f.name for f in self.plan.flats.values() if not f.is_union})
+        values = {"structs": structs, "commands": arguments.commands, "enums": arguments.enums, "travelling": travelling}
+        made = [self.render(f"tests/{n}.j2", f"tests/{n}", **values) for n in ("structs.h", "commands.cpp", "commands.cmake")]
+        for family in sorted({s.family for s in structs} | {c.family for c in arguments.commands}):
+            values = {
+                "structs": [s for s in structs if s.family == family],
+                "commands": [c for c in arguments.commands if c.family == family],
+            }
+            made.append(self.render("tests/family.cpp.j2", f"tests/{family}.cpp", **values))
         return made
 
 

@@ -1,0 +1,301 @@
+"""What the generated tests know of arguments: tables that say of every member what a valid value is and who writes it.
+
+Walks the registry model and the rows of policy.toml, never the plan: a mistake of the lowering step must not be repeated
+here, or the tests would agree with it. Hand-written code in tests/wire/ fills, compares and damages arguments by the tables.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from codegen.model import Command, Kind, Member, Model, Struct
+from codegen.policy import Policy, Scope, condition
+
+ALLOCATOR = "VkAllocationCallbacks"
+
+
+@dataclass(frozen=True)
+class MemberTable:
+    """One member as C++ designated initialisers, e.g. ``('.name = "size"', '.what = What::kNumber', …)``."""
+
+    initialisers: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The initialisers in braces, in lines of at most 100 columns where they can be broken."""
+        lines, line = [], "    {"
+        for part in self.initialisers:
+            if len(line) + len(part) > 98 and line.strip() != "{":
+                lines.append(line.rstrip())
+                line = "     "
+            line += part + ", "
+        return "\n".join([*lines, line.rstrip(", ") + "},"])
+
+
+@dataclass(frozen=True)
+class StructTable:
+    """One struct, union, or the arguments of one command."""
+
+    name: str
+    symbol: str
+    family: str
+    type: str  # in C++
+    is_union: bool
+    s_type: str
+    members: tuple[MemberTable, ...]
+    extenders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """How the recording driver takes a parameter."""
+
+    name: str
+    declaration: str
+    size: str  # of an array parameter, "" for others
+    ignored: bool  # the driver is given nullptr
+
+
+@dataclass(frozen=True)
+class CommandTable:
+    """One command that travels."""
+
+    name: str
+    short: str
+    family: str
+    returns: str
+    codes: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    arguments: StructTable
+
+
+class Arguments:
+    """The tables of everything that the commands in ``covered`` reach, leaving out what is in ``left_out``."""
+
+    def __init__(self, model: Model, policy: Policy, covered: set[str], left_out: set[str]) -> None:
+        self.model, self.policy, self.left_out = model, policy, left_out
+        self.structs: dict[str, StructTable] = {}
+        self.enums: dict[str, list[int]] = {}
+        self._bounding = self._members_that_bound_others()
+        self.commands = [self._command(c) for c in model.commands.values() if c.name in covered]
+
+    # --- what travels ------------------------------------------------------------------------------------------
+
+    def _members_that_bound_others(self) -> set[tuple[str, str]]:
+        """Members of structs that lengths elsewhere read, e.g. descriptorSetCount of vkAllocateDescriptorSets."""
+        found: set[tuple[str, str]] = set()
+        for owner in (*self.model.commands.values(), *self.model.structs.values()):
+            members = owner.params if isinstance(owner, Command) else owner.members
+            types = {m.name: m.type for m in members}
+            for member in members:
+                for text in self._lengths(owner, member):
+                    for name, inner in re.findall(r"(\w+)(?:\[i\]\.|->)(\w+)", text):
+                        found.add((types[name], inner))
+        return found
+
+    def _travels(self, name: str) -> bool:
+        row = self.policy.row("struct", name)
+        return name not in self.left_out and (row is None or row.get("wire", True) is not False)
+
+    def _is_raw(self, struct: Struct) -> bool:
+        row = self.policy.row("union", struct.name) if struct.is_union else None
+        return row is not None and row.get("as") == "raw"
+
+    def _reach(self, name: str) -> None:
+        if name in self.structs:
+            return
+        struct = self.model.structs[name]
+        extenders = [
+            s.name for s in self.model.structs.values() if name in s.extends and s.s_type and self._travels(s.name)
+        ]
+        table = StructTable(name, f"k{name}", self.policy.family(name), name, struct.is_union, struct.s_type, (), ())
+        self.structs[name] = table
+        members = tuple(m for m in (self._member(struct, m, name) for m in struct.members) if m)
+        self.structs[name] = StructTable(
+            name, table.symbol, table.family, name, struct.is_union, struct.s_type, members,
+            tuple(extenders) if struct.s_type else (),
+        )  # fmt: skip
+        for extender in extenders:
+            self._reach(extender)
+
+    def _command(self, command: Command) -> CommandTable:
+        args = f"wire::{command.short}Args"
+        family = self.policy.family(command.name)
+        members = tuple(m for m in (self._member(command, p, args) for p in command.params) if m)
+        arguments = StructTable(command.name, f"k{command.short}Args", family, args, False, "", members, ())
+        parameters = tuple(
+            Parameter(p.name, p.declaration, f"sizeof(v.{p.name})" if p.extent else "", self._is_local(command, p))
+            for p in command.params
+        )
+        codes = tuple(c for c in command.success + command.errors if c in self.model.enumerators)
+        return CommandTable(command.name, command.short, family, command.returns, codes, parameters, arguments)
+
+    # --- one member --------------------------------------------------------------------------------------------
+
+    def _is_local(self, owner: Struct | Command, member: Member) -> bool:
+        row = self.policy.row("member", owner.name, member.name)
+        return member.type == ALLOCATOR or bool(row and row.get("local"))
+
+    def _lengths(self, owner: Struct | Command, member: Member) -> list[str]:
+        row = self.policy.row("member", owner.name, member.name)
+        if row and row.get("length"):
+            return [part.strip() for part in str(row.get("length")).split(",")]
+        return list(member.length)
+
+    def _is_written(self, owner: Struct | Command, member: Member) -> bool:
+        """Whether the callee writes what the member points to."""
+        row = self.policy.row("member", owner.name, member.name)
+        if row and row.get("direction"):
+            return str(row.get("direction")) != "in"
+        return bool(member.pointers) and not member.const
+
+    def _what(self, owner: Struct | Command, member: Member) -> str:
+        row = self.policy.row("member", owner.name, member.name)
+        if member.name == "sType" and member.type == "VkStructureType":
+            return "kType"
+        if self._is_local(owner, member):
+            return "kLocal"
+        if row and row.get("opaque"):
+            return "kOpaque"
+        if member.name == "pNext":
+            return "kChain"
+        if member.is_string:
+            return "kText"
+        if member.kind is Kind.SCALAR:
+            if member.object_type:
+                return "kHidden"
+            return "kBits" if member.bits else "kReal" if member.type in ("float", "double") else "kNumber"
+        if member.kind is Kind.HANDLE:
+            return "kHandle"
+        if member.kind in (Kind.STRUCT, Kind.UNION):
+            struct = self.model.structs[member.type]
+            if self._is_raw(struct):
+                return "kNumber"
+            self._reach(member.type)
+            return "kUnion" if struct.is_union else "kStruct"
+        return "kNumber"
+
+    def _member(self, owner: Struct | Command, member: Member, of: str) -> MemberTable | None:
+        what = self._what(owner, member)
+        made = [f'.name = "{member.name}"', f".what = What::{what}"]
+        if member.bits:
+            made.append(f".get = Get<{of}, [](const {of}& v) {{ return v.{member.name}; }}>")
+            set_value = f"v.{member.name} = x & {2**member.bits - 1:#x}u"
+            made.append(f".set = Set<{of}, []({of}& v, uint32_t x) {{ {set_value}; }}>")
+            return MemberTable((*made, f".bits = {member.bits}"))
+        made.append(f".offset = offsetof({of}, {member.name})")
+        size = "1" if member.type == "void" else f"sizeof({member.type})"
+        made.append(".size = " + ("sizeof(void*)" if what in ("kOpaque", "kLocal", "kChain") else size))
+        if member.pointers and what not in ("kOpaque", "kLocal", "kChain"):
+            made.append(f".pointers = {member.pointers}")
+        if member.extent:
+            made.append(f".extent = {member.extent}")
+        if member.const:
+            made.append(".is_const = true")
+        made += self._typed(owner, member, what, of) + self._counted(owner, member, of) + self._allowed(owner, member, of)
+        return MemberTable(tuple(made))
+
+    def _typed(self, owner: Struct | Command, member: Member, what: str, of: str) -> list[str]:
+        members = owner.params if isinstance(owner, Command) else owner.members
+        made: list[str] = []
+        if what in ("kStruct", "kUnion"):
+            made.append(f".type = &k{member.type}")
+        if what == "kHandle":
+            made.append(f".handle = HandleType::k{self.model.handles[member.type].short}")
+            if self._is_written(owner, member):
+                made.append(f".ids = offsetof({of}, {member.name}_ids)")
+            elif isinstance(owner, Command) and member is self._destroyed(owner):
+                made.append(f".ids = offsetof({of}, {member.name}_id{'s' if member.pointers else ''})")
+        if what == "kHidden":
+            made.append(f".object = Object<{of}, [](const {of}& v) {{ return HandleTypeOf(v.{member.object_type}); }}>")
+        if what == "kUnion":
+            made.append(f".selector = Number<{of}, [](const {of}& v) {{ return v.{member.selector}; }}>")
+        if member.selection:
+            values = [f"int64_t{{{s}}}" for s in member.selection]
+            made.append(f".selection = Selection<{', '.join(values)}>")
+        selects = next((m for m in members if m.selector == member.name), None)
+        if selects:
+            arms = self.model.structs[selects.type].members
+            values = [f"int64_t{{{s}}}" for m in arms for s in m.selection]
+            made.append(f".values = Selection<{', '.join(values)}>")
+        elif what == "kNumber" and member.type in self.model.enum_groups and self.model.scalars[member.type].is_enum:
+            made.append(f".values = Values{member.type}")
+            self._remember(member.type)
+        elif member.type == "VkBool32":
+            made.append(".values = Selection<int64_t{0}, int64_t{1}>")
+        return made
+
+    def _remember(self, name: str) -> None:
+        values = (self.model.enumerators[e] for e in self.model.enum_groups[name])
+        self.enums.setdefault(name, sorted({v for v in values if v is not None}))
+
+    def _destroyed(self, command: Command) -> Member | None:
+        handles = [p for p in command.params if p.kind is Kind.HANDLE]
+        ends = command.name.startswith(tuple(self.policy.rules["destroy_prefixes"]))
+        return handles[-1] if ends and handles else None
+
+    def _counted(self, owner: Struct | Command, member: Member, of: str) -> list[str]:
+        """Lengths of arrays, and whether the member itself is one."""
+        members = owner.params if isinstance(owner, Command) else owner.members
+        made: list[str] = []
+        if member.pointers:
+            lengths = [text for text in self._lengths(owner, member) if text != "null-terminated"]
+            for key, text in zip(("length", "row_length"), lengths):
+                made += self._length(key, text, members, of)
+            if self._is_written(owner, member):
+                made.append(".is_written = true")
+                if lengths and any(m.name == lengths[0] for m in members):
+                    made.append(f'.bound = "{lengths[0]}"')
+        used = [
+            text
+            for m in members
+            for text in self._lengths(owner, m)
+            if m.pointers and member.name in re.findall(r"\w+", text) and f"{member.name}->" not in text
+        ]
+        if (used or (owner.name, member.name) in self._bounding) and member.kind is Kind.SCALAR:
+            plain = all(re.fullmatch(r"\w+", t) for t in used)
+            if member.type not in self.model.enum_groups:
+                made.append(f".scale = {1 if plain else 4}")
+        if any(m.pointers and self._is_written(owner, m) and self._lengths(owner, m)[:1] == [member.name] for m in members):
+            made.append(".is_bound = true")
+        if member.stride:
+            made.append(f".stride = offsetof({of}, {member.stride})")
+        if any(m.stride == member.name for m in members):
+            made.append(".is_stride = true")
+        return made
+
+    def _length(self, key: str, text: str, members: tuple[Member, ...], of: str) -> list[str]:
+        by_name = {m.name: m for m in members}
+        if text == "1":
+            return []
+
+        def accessor(match: re.Match[str]) -> str:
+            name, rest = match.group(1), match.group(2) or ""
+            if name not in by_name:
+                return match.group(0)
+            if rest.startswith("->"):
+                return f"(v.{name} == nullptr ? 0 : v.{name}{rest})"
+            if rest:
+                return f"v.{name}{rest}"
+            return f"(v.{name} == nullptr ? 0 : *v.{name})" if by_name[name].pointers else f"v.{name}"
+
+        value = re.sub(r"\b([A-Za-z_]\w*)((?:->|\[i\]\.)\w+)?", accessor, text)
+        if "[i]" in value:
+            return [f".{key} = RowLength<{of}, [](const {of}& v, size_t i) {{ return {value}; }}>"]
+        return [f".{key} = Length<{of}, []([[maybe_unused]] const {of}& v) {{ return {value}; }}>"]
+
+    def _allowed(self, owner: Struct | Command, member: Member, of: str) -> list[str]:
+        """What may be absent or ignored, and when."""
+        row = self.policy.row("member", owner.name, member.name)
+        made: list[str] = []
+        condition_text = str(row.get("read_if")) if row and row.get("read_if") else ""
+        if member.optional[:1] == (True,) or member.unchecked or condition_text:
+            made.append(".is_optional = true")
+        if member.kind is Kind.HANDLE and (member.unchecked or condition_text or (row and row.get("ignorable"))):
+            made.append(".is_ignorable = true")
+        if row and condition_text:
+            members = owner.params if isinstance(owner, Command) else owner.members
+            text = condition(condition_text, Scope(self.model, self.policy, members, row.place))
+            made.append(f".read_if = Condition<{of}, [](const {of}& v) {{ return {text}; }}>")
+        return made

@@ -1,0 +1,131 @@
+// What generated/tests/ tells about the registry: tables of members that the tests fill, compare and damage arguments by.
+// They are made from the registry's model and the policy, not from the plan that the codecs are made from.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "generated/vk/commands.h"
+
+namespace vesper::test {
+
+// What one value is.
+enum class What : uint8_t {
+  kNumber,  // `size` bytes that travel as they are: integers, enumerations, bytes of memory and of raw unions
+  kReal,
+  kBits,    // a bit-field, through `get` and `set`
+  kHandle,
+  kHidden,  // a handle in an integer, of the type that `object` says
+  kText,
+  kStruct,
+  kUnion,   // the member that `selector` selects
+  kChain,
+  kType,    // sType
+  kOpaque,  // a pointer that is a number
+  kLocal    // stays on its side and arrives as null
+};
+
+// Who fills a struct: the application, or the driver.
+enum class Role : uint8_t { kIn, kOut };
+
+struct Struct;
+
+struct Member {
+  const char* name = nullptr;
+  What what = What::kNumber;
+  uint32_t (*get)(const void* owner) = nullptr;
+  void (*set)(void* owner, uint32_t value) = nullptr;
+  uint32_t bits = 0;
+  size_t offset = 0;
+  size_t size = 0;      // of one element
+  uint32_t pointers = 0;
+  uint32_t extent = 0;  // of a fixed array
+  bool is_const = false;
+  const Struct* type = nullptr;
+  HandleType handle = HandleType::kNone;
+  size_t ids = 0;  // where the decoder leaves the ids of new or destroyed objects; 0: nowhere
+  HandleType (*object)(const void* owner) = nullptr;
+  int64_t (*selector)(const void* owner) = nullptr;
+  std::span<const int64_t> (*selection)() = nullptr;  // values of the selector that mean this member
+  std::span<const int64_t> (*values)() = nullptr;     // of an enumeration
+  uint64_t (*length)(const void* owner) = nullptr;    // elements, 1 without
+  uint64_t (*row_length)(const void* owner, size_t row) = nullptr;
+  bool is_written = false;      // by the callee
+  const char* bound = nullptr;  // the member that holds the room before the call and the count after it
+  uint32_t scale = 0;           // a length: small, and a multiple of this
+  bool is_bound = false;
+  size_t stride = 0;  // where the distance of the elements stands, 0: they are dense
+  bool is_stride = false;
+  bool is_optional = false;
+  bool is_ignorable = false;
+  bool (*read_if)(const void* owner) = nullptr;  // garbage where this is false
+};
+
+struct Struct {
+  const char* name;
+  size_t size;
+  int32_t s_type;  // 0: none
+  bool is_union;
+  std::span<const Member> members;
+  std::span<const Struct* const> extenders;  // what its chain may hold
+};
+
+struct CommandTable {
+  Command id;
+  Struct args;
+  void (*call)(void* args);  // as the server calls the driver
+  std::span<const int32_t> codes;
+  size_t result;
+  size_t result_size;
+};
+
+// The recording driver: generated functions hand it the arguments that they were called with.
+class Driver {
+ public:
+  // What the driver returns, in the low bytes.
+  static uint64_t Called(const void* args);
+};
+
+extern const CommandTable* const kCommandTables[];
+extern const size_t kCommandTableCount;
+// The structs that the generator says travel.
+extern const char* const kTravellingStructs[];
+extern const size_t kTravellingStructCount;
+
+// Members of tables; `F` is a lambda over the owner.
+template <typename T, auto F>
+uint32_t Get(const void* owner) {
+  return static_cast<uint32_t>(F(*static_cast<const T*>(owner)));
+}
+template <typename T, auto F>
+void Set(void* owner, uint32_t value) {
+  F(*static_cast<T*>(owner), value);
+}
+template <typename T, auto F>
+HandleType Object(const void* owner) {
+  return F(*static_cast<const T*>(owner));
+}
+template <typename T, auto F>
+int64_t Number(const void* owner) {
+  return static_cast<int64_t>(F(*static_cast<const T*>(owner)));
+}
+template <typename T, auto F>
+uint64_t Length(const void* owner) {
+  return static_cast<uint64_t>(F(*static_cast<const T*>(owner)));
+}
+template <typename T, auto F>
+uint64_t RowLength(const void* owner, size_t row) {
+  return static_cast<uint64_t>(F(*static_cast<const T*>(owner), row));
+}
+template <typename T, auto F>
+bool Condition(const void* owner) {
+  return F(*static_cast<const T*>(owner));
+}
+template <int64_t... Values>
+std::span<const int64_t> Selection() {
+  static constexpr int64_t kValues[] = {Values...};
+  return kValues;
+}
+
+}  // namespace vesper::test
