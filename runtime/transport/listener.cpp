@@ -161,7 +161,7 @@ void Listener::Forget() {
 int Listener::Accept() {
   for (;;) {
     const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0 || (errno != EINTR && errno != ECONNABORTED)) return fd < 0 ? -1 : fd;
+    if (fd >= 0 || (errno != EINTR && errno != ECONNABORTED)) return fd;
   }
 }
 

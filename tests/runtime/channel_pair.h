@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <ostream>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@ namespace vesper::test {
 
 enum class Transport : uint8_t { kTcp, kUnix, kSocketPair, kLoopback };
 const char* NameOf(Transport transport);
+inline void PrintTo(Transport transport, std::ostream* out) { *out << NameOf(transport); }
 
 // Two connected ends over `transport`; fails the test when that is not possible.
 ChannelPair MakePair(Transport transport);

@@ -126,18 +126,18 @@ TEST_P(ChannelTest, CarriesALargePayload) {
 // Neither end may stop reading because its own writing waits: that would be a deadlock.
 TEST_P(ChannelTest, BothDirectionsFilledAtOnce) {
   constexpr uint64_t kMessages = 128;
-  constexpr size_t kSize = size_t{2} << 20;
+  const std::vector<uint8_t> payload = Pattern(1, size_t{2} << 20);
   std::atomic<int> wrong = 0;
-  const auto send = [&wrong](Channel& channel) {
+  const auto send = [&](Channel& channel) {
     for (uint64_t i = 0; i < kMessages; ++i) {
-      if (SendBatch(channel, i, kSize) != ChannelStatus::kOk) ++wrong;
+      if (SendBytes(channel, MessageKind::kBatch, i, payload) != ChannelStatus::kOk) ++wrong;
     }
   };
-  const auto receive = [&wrong](Channel& channel) {
+  const auto receive = [&](Channel& channel) {
     Message message;
     for (uint64_t i = 0; i < kMessages; ++i) {
       if (channel.Receive(&message, kLong) != ChannelStatus::kOk || message.sequence != i ||
-          message.payload != Pattern(i, kSize)) {
+          message.payload != payload) {
         ++wrong;
       }
     }
