@@ -165,6 +165,7 @@ std::vector<ObjectId> CommandHandles::EnterPending() {
 
 void CommandHandles::Finish(bool replied, VkResult result) {
   if (new_.empty()) return;
+  failure_ = result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED;
   const HandleTable::Lock lock = table_->Acquire();
   for (const NewObject& made : new_) {
     Object* object = table_->Find(lock, made.id);
@@ -172,9 +173,14 @@ void CommandHandles::Finish(bool replied, VkResult result) {
     if (replied) {
       table_->Forget(lock, made.id);
     } else if ((object = AddOrFind(lock, made.type, made.id)) != nullptr) {
-      table_->SetFailed(lock, object, result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED);
+      table_->SetFailed(lock, object, failure_);
     }
   }
+}
+
+VkResult CommandHandles::OutcomeOf(ObjectId id) const {
+  const bool made = std::any_of(adopted_.begin(), adopted_.end(), [&](const auto& entry) { return entry.second == id; });
+  return made ? VK_SUCCESS : failure_;
 }
 
 }  // namespace vesper::server

@@ -67,8 +67,10 @@ class CommandHandles final : public wire::HandleMapper {
   // dispatchable objects). Unpin takes what was pinned.
   std::vector<ObjectId> EnterPending();
   // Ends the command: new objects that were not adopted become tombstones with `result`, or were never there when the
-  // client knows from a reply. Returns the ids entered by this command or EnterPending().
+  // client knows from a reply.
   void Finish(bool replied, VkResult result);
+  // After Finish(): what became of a new object, whoever has destroyed it meanwhile.
+  VkResult OutcomeOf(ObjectId id) const;
   // Destroying a tombstone is silent: forgets those that the command names.
   void ForgetFailed();
 
@@ -98,6 +100,7 @@ class CommandHandles final : public wire::HandleMapper {
   bool blocked_ = false;
   bool contested_ = false;
   VkResult result_ = VK_SUCCESS;
+  VkResult failure_ = VK_SUCCESS;  // of new objects that were not adopted
   std::string reason_;
   const void* context_ = nullptr;
   const void* new_context_ = nullptr;

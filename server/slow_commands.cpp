@@ -21,29 +21,18 @@ void Session::StartSlow(const Record& record) {
 }
 
 void Session::RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again) {
-  // The copy that reaches the reader when all is done.
-  std::vector<CommandHandles::NewObject> made;
   if (decode_again) {
     run->arena.Reset();
     Decode(run.get(), run->bytes, {});  // the same bytes decoded well before
   }
-  made = run->handles.new_objects();
   if (run->handles.inert()) {
     Skip(run.get());
   } else {
     Invoke(run.get());
   }
   if (!run->wants_reply) {
-    for (const CommandHandles::NewObject& object : made) {
-      VkResult result = VK_ERROR_UNKNOWN;
-      {
-        const HandleTable::Lock lock = table_.Acquire();
-        const Object* entry = table_.Find(lock, object.id);
-        if (entry != nullptr) {
-          result = entry->state == ObjectState::kLive ? VK_SUCCESS : static_cast<VkResult>(entry->result);
-        }
-      }
-      events_.ObjectReady(object.id, result);
+    for (const CommandHandles::NewObject& object : run->handles.new_objects()) {
+      events_.ObjectReady(object.id, run->handles.OutcomeOf(object.id));
     }
   }
   {

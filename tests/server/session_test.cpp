@@ -58,12 +58,18 @@ TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   const VkBuffer to = device.Buffer(4096, memory, 4096);
   const wire::MemoryRange mapping{Raw(memory), 0, 8192};
   client.PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping));
-  struct {
+  client.AskControl(wire::Control::kMemoryFetch, &mapping, sizeof(mapping));
+  client.TakeEvents();  // what the driver's fresh memory held
+  struct Write {
     wire::MemoryRuns runs;
     wire::MemoryRun run;
-    uint8_t bytes[8];
-  } const write{{Raw(memory), 1, 0}, {100, 3}, {7, 8, 9}};
-  client.PostControl(wire::Control::kMemoryWrite, &write, sizeof(write));
+    uint8_t bytes[8192];
+  };
+  auto write = std::make_unique<Write>(Write{{Raw(memory), 1, 0}, {0, 8192}, {}});
+  write->bytes[100] = 7;
+  write->bytes[101] = 8;
+  write->bytes[102] = 9;
+  client.PostControl(wire::Control::kMemoryWrite, write.get(), sizeof(Write));
   const VkFence fence = MakeFence(device);
   const VkCommandBuffer commands = device.Begin();
   const VkBufferCopy region{0, 0, 4096};

@@ -1,4 +1,5 @@
 // Protects the supervisor: it serves on whatever one client does, leaves nothing behind and says what happened.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -191,7 +192,7 @@ TEST(SupervisorTest, GarbageAndSilenceHurtNobodyElse) {
   const auto good = Greeted(server.UnixAddress(), &error);
   ASSERT_NE(good, nullptr) << error;
   const Address address = server.TcpAddress();
-  for (const std::string bytes : {std::string("GET / HTTP/1.1\r\nHost: gpu\r\n\r\n"), std::string(100'000, '\xff')}) {
+  for (const std::string& bytes : {std::string("GET / HTTP/1.1\r\nHost: gpu\r\n\r\n"), std::string(100'000, '\xff')}) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in name{};
     name.sin_family = AF_INET;
