@@ -9,8 +9,9 @@
 
 namespace vesper::server {
 
-// Decoded by the reader, so that ids mean what they meant when the command was issued. One that names a pending object is
-// decoded again on the pool, where it may wait for it; the objects that it names are pinned until then.
+// Decoded by the reader, so that ids mean what they meant when the command was issued. One that
+// names a pending object is decoded again on the pool, where it may wait for it; the objects that
+// it names are pinned until then.
 void Session::StartSlow(const Record& record) {
   ++stats_.slow;
   const std::shared_ptr<CommandRun> run = KeepRun();
@@ -42,8 +43,8 @@ void Session::RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again)
   RunDeferred();
 }
 
-// The command names an object that a job makes or uses; it runs when that job has ended. The client may use the slots of
-// what it destroys again at once, so their entries outlive their ids.
+// The command names an object that a job makes or uses; it runs when that job has ended. The client
+// may use the slots of what it destroys again at once, so their entries outlive their ids.
 void Session::DeferDestroy(const Record& record) {
   const std::shared_ptr<CommandRun> run = KeepRun();
   run->bytes.assign(record.body.begin(), record.body.end());

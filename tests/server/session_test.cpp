@@ -1,4 +1,5 @@
-// Protects a whole session against the system's driver: order, memory, completion, failures and hostile bytes.
+// Protects a whole session against the system's driver: order, memory, completion, failures and
+// hostile bytes.
 #include "server/session.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +36,8 @@ VkFence MakeFence(TestDevice& device) {
   return fence;
 }
 
-void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size, uint32_t value) {
+void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size,
+          uint32_t value) {
   wire::CmdFillBufferArgs fill{};
   fill.commandBuffer = commands;
   fill.dstBuffer = buffer;
@@ -156,7 +158,8 @@ TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
   client.Post(Command::kQueueSubmit, &args);
   client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
   EXPECT_TRUE(client.TakeEvents().empty());
-  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore, 5};
+  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore,
+                                     5};
   wire::SignalSemaphoreArgs signal_args{device.device, &signal, VK_SUCCESS};
   client.Post(Command::kSignalSemaphore, &signal_args);
   EXPECT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, 1u);
@@ -208,8 +211,10 @@ TEST_F(SessionTest, PipelineCachesAreMadeOnThePoolAndOutliveTheirUse) {
     destroy.pipelineCache = gone;
     client.Post(Command::kDestroyPipelineCache, &destroy);
   }
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
+            VK_SUCCESS);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
+            VK_SUCCESS);
 }
 
 TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
@@ -218,7 +223,8 @@ TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
   { TestDevice device(&client); }
   client.SendRaw(std::vector<uint8_t>{1, 2, 3});
   client.Join();
-  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos) << client.session().Summary();
+  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos)
+      << client.session().Summary();
 }
 
 TEST_F(SessionTest, MalformedBytesEndTheSessionWithAReason) {

@@ -130,7 +130,8 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
 
   uint32_t count = 1;
   physical_device = client->New<VkPhysicalDevice>(HandleType::kPhysicalDevice);
-  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS, nullptr};
+  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS,
+                                               nullptr};
   client->Ask(Command::kEnumeratePhysicalDevices, &enumerate);
   EXPECT_EQ(count, 1u);
 
