@@ -34,7 +34,8 @@ Object* HandleTable::FindSettled(Lock& lock, ObjectId id) {
   return object;
 }
 
-Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context) {
+Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner,
+                         const void* context) {
   Object* object = MakeSlot(SlotOf(id));
   if (GenerationOf(id) <= GenerationOf(object->id)) return nullptr;
   if (object->state != ObjectState::kFree) {
@@ -91,7 +92,8 @@ void HandleTable::Unlink(Object* object) {
   } else {
     Slot(SlotOf(object->owner))->first_child = object->next_sibling;
   }
-  if (object->next_sibling != 0) Slot(object->next_sibling)->previous_sibling = object->previous_sibling;
+  if (object->next_sibling != 0)
+    Slot(object->next_sibling)->previous_sibling = object->previous_sibling;
   object->owner = kNullObject;
   object->next_sibling = object->previous_sibling = 0;
 }

@@ -1,5 +1,6 @@
-// The server's side of object ids: a paged array from an id's slot to the driver's handle and what is known of the object.
-// One per session; the session's reader, its pool and its queues use it at the same time (server/command_handles.h).
+// The server's side of object ids: a paged array from an id's slot to the driver's handle and what
+// is known of the object. One per session; the session's reader, its pool and its queues use it at
+// the same time (server/command_handles.h).
 #pragma once
 
 #include <array>
@@ -25,7 +26,7 @@ enum class ObjectState : uint8_t {
 struct Object {
   uint64_t handle = 0;  // the driver's
   ObjectId id = kNullObject;
-  ObjectId owner = kNullObject;  // goes with this one
+  ObjectId owner = kNullObject;   // goes with this one
   const void* context = nullptr;  // how to call the driver, for dispatchable handles
   int32_t result = 0;             // the VkResult of a tombstone
   uint32_t pins = 0;              // jobs that use it; while pinned it is not destroyed
@@ -33,12 +34,14 @@ struct Object {
   uint32_t next_sibling = 0;
   uint32_t previous_sibling = 0;  // 0: the owner's first
   ObjectState state = ObjectState::kFree;
-  HandleType type{};         // as this side numbers types
-  bool reversible = false;   // found by IdOf()
-  bool outlives_id = false;  // its destruction waits for a pin although the client may use the slot again
+  HandleType type{};        // as this side numbers types
+  bool reversible = false;  // found by IdOf()
+  bool outlives_id =
+      false;  // its destruction waits for a pin although the client may use the slot again
 };
 
-// Everything that takes a Lock wants the one that Acquire() gave; pointers to objects are valid while it is held.
+// Everything that takes a Lock wants the one that Acquire() gave; pointers to objects are valid
+// while it is held.
 class HandleTable {
  public:
   using Lock = std::unique_lock<std::mutex>;
@@ -50,15 +53,20 @@ class HandleTable {
   HandleTable(const HandleTable&) = delete;
   HandleTable& operator=(const HandleTable&) = delete;
 
-  // How the peer numbers handle types, when not as this side does: types[byte of the peer] is ours, 0 where unknown.
-  void TranslateTypes(std::span<const HandleType, 256> types) { std::copy(types.begin(), types.end(), types_.begin()); }
+  // How the peer numbers handle types, when not as this side does: types[byte of the peer] is ours,
+  // 0 where unknown.
+  void TranslateTypes(std::span<const HandleType, 256> types) {
+    std::copy(types.begin(), types.end(), types_.begin());
+  }
 
   [[nodiscard]] Lock Acquire() { return Lock(mutex_); }
 
-  // Whether a client library can have made this id for an object of that type: says nothing about its existence.
+  // Whether a client library can have made this id for an object of that type: says nothing about
+  // its existence.
   bool IsPlausible(HandleType type, ObjectId id) const {
     const uint32_t slot = SlotOf(id);
-    return slot != 0 && slot < max_slots_ && GenerationOf(id) != 0 && types_[static_cast<size_t>(id >> 56)] == type;
+    return slot != 0 && slot < max_slots_ && GenerationOf(id) != 0 &&
+           types_[static_cast<size_t>(id >> 56)] == type;
   }
   HandleType TypeOfPeer(ObjectId id) const { return types_[static_cast<size_t>(id >> 56)]; }
 
@@ -67,10 +75,12 @@ class HandleTable {
   // The same once the object is not pending any more; waits with the lock released.
   Object* FindSettled(Lock& lock, ObjectId id);
 
-  // Makes the object, which must be plausible. An older object of that slot moves aside when its destruction is waited
-  // for; otherwise the peer has lost it and it counts as forgotten. nullptr when the id exists or was used before.
+  // Makes the object, which must be plausible. An older object of that slot moves aside when its
+  // destruction is waited for; otherwise the peer has lost it and it counts as forgotten. nullptr
+  // when the id exists or was used before.
   Object* Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context);
-  // What became of an added object: kLive with `handle`, or kFailed with `result`. Wakes who waits for it.
+  // What became of an added object: kLive with `handle`, or kFailed with `result`. Wakes who waits
+  // for it.
   void SetLive(const Lock& lock, Object* object, uint64_t handle, bool reversible);
   void SetFailed(const Lock& lock, Object* object, int32_t result);
 
@@ -106,7 +116,8 @@ class HandleTable {
   std::array<HandleType, 256> types_;
   std::vector<std::unique_ptr<Page>> pages_;
   std::unordered_map<ObjectId, Object> aside_;  // destruction waited for, slot used again
-  std::unordered_map<uint64_t, ObjectId> ids_;  // of reversible handles; two types never share a pointer
+  std::unordered_map<uint64_t, ObjectId>
+      ids_;  // of reversible handles; two types never share a pointer
   size_t live_ = 0;
   size_t peak_ = 0;
   size_t lost_ = 0;

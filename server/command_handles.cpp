@@ -7,7 +7,8 @@
 namespace vesper::server {
 namespace {
 
-// Pools own what is allocated from them, everything else belongs to the dispatchable object it was made with.
+// Pools own what is allocated from them, everything else belongs to the dispatchable object it was
+// made with.
 HandleType PoolOf(HandleType type) {
   switch (type) {
     case HandleType::kDescriptorSet:
@@ -19,7 +20,9 @@ HandleType PoolOf(HandleType type) {
   }
 }
 
-bool IsPool(HandleType type) { return type == HandleType::kDescriptorPool || type == HandleType::kCommandPool; }
+bool IsPool(HandleType type) {
+  return type == HandleType::kDescriptorPool || type == HandleType::kCommandPool;
+}
 
 std::string Describe(HandleType type, ObjectId id) {
   return fmt::format("{} {:#x}", kHandleTypeNames[static_cast<size_t>(type)], id);
@@ -98,7 +101,8 @@ ObjectId CommandHandles::ToWire(HandleType type, uint64_t handle) const {
     const HandleTable::Lock lock = table_->Acquire();
     return table_->IdOf(lock, type, handle);
   }
-  // What the command made, usually asked for in the order of making. Drivers may give equal handles to equal objects.
+  // What the command made, usually asked for in the order of making. Drivers may give equal handles
+  // to equal objects.
   for (size_t i = 0; i < adopted_.size(); ++i) {
     const auto& [made, id] = adopted_[(next_adopted_ + i) % adopted_.size()];
     if (made != handle) continue;
@@ -115,7 +119,8 @@ ObjectId CommandHandles::Named(HandleType type) const {
 }
 
 Object* CommandHandles::AddOrFind(const HandleTable::Lock& lock, HandleType type, ObjectId id) {
-  if (Object* object = table_->Find(lock, id)) return object->state == ObjectState::kPending ? object : nullptr;
+  if (Object* object = table_->Find(lock, id))
+    return object->state == ObjectState::kPending ? object : nullptr;
   if (!table_->IsPlausible(type, id)) return nullptr;
   ObjectId owner = Named(PoolOf(type));
   if (owner == kNullObject) owner = parent_;
@@ -165,6 +170,7 @@ std::vector<ObjectId> CommandHandles::EnterPending() {
 
 void CommandHandles::Finish(bool replied, VkResult result) {
   if (new_.empty()) return;
+  failure_ = result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED;
   const HandleTable::Lock lock = table_->Acquire();
   for (const NewObject& made : new_) {
     Object* object = table_->Find(lock, made.id);
@@ -172,9 +178,15 @@ void CommandHandles::Finish(bool replied, VkResult result) {
     if (replied) {
       table_->Forget(lock, made.id);
     } else if ((object = AddOrFind(lock, made.type, made.id)) != nullptr) {
-      table_->SetFailed(lock, object, result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED);
+      table_->SetFailed(lock, object, failure_);
     }
   }
+}
+
+VkResult CommandHandles::OutcomeOf(ObjectId id) const {
+  const bool made = std::any_of(adopted_.begin(), adopted_.end(),
+                                [&](const auto& entry) { return entry.second == id; });
+  return made ? VK_SUCCESS : failure_;
 }
 
 }  // namespace vesper::server

@@ -1,5 +1,6 @@
-// What one command has to do with handles: the ids it names become driver handles while it is decoded, the objects it makes
-// and destroys are entered and forgotten after it ran. Generated server code and overrides reach it by Session::handles().
+// What one command has to do with handles: the ids it names become driver handles while it is
+// decoded, the objects it makes and destroys are entered and forgotten after it ran. Generated
+// server code and overrides reach it by Session::handles().
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -16,7 +17,8 @@
 
 namespace vesper::server {
 
-// One per thread that executes commands, used for one command after the other; not thread-safe itself.
+// One per thread that executes commands, used for one command after the other; not thread-safe
+// itself.
 class CommandHandles final : public wire::HandleMapper {
  public:
   struct Options {
@@ -38,19 +40,21 @@ class CommandHandles final : public wire::HandleMapper {
 
   // What decoding found.
   bool inert() const { return inert_; }
-  bool blocked() const { return blocked_; }   // something is pending
+  bool blocked() const { return blocked_; }      // something is pending
   bool contested() const { return contested_; }  // something is pinned by a job
-  VkResult result() const { return result_; }  // of the failed object that made it inert
+  VkResult result() const { return result_; }    // of the failed object that made it inert
   const std::string& reason() const { return reason_; }
-  // How to call the driver: of the first dispatchable object that the command names, nullptr when it names none.
+  // How to call the driver: of the first dispatchable object that the command names, nullptr when
+  // it names none.
   const void* context() const { return context_; }
   ObjectId first_dispatchable() const { return parent_; }
   // The object of that type that the command named first, or kNullObject.
   ObjectId Named(HandleType type) const;
   const std::vector<ObjectId>& named() const { return named_; }
 
-  // Calls of generated code after the driver's: `handles[i]` is what the driver made for `ids[i]`, null for a failure. A
-  // dispatchable object that the driver returned before has both ids; ToWire() gives the first.
+  // Calls of generated code after the driver's: `handles[i]` is what the driver made for `ids[i]`,
+  // null for a failure. A dispatchable object that the driver returned before has both ids;
+  // ToWire() gives the first.
   template <typename H>
   void Adopt(HandleType type, const ObjectId* ids, const H* handles, uint32_t count) {
     if (ids == nullptr || handles == nullptr) return;
@@ -58,17 +62,20 @@ class CommandHandles final : public wire::HandleMapper {
   }
   void Forget(HandleType type, ObjectId id);
 
-  // For overrides: the dispatch context that what the command makes will have instead of its parent's.
+  // For overrides: the dispatch context that what the command makes will have instead of its
+  // parent's.
   void set_new_context(const void* context) { new_context_ = context; }
   // Forgets the objects of `type` that the named object owns, as pool resets do.
   void ForgetChildrenOf(ObjectId owner, HandleType type);
 
-  // For commands that continue elsewhere: enters the new objects as pending and pins what the command names (not the
-  // dispatchable objects). Unpin takes what was pinned.
+  // For commands that continue elsewhere: enters the new objects as pending and pins what the
+  // command names (not the dispatchable objects). Unpin takes what was pinned.
   std::vector<ObjectId> EnterPending();
-  // Ends the command: new objects that were not adopted become tombstones with `result`, or were never there when the
-  // client knows from a reply. Returns the ids entered by this command or EnterPending().
+  // Ends the command: new objects that were not adopted become tombstones with `result`, or were
+  // never there when the client knows from a reply.
   void Finish(bool replied, VkResult result);
+  // After Finish(): what became of a new object, whoever has destroyed it meanwhile.
+  VkResult OutcomeOf(ObjectId id) const;
   // Destroying a tombstone is silent: forgets those that the command names.
   void ForgetFailed();
 
@@ -98,6 +105,7 @@ class CommandHandles final : public wire::HandleMapper {
   bool blocked_ = false;
   bool contested_ = false;
   VkResult result_ = VK_SUCCESS;
+  VkResult failure_ = VK_SUCCESS;  // of new objects that were not adopted
   std::string reason_;
   const void* context_ = nullptr;
   const void* new_context_ = nullptr;

@@ -1,5 +1,6 @@
-// One command on its way through the server: what it was decoded into, and what has to be done when it ends. Runs are used
-// one after the other by the session's reader; one that continues on another thread is kept by that thread.
+// One command on its way through the server: what it was decoded into, and what has to be done when
+// it ends. Runs are used one after the other by the session's reader; one that continues on another
+// thread is kept by that thread.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,8 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   vk::LoadDevice(&context_.table, parts.handle, get_proc_addr);
   context_.instance = parts.instance;
   context_.device = this;
-  parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);
+  parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device,
+                                                                  &memory_properties_);
   VkPhysicalDeviceProperties properties;
   parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);
   limits_ = properties.limits;
@@ -34,7 +35,8 @@ Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
 
 void Device::Drain() {
   for (const auto& [handle, queue] : queues_) {
-    if (!queue->Drain(kDrainPatience) && !lost_) spdlog::warn("a device is destroyed with work that does not end");
+    if (!queue->Drain(kDrainPatience) && !lost_)
+      spdlog::warn("a device is destroyed with work that does not end");
   }
 }
 
@@ -106,7 +108,8 @@ void Device::UnwatchFence(VkFence fence) {
 
 void Device::AwaitUnwatched(VkFence fence) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, kFencePatience, [&] { return lost_ || !watched_fences_.contains(fence); });
+  changed_.wait_for(lock, kFencePatience,
+                    [&] { return lost_ || !watched_fences_.contains(fence); });
 }
 
 }  // namespace vesper::server

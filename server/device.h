@@ -1,5 +1,5 @@
-// A VkInstance and a VkDevice of a session as the server sees them: how to call the driver, and what it keeps beside the
-// client's objects to order submits and to notice completion.
+// A VkInstance and a VkDevice of a session as the server sees them: how to call the driver, and
+// what it keeps beside the client's objects to order submits and to notice completion.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -34,7 +34,7 @@ struct DispatchContext {
 struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   DispatchContext context;
-  std::vector<VkPhysicalDevice> physical_devices;  // those offered, best first
+  std::vector<VkPhysicalDevice> physical_devices;       // those offered, best first
   VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;  // of --validation
 };
 
@@ -78,7 +78,8 @@ class Device {
   // Reader: which semaphores are no binary ones.
   void NoteTimeline(VkSemaphore semaphore);
   void ForgetSemaphore(VkSemaphore semaphore);
-  // Reader: the signal that a wait of `semaphore` waits for is in that ticket; null when it was handed over or is none.
+  // Reader: the signal that a wait of `semaphore` waits for is in that ticket; null when it was
+  // handed over or is none.
   std::shared_ptr<Ticket> TakeTicket(VkSemaphore semaphore);
   void LeaveTicket(VkSemaphore semaphore, const std::shared_ptr<Ticket>& ticket);
   // Executors: a ticket was handed over or everything stops / waits for that, until `give_up`.
@@ -86,7 +87,8 @@ class Device {
   void AwaitHandOver(const Ticket& ticket, const std::atomic<bool>& give_up);
   void WakeExecutors();
 
-  // A fence that a submit was given is watched until its signal was seen; it must not be reset or destroyed before.
+  // A fence that a submit was given is watched until its signal was seen; it must not be reset or
+  // destroyed before.
   void WatchFence(VkFence fence);
   void UnwatchFence(VkFence fence);
   // Reader: waits for that, within reason.

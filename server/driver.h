@@ -1,5 +1,5 @@
-// The real Vulkan below the server: the system's loader, instances made the server's way, and which GPUs are offered.
-// Used by workers, and by the short-lived probe; never by the supervisor.
+// The real Vulkan below the server: the system's loader, instances made the server's way, and which
+// GPUs are offered. Used by workers, and by the short-lived probe; never by the supervisor.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -21,7 +21,8 @@ struct DriverOptions {
   std::string gpu;  // an index into the scored list or part of a name; empty: all
 };
 
-// Makes this process see neither Vesper's own ICD nor implicit layers. Before Load(), and before other threads start.
+// Makes this process see neither Vesper's own ICD nor implicit layers. Before Load(), and before
+// other threads start.
 void PrepareDriverEnvironment();
 
 // Thread-safe once loaded.
@@ -37,14 +38,15 @@ class Driver {
   // The version offered: the loader's, or what this server's registry knows when that is less.
   uint32_t api_version() const { return api_version_; }
 
-  // Makes an instance of the create-info as a client sent it: version and extensions by policy, no layers of the client,
-  // no callbacks, the validation layer when asked for.
+  // Makes an instance of the create-info as a client sent it: version and extensions by policy, no
+  // layers of the client, no callbacks, the validation layer when asked for.
   VkResult CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance);
   void DestroyInstance(Instance* instance);
   // Chooses and orders `instance->physical_devices`.
   VkResult FindPhysicalDevices(Instance* instance);
 
-  // An instance that needs nothing of the above, in memory for as long as it lives; null when there is none.
+  // An instance that needs nothing of the above, in memory for as long as it lives; null when there
+  // is none.
   VkInstance CreateBare() const;
   void DestroyBare(VkInstance instance) const;
 
@@ -64,15 +66,16 @@ class Driver {
 
 // The extensions that the driver gets of those a client enabled; false when one was not offered.
 bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const char*>* chosen);
-// What clients use of the driver's extensions, in its order. The names of those that nobody is offered go to `hidden`, if
-// given; the rest are what the client library does by itself.
+// What clients use of the driver's extensions, in its order. The names of those that nobody is
+// offered go to `hidden`, if given; the rest are what the client library does by itself.
 std::vector<VkExtensionProperties> Offered(std::vector<VkExtensionProperties> extensions,
                                            std::vector<std::string>* hidden);
 
 // Discrete before integrated before virtual before CPU.
 int ScoreOf(VkPhysicalDeviceType type);
 
-// Which of `names` (best first) `wanted` means: an index or part of a name in any case; empty means all.
+// Which of `names` (best first) `wanted` means: an index or part of a name in any case; empty means
+// all.
 std::vector<size_t> MatchGpus(const std::vector<std::string>& names, const std::string& wanted);
 
 }  // namespace vesper::server

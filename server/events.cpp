@@ -33,8 +33,8 @@ void Events::ObjectReady(ObjectId object, VkResult result) {
   SendStruct(outbox_, wire::EventKind::kObjectReady, wire::ObjectReady{object, result, 0});
 }
 
-void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes,
-                           uint64_t base) {
+void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs,
+                           std::span<const uint8_t> bytes, uint64_t base) {
   wire::ByteBuffer out;
   const size_t mark = Begin(&out, wire::EventKind::kMemoryChanged);
   const wire::MemoryRuns head{memory, static_cast<uint32_t>(runs.size()), 0};

@@ -1,5 +1,5 @@
-// What the server says unasked: completions, memory that the GPU wrote, losses, creations that ended. Used by the queues,
-// the pool and the memory module of a session.
+// What the server says unasked: completions, memory that the GPU wrote, losses, creations that
+// ended. Used by the queues, the pool and the memory module of a session.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -16,8 +16,8 @@
 
 namespace vesper::server {
 
-// Builds event records and puts them into the outbox, in the order of the calls. Thread-safe. A client that is gone is no
-// error here: the session's reader notices.
+// Builds event records and puts them into the outbox, in the order of the calls. Thread-safe. A
+// client that is gone is no error here: the session's reader notices.
 class Events {
  public:
   explicit Events(Outbox* outbox) : outbox_(outbox) {}
@@ -26,8 +26,10 @@ class Events {
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);
   void ObjectReady(ObjectId object, VkResult result);
-  // `runs` are offsets in the memory object, their bytes at the same offsets less `base` in `bytes`.
-  void MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes, uint64_t base);
+  // `runs` are offsets in the memory object, their bytes at the same offsets less `base` in
+  // `bytes`.
+  void MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes,
+                     uint64_t base);
 
  private:
   Outbox* const outbox_;

@@ -1,4 +1,5 @@
-// The threads that run a session's slow commands, as pipeline creation, so that its reader goes on with other work.
+// The threads that run a session's slow commands, as pipeline creation, so that its reader goes on
+// with other work.
 #pragma once
 
 #include <condition_variable>
@@ -11,7 +12,8 @@
 
 namespace vesper::server {
 
-// Jobs start in the order of Post(), so that one may wait for those before it. Threads start on first use.
+// Jobs start in the order of Post(), so that one may wait for those before it. Threads start on
+// first use.
 class JobPool {
  public:
   explicit JobPool(size_t max_threads) : max_threads_(max_threads) {}

@@ -11,15 +11,19 @@
 
 int main(int argc, char** argv) {
   vesper::server::ServerOptions options;
-  CLI::App app{"Lends this machine's GPUs to Vulkan programs in other processes, containers and machines.",
-               "vesper-server"};
+  CLI::App app{
+      "Lends this machine's GPUs to Vulkan programs in other processes, containers and machines.",
+      "vesper-server"};
   app.add_option("--listen", options.listen,
-                 "Where to accept clients: unix:PATH or tcp://HOST:PORT; may be repeated. Without it, the Unix socket "
+                 "Where to accept clients: unix:PATH or tcp://HOST:PORT; may be repeated. Without "
+                 "it, the Unix socket "
                  "$XDG_RUNTIME_DIR/vesper/server.sock or /tmp/vesper-UID/server.sock")
       ->type_name("ADDRESS");
-  app.add_option("--gpu", options.gpu, "Offer only this GPU: its index as printed at start, or part of its name")
+  app.add_option("--gpu", options.gpu,
+                 "Offer only this GPU: its index as printed at start, or part of its name")
       ->type_name("INDEX|NAME");
-  app.add_flag("--validation", options.validation, "Check what clients do with the Khronos validation layer");
+  app.add_flag("--validation", options.validation,
+               "Check what clients do with the Khronos validation layer");
   app.add_option("--log-level", options.log_level, "What to say on stderr")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
       ->capture_default_str();
@@ -33,7 +37,8 @@ int main(int argc, char** argv) {
   auto logger = spdlog::stderr_logger_st("vesper");
   if (options.worker_fd >= 0) logger = spdlog::stderr_logger_mt("vesper-worker");
   logger->set_pattern("%H:%M:%S.%e %l [%P] %v");
-  logger->set_level(spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level));
+  logger->set_level(
+      spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level));
   spdlog::set_default_logger(logger);
 
   if (options.probe) return vesper::server::RunProbe(options);

@@ -11,8 +11,8 @@
 namespace vesper::server {
 namespace {
 
-constexpr size_t kPiece = 256 * 1024;       // scanned under one hold of the lock
-constexpr size_t kBlock = 4096;             // compared at once
+constexpr size_t kPiece = 256 * 1024;  // scanned under one hold of the lock
+constexpr size_t kBlock = 4096;        // compared at once
 
 }  // namespace
 
@@ -27,10 +27,12 @@ bool MappedMemory::InBounds(uint64_t offset, uint64_t size) const {
 bool MappedMemory::Map() {
   if (retired_) return false;
   if (mapping_ != nullptr) return true;
-  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (twin == MAP_FAILED) return false;
   void* mapping = nullptr;
-  if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) != VK_SUCCESS) {
+  if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) !=
+      VK_SUCCESS) {
     munmap(twin, memory_.size);
     return false;
   }
@@ -49,7 +51,8 @@ VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const 
 
 bool MappedMemory::AddRange(const wire::MemoryRange& range, std::string* error) {
   if (!InBounds(range.offset, range.size)) {
-    *error = fmt::format("a mapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
+    *error =
+        fmt::format("a mapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
     return false;
   }
   const std::lock_guard lock(mutex_);
@@ -59,11 +62,14 @@ bool MappedMemory::AddRange(const wire::MemoryRange& range, std::string* error) 
 
 bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* error) {
   if (!InBounds(range.offset, range.size)) {
-    *error = fmt::format("an unmapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
+    *error =
+        fmt::format("an unmapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
     return false;
   }
   const std::lock_guard lock(mutex_);
-  const auto same = [&](const wire::MemoryRange& r) { return r.offset == range.offset && r.size == range.size; };
+  const auto same = [&](const wire::MemoryRange& r) {
+    return r.offset == range.offset && r.size == range.size;
+  };
   const auto found = std::find_if(ranges_.begin(), ranges_.end(), same);
   if (found != ranges_.end()) ranges_.erase(found);
   return true;
@@ -81,8 +87,8 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
     const auto run = wire::Load<wire::MemoryRun>(runs.data());
     runs = runs.subspan(sizeof(wire::MemoryRun));
     if (!InBounds(run.offset, run.size) || run.size > runs.size()) {
-      *error = fmt::format("a write of {} bytes at {} of {} with {} bytes left in the message", run.size, run.offset,
-                           memory_.size, runs.size());
+      *error = fmt::format("a write of {} bytes at {} of {} with {} bytes left in the message",
+                           run.size, run.offset, memory_.size, runs.size());
       return false;
     }
     if (mapped) {
@@ -93,7 +99,8 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
     runs = runs.subspan(std::min<size_t>(runs.size(), (run.size + 7) / 8 * 8));
   }
   if (!flushes.empty()) {
-    memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()), flushes.data());
+    memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()),
+                                           flushes.data());
   }
   return true;
 }
@@ -105,7 +112,8 @@ uint64_t MappedMemory::Scan(Events* events) {
     ranges = ranges_;
   }
   uint64_t changed = 0;
-  for (const wire::MemoryRange& range : ranges) changed += ScanRange(range.offset, range.size, events);
+  for (const wire::MemoryRange& range : ranges)
+    changed += ScanRange(range.offset, range.size, events);
   return changed;
 }
 
@@ -131,7 +139,8 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events)
   return changed;
 }
 
-// What is sent is what the twin gets: the GPU may write on, so each block is copied before it is compared.
+// What is sent is what the twin gets: the GPU may write on, so each block is copied before it is
+// compared.
 uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events) {
   if (!memory_.coherent) {
     const VkMappedMemoryRange range = Rounded(offset, size);
@@ -152,7 +161,8 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events) {
     std::memcpy(twin_ + run.offset, snapshot_.data() + (run.offset - offset), run.size);
     changed += run.size;
   }
-  // Sent under the lock: changes of one byte reach the client in the order in which they were found.
+  // Sent under the lock: changes of one byte reach the client in the order in which they were
+  // found.
   if (changed != 0) events->MemoryChanged(memory_.id, runs_, {snapshot_.data(), size}, offset);
   return changed;
 }
@@ -199,7 +209,8 @@ void MemoryTable::Scan(VkDevice device) {
   for (const auto& memory : OfDevice(device)) changed_bytes_ += memory->Scan(events_);
 }
 
-bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body, std::string* error) {
+bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body,
+                          std::string* error) {
   const bool write = control == wire::Control::kMemoryWrite;
   if (body.size() < (write ? sizeof(wire::MemoryRuns) : sizeof(wire::MemoryRange))) {
     *error = fmt::format("a memory control of {} bytes", body.size());

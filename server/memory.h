@@ -1,6 +1,7 @@
-// Host-visible device memory of a session without shared memory: what the client wrote is applied to the driver's mapping,
-// what the GPU wrote is found against a twin and sent as exact byte runs. The session's reader and the queues' watchers
-// call it. How changes are found is this file's secret; finer ways come behind the same calls.
+// Host-visible device memory of a session without shared memory: what the client wrote is applied
+// to the driver's mapping, what the GPU wrote is found against a twin and sent as exact byte runs.
+// The session's reader and the queues' watchers call it. How changes are found is this file's
+// secret; finer ways come behind the same calls.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -32,8 +33,9 @@ struct HostMemory {
   uint64_t atom = 1;  // nonCoherentAtomSize
 };
 
-// One allocation. The twin holds the bytes as the client knows them and starts as zeros, as does the client's copy; it
-// lives as long as the memory, over unmapping. Thread-safe; calls are short (a scan gives the lock up between pieces).
+// One allocation. The twin holds the bytes as the client knows them and starts as zeros, as does
+// the client's copy; it lives as long as the memory, over unmapping. Thread-safe; calls are short
+// (a scan gives the lock up between pieces).
 class MappedMemory {
  public:
   explicit MappedMemory(const HostMemory& memory) : memory_(memory) {}
@@ -43,13 +45,15 @@ class MappedMemory {
 
   const HostMemory& memory() const { return memory_; }
 
-  // From now on Scan() looks at this range, or no longer. False with a reason for a range outside the memory.
+  // From now on Scan() looks at this range, or no longer. False with a reason for a range outside
+  // the memory.
   bool AddRange(const wire::MemoryRange& range, std::string* error);
   bool RemoveRange(const wire::MemoryRange& range, std::string* error);
-  // Applies runs as they lie on the wire to mapping and twin. False with a reason, having applied those before the fault.
+  // Applies runs as they lie on the wire to mapping and twin. False with a reason, having applied
+  // those before the fault.
   bool Write(uint32_t count, std::span<const uint8_t> runs, std::string* error);
-  // Sends what differs from the twin in the mapped ranges, or in `range` whether mapped or not, and updates the twin.
-  // Returns the number of changed bytes.
+  // Sends what differs from the twin in the mapped ranges, or in `range` whether mapped or not, and
+  // updates the twin. Returns the number of changed bytes.
   uint64_t Scan(Events* events);
   bool Fetch(const wire::MemoryRange& range, Events* events, std::string* error);
   // Waits for calls in progress; those to come do nothing. The driver's memory may then be freed.
@@ -87,8 +91,8 @@ class MemoryTable {
   uint64_t changed_bytes() const { return changed_bytes_; }
   uint64_t written_bytes() const { return written_bytes_; }
 
-  // The controls of runtime/wire/control.h. False with a reason when the bytes are malformed; memory that does not exist
-  // (any more) is ignored.
+  // The controls of runtime/wire/control.h. False with a reason when the bytes are malformed;
+  // memory that does not exist (any more) is ignored.
   bool Execute(wire::Control control, std::span<const uint8_t> body, std::string* error);
 
  private:

@@ -4,7 +4,8 @@
 
 namespace vesper::server {
 
-Outbox::Outbox(Channel* channel, size_t limit) : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
+Outbox::Outbox(Channel* channel, size_t limit)
+    : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
 
 Outbox::~Outbox() {
   {
@@ -75,7 +76,8 @@ void Outbox::Write() {
 
 void Outbox::Flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, timeout, [this] { return !error_.empty() || (entries_.empty() && !sending_); });
+  changed_.wait_for(lock, timeout,
+                    [this] { return !error_.empty() || (entries_.empty() && !sending_); });
 }
 
 std::string Outbox::error() const {

@@ -1,4 +1,5 @@
-// What a session sends: in order, without ever making the session's reader wait for a client that does not read.
+// What a session sends: in order, without ever making the session's reader wait for a client that
+// does not read.
 #pragma once
 
 #include <condition_variable>
@@ -14,8 +15,8 @@
 
 namespace vesper::server {
 
-// A bounded queue in front of a Channel with a thread that empties it. A message is sent by the caller's thread when
-// nothing is queued and the channel takes it at once. Thread-safe.
+// A bounded queue in front of a Channel with a thread that empties it. A message is sent by the
+// caller's thread when nothing is queued and the channel takes it at once. Thread-safe.
 class Outbox {
  public:
   static constexpr size_t kDefaultLimit = size_t{512} << 20;
@@ -26,8 +27,9 @@ class Outbox {
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
-  // Queues or sends one message, whose bytes are copied when queued. False once the session must end: the channel is
-  // lost or the client has left more than the limit unread; the channel is then closed, which wakes the reader.
+  // Queues or sends one message, whose bytes are copied when queued. False once the session must
+  // end: the channel is lost or the client has left more than the limit unread; the channel is then
+  // closed, which wakes the reader.
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
             std::span<const uint8_t> second = {});
 

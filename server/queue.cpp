@@ -19,9 +19,11 @@ constexpr uint64_t kWaitNs = 100'000'000;
 
 Queue::Queue(Device* device, VkQueue queue, ObjectId id) : device_(device), queue_(queue), id_(id) {
   if (device->parts().timeline) {
-    VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr, VK_SEMAPHORE_TYPE_TIMELINE, 0};
+    VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
+                                   VK_SEMAPHORE_TYPE_TIMELINE, 0};
     const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
-    if (device->table().CreateSemaphore(device->handle(), &info, nullptr, &timeline_) != VK_SUCCESS) {
+    if (device->table().CreateSemaphore(device->handle(), &info, nullptr, &timeline_) !=
+        VK_SUCCESS) {
       timeline_ = VK_NULL_HANDLE;
     }
   }
@@ -44,8 +46,10 @@ Queue::~Queue() {
     if (job.fence != VK_NULL_HANDLE) device_->UnwatchFence(job.fence);
   }
   if (!idle) return;  // the driver still uses what is ours; it goes with the process
-  if (timeline_ != VK_NULL_HANDLE) device_->table().DestroySemaphore(device_->handle(), timeline_, nullptr);
-  for (const VkFence fence : fences_) device_->table().DestroyFence(device_->handle(), fence, nullptr);
+  if (timeline_ != VK_NULL_HANDLE)
+    device_->table().DestroySemaphore(device_->handle(), timeline_, nullptr);
+  for (const VkFence fence : fences_)
+    device_->table().DestroyFence(device_->handle(), fence, nullptr);
 }
 
 void Queue::Enqueue(QueueJob job) {
@@ -68,7 +72,8 @@ VkFence Queue::TakeFence() {
   }
   const VkFenceCreateInfo info{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO, nullptr, 0};
   VkFence fence = VK_NULL_HANDLE;
-  if (device_->table().CreateFence(device_->handle(), &info, nullptr, &fence) != VK_SUCCESS) return VK_NULL_HANDLE;
+  if (device_->table().CreateFence(device_->handle(), &info, nullptr, &fence) != VK_SUCCESS)
+    return VK_NULL_HANDLE;
   return fence;
 }
 
@@ -105,7 +110,8 @@ VkResult Queue::Await(const QueueJob& job) {
   if (job.internal != VK_NULL_HANDLE) {
     result = table.WaitForFences(device_->handle(), 1, &job.internal, VK_TRUE, kWaitNs);
   } else if (timeline_ != VK_NULL_HANDLE) {
-    VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
+    VkSemaphoreWaitInfo info{
+        VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
     result = table.WaitSemaphores(device_->handle(), &info, kWaitNs);
   }
   if (result == VK_SUCCESS && job.fence != VK_NULL_HANDLE) {
@@ -124,8 +130,9 @@ void Queue::Watch() {
       if (stopping_) return;
       continue;
     }
-    std::vector<QueueJob> done(std::make_move_iterator(watched_.begin()),
-                               std::make_move_iterator(watched_.begin() + static_cast<ptrdiff_t>(count)));
+    std::vector<QueueJob> done(
+        std::make_move_iterator(watched_.begin()),
+        std::make_move_iterator(watched_.begin() + static_cast<ptrdiff_t>(count)));
     lock.unlock();
     Complete(std::move(done));
     lock.lock();
@@ -142,11 +149,13 @@ size_t Queue::AwaitFront(std::unique_lock<std::mutex>* lock) {
   lock->unlock();
   VkResult result = VK_TIMEOUT;
   while (result == VK_TIMEOUT && !stopping_ && !device_->lost()) result = Await(front);
-  if (result < 0) device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
+  if (result < 0)
+    device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
   uint64_t value = front.serial;
   if (result == VK_SUCCESS && front.internal == VK_NULL_HANDLE && timeline_ != VK_NULL_HANDLE) {
     const vk::DispatchTable& table = device_->table();
-    if (table.GetSemaphoreCounterValue(device_->handle(), timeline_, &value) != VK_SUCCESS) value = front.serial;
+    if (table.GetSemaphoreCounterValue(device_->handle(), timeline_, &value) != VK_SUCCESS)
+      value = front.serial;
   }
   if (device_->lost()) RunWaiters();
   lock->lock();
@@ -191,8 +200,9 @@ void Queue::RunWaiters() {
   {
     const std::lock_guard lock(mutex_);
     const bool all = stopping_ || device_->lost();
-    const auto middle = std::partition(waiters_.begin(), waiters_.end(),
-                                       [&](const Waiter& waiter) { return !all && waiter.serial > completed_; });
+    const auto middle = std::partition(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
+      return !all && waiter.serial > completed_;
+    });
     ready.assign(std::make_move_iterator(middle), std::make_move_iterator(waiters_.end()));
     waiters_.erase(middle, waiters_.end());
   }

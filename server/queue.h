@@ -1,5 +1,6 @@
-// The two threads of a VkQueue: one hands submits to the driver in order, so that the session's reader never waits for
-// the driver; the other notices their completion, and nothing of the application's is waited for but its fence.
+// The two threads of a VkQueue: one hands submits to the driver in order, so that the session's
+// reader never waits for the driver; the other notices their completion, and nothing of the
+// application's is waited for but its fence.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -22,8 +23,8 @@ namespace vesper::server {
 
 class Device;
 
-// Says whether one submit has been handed to the driver. A wait of a binary semaphore may be handed over only after the
-// signal that it waits for.
+// Says whether one submit has been handed to the driver. A wait of a binary semaphore may be handed
+// over only after the signal that it waits for.
 struct Ticket {
   std::atomic<bool> handed_over = false;
 };
@@ -57,9 +58,11 @@ class Queue {
   uint64_t last_serial() const { return last_serial_; }
   void Enqueue(QueueJob job);
 
-  // Calls `done` once the submit of that number has completed, or at once; on loss and stop as well.
+  // Calls `done` once the submit of that number has completed, or at once; on loss and stop as
+  // well.
   void WhenCompleted(uint64_t serial, std::function<void()> done);
-  // Waits until every job was handed over and completed, or nothing moves for `timeout`. False then.
+  // Waits until every job was handed over and completed, or nothing moves for `timeout`. False
+  // then.
   bool Drain(std::chrono::milliseconds timeout);
   // A fence of ours, unsignalled, for one job.
   VkFence TakeFence();
@@ -72,7 +75,8 @@ class Queue {
   void Execute();
   void Watch();
   bool AwaitTickets(const QueueJob& job);
-  // Waits for the front of `watched_`; the number of entries that completed, 0 when stopping or lost.
+  // Waits for the front of `watched_`; the number of entries that completed, 0 when stopping or
+  // lost.
   size_t AwaitFront(std::unique_lock<std::mutex>* lock);
   VkResult Await(const QueueJob& job);
   void Complete(std::vector<QueueJob> jobs);

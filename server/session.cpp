@@ -38,7 +38,8 @@ bool Destroys(uint16_t command) {
 
 bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
   PFN_vkVoidFunction entry;
-  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command],
+              sizeof(entry));
   return entry != nullptr;
 }
 
@@ -69,8 +70,8 @@ bool Session::Greet(std::string* error) {
     return false;
   };
   if (hello.protocol != kProtocolVersion) {
-    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one", hello.protocol,
-                              kProtocolVersion));
+    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one",
+                              hello.protocol, kProtocolVersion));
   }
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
@@ -82,7 +83,8 @@ bool Session::Greet(std::string* error) {
     if (welcome.names_wanted) {
       if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
       if (!ReceiveHello(*channel_, &hello, error)) return false;
-      if (hello.commands.empty()) return refuse("the client's registry differs and it did not say its names");
+      if (hello.commands.empty())
+        return refuse("the client's registry differs and it did not say its names");
       welcome.names_wanted = false;
     }
     translation_ = Translation(hello.commands, hello.handle_types);
@@ -146,7 +148,8 @@ bool Session::Execute(const Message& message) {
   Record record{};
   while (!bytes.empty()) {
     if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
-      return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
+      return Malformed(
+          fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
     }
     record.sequence = sequence;
     if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
@@ -174,7 +177,8 @@ bool Session::ExecuteControl(const Record& record) {
       }
       return true;
   }
-  if ((record.header.flags & wire::kWantsReply) != 0) Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
+  if ((record.header.flags & wire::kWantsReply) != 0)
+    Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
   return true;
 }
 
@@ -196,7 +200,8 @@ bool Session::ExecuteCommand(const Record& record) {
   run->sequence = record.sequence;
   const bool slow = kServerCommands[command].slow;
   const bool destroys = Destroys(command);
-  if (!Decode(run, record.body, {.wait_for_pending = !slow && !destroys, .destroys = destroys})) return false;
+  if (!Decode(run, record.body, {.wait_for_pending = !slow && !destroys, .destroys = destroys}))
+    return false;
   if (slow) {
     StartSlow(record);
   } else if (destroys && (run->handles.blocked() || run->handles.contested())) {
@@ -216,7 +221,8 @@ bool Session::ExecuteCommand(const Record& record) {
   return true;
 }
 
-bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options) {
+bool Session::Decode(CommandRun* run, std::span<const uint8_t> body,
+                     CommandHandles::Options options) {
   const wire::CommandCodec& codec = wire::kCodecs[run->command];
   run->args = run->arena.Allocate(codec.args_size);
   if (run->args == nullptr) return Malformed("no memory for arguments");
@@ -261,7 +267,8 @@ void Session::Lose(const CommandRun& run, const std::string& why) {
   }
 }
 
-// An asynchronous command failed. What it should have made is a tombstone now; a failure without one loses the device.
+// An asynchronous command failed. What it should have made is a tombstone now; a failure without
+// one loses the device.
 void Session::ReportFailure(const CommandRun& run, VkResult result) {
   const char* name = kCommandNames[run.command];
   if (!run.handles.new_objects().empty()) {
@@ -273,7 +280,8 @@ void Session::ReportFailure(const CommandRun& run, VkResult result) {
 
 void Session::Skip(CommandRun* run) {
   if (++stats_.inert <= kMaxInertLines) {
-    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command], run->handles.reason());
+    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command],
+                 run->handles.reason());
   }
   run->handles.Finish(run->wants_reply, run->handles.result());
   if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());
@@ -284,14 +292,16 @@ void Session::Skip(CommandRun* run) {
 
 void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
   const wire::ReplyHeader header{kind, result};
-  outbox_.Send(MessageKind::kReply, sequence, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
+  outbox_.Send(MessageKind::kReply, sequence,
+               {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
   ++stats_.replies;
 }
 
 void Session::SendReply(const CommandRun& run) {
   thread_local wire::ByteBuffer out;
   out.clear();
-  const wire::ReplyHeader header{wire::ReplyKind::kAnswer, ResultOf(kServerCommands[run.command], run.args)};
+  const wire::ReplyHeader header{wire::ReplyKind::kAnswer,
+                                 ResultOf(kServerCommands[run.command], run.args)};
   out.Append(&header, sizeof(header));
   wire::Encoder encoder(&out, &run.handles);
   const auto encode = wire::kCodecs[run.command].encode_reply;
@@ -303,11 +313,13 @@ void Session::SendReply(const CommandRun& run) {
 std::string Session::Summary() {
   const HandleTable::Lock lock = table_.Acquire();
   return fmt::format(
-      "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} objects at most, {} left, "
+      "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
+      "objects at most, {} left, "
       "{} bytes of memory received, {} sent, {} validation messages",
-      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(), stats_.inert.load(), channel_->bytes_received(),
-      channel_->bytes_sent(), table_.peak(lock), table_.live(lock), memories_.written_bytes(),
-      memories_.changed_bytes(), driver_->validation_messages());
+      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(),
+      stats_.inert.load(), channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock),
+      table_.live(lock), memories_.written_bytes(), memories_.changed_bytes(),
+      driver_->validation_messages());
 }
 
 CommandRun& Session::run() { return *t_run; }

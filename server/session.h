@@ -1,5 +1,5 @@
-// One client's session: reads its messages, decodes and executes its commands against the driver, and answers. Runs in a
-// worker process, or in a test's thread over a loopback channel.
+// One client's session: reads its messages, decodes and executes its commands against the driver,
+// and answers. Runs in a worker process, or in a test's thread over a loopback channel.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -44,7 +44,8 @@ class Session {
  public:
   // `driver` outlives the session.
   Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number);
-  // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its process ends them.
+  // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its
+  // process ends them.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -68,10 +69,11 @@ class Session {
   Instance& instance() { return *context().instance; }
 
   Driver& driver() { return *driver_; }
-  Events& events() { return events_; }          // any thread
+  Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
 
-  // For overrides, on the session's thread. Keeps the arguments of the command at hand for as long as the pointer lives.
+  // For overrides, on the session's thread. Keeps the arguments of the command at hand for as long
+  // as the pointer lives.
   std::shared_ptr<CommandRun> KeepRun();
   // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
   std::shared_ptr<CommandRun> DeferReply();
@@ -84,8 +86,8 @@ class Session {
   void RemoveInstance(VkInstance instance);
   Device* AddDevice(std::unique_ptr<Device> device);
   std::vector<Device*> DevicesOf(const Instance* instance);
-  // Waits for its work, destroys the driver's device; the object stays until the next command, since the one at hand
-  // still names it.
+  // Waits for its work, destroys the driver's device; the object stays until the next command,
+  // since the one at hand still names it.
   void EndDevice(Device* device);
 
  private:

@@ -9,8 +9,9 @@
 
 namespace vesper::server {
 
-// Decoded by the reader, so that ids mean what they meant when the command was issued. One that names a pending object is
-// decoded again on the pool, where it may wait for it; the objects that it names are pinned until then.
+// Decoded by the reader, so that ids mean what they meant when the command was issued. One that
+// names a pending object is decoded again on the pool, where it may wait for it; the objects that
+// it names are pinned until then.
 void Session::StartSlow(const Record& record) {
   ++stats_.slow;
   const std::shared_ptr<CommandRun> run = KeepRun();
@@ -21,29 +22,18 @@ void Session::StartSlow(const Record& record) {
 }
 
 void Session::RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again) {
-  // The copy that reaches the reader when all is done.
-  std::vector<CommandHandles::NewObject> made;
   if (decode_again) {
     run->arena.Reset();
     Decode(run.get(), run->bytes, {});  // the same bytes decoded well before
   }
-  made = run->handles.new_objects();
   if (run->handles.inert()) {
     Skip(run.get());
   } else {
     Invoke(run.get());
   }
   if (!run->wants_reply) {
-    for (const CommandHandles::NewObject& object : made) {
-      VkResult result = VK_ERROR_UNKNOWN;
-      {
-        const HandleTable::Lock lock = table_.Acquire();
-        const Object* entry = table_.Find(lock, object.id);
-        if (entry != nullptr) {
-          result = entry->state == ObjectState::kLive ? VK_SUCCESS : static_cast<VkResult>(entry->result);
-        }
-      }
-      events_.ObjectReady(object.id, result);
+    for (const CommandHandles::NewObject& object : run->handles.new_objects()) {
+      events_.ObjectReady(object.id, run->handles.OutcomeOf(object.id));
     }
   }
   {
@@ -53,8 +43,8 @@ void Session::RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again)
   RunDeferred();
 }
 
-// The command names an object that a job makes or uses; it runs when that job has ended. The client may use the slots of
-// what it destroys again at once, so their entries outlive their ids.
+// The command names an object that a job makes or uses; it runs when that job has ended. The client
+// may use the slots of what it destroys again at once, so their entries outlive their ids.
 void Session::DeferDestroy(const Record& record) {
   const std::shared_ptr<CommandRun> run = KeepRun();
   run->bytes.assign(record.body.begin(), record.body.end());

@@ -39,7 +39,8 @@ sigset_t OurSignals() {
 
 std::string Cause(int status) {
   if (WIFEXITED(status)) return fmt::format("exit status {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status))
+    return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("status {:#x}", status);
 }
 
@@ -147,7 +148,8 @@ bool Supervisor::Probe() {
     }
   }
   if (*probe_status_ == 0) return true;
-  if (!WIFEXITED(*probe_status_)) spdlog::error("looking at the GPU ended with {}", Cause(*probe_status_));
+  if (!WIFEXITED(*probe_status_))
+    spdlog::error("looking at the GPU ended with {}", Cause(*probe_status_));
   return false;
 }
 
@@ -202,8 +204,8 @@ void Supervisor::Reap() {
 }
 
 std::optional<pid_t> Supervisor::Spare() {
-  const auto found =
-      std::find_if(workers_.begin(), workers_.end(), [](const auto& entry) { return entry.second.session == 0; });
+  const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                  [](const auto& entry) { return entry.second.session == 0; });
   if (found == workers_.end()) return std::nullopt;
   return found->first;
 }
@@ -269,7 +271,9 @@ void Supervisor::Refuse(int socket) {
   Hello hello;
   std::string error;
   if (ReceiveHello(*channel, &hello, &error)) {
-    SendRefused(*channel, "the server has as many sessions as it may; end one, or start it with a larger --max-sessions");
+    SendRefused(*channel,
+                "the server has as many sessions as it may; end one, or start it with a larger "
+                "--max-sessions");
   }
   _exit(0);
 }

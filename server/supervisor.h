@@ -1,5 +1,5 @@
-// Accepts clients and gives each a worker process of its own. Holds no driver code and decodes nothing that clients send,
-// so that no client can bring it down.
+// Accepts clients and gives each a worker process of its own. Holds no driver code and decodes
+// nothing that clients send, so that no client can bring it down.
 #pragma once
 
 #include <sys/types.h>

@@ -103,6 +103,14 @@ ChannelStatus SocketChannel::Send(MessageKind kind, uint64_t sequence,
   }
 }
 
+// The kernel calls a socket writable only while a good part of its buffer is free: a small message then fits whole.
+bool SocketChannel::SendsAtOnce(size_t bytes) {
+  constexpr size_t kSmall = 16 * 1024;
+  if (bytes > kSmall || closed_.load()) return false;
+  pollfd entry{socket_, POLLOUT, 0};
+  return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
+}
+
 ChannelStatus SocketChannel::Write(OutgoingFrame* frame) {
   while (!frame->done()) {
     std::array<iovec, kVectors> vectors;

@@ -27,6 +27,7 @@ class SocketChannel final : public Channel {
 
   ChannelStatus Send(MessageKind kind, uint64_t sequence,
                      std::span<const std::span<const uint8_t>> parts) override;
+  bool SendsAtOnce(size_t bytes) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
   void Close() override;

@@ -7,14 +7,16 @@
 namespace vesper::server::overrides {
 namespace {
 
-VKAPI_ATTR VkBool32 VKAPI_CALL LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+VKAPI_ATTR VkBool32 VKAPI_CALL LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT,
+                                          VkDebugUtilsMessageTypeFlagsEXT,
                                           const VkDebugUtilsMessengerCallbackDataEXT* data, void*) {
   spdlog::debug("driver: {}", data->pMessage);
   return VK_FALSE;
 }
 
-VKAPI_ATTR VkBool32 VKAPI_CALL LogReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT, uint64_t, size_t, int32_t,
-                                         const char*, const char* message, void*) {
+VKAPI_ATTR VkBool32 VKAPI_CALL LogReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT,
+                                         uint64_t, size_t, int32_t, const char*,
+                                         const char* message, void*) {
   spdlog::debug("driver: {}", message);
   return VK_FALSE;
 }
@@ -22,7 +24,8 @@ VKAPI_ATTR VkBool32 VKAPI_CALL LogReport(VkDebugReportFlagsEXT, VkDebugReportObj
 // A label takes its place among the submits of its queue.
 template <typename Call>
 void EnqueueLabel(Session& session, VkQueue queue, Call call) {
-  const ObjectId id = session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
+  const ObjectId id =
+      session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
   QueueJob job;
   job.keeps = session.KeepRun();
   job.call = [call] {
@@ -37,19 +40,22 @@ void EnqueueLabel(Session& session, VkQueue queue, Call call) {
 void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::QueueBeginDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueBeginDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue, [&driver, &v] { driver.QueueBeginDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
+  EnqueueLabel(session, v.queue,
+               [&driver, &v] { driver.QueueBeginDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
 }
 
 void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                    wire::QueueInsertDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueInsertDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue, [&driver, &v] { driver.QueueInsertDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
+  EnqueueLabel(session, v.queue,
+               [&driver, &v] { driver.QueueInsertDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
 }
 
 void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                 wire::QueueEndDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueEndDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue, [&driver, queue = v.queue] { driver.QueueEndDebugUtilsLabelEXT(queue); });
+  EnqueueLabel(session, v.queue,
+               [&driver, queue = v.queue] { driver.QueueEndDebugUtilsLabelEXT(queue); });
 }
 
 void CreateDebugUtilsMessengerEXT(Session&, const vk::DispatchTable& driver,

@@ -4,13 +4,15 @@
 
 namespace vesper::server::overrides {
 
-void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
+void AllocateMemory(Session& session, const vk::DispatchTable& driver,
+                    wire::AllocateMemoryArgs& v) {
   v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
   if (v.result != VK_SUCCESS) return;
   const Device& device = session.device();
   const VkPhysicalDeviceMemoryProperties& properties = device.memory_properties();
   if (v.pAllocateInfo->memoryTypeIndex >= properties.memoryTypeCount) return;
-  const VkMemoryPropertyFlags flags = properties.memoryTypes[v.pAllocateInfo->memoryTypeIndex].propertyFlags;
+  const VkMemoryPropertyFlags flags =
+      properties.memoryTypes[v.pAllocateInfo->memoryTypeIndex].propertyFlags;
   if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
   session.memories().Register({.table = &device.table(),
                                .device = v.device,

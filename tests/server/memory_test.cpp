@@ -1,4 +1,5 @@
-// Protects mapped memory: writes land in the driver's mapping, only bytes that changed travel, nothing outside is touched.
+// Protects mapped memory: writes land in the driver's mapping, only bytes that changed travel,
+// nothing outside is touched.
 #include "server/memory.h"
 
 #include <gtest/gtest.h>
@@ -20,16 +21,19 @@ constexpr size_t kSize = 1 << 20;
 std::vector<uint8_t> g_memory;
 std::vector<VkMappedMemoryRange> g_flushed;
 
-VKAPI_ATTR VkResult VKAPI_CALL FakeMap(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize, VkMemoryMapFlags,
-                                       void** data) {
+VKAPI_ATTR VkResult VKAPI_CALL FakeMap(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize,
+                                       VkMemoryMapFlags, void** data) {
   *data = g_memory.data();
   return VK_SUCCESS;
 }
-VKAPI_ATTR VkResult VKAPI_CALL FakeFlush(VkDevice, uint32_t count, const VkMappedMemoryRange* ranges) {
+VKAPI_ATTR VkResult VKAPI_CALL FakeFlush(VkDevice, uint32_t count,
+                                         const VkMappedMemoryRange* ranges) {
   g_flushed.assign(ranges, ranges + count);
   return VK_SUCCESS;
 }
-VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange*) { return VK_SUCCESS; }
+VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange*) {
+  return VK_SUCCESS;
+}
 
 class MemoryTest : public testing::Test {
  protected:
@@ -43,12 +47,14 @@ class MemoryTest : public testing::Test {
     Register(true);
   }
   void Register(bool coherent) {
-    memories_.Register({.table = &driver_, .id = kId, .size = kSize, .coherent = coherent, .atom = 64});
+    memories_.Register(
+        {.table = &driver_, .id = kId, .size = kSize, .coherent = coherent, .atom = 64});
   }
   bool Control(wire::Control control, uint64_t offset, uint64_t size) {
     const wire::MemoryRange range{kId, offset, size};
     std::string error;
-    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&range), sizeof(range)}, &error);
+    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&range), sizeof(range)},
+                             &error);
   }
   bool Write(uint64_t offset, std::vector<uint8_t> bytes, uint64_t claimed = 0) {
     wire::ByteBuffer body;
@@ -122,7 +128,8 @@ TEST_F(MemoryTest, OnlyMappedRangesAreScanned) {
   memories_.Scan(VK_NULL_HANDLE);
   EXPECT_TRUE(Changed().empty());
   ASSERT_TRUE(Control(wire::Control::kMemoryFetch, 990, 20));
-  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{999, 1}, {1001, 1}})) << "a fetch needs no mapping";
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{999, 1}, {1001, 1}}))
+      << "a fetch needs no mapping";
 }
 
 TEST_F(MemoryTest, WritesOutsideAreMalformed) {

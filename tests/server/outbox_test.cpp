@@ -1,4 +1,5 @@
-// Protects that a session's reader never waits for a client that does not read, and that order holds all the same.
+// Protects that a session's reader never waits for a client that does not read, and that order
+// holds all the same.
 #include "server/outbox.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
-// Protects a whole session against the system's driver: order, memory, completion, failures and hostile bytes.
+// Protects a whole session against the system's driver: order, memory, completion, failures and
+// hostile bytes.
 #include "server/session.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +36,8 @@ VkFence MakeFence(TestDevice& device) {
   return fence;
 }
 
-void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size, uint32_t value) {
+void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size,
+          uint32_t value) {
   wire::CmdFillBufferArgs fill{};
   fill.commandBuffer = commands;
   fill.dstBuffer = buffer;
@@ -58,12 +60,18 @@ TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   const VkBuffer to = device.Buffer(4096, memory, 4096);
   const wire::MemoryRange mapping{Raw(memory), 0, 8192};
   client.PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping));
-  struct {
+  client.AskControl(wire::Control::kMemoryFetch, &mapping, sizeof(mapping));
+  client.TakeEvents();  // what the driver's fresh memory held
+  struct Write {
     wire::MemoryRuns runs;
     wire::MemoryRun run;
-    uint8_t bytes[8];
-  } const write{{Raw(memory), 1, 0}, {100, 3}, {7, 8, 9}};
-  client.PostControl(wire::Control::kMemoryWrite, &write, sizeof(write));
+    uint8_t bytes[8192];
+  };
+  auto write = std::make_unique<Write>(Write{{Raw(memory), 1, 0}, {0, 8192}, {}});
+  write->bytes[100] = 7;
+  write->bytes[101] = 8;
+  write->bytes[102] = 9;
+  client.PostControl(wire::Control::kMemoryWrite, write.get(), sizeof(Write));
   const VkFence fence = MakeFence(device);
   const VkCommandBuffer commands = device.Begin();
   const VkBufferCopy region{0, 0, 4096};
@@ -150,7 +158,8 @@ TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
   client.Post(Command::kQueueSubmit, &args);
   client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
   EXPECT_TRUE(client.TakeEvents().empty());
-  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore, 5};
+  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore,
+                                     5};
   wire::SignalSemaphoreArgs signal_args{device.device, &signal, VK_SUCCESS};
   client.Post(Command::kSignalSemaphore, &signal_args);
   EXPECT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, 1u);
@@ -202,8 +211,10 @@ TEST_F(SessionTest, PipelineCachesAreMadeOnThePoolAndOutliveTheirUse) {
     destroy.pipelineCache = gone;
     client.Post(Command::kDestroyPipelineCache, &destroy);
   }
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result, VK_SUCCESS);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
+            VK_SUCCESS);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
+            VK_SUCCESS);
 }
 
 TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
@@ -212,7 +223,8 @@ TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
   { TestDevice device(&client); }
   client.SendRaw(std::vector<uint8_t>{1, 2, 3});
   client.Join();
-  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos) << client.session().Summary();
+  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos)
+      << client.session().Summary();
 }
 
 TEST_F(SessionTest, MalformedBytesEndTheSessionWithAReason) {

@@ -78,7 +78,7 @@ wire::ReplyKind TestClient::Ask(Command command, void* args) {
   inert_result_ = header.result;
   if (header.kind != wire::ReplyKind::kAnswer) return header.kind;
   Arena arena(1 << 20);
-  wire::Decoder decoder(std::span(payload).subspan(sizeof(header)), &arena);
+  wire::Decoder decoder(std::span<const uint8_t>(payload).subspan(sizeof(header)), &arena);
   wire::kCodecs[static_cast<size_t>(command)].decode_reply(decoder, args);
   EXPECT_TRUE(decoder.ok()) << decoder.error();
   return header.kind;
@@ -130,7 +130,8 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
 
   uint32_t count = 1;
   physical_device = client->New<VkPhysicalDevice>(HandleType::kPhysicalDevice);
-  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS, nullptr};
+  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS,
+                                               nullptr};
   client->Ask(Command::kEnumeratePhysicalDevices, &enumerate);
   EXPECT_EQ(count, 1u);
 

@@ -1,5 +1,5 @@
-// The least client that can drive a session: mints ids, encodes commands with the generated codecs, keeps events. For tests
-// of the server alone, with a session in a thread over a loopback channel.
+// The least client that can drive a session: mints ids, encodes commands with the generated codecs,
+// keeps events. For tests of the server alone, with a session in a thread over a loopback channel.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -41,7 +41,8 @@ class TestClient {
   H New(HandleType type) {
     const ObjectId id = MakeObjectId(type, 1, next_slot_++);
     if constexpr (std::is_pointer_v<H>) {
-      if (IsDispatchable(type)) return reinterpret_cast<H>(&headers_.emplace_back(DispatchableHeader{0, id}));
+      if (IsDispatchable(type))
+        return reinterpret_cast<H>(&headers_.emplace_back(DispatchableHeader{0, id}));
     }
     H handle;
     std::memcpy(&handle, &id, sizeof(handle));
@@ -89,7 +90,8 @@ class TestClient {
   int32_t inert_result_ = 0;
 };
 
-// Instance, the first physical device, a device with one queue of family 0, and what tests of submits need.
+// Instance, the first physical device, a device with one queue of family 0, and what tests of
+// submits need.
 class TestDevice {
  public:
   explicit TestDevice(TestClient* client);
