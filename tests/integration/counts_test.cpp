@@ -1,0 +1,210 @@
+// How often programs wait for the server, counted and not timed: each operation is done once in one instance and a thousand
+// times in another, and the difference is what it costs. Runs through Vesper only: the counts come from VESPER_STATS.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/support/vulkan_context.h"
+#include "tests/support/vulkan_resources.h"
+
+namespace vesper::test {
+namespace {
+
+constexpr uint32_t kMany = 1000;
+
+class StatisticsFile {
+ public:
+  StatisticsFile() : path_("/tmp/vesper-counts-" + std::to_string(getpid()) + ".json") {
+    setenv("VESPER_STATS", path_.c_str(), 1);
+  }
+  ~StatisticsFile() { unlink(path_.c_str()); }
+
+  // A total by its name. Counters are the process's: they only grow.
+  uint64_t Total(const std::string& name) const {
+    std::ifstream file(path_);
+    std::stringstream text;
+    text << file.rdbuf();
+    const std::string json = text.str();
+    const size_t at = json.find("\"" + name + "\": ");
+    if (at == std::string::npos) throw std::runtime_error("no " + name + " in VESPER_STATS");
+    return std::strtoull(json.c_str() + at + name.size() + 4, nullptr, 10);
+  }
+
+ private:
+  const std::string path_;
+};
+
+StatisticsFile& File() {
+  static StatisticsFile file;
+  return file;
+}
+
+struct Counts {
+  uint64_t round_trips;
+  uint64_t waits;
+};
+
+// What one instance costs that prepares something and then does `operation` `times` times.
+using Operation = std::function<void(uint32_t i)>;
+using Prepare = std::function<Operation(Context&)>;
+Counts Measure(const Prepare& prepare, uint32_t times) {
+  const auto read = [](const char* name) { return File().Total(name); };
+  { Context first; }  // so that the file exists
+  const Counts before = {read("round_trips"), read("waits")};
+  {
+    Context context;
+    const Operation operation = prepare(context);
+    for (uint32_t i = 0; i < times; ++i) operation(i);
+  }
+  return {read("round_trips") - before.round_trips, read("waits") - before.waits};
+}
+
+// Doing it a thousand times waits no more often than doing it once.
+void ExpectNoRoundTrips(const Prepare& prepare) {
+  File();
+  const Counts once = Measure(prepare, 1);
+  const Counts often = Measure(prepare, kMany);
+  EXPECT_EQ(once.round_trips, often.round_trips);
+  EXPECT_EQ(once.waits, often.waits);
+}
+
+VkBufferCreateInfo SmallBuffer() {
+  VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = 256;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  return info;
+}
+
+class CountsTest : public testing::Test {};
+
+TEST_F(CountsTest, CreateBuffer) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    return [&gpu](uint32_t) {
+      const VkBufferCreateInfo info = SmallBuffer();
+      VkBuffer buffer;
+      VK_CHECK(vkCreateBuffer(gpu.device(), &info, nullptr, &buffer));
+      vkDestroyBuffer(gpu.device(), buffer, nullptr);
+    };
+  });
+}
+
+TEST_F(CountsTest, FencesSemaphoresSamplers) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    return [&gpu](uint32_t) {
+      const VkFenceCreateInfo fence_info = {VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+      const VkSemaphoreCreateInfo semaphore_info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO};
+      const VkSamplerCreateInfo sampler_info = {VK_STRUCTURE_TYPE_SAMPLER_CREATE_INFO};
+      VkFence fence;
+      VkSemaphore semaphore;
+      VkSampler sampler;
+      VK_CHECK(vkCreateFence(gpu.device(), &fence_info, nullptr, &fence));
+      VK_CHECK(vkCreateSemaphore(gpu.device(), &semaphore_info, nullptr, &semaphore));
+      VK_CHECK(vkCreateSampler(gpu.device(), &sampler_info, nullptr, &sampler));
+      EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_NOT_READY);
+      vkDestroyFence(gpu.device(), fence, nullptr);
+      vkDestroySemaphore(gpu.device(), semaphore, nullptr);
+      vkDestroySampler(gpu.device(), sampler, nullptr);
+    };
+  });
+}
+
+TEST_F(CountsTest, RequirementsOfEqualBuffers) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    return [&gpu](uint32_t) {
+      const VkBufferCreateInfo info = SmallBuffer();
+      VkDeviceBufferMemoryRequirements question = {VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS};
+      question.pCreateInfo = &info;
+      VkMemoryRequirements2 answer = {VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2};
+      vkGetDeviceBufferMemoryRequirements(gpu.device(), &question, &answer);
+      EXPECT_GE(answer.memoryRequirements.size, info.size);
+    };
+  });
+}
+
+TEST_F(CountsTest, PropertiesAreAskedOnce) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    return [&gpu](uint32_t) {
+      VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+      vkGetPhysicalDeviceProperties2(gpu.physical_device(), &properties);
+      EXPECT_STREQ(properties.properties.deviceName, gpu.properties().deviceName);
+      VkFormatProperties format;
+      vkGetPhysicalDeviceFormatProperties(gpu.physical_device(), VK_FORMAT_R8G8B8A8_UNORM, &format);
+    };
+  });
+}
+
+TEST_F(CountsTest, DescriptorSetsWithinThePool) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    VkDescriptorSetLayoutBinding binding = {0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_ALL, nullptr};
+    VkDescriptorSetLayoutCreateInfo layout_info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
+    layout_info.bindingCount = 1;
+    layout_info.pBindings = &binding;
+    VkDescriptorSetLayout raw_layout;
+    VK_CHECK(vkCreateDescriptorSetLayout(gpu.device(), &layout_info, nullptr, &raw_layout));
+    const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
+    VkDescriptorPoolCreateInfo pool_info = {VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
+    pool_info.maxSets = 4;
+    pool_info.poolSizeCount = 1;
+    pool_info.pPoolSizes = &size;
+    VkDescriptorPool raw_pool;
+    VK_CHECK(vkCreateDescriptorPool(gpu.device(), &pool_info, nullptr, &raw_pool));
+    const VkDevice device = gpu.device();
+    auto pool = std::shared_ptr<std::remove_pointer_t<VkDescriptorPool>>(
+        raw_pool, [device](VkDescriptorPool it) { vkDestroyDescriptorPool(device, it, nullptr); });
+    auto layout = std::shared_ptr<std::remove_pointer_t<VkDescriptorSetLayout>>(
+        raw_layout, [device](VkDescriptorSetLayout it) { vkDestroyDescriptorSetLayout(device, it, nullptr); });
+    return [&gpu, pool, layout](uint32_t) {
+      VkDescriptorSetAllocateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
+      VkDescriptorSetLayout set_layout = layout.get();
+      info.descriptorPool = pool.get();
+      info.descriptorSetCount = 1;
+      info.pSetLayouts = &set_layout;
+      VkDescriptorSet set;
+      VK_CHECK(vkAllocateDescriptorSets(gpu.device(), &info, &set));
+      VK_CHECK(vkResetDescriptorPool(gpu.device(), pool.get(), 0));
+    };
+  });
+}
+
+TEST_F(CountsTest, RecordingAndSubmitting) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    auto pool = std::make_shared<Owned<VkCommandPool>>(MakeCommandPool(gpu));
+    return [&gpu, pool](uint32_t) {
+      const VkCommandBuffer commands = AllocateCommands(gpu, *pool);
+      BeginCommands(commands);
+      FullBarrier(commands);
+      VK_CHECK(vkEndCommandBuffer(commands));
+      Submit(gpu, commands, VK_NULL_HANDLE);
+    };
+  });
+}
+
+// A fence that nothing signals yet is polled ten thousand times; its signal is seen during the polling.
+TEST_F(CountsTest, PollingAFence) {
+  const Prepare prepare = [](Context& gpu) {
+    return [&gpu](uint32_t i) {
+      if (i != 0) return;
+      const Owned<VkFence> fence = MakeFence(gpu);
+      for (int poll = 0; poll < 10'000; ++poll) EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_NOT_READY);
+      VkSubmitInfo empty = {VK_STRUCTURE_TYPE_SUBMIT_INFO};
+      VK_CHECK(vkQueueSubmit(gpu.queue(), 1, &empty, fence));
+      while (vkGetFenceStatus(gpu.device(), fence) == VK_NOT_READY) {
+      }
+      EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_SUCCESS);
+    };
+  };
+  File();
+  const Counts without = Measure(prepare, 0);
+  const Counts with = Measure(prepare, 1);
+  EXPECT_EQ(without.round_trips, with.round_trips);
+  EXPECT_EQ(without.waits, with.waits);
+}
+
+}  // namespace
+}  // namespace vesper::test
