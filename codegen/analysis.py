@@ -127,7 +127,8 @@ class Analysis:
     @cached_property
     def echoing(self) -> set[str]:
         """Structs filled by the application that hold outputs, themselves or in what they point to."""
-        waiting = [s for s in self.model.structs.values() if not self.flat(s.name) and self.on_wire(s.name)]
+        candidates = [s for s in self.model.structs.values() if s.name != ALLOCATOR and self.on_wire(s.name)]
+        waiting = [s for s in candidates if not self.flat(s.name)]
         found: set[str] = set()
         while True:
             more = {s.name for s in waiting if s.name not in found and self._echoes(s, found)}
