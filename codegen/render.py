@@ -164,9 +164,10 @@ class Renderer:
         }
         names = ("structs.h", "commands.cpp", "commands.cmake")
         made = [self.render(f"tests/{name}.j2", f"tests/{name}", **values) for name in names]
-        for family in sorted({s.family for s in structs} | {c.family for c in arguments.commands}):
+        families = {c.family for c in arguments.commands} | {"misc"}
+        for family in sorted(families):  # structs of families without commands go with those of no family
             values = {
-                "structs": [s for s in structs if s.family == family],
+                "structs": [s for s in structs if (s.family if s.family in families else "misc") == family],
                 "commands": [c for c in arguments.commands if c.family == family],
             }
             made.append(self.render("tests/family.cpp.j2", f"tests/{family}.cpp", **values))

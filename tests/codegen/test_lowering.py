@@ -126,12 +126,9 @@ def unclassified(folder: Path, xml: str, part: str, message: str, policy: str = 
 
 
 def test_bytes_without_a_length(tmp_path: Path) -> None:
+    old = '<member optional="true" len="dataSize">const <type>void</type>* <name>pData</name></member>'
     new = '<member optional="true">const <type>void</type>* <name>pData</name></member>'
-    xml = edited(
-        MINI_XML,
-        ('<member optional="true" len="dataSize">const <type>void</type>* <name>pData</name></member>', new),
-    )
-    unclassified(tmp_path, xml, new, "bytes without a length")
+    unclassified(tmp_path, edited(MINI_XML, (old, new)), new, "bytes without a length")
 
 
 def test_a_length_that_names_nothing(tmp_path: Path) -> None:
@@ -169,11 +166,13 @@ def test_a_property_that_is_none(tmp_path: Path) -> None:
     assert (caught.value.place.file, caught.value.place.line) == ("policy.toml", row)
 
 
+NOWHERE = "<member>const <type>void</type>* <name>pNowhere</name></member>"
+RANGE_COUNT = "<member><type>uint32_t</type> <name>rangeCount</name></member>"
 QUARANTINED = edited(
     MINI_XML,
-    ("<member><type>uint32_t</type> <name>rangeCount</name></member>", "<member><type>uint32_t</type> <name>rangeCount</name></member><member>const <type>void</type>* <name>pWhat</name></member>"),
-    ("<member><type>VkBool32</type> <name>enabled</name></member>", "<member>const <type>void</type>* <name>pWhat</name></member>"),
-)  # fmt: skip
+    (RANGE_COUNT, RANGE_COUNT + NOWHERE),
+    ("<member><type>VkBool32</type> <name>enabled</name></member>", NOWHERE),
+)
 
 
 def test_quarantine_isolates(tmp_path: Path) -> None:
@@ -187,15 +186,9 @@ def test_quarantine_isolates(tmp_path: Path) -> None:
 
 def test_nothing_that_travels_refers_to_a_quarantined_struct(tmp_path: Path) -> None:
     """A struct deep inside one that many commands take, reached again while it is being planned."""
-    new = '<member optional="true">const <type>VkThingCreateInfo</type>* <name>pAgain</name></member>' \
-        "<member>const <type>void</type>* <name>pWhat</name></member>"  # fmt: skip
-    xml = edited(
-        MINI_XML,
-        (
-            '<member optional="true"><type>uint32_t</type> <name>nameCount</name></member>',
-            new + '<member optional="true"><type>uint32_t</type> <name>nameCount</name></member>',
-        ),
-    )
+    again = '<member optional="true">const <type>VkThingCreateInfo</type>* <name>pAgain</name></member>'
+    count = '<member optional="true"><type>uint32_t</type> <name>nameCount</name></member>'
+    xml = edited(MINI_XML, (count, again + NOWHERE + count))
     made = make(tmp_path, xml, strict=False)
     assert "vkCreateThing" in made.plan.quarantined
     planned = set(made.plan.structs)

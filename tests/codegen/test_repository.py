@@ -16,12 +16,12 @@ from codegen.render import Renderer
 MODULES = sorted((ROOT / "codegen").glob("*.py"))
 TEMPLATES = sorted((ROOT / "templates").rglob("*.j2"))
 
-# Names that every version of Vulkan has and that mean the same everywhere: results, chains, host callbacks, the loader's
-# entry points, and what the headers and the registry are written in. Everything else belongs in policy.toml.
+# Names that every version of Vulkan has and that mean the same everywhere: results, chains, host callbacks, the
+# loader's entry points, what headers and registry are written in. Everything else belongs in policy.toml.
 UNIVERSAL = re.compile(
     r"VkResult|VK_SUCCESS|VkStructureType|VkBase(In|Out)Structure|VkAllocationCallbacks|vkGet(Instance|Device)?ProcAddr"
     r"|PFN_vkVoidFunction|PFN_vkGet(Instance|Device)ProcAddr|vk_icdGetPhysicalDeviceProcAddr|VkInstance|VkDevice"
-    r"|VK_NULL_HANDLE|VK_DEFINE_HANDLE|VK_HEADER_VERSION|VK_MAKE_API_VERSION|VkFlags64"
+    r"|VkBool32|VK_NULL_HANDLE|VK_DEFINE_HANDLE|VK_HEADER_VERSION|VK_MAKE_API_VERSION|VkFlags64"
 )
 NAME = re.compile(r"\b(?:PFN_)?(?:vk_?[A-Za-z]\w+|Vk[A-Z]\w+|VK_[A-Z0-9_]+\w|STD_VIDEO\w+|StdVideo\w+)")
 

@@ -2,10 +2,13 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "generated/wire/misc.h"
+#include "runtime/wire/chain.h"
 #include "server/device_property.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
+
+using wire::Value;
 
 void EnumeratePhysicalDevices([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumeratePhysicalDevicesArgs*>(args);

@@ -31,7 +31,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pCount)), 8);
-    v.pDevices_ids = d.Copy<ObjectId>(n);
+    v.pDevices_ids = d.NewIds(HandleType::kPhysicalDevice, n);
     v.pDevices = d.Array<VkPhysicalDevice>(n);
   }
 }
@@ -94,7 +94,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
-    v.pThing_ids = d.Copy<ObjectId>(n);
+    v.pThing_ids = d.NewIds(HandleType::kThing, n);
     v.pThing = d.Array<VkThing>(n);
   } else {
     d.Fail("vkCreateThing: pThing is absent");
