@@ -1,4 +1,4 @@
-"""Command line: ``python3 -m codegen generate|check|explain NAME|coverage [--strict] [--registry DIR] [--output DIR]``."""
+"""Command line: ``python3 -m codegen generate|check|explain NAME|coverage [--strict] [--registry DIR] …``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import difflib
 import sys
 from pathlib import Path
 
-from codegen import explain
 from codegen.analysis import Analysis
 from codegen.errors import InputError, Place
+from codegen.explain import Coverage, explain
+from codegen.lowering import Lowering
 from codegen.model import Model, build_model
-from codegen.plan import Lowering, Plan
+from codegen.plan import Plan
 from codegen.policy import Policy, load_policy
 from codegen.registry import read_registry
-from codegen.render import ROOT, Renderer, differences_orphans, write
+from codegen.render import ROOT, Renderer, orphans, write
 
 DEFAULT_REGISTRY = Path("/usr/share/vulkan/registry")
 
@@ -23,10 +24,16 @@ def load(registry: Path, policy_path: Path, strict: bool) -> tuple[Model, Policy
     """Everything up to the plan. With ``strict`` whatever is unclassified fails."""
     vk_xml, video_xml = registry / "vk.xml", registry / "video.xml"
     if not vk_xml.exists():
-        raise InputError(Place(str(vk_xml), 0), "not found: install vulkan-headers or name the folder with --registry")
+        message = "not found: install vulkan-headers or name the folder with --registry"
+        raise InputError(Place(str(vk_xml), 0), message)
     model = build_model(read_registry(vk_xml, video_xml if video_xml.exists() else None))
     policy = load_policy(policy_path, model)
+    strict = strict or model.header_version == manifest_version(ROOT / "generated")
     plan = Lowering(Analysis(model, policy)).run(strict)
+    renderer = Renderer(model, policy, plan)
+    if strict:
+        renderer.files()  # asks for every row that can have an effect
+        policy.check_used()
     return model, policy, plan
 
 
@@ -48,9 +55,10 @@ def check(renderer: Renderer, output: Path) -> int:
         old = path.read_text() if path.exists() else ""
         if old != file.text:
             problems += 1
-            lines = difflib.unified_diff(old.splitlines(), file.text.splitlines(), str(path), "generated", lineterm="")
+            both = old.splitlines(), file.text.splitlines()
+            lines = difflib.unified_diff(*both, str(path), "generated", lineterm="")
             print("\n".join(list(lines)[:20]))
-    for orphan in differences_orphans({f.path for f in files}, output):
+    for orphan in orphans({f.path for f in files}, output):
         problems += 1
         print(f"{orphan}: no template makes this file")
     if problems:
@@ -58,38 +66,51 @@ def check(renderer: Renderer, output: Path) -> int:
     return 1 if problems else 0
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python3 -m codegen", description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m codegen", description="Vesper's generator: see docs/codegen.md"
+    )
     parser.add_argument("action", choices=("generate", "check", "explain", "coverage"))
-    parser.add_argument("name", nargs="?", help="explain: a command or struct")
+    parser.add_argument("name", nargs="?", default="", help="explain: a command or struct")
     parser.add_argument("--strict", action="store_true", help="fail where anything is unclassified")
-    parser.add_argument("--registry", type=Path, default=DEFAULT_REGISTRY, help="folder of vk.xml and video.xml")
+    parser.add_argument(
+        "--registry", type=Path, default=DEFAULT_REGISTRY, help="folder of vk.xml and video.xml"
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "generated")
     parser.add_argument("--policy", type=Path, default=ROOT / "codegen" / "policy.toml")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--executed", type=Path, help="coverage: names of commands that tests executed, one a line"
+    )
+    parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what the command line asks for; raises InputError."""
+    model, policy, plan = load(arguments.registry, arguments.policy, arguments.strict)
+    if arguments.action == "explain":
+        print(explain(arguments.name, model, policy, plan))
+        return 0
+    if arguments.action == "coverage":
+        executed = arguments.executed.read_text().split() if arguments.executed else ()
+        table = Coverage(model, policy, plan, executed)
+        print(table.extensions() if arguments.extensions else table.coverage())
+        return 0
+    renderer = Renderer(model, policy, plan)
+    if arguments.action == "check":
+        return check(renderer, arguments.output)
+    files = renderer.files()
+    changed = write(files, arguments.output)
+    print(f"{len(files)} files, {changed} changed, {len(plan.quarantined)} things quarantined")
+    return 0
+
+
+def main() -> int:
     try:
-        model, policy, plan = load(arguments.registry, arguments.policy, arguments.strict)
-        renderer = Renderer(model, policy, plan)
-        own = model.header_version == manifest_version(ROOT / "generated")
-        if own and plan.quarantined:
-            error = next(iter(plan.quarantined.values()))
-            raise InputError(error.place, f"{error.message} (add a row to policy.toml)")
-        files = renderer.files()
-        if own or arguments.strict:
-            policy.check_used()
-        if arguments.action == "generate":
-            changed = write(files, arguments.output)
-            print(f"{len(files)} files, {changed} changed, {len(plan.quarantined)} things quarantined")
-        elif arguments.action == "check":
-            return check(renderer, arguments.output)
-        elif arguments.action == "explain":
-            print(explain.explain(arguments.name or "", model, policy, plan))
-        else:
-            print(explain.coverage(model, policy, plan, renderer))
+        return run(parse_arguments())
     except InputError as error:
         print(f"codegen: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

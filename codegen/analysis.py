@@ -1,4 +1,4 @@
-"""What follows from model and policy before anything is lowered: sizes, layouts, reachability, families."""
+"""What follows from model and policy before anything is lowered: sizes, layouts, directions, who ends which object."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class Flat:
     copy: bool
 
 
+def members_of(owner: Struct | Command) -> tuple[Member, ...]:
+    """Members of a struct, parameters of a command."""
+    return owner.members if isinstance(owner, Struct) else owner.params
+
+
 class Analysis:
     """Facts about structs and commands; pure functions of model and policy, remembered."""
 
@@ -28,7 +33,7 @@ class Analysis:
         self.policy = policy
         self._flat: dict[str, Flat | None] = {}
 
-    # --- structs -----------------------------------------------------------------------------------------------
+    # --- layout ----------------------------------------------------------------------------------------------
 
     def raw_union(self, struct: Struct) -> bool:
         row = self.policy.row("union", struct.name) if struct.is_union else None
@@ -46,10 +51,7 @@ class Analysis:
             return None
         size, offset, align, copy, bits = 0, 0, 1, True, 0
         for member in struct.members:
-            if struct.is_union and member.kind is Kind.VOID and member.pointers == 1:
-                part: Flat | None = Flat(8, 8, True)
-            else:
-                part = self._measure_member(member)
+            part = self._measure_member(struct, member)
             if part is None:
                 return None
             if member.bits:
@@ -71,7 +73,9 @@ class Analysis:
             return Flat(padded, align, True)
         return Flat(size, align, copy and padded == size)
 
-    def _measure_member(self, member: Member) -> Flat | None:
+    def _measure_member(self, struct: Struct, member: Member) -> Flat | None:
+        if struct.is_union and member.kind is Kind.VOID and member.pointers == 1:
+            return Flat(8, 8, True)  # an address, which policy calls raw
         if member.pointers:
             return None
         if member.kind is Kind.SCALAR:
@@ -82,6 +86,8 @@ class Analysis:
         if member.kind in (Kind.STRUCT, Kind.UNION):
             return self.flat(member.type)
         return None
+
+    # --- structs and members ---------------------------------------------------------------------------------
 
     def on_wire(self, name: str) -> bool:
         """False for structs that policy keeps on one side."""
@@ -98,18 +104,55 @@ class Analysis:
                     found.setdefault(base, []).append(struct.name)
         return found
 
-    # --- commands ----------------------------------------------------------------------------------------------
+    def direction(self, owner: Struct | Command, member: Member, role: str) -> str:
+        """in, out or inout; ``role`` is that of a struct: who fills it."""
+        row = self.policy.row("member", owner.name, member.name)
+        if row and row.get("direction"):
+            return str(row.get("direction"))
+        if member.pointers and member.const:
+            return "in"
+        if member.pointers == 0 and role == "in":
+            return "in"
+        return "inout" if member.name in self._counts_of_outputs(owner, role) else "out"
 
-    def is_destroy(self, command: Command) -> bool:
-        return command.name.startswith(tuple(self.policy.rules["destroy_prefixes"]))
+    def _counts_of_outputs(self, owner: Struct | Command, role: str) -> set[str]:
+        """Names of members that bound an output array and are overwritten with what was written."""
+        if isinstance(owner, Struct) and role == "in":
+            return set()
+        members = members_of(owner)
+        names = {m.length[0] for m in members if m.length and m.pointers == 1 and not m.const}
+        pointers = 1 if isinstance(owner, Command) else 0
+        return {m.name for m in members if m.name in names and m.pointers == pointers}
+
+    @cached_property
+    def echoing(self) -> set[str]:
+        """Structs filled by the application that hold outputs, themselves or in what they point to."""
+        candidates = [s for s in self.model.structs.values() if s.name != ALLOCATOR and self.on_wire(s.name)]
+        waiting = [s for s in candidates if not self.flat(s.name)]
+        found: set[str] = set()
+        while True:
+            more = {s.name for s in waiting if s.name not in found and self._echoes(s, found)}
+            if not more:
+                return found
+            found |= more
+
+    def _echoes(self, struct: Struct, found: set[str]) -> bool:
+        for member in struct.members:
+            row = self.policy.row("member", struct.name, member.name)
+            if member.type == ALLOCATOR or (row and (row.get("local") or row.get("opaque"))):
+                continue
+            is_chain = member.name == "pNext"
+            if member.pointers and not is_chain and self.direction(struct, member, "in") == "out":
+                return True
+            if member.type in found:
+                return True
+        return any(e in found for e in self.extenders.get(struct.name, ()))
+
+    # --- commands --------------------------------------------------------------------------------------------
 
     def destroyed(self, command: Command) -> Member | None:
         """The parameter whose object the command ends."""
-        if not self.is_destroy(command):
+        if not command.name.startswith(tuple(self.policy.rules["destroy_prefixes"])):
             return None
         handles = [p for p in command.params if p.kind is Kind.HANDLE]
         return handles[-1] if handles else None
-
-    def parent_param(self, command: Command) -> Member | None:
-        """The parameter that new objects of this command belong to, apart from the device."""
-        return None

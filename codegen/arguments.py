@@ -1,7 +1,8 @@
-"""What the generated tests know of arguments: tables that say of every member what a valid value is and who writes it.
+"""What the generated tests know of arguments: tables that say of every member what is valid and who writes it.
 
-Walks the registry model and the rows of policy.toml, never the plan: a mistake of the lowering step must not be repeated
-here, or the tests would agree with it. Hand-written code in tests/wire/ fills, compares and damages arguments by the tables.
+Walks the registry model and the rows of policy.toml, never the plan: a mistake of the lowering step must not be
+repeated here, or the tests would agree with it. Hand-written code in tests/wire/ fills, compares and damages arguments
+by the tables.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class CommandTable:
     returns: str
     codes: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    measured: tuple[str, ...]  # lengths that travel beside the parameters
     arguments: StructTable
 
 
@@ -85,7 +87,8 @@ class Arguments:
     def _members_that_bound_others(self) -> set[tuple[str, str]]:
         """Members of structs that lengths elsewhere read, e.g. descriptorSetCount of vkAllocateDescriptorSets."""
         found: set[tuple[str, str]] = set()
-        for owner in (*self.model.commands.values(), *self.model.structs.values()):
+        owners: list[Struct | Command] = [*self.model.commands.values(), *self.model.structs.values()]
+        for owner in owners:
             members = owner.params if isinstance(owner, Command) else owner.members
             types = {m.name: m.type for m in members}
             for member in members:
@@ -107,9 +110,13 @@ class Arguments:
             return
         struct = self.model.structs[name]
         extenders = [
-            s.name for s in self.model.structs.values() if name in s.extends and s.s_type and self._travels(s.name)
+            s.name
+            for s in self.model.structs.values()
+            if name in s.extends and s.s_type and self._travels(s.name)
         ]
-        table = StructTable(name, f"k{name}", self.policy.family(name), name, struct.is_union, struct.s_type, (), ())
+        table = StructTable(
+            name, f"k{name}", self.policy.family(name), name, struct.is_union, struct.s_type, (), ()
+        )
         self.structs[name] = table
         members = tuple(m for m in (self._member(struct, m, name) for m in struct.members) if m)
         self.structs[name] = StructTable(
@@ -123,13 +130,28 @@ class Arguments:
         args = f"wire::{command.short}Args"
         family = self.policy.family(command.name)
         members = tuple(m for m in (self._member(command, p, args) for p in command.params) if m)
-        arguments = StructTable(command.name, f"k{command.short}Args", family, args, False, "", members, ())
+        measured = tuple(
+            f"{p.name}_size" for p in command.params if self._lengths(command, p) == [f"v.{p.name}_size"]
+        )
+        for name in measured:
+            size = (f".offset = offsetof({args}, {name})", ".size = sizeof(size_t)", ".scale = 1")
+            members += (MemberTable((f'.name = "{name}"', ".what = What::kNumber", *size)),)
+        outputs = tuple(n for p in command.params for n in p.valid_structs if self._travels(n))
+        for name in outputs:
+            self._reach(name)
+        arguments = StructTable(
+            command.name, f"k{command.short}Args", family, args, False, "", members, outputs
+        )
         parameters = tuple(
-            Parameter(p.name, p.declaration, f"sizeof(v.{p.name})" if p.extent else "", self._is_local(command, p))
+            Parameter(
+                p.name, p.declaration, f"sizeof(v.{p.name})" if p.extent else "", self._is_local(command, p)
+            )
             for p in command.params
         )
         codes = tuple(c for c in command.success + command.errors if c in self.model.enumerators)
-        return CommandTable(command.name, command.short, family, command.returns, codes, parameters, arguments)
+        return CommandTable(
+            command.name, command.short, family, command.returns, codes, parameters, measured, arguments
+        )
 
     # --- one member --------------------------------------------------------------------------------------------
 
@@ -139,6 +161,8 @@ class Arguments:
 
     def _lengths(self, owner: Struct | Command, member: Member) -> list[str]:
         row = self.policy.row("member", owner.name, member.name)
+        if row and str(row.get("length")).startswith("property "):
+            return [f"v.{member.name}_size"]
         if row and row.get("length"):
             return [part.strip() for part in str(row.get("length")).split(",")]
         return list(member.length)
@@ -158,7 +182,7 @@ class Arguments:
             return "kLocal"
         if row and row.get("opaque"):
             return "kOpaque"
-        if member.name == "pNext":
+        if member.name == "pNext" or member.valid_structs:
             return "kChain"
         if member.is_string:
             return "kText"
@@ -193,7 +217,11 @@ class Arguments:
             made.append(f".extent = {member.extent}")
         if member.const:
             made.append(".is_const = true")
-        made += self._typed(owner, member, what, of) + self._counted(owner, member, of) + self._allowed(owner, member, of)
+        made += (
+            self._typed(owner, member, what, of)
+            + self._counted(owner, member, of)
+            + self._allowed(owner, member, of)
+        )
         return MemberTable(tuple(made))
 
     def _typed(self, owner: Struct | Command, member: Member, what: str, of: str) -> list[str]:
@@ -208,7 +236,9 @@ class Arguments:
             elif isinstance(owner, Command) and member is self._destroyed(owner):
                 made.append(f".ids = offsetof({of}, {member.name}_id{'s' if member.pointers else ''})")
         if what == "kHidden":
-            made.append(f".object = Object<{of}, [](const {of}& v) {{ return HandleTypeOf(v.{member.object_type}); }}>")
+            made.append(
+                f".object = Object<{of}, [](const {of}& v) {{ return HandleTypeOf(v.{member.object_type}); }}>"
+            )
         if what == "kUnion":
             made.append(f".selector = Number<{of}, [](const {of}& v) {{ return v.{member.selector}; }}>")
         if member.selection:
@@ -219,7 +249,11 @@ class Arguments:
             arms = self.model.structs[selects.type].members
             values = [f"int64_t{{{s}}}" for m in arms for s in m.selection]
             made.append(f".values = Selection<{', '.join(values)}>")
-        elif what == "kNumber" and member.type in self.model.enum_groups and self.model.scalars[member.type].is_enum:
+        elif (
+            what == "kNumber"
+            and member.type in self.model.enum_groups
+            and self.model.scalars[member.type].is_enum
+        ):
             made.append(f".values = Values{member.type}")
             self._remember(member.type)
         elif member.type == "VkBool32":
@@ -257,7 +291,10 @@ class Arguments:
             plain = all(re.fullmatch(r"\w+", t) for t in used)
             if member.type not in self.model.enum_groups:
                 made.append(f".scale = {1 if plain else 4}")
-        if any(m.pointers and self._is_written(owner, m) and self._lengths(owner, m)[:1] == [member.name] for m in members):
+        if any(
+            m.pointers and self._is_written(owner, m) and self._lengths(owner, m)[:1] == [member.name]
+            for m in members
+        ):
             made.append(".is_bound = true")
         if member.stride:
             made.append(f".stride = offsetof({of}, {member.stride})")
@@ -292,10 +329,14 @@ class Arguments:
         condition_text = str(row.get("read_if")) if row and row.get("read_if") else ""
         if member.optional[:1] == (True,) or member.unchecked or condition_text:
             made.append(".is_optional = true")
-        if member.kind is Kind.HANDLE and (member.unchecked or condition_text or (row and row.get("ignorable"))):
+        if member.kind is Kind.HANDLE and (
+            member.unchecked or condition_text or (row and row.get("ignorable"))
+        ):
             made.append(".is_ignorable = true")
         if row and condition_text:
             members = owner.params if isinstance(owner, Command) else owner.members
             text = condition(condition_text, Scope(self.model, self.policy, members, row.place))
             made.append(f".read_if = Condition<{of}, [](const {of}& v) {{ return {text}; }}>")
+        if member.valid_structs:
+            made.append(".is_output_chain = true")
         return made

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from codegen.errors import InputError, Place
@@ -18,6 +18,8 @@ C_SIZES = {
     "char": 1, "int8_t": 1, "uint8_t": 1, "int16_t": 2, "uint16_t": 2, "int": 4, "int32_t": 4,
     "uint32_t": 4, "float": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8,
 }  # fmt: skip
+
+WIDE_FLAGS = "VkFlags64"
 
 
 class Kind(Enum):
@@ -77,12 +79,13 @@ class Member:
     stride: str
     unchecked: bool  # noautovalidity
     values: str
+    valid_structs: tuple[str, ...]  # of an output without a type of its own
     declaration: str
     place: Place
 
     @property
     def is_string(self) -> bool:
-        return bool(self.length) and self.length[-1] == "null-terminated"
+        return self.pointers > 0 and bool(self.length) and self.length[-1] == "null-terminated"
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,12 @@ class Provider:
 
     name: str
     version: tuple[int, int] | None  # of a core version
+    is_extension: bool  # that a driver may offer
     is_device: bool  # a device extension
+    is_beta: bool
     platform: str
     promoted_to: str
+    depends: str  # on other extensions and versions, e.g. "(VK_KHR_a+VK_KHR_b),VK_VERSION_1_1"
     commands: frozenset[str]
     types: frozenset[str]
     place: Place
@@ -158,6 +164,7 @@ class Model:
     providers: list[Provider] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     requirements: dict[str, list[tuple[Provider, str]]] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     def canonical(self, name: str) -> str:
         """``name`` with aliases resolved."""
@@ -188,7 +195,7 @@ class Model:
 
 def build_model(registry: Registry) -> Model:
     """The model of ``registry``; raises InputError where the registry contradicts itself."""
-    model = Model(registry.header_version, registry.files)
+    model = Model(registry.header_version, registry.files, tags=registry.tags)
     _collect_aliases(model, registry)
     _collect_constants(model, registry)
     _collect_providers(model, registry)
@@ -224,6 +231,14 @@ def _collect_aliases(model: Model, registry: Registry) -> None:
                     command.place, f"{command.name} is an alias of {command.alias}, which is not defined"
                 )
             model.aliases[command.name] = command.alias
+    for name, target in model.aliases.items():
+        seen = {name}
+        while target in model.aliases and target not in seen:
+            seen.add(target)
+            target = model.aliases[target]
+        if target in seen:
+            place = (registry.types.get(name) or registry.commands[name]).place
+            raise InputError(place, f"{name} is an alias of itself")
 
 
 def _collect_constants(model: Model, registry: Registry) -> None:
@@ -252,9 +267,12 @@ def _collect_providers(model: Model, registry: Registry) -> None:
         provider = Provider(
             raw.name,
             version,
+            raw.is_extension and not raw.is_video,
             raw.attributes.get("type") == "device",
+            platform == "provisional" or raw.attributes.get("provisional") == "true",
             "" if platform == "provisional" else platform,
             raw.attributes.get("promotedto", ""),
+            raw.attributes.get("depends") or raw.attributes.get("requires", "").replace(",", "+"),
             frozenset(c for r in raw.requires for c in r.commands),
             frozenset(t for r in raw.requires for t in r.types),
             raw.place,
@@ -294,20 +312,21 @@ def _available_types(model: Model, registry: Registry) -> set[str]:
 def _collect_scalars(model: Model, registry: Registry) -> None:
     for name, size in C_SIZES.items():
         model.scalars[name] = Scalar(name, size, portable=name != "size_t")
+    masks = [r for r in registry.types.values() if r.category == "bitmask" and r.target == WIDE_FLAGS]
+    wide = {r.attributes.get("bitvalues") or r.attributes.get("requires", "") for r in masks}
     for raw in registry.types.values():
         if raw.alias:
             continue
         if raw.category == "enum":
-            wide = raw.name.replace("FlagBits", "Flags")
-            is_wide = "FlagBits2" in raw.name and registry.types.get(wide, raw).target == "VkFlags64"
+            is_wide = raw.name in wide
             model.scalars[raw.name] = Scalar(raw.name, 8 if is_wide else 4, is_enum=not is_wide)
         elif raw.category == "bitmask":
-            model.scalars[raw.name] = Scalar(raw.name, 8 if raw.target == "VkFlags64" else 4)
+            model.scalars[raw.name] = Scalar(raw.name, 8 if raw.target == WIDE_FLAGS else 4)
         elif raw.category == "basetype" and raw.target in C_SIZES and "*" not in raw.target:
             model.scalars[raw.name] = Scalar(raw.name, C_SIZES[raw.target], portable=raw.target != "size_t")
 
 
-def _member(model: Model, raw: RawMember, owner: str) -> Member:
+def _member(model: Model, registry: Registry, raw: RawMember, owner: str) -> Member:
     attributes = raw.attributes
     extent = 1
     for dimension in raw.dimensions:
@@ -315,13 +334,10 @@ def _member(model: Model, raw: RawMember, owner: str) -> Member:
         if size <= 0:
             raise InputError(raw.place, f"{owner}.{raw.name}: the array size {dimension} is not defined")
         extent *= size
-    length = attributes.get("altlen") or attributes.get("len", "")
+    length = attributes.get("altlen", "") or attributes.get("len", "")
     if "latexmath" in length:
         raise InputError(raw.place, f"{owner}.{raw.name}: a latexmath length without altlen")
     canonical = model.canonical(raw.type)
-    optional = tuple(o == "true" for o in attributes.get("optional", "").split(",")) if attributes.get(
-        "optional"
-    ) else ()
     return Member(
         name=raw.name,
         type=canonical,
@@ -332,13 +348,16 @@ def _member(model: Model, raw: RawMember, owner: str) -> Member:
         extent=extent if raw.dimensions else 0,
         bits=raw.bits,
         length=tuple(part.strip() for part in length.split(",")) if length else (),
-        optional=optional,
+        optional=tuple(o == "true" for o in attributes.get("optional", "").split(",") if o),
         selector=attributes.get("selector", ""),
         selection=tuple(s for s in attributes.get("selection", "").split(",") if s),
         object_type=attributes.get("objecttype", ""),
         stride=attributes.get("stride", ""),
         unchecked=attributes.get("noautovalidity") == "true",
         values=attributes.get("values", ""),
+        valid_structs=tuple(
+            model.canonical(s) for s in attributes.get("validstructs", "").split(",") if s in registry.types
+        ),
         declaration=raw.declaration,
         place=raw.place,
     )
@@ -353,7 +372,9 @@ def _collect_structs(model: Model, registry: Registry, available: set[str]) -> N
     for raw in raws:  # names first, so that members of a type defined later have a kind
         model.structs[raw.name] = Struct(raw.name, (), raw.category == "union", False, (), "", raw.place)
     for raw in raws:
-        members = tuple(_member(model, m, raw.name) for m in raw.members)
+        members = tuple(_member(model, registry, m, raw.name) for m in raw.members)
+        if raw.place.file in registry.files[1:]:  # headers of codecs: flags in them say what may be null
+            members = tuple(replace(m, optional=(True,)) if m.pointers else m for m in members)
         chained = [m.values for m in members if m.type == "VkStructureType" and m.name == "sType"]
         extends = raw.attributes.get("structextends", "")
         model.structs[raw.name] = Struct(
@@ -395,7 +416,7 @@ def _collect_commands(model: Model, registry: Registry) -> None:
         command = Command(
             raw.name,
             tuple(alias_names.get(raw.name, ())),
-            tuple(_member(model, p, raw.name) for p in raw.params),
+            tuple(_member(model, registry, p, raw.name) for p in raw.params),
             raw.returns,
             _codes(registry, raw.attributes.get("successcodes", "")) if raw.returns == "VkResult" else (),
             _codes(registry, raw.attributes.get("errorcodes", "")),

@@ -12,14 +12,15 @@ present fails. Conditions are a small language that becomes a C++ expression::
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import tomllib
+
 from codegen.errors import InputError, Place
-from codegen.model import Member, Model
+from codegen.model import Member, Model, Struct
 
 # What each table's rows may hold, beside `why`.
 SCHEMA: dict[str, set[str]] = {
@@ -35,6 +36,13 @@ KEYS = {
     "command": ("name",), "code": ("command", "code"), "member": ("of", "name"), "union": ("name",),
     "struct": ("name",), "extension": ("name",), "family": ("name",),
 }  # fmt: skip
+# What the values may be, where they are words.
+WORDS = {
+    ("command", "client"): {"override"}, ("command", "server"): {"override"}, ("command", "wire"): {"local", "refused"},
+    ("member", "direction"): {"in", "out", "inout"}, ("union", "as"): {"raw"},
+    ("extension", "side"): {"local", "refused", "remote"},
+}  # fmt: skip
+RULES = ("destroy_prefixes", "benign_codes", "lost_codes")
 
 
 @dataclass
@@ -76,11 +84,12 @@ class Policy:
 
     def check_used(self) -> None:
         """Fails for the first row that names something present and changed nothing."""
-        for table in self.rows.values():
-            for row in table.values():
-                if not row.used and row not in self.absent and row.table != "family":
-                    names = " ".join(str(row.get(k)) for k in KEYS[row.table])
-                    raise InputError(row.place, f"the {row.table} row for {names} has no effect")
+        unused = [
+            r for table in self.rows.values() for r in table.values() if not r.used and r not in self.absent
+        ]
+        for row in sorted(unused, key=lambda r: r.place.line):
+            names = " ".join(str(row.get(k)) for k in KEYS[row.table])
+            raise InputError(row.place, f"the {row.table} row for {names} has no effect")
 
 
 def load_policy(path: Path, model: Model) -> Policy:
@@ -91,33 +100,52 @@ def load_policy(path: Path, model: Model) -> Policy:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         raise InputError(Place(path.name, int(line.group(1)) if line else 1), str(error)) from error
-    policy = Policy({table: {} for table in SCHEMA}, data.pop("rules", {}))
     lines = _row_lines(text)
+    rules = data.pop("rules", {})
+    _check_rules(rules, Place(path.name, lines.get(("rules", 0), 1)))
+    policy = Policy({table: {} for table in SCHEMA}, rules)
     for table, rows in data.items():
+        place = Place(path.name, lines.get((table, 0), 1))
         if table not in SCHEMA:
-            raise InputError(Place(path.name, lines.get((table, 0), 1)), f"no table is called {table}")
+            raise InputError(place, f"no table is called {table}")
+        if not isinstance(rows, list):
+            raise InputError(place, f"rows of {table} begin with [[{table}]]")
         for index, values in enumerate(rows):
-            row = Row(table, values, Place(path.name, lines[table, index]))
-            _check_row(row)
-            key = tuple(str(values[k]) for k in KEYS[table])
-            if key in policy.rows[table]:
-                raise InputError(row.place, f"a second {table} row for {' '.join(key)}")
-            policy.rows[table][key] = row
-            if not _present(row, model):
-                policy.absent.append(row)
+            _add_row(policy, Row(table, values, Place(path.name, lines[table, index])), model)
     return policy
+
+
+def _add_row(policy: Policy, row: Row, model: Model) -> None:
+    """Files ``row`` under the canonical names of what it is about: what was an extension's may be in core now."""
+    _check_row(row)
+    names = [str(row.get(key)) for key in KEYS[row.table]]
+    key = tuple(names if row.table in ("family", "extension") else [model.canonical(names[0]), *names[1:]])
+    if key in policy.rows[row.table]:
+        raise InputError(row.place, f"a second {row.table} row for {' '.join(key)}")
+    policy.rows[row.table][key] = row
+    if not _present(row, key, model):
+        policy.absent.append(row)
 
 
 def _row_lines(text: str) -> dict[tuple[str, int], int]:
     lines: dict[tuple[str, int], int] = {}
     counts: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\[(\w+)\]\]", line)
+        header = re.match(r"\s*\[\[?(\w+)\]\]?", line)
         if header:
             table = header.group(1)
             lines[table, counts.get(table, 0)] = number
             counts[table] = counts.get(table, 0) + 1
     return lines
+
+
+def _check_rules(rules: dict[str, Any], place: Place) -> None:
+    for name in RULES:
+        if not rules.get(name):
+            raise InputError(place, f"the rules need {name}")
+    for name in rules:
+        if name not in RULES:
+            raise InputError(place, f"no rule is called {name}")
 
 
 def _check_row(row: Row) -> None:
@@ -129,29 +157,30 @@ def _check_row(row: Row) -> None:
         raise InputError(row.place, f"a {row.table} row needs {', '.join(missing)}")
     if row.table != "family" and not str(row.get("why")).strip():
         raise InputError(row.place, f"the {row.table} row gives no reason (why = ...)")
+    if not set(row.values) - set(KEYS[row.table]) - {"why"}:
+        raise InputError(row.place, f"the {row.table} row says nothing beside its reason")
+    for key, value in row.values.items():
+        words = WORDS.get((row.table, key))
+        if words and value not in words:
+            raise InputError(row.place, f"{key} is one of {', '.join(sorted(words))}, not {value!r}")
 
 
-def _present(row: Row, model: Model) -> bool:
+def _present(row: Row, key: tuple[str, ...], model: Model) -> bool:
     """Whether what the row names is in the registry at hand."""
     if row.table == "family":
         return True
     if row.table == "extension":
-        return any(p.name == row.get("name") for p in model.providers)
+        return any(p.name == key[0] for p in model.providers)
     if row.table in ("command", "code"):
-        name = row.get("name") or row.get("command")
-        command = model.commands.get(name) or model.platform_commands.get(name)
-        return command is not None and (row.table == "command" or row.get("code") in command.errors + command.success)
-    owner = str(row.get("of") or row.get("name"))
+        command = model.commands.get(key[0]) or model.platform_commands.get(key[0])
+        return command is not None and (row.table == "command" or key[1] in command.errors + command.success)
     if row.table == "member":
+        owner = model.structs.get(key[0]) or model.commands.get(key[0])
         members: tuple[Member, ...] = ()
-        if owner in model.structs:
-            members = model.structs[owner].members
-        elif owner in model.commands:
-            members = model.commands[owner].params
-        else:
-            return False
-        return any(m.name == row.get("name") for m in members)
-    return owner in model.structs
+        if owner is not None:
+            members = owner.members if isinstance(owner, Struct) else owner.params
+        return any(m.name == key[1] for m in members)
+    return key[0] in model.structs
 
 
 @dataclass
@@ -167,7 +196,10 @@ class Scope:
 
 def condition(text: str, scope: Scope) -> str:
     """``text`` as a C++ expression over ``v``; raises InputError where it does not parse."""
-    tokens = re.findall(r"->|[()]|[\w.\[\]]+", text)
+    words = r"->|[()]|[\w.\[\]]+"
+    if re.sub(words, "", text).strip():
+        raise InputError(scope.place, f"the condition cannot be read: {text}")
+    tokens = re.findall(words, text)
     parser = _Condition(tokens, scope)
     result = parser.alternatives()
     if parser.tokens:
@@ -214,7 +246,7 @@ class _Condition:
                 raise InputError(self.scope.place, "a parenthesis is not closed")
             return f"({inner})"
         if word == "call":
-            return f"conditions::{self.take()}(v)"
+            return f"conditions::{self.take()}(v)"  # of runtime/vk/conditions.h
         if word == "any":
             return self.any_of(self.take())
         if word == "chain":
@@ -233,29 +265,36 @@ class _Condition:
             if self.peek() != "->":
                 return text, found
             self.take()
+            if found.type not in self.scope.model.structs:
+                raise InputError(self.scope.place, f"the condition looks into {name}, which is no struct")
             members = self.scope.model.structs[found.type].members
             text += "->" if found.pointers else "."
             name = self.take()
 
     def comparison(self, first: str) -> str:
-        path, _member = self.path(first)
+        path, _ = self.path(first)
         operator = self.take()
         if operator == "is":
             if self.take() != "set":
                 raise InputError(self.scope.place, "after `is` only `set` may stand")
             return f"({path} != 0)"
+        if operator not in ("in", "has"):
+            raise InputError(self.scope.place, f"the condition knows no operator {operator!r}")
         values = self.values()
         if operator == "in":
             return "(" + (" || ".join(f"{path} == {v}" for v in values) or "false") + ")"
-        if operator == "has":
-            mask = " | ".join(values) or "0"
-            return f"(({path} & ({mask})) != 0)"
-        raise InputError(self.scope.place, f"the condition knows no operator {operator!r}")
+        mask = " | ".join(values) or "0"
+        return f"(({path} & ({mask})) != 0)"
 
     def values(self) -> list[str]:
+        """Enumerators and numbers; those that the registry at hand lacks cannot occur and are dropped."""
+        if not re.fullmatch(r"[A-Z_0-9a-z]+", self.peek()) or self.peek() in ("and", "or"):
+            raise InputError(self.scope.place, "the condition compares with nothing")
         kept: list[str] = []
         while self.peek() and self.peek() not in ("and", "or", ")"):
             name = self.take()
+            if not re.fullmatch(r"\d+|VK_\w+|STD_\w+", name):
+                raise InputError(self.scope.place, f"the condition compares with {name}, which is no value")
             if name.isdigit() or name in self.scope.model.enumerators:
                 kept.append(name)
             else:
@@ -264,6 +303,8 @@ class _Condition:
 
     def any_of(self, array: str) -> str:
         path, member = self.path(array)
+        if not member.length or member.type not in self.scope.model.structs:
+            raise InputError(self.scope.place, f"`any {array}` needs an array of structs")
         if self.take() != "(":
             raise InputError(self.scope.place, "`any ARRAY` needs a condition in parentheses")
         inner = _Condition(self.tokens, Scope(

@@ -113,6 +113,7 @@ class RawProvider:
     name: str
     number: str  # "1.3" of a feature
     is_extension: bool
+    is_video: bool  # of video.xml: names of types, nothing that a driver offers
     attributes: dict[str, str]
     requires: tuple[RawRequire, ...]
     place: Place
@@ -128,6 +129,7 @@ class Registry:
     enums: dict[str, RawEnum]
     providers: tuple[RawProvider, ...]
     platforms: dict[str, str]  # name → the macro that protects it
+    tags: tuple[str, ...]  # of authors, the suffixes of names
     header_version: int
 
 
@@ -160,49 +162,58 @@ def read_registry(vk_xml: Path, video_xml: Path | None) -> Registry:
     roots = [parse_xml(vk_xml)] + ([parse_xml(video_xml)] if video_xml else [])
     types: dict[str, RawType] = {}
     commands: dict[str, RawCommand] = {}
-    enums: dict[str, RawEnum] = {}
-    providers: list[RawProvider] = []
     platforms: dict[str, str] = {}
+    providers: list[RawProvider] = []
     for root in roots:
-        for block in root.children("platforms"):
-            platforms |= {p.get("name"): p.get("protect") for p in block.children("platform")}
-        for block in root.children("types"):
-            for node in block.children("type"):
-                if node.for_this_api:
-                    raw = _read_type(node)
-                    if raw.name not in types or not types[raw.name].category:
-                        types[raw.name] = raw  # vk.xml names the Std types, video.xml defines them
-        for block in root.children("commands"):
-            for node in block.children("command"):
-                if node.for_this_api:
-                    command = _read_command(node)
-                    commands[command.name] = command
+        platforms |= {p.get("name"): p.get("protect") for p in _entries(root, "platforms", "platform")}
+        for node in _entries(root, "types", "type"):
+            raw = _read_type(node)
+            if raw.name not in types or not types[raw.name].category:
+                types[raw.name] = raw  # vk.xml names the Std types, video.xml defines them
+        for node in _entries(root, "commands", "command"):
+            command = _read_command(node)
+            commands[command.name] = command
+        providers += _read_providers(root, is_video=root is not roots[0])
+    return Registry(
+        files=tuple(p.name for p in (vk_xml, video_xml) if p),
+        types=types,
+        commands=commands,
+        enums=_read_enums(roots, providers),
+        providers=tuple(providers),
+        platforms=platforms,
+        tags=tuple(t.get("name") for root in roots for t in _entries(root, "tags", "tag")),
+        header_version=_header_version(types, vk_xml),
+    )
+
+
+def _entries(root: Node, block: str, entry: str) -> list[Node]:
+    """The ``entry`` elements in all ``block`` elements, as far as they are for this API."""
+    blocks = [b for b in root.children(block) if b.for_this_api]
+    return [n for b in blocks for n in b.children(entry) if n.for_this_api]
+
+
+def _read_enums(roots: list[Node], providers: list[RawProvider]) -> dict[str, RawEnum]:
+    enums: dict[str, RawEnum] = {}
+    for root in roots:
         for block in root.children("enums"):
             for node in block.children("enum"):
-                if node.for_this_api:
+                if block.for_this_api and node.for_this_api:
                     enums[node.get("name")] = _read_enum(node, block.get("name"), 0)
-        providers += _read_providers(root, is_video=root is not roots[0])
     for provider in providers:
         for require in provider.requires:
             for enum in require.enums:
                 if enum.group or enum.name not in enums:
                     enums[enum.name] = enum
-    return Registry(
-        tuple(p.name for p in (vk_xml, video_xml) if p),
-        types,
-        commands,
-        enums,
-        tuple(providers),
-        platforms,
-        _header_version(types, vk_xml),
-    )
+    return enums
 
 
 def _header_version(types: dict[str, RawType], vk_xml: Path) -> int:
     raw = types.get("VK_HEADER_VERSION")
     found = re.search(r"(\d+)\s*$", raw.target) if raw else None
     if found is None:
-        raise InputError(Place(vk_xml.name, 1), "VK_HEADER_VERSION is not defined: this is no Vulkan registry")
+        raise InputError(
+            Place(vk_xml.name, 1), "VK_HEADER_VERSION is not defined: this is no Vulkan registry"
+        )
     return int(found.group(1))
 
 
@@ -292,13 +303,11 @@ def _read_providers(root: Node, is_video: bool) -> list[RawProvider]:
     for block in root.children("extensions"):
         for node in block.children("extension"):
             if API in node.get("supported").split(","):
-                if is_video:
-                    node.attributes.setdefault("number", "0")
-                found.append(_read_provider(node, is_extension=True))
+                found.append(_read_provider(node, is_extension=True, is_video=is_video))
     return found
 
 
-def _read_provider(node: Node, is_extension: bool) -> RawProvider:
+def _read_provider(node: Node, is_extension: bool, is_video: bool = False) -> RawProvider:
     number = int(node.get("number") or 0) if is_extension else 0
     requires = []
     for block in node.children("require"):
@@ -314,5 +323,11 @@ def _read_provider(node: Node, is_extension: bool) -> RawProvider:
             )
         )
     return RawProvider(
-        node.get("name"), node.get("number"), is_extension, node.attributes, tuple(requires), node.place
+        node.get("name"),
+        node.get("number"),
+        is_extension,
+        is_video,
+        node.attributes,
+        tuple(requires),
+        node.place,
     )

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkBuffer* pBuffer) {
   wire::CreateBufferArgs v{};
   v.device = device;
@@ -24,6 +25,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreat
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyBuffer(VkDevice device, VkBuffer buffer, const VkAllocationCallbacks* pAllocator) {
   if (buffer == VK_NULL_HANDLE) return;
   wire::DestroyBufferArgs v{};
@@ -34,6 +36,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyBuffer(VkDevice device, VkBuffer buffer, const
   call.Post(&v);
   call.Forget(HandleType::kBuffer, buffer);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateBufferView(VkDevice device, const VkBufferViewCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkBufferView* pView) {
   wire::CreateBufferViewArgs v{};
   v.device = device;
@@ -44,6 +47,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateBufferView(VkDevice device, const VkBufferV
   call.Mint(HandleType::kBufferView, pView, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyBufferView(VkDevice device, VkBufferView bufferView, const VkAllocationCallbacks* pAllocator) {
   if (bufferView == VK_NULL_HANDLE) return;
   wire::DestroyBufferViewArgs v{};
@@ -54,6 +58,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyBufferView(VkDevice device, VkBufferView buffe
   call.Post(&v);
   call.Forget(HandleType::kBufferView, bufferView);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalBufferProperties(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceExternalBufferInfo* pExternalBufferInfo, VkExternalBufferProperties* pExternalBufferProperties) {
   wire::GetPhysicalDeviceExternalBufferPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -62,6 +67,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalBufferProperties(VkPhysicalD
   Call call(physicalDevice, Command::kGetPhysicalDeviceExternalBufferProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR uint64_t VKAPI_CALL GetBufferOpaqueCaptureAddress(VkDevice device, const VkBufferDeviceAddressInfo* pInfo) {
   wire::GetBufferOpaqueCaptureAddressArgs v{};
   v.device = device;
@@ -70,6 +76,7 @@ VKAPI_ATTR uint64_t VKAPI_CALL GetBufferOpaqueCaptureAddress(VkDevice device, co
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR VkDeviceAddress VKAPI_CALL GetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo* pInfo) {
   wire::GetBufferDeviceAddressArgs v{};
   v.device = device;
@@ -78,4 +85,5 @@ VKAPI_ATTR VkDeviceAddress VKAPI_CALL GetBufferDeviceAddress(VkDevice device, co
   call.Ask(&v);
   return v.result;
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateCommandPool(VkDevice device, const VkCommandPoolCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkCommandPool* pCommandPool) {
   wire::CreateCommandPoolArgs v{};
   v.device = device;
@@ -21,6 +22,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateCommandPool(VkDevice device, const VkComman
   call.Mint(HandleType::kCommandPool, pCommandPool, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyCommandPool(VkDevice device, VkCommandPool commandPool, const VkAllocationCallbacks* pAllocator) {
   if (commandPool == VK_NULL_HANDLE) return;
   wire::DestroyCommandPoolArgs v{};
@@ -31,6 +33,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyCommandPool(VkDevice device, VkCommandPool com
   call.Post(&v);
   call.Forget(HandleType::kCommandPool, commandPool);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ResetCommandPool(VkDevice device, VkCommandPool commandPool, VkCommandPoolResetFlags flags) {
   wire::ResetCommandPoolArgs v{};
   v.device = device;
@@ -39,6 +42,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetCommandPool(VkDevice device, VkCommandPool c
   Call call(device, Command::kResetCommandPool);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL FreeCommandBuffers(VkDevice device, VkCommandPool commandPool, uint32_t commandBufferCount, const VkCommandBuffer* pCommandBuffers) {
   wire::FreeCommandBuffersArgs v{};
   v.device = device;
@@ -48,6 +52,7 @@ VKAPI_ATTR void VKAPI_CALL FreeCommandBuffers(VkDevice device, VkCommandPool com
   Call call(device, Command::kFreeCommandBuffers);
   call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BeginCommandBuffer(VkCommandBuffer commandBuffer, const VkCommandBufferBeginInfo* pBeginInfo) {
   wire::BeginCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
@@ -55,12 +60,14 @@ VKAPI_ATTR VkResult VKAPI_CALL BeginCommandBuffer(VkCommandBuffer commandBuffer,
   Call call(commandBuffer, Command::kBeginCommandBuffer);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL EndCommandBuffer(VkCommandBuffer commandBuffer) {
   wire::EndCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
   Call call(commandBuffer, Command::kEndCommandBuffer);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ResetCommandBuffer(VkCommandBuffer commandBuffer, VkCommandBufferResetFlags flags) {
   wire::ResetCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
@@ -68,6 +75,118 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetCommandBuffer(VkCommandBuffer commandBuffer,
   Call call(commandBuffer, Command::kResetCommandBuffer);
   return call.Post(&v);
 }
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBuffer(VkCommandBuffer commandBuffer, VkBuffer srcBuffer, VkBuffer dstBuffer, uint32_t regionCount, const VkBufferCopy* pRegions) {
+  wire::CmdCopyBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcBuffer = srcBuffer;
+  v.dstBuffer = dstBuffer;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Record(commandBuffer, Command::kCmdCopyBuffer, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageCopy* pRegions) {
+  wire::CmdCopyImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Record(commandBuffer, Command::kCmdCopyImage, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdBlitImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageBlit* pRegions, VkFilter filter) {
+  wire::CmdBlitImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  v.filter = filter;
+  Record(commandBuffer, Command::kCmdBlitImage, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBufferToImage(VkCommandBuffer commandBuffer, VkBuffer srcBuffer, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkBufferImageCopy* pRegions) {
+  wire::CmdCopyBufferToImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcBuffer = srcBuffer;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Record(commandBuffer, Command::kCmdCopyBufferToImage, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyImageToBuffer(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkBuffer dstBuffer, uint32_t regionCount, const VkBufferImageCopy* pRegions) {
+  wire::CmdCopyImageToBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstBuffer = dstBuffer;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Record(commandBuffer, Command::kCmdCopyImageToBuffer, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdUpdateBuffer(VkCommandBuffer commandBuffer, VkBuffer dstBuffer, VkDeviceSize dstOffset, VkDeviceSize dataSize, const void* pData) {
+  wire::CmdUpdateBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.dstBuffer = dstBuffer;
+  v.dstOffset = dstOffset;
+  v.dataSize = dataSize;
+  v.pData = pData;
+  Record(commandBuffer, Command::kCmdUpdateBuffer, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdFillBuffer(VkCommandBuffer commandBuffer, VkBuffer dstBuffer, VkDeviceSize dstOffset, VkDeviceSize size, uint32_t data) {
+  wire::CmdFillBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.dstBuffer = dstBuffer;
+  v.dstOffset = dstOffset;
+  v.size = size;
+  v.data = data;
+  Record(commandBuffer, Command::kCmdFillBuffer, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdClearColorImage(VkCommandBuffer commandBuffer, VkImage image, VkImageLayout imageLayout, const VkClearColorValue* pColor, uint32_t rangeCount, const VkImageSubresourceRange* pRanges) {
+  wire::CmdClearColorImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.image = image;
+  v.imageLayout = imageLayout;
+  v.pColor = pColor;
+  v.rangeCount = rangeCount;
+  v.pRanges = pRanges;
+  Record(commandBuffer, Command::kCmdClearColorImage, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdClearDepthStencilImage(VkCommandBuffer commandBuffer, VkImage image, VkImageLayout imageLayout, const VkClearDepthStencilValue* pDepthStencil, uint32_t rangeCount, const VkImageSubresourceRange* pRanges) {
+  wire::CmdClearDepthStencilImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.image = image;
+  v.imageLayout = imageLayout;
+  v.pDepthStencil = pDepthStencil;
+  v.rangeCount = rangeCount;
+  v.pRanges = pRanges;
+  Record(commandBuffer, Command::kCmdClearDepthStencilImage, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdResolveImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageResolve* pRegions) {
+  wire::CmdResolveImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Record(commandBuffer, Command::kCmdResolveImage, &v);
+}
+
 VKAPI_ATTR void VKAPI_CALL CmdExecuteCommands(VkCommandBuffer commandBuffer, uint32_t commandBufferCount, const VkCommandBuffer* pCommandBuffers) {
   wire::CmdExecuteCommandsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -75,6 +194,7 @@ VKAPI_ATTR void VKAPI_CALL CmdExecuteCommands(VkCommandBuffer commandBuffer, uin
   v.pCommandBuffers = pCommandBuffers;
   Record(commandBuffer, Command::kCmdExecuteCommands, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL TrimCommandPool(VkDevice device, VkCommandPool commandPool, VkCommandPoolTrimFlags flags) {
   wire::TrimCommandPoolArgs v{};
   v.device = device;
@@ -83,6 +203,7 @@ VKAPI_ATTR void VKAPI_CALL TrimCommandPool(VkDevice device, VkCommandPool comman
   Call call(device, Command::kTrimCommandPool);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarkerAMD(VkCommandBuffer commandBuffer, VkPipelineStageFlagBits pipelineStage, VkBuffer dstBuffer, VkDeviceSize dstOffset, uint32_t marker) {
   wire::CmdWriteBufferMarkerAMDArgs v{};
   v.commandBuffer = commandBuffer;
@@ -92,6 +213,49 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarkerAMD(VkCommandBuffer commandBuffer
   v.marker = marker;
   Record(commandBuffer, Command::kCmdWriteBufferMarkerAMD, &v);
 }
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBuffer2(VkCommandBuffer commandBuffer, const VkCopyBufferInfo2* pCopyBufferInfo) {
+  wire::CmdCopyBuffer2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyBufferInfo = pCopyBufferInfo;
+  Record(commandBuffer, Command::kCmdCopyBuffer2, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyImage2(VkCommandBuffer commandBuffer, const VkCopyImageInfo2* pCopyImageInfo) {
+  wire::CmdCopyImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyImageInfo = pCopyImageInfo;
+  Record(commandBuffer, Command::kCmdCopyImage2, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdBlitImage2(VkCommandBuffer commandBuffer, const VkBlitImageInfo2* pBlitImageInfo) {
+  wire::CmdBlitImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pBlitImageInfo = pBlitImageInfo;
+  Record(commandBuffer, Command::kCmdBlitImage2, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBufferToImage2(VkCommandBuffer commandBuffer, const VkCopyBufferToImageInfo2* pCopyBufferToImageInfo) {
+  wire::CmdCopyBufferToImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyBufferToImageInfo = pCopyBufferToImageInfo;
+  Record(commandBuffer, Command::kCmdCopyBufferToImage2, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyImageToBuffer2(VkCommandBuffer commandBuffer, const VkCopyImageToBufferInfo2* pCopyImageToBufferInfo) {
+  wire::CmdCopyImageToBuffer2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyImageToBufferInfo = pCopyImageToBufferInfo;
+  Record(commandBuffer, Command::kCmdCopyImageToBuffer2, &v);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdResolveImage2(VkCommandBuffer commandBuffer, const VkResolveImageInfo2* pResolveImageInfo) {
+  wire::CmdResolveImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pResolveImageInfo = pResolveImageInfo;
+  Record(commandBuffer, Command::kCmdResolveImage2, &v);
+}
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarker2AMD(VkCommandBuffer commandBuffer, VkPipelineStageFlags2 stage, VkBuffer dstBuffer, VkDeviceSize dstOffset, uint32_t marker) {
   wire::CmdWriteBufferMarker2AMDArgs v{};
   v.commandBuffer = commandBuffer;
@@ -101,6 +265,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarker2AMD(VkCommandBuffer commandBuffe
   v.marker = marker;
   Record(commandBuffer, Command::kCmdWriteBufferMarker2AMD, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryNV(VkCommandBuffer commandBuffer, uint32_t decompressRegionCount, const VkDecompressMemoryRegionNV* pDecompressMemoryRegions) {
   wire::CmdDecompressMemoryNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -108,6 +273,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryNV(VkCommandBuffer commandBuffer, 
   v.pDecompressMemoryRegions = pDecompressMemoryRegions;
   Record(commandBuffer, Command::kCmdDecompressMemoryNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdOpticalFlowExecuteNV(VkCommandBuffer commandBuffer, VkOpticalFlowSessionNV session, const VkOpticalFlowExecuteInfoNV* pExecuteInfo) {
   wire::CmdOpticalFlowExecuteNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -115,4 +281,5 @@ VKAPI_ATTR void VKAPI_CALL CmdOpticalFlowExecuteNV(VkCommandBuffer commandBuffer
   v.pExecuteInfo = pExecuteInfo;
   Record(commandBuffer, Command::kCmdOpticalFlowExecuteNV, &v);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDebugReportCallbackEXT(VkInstance instance, const VkDebugReportCallbackCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkDebugReportCallbackEXT* pCallback) {
   wire::CreateDebugReportCallbackEXTArgs v{};
   v.instance = instance;
@@ -21,6 +22,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDebugReportCallbackEXT(VkInstance instance,
   call.Mint(HandleType::kDebugReportCallbackEXT, pCallback, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDebugReportCallbackEXT(VkInstance instance, VkDebugReportCallbackEXT callback, const VkAllocationCallbacks* pAllocator) {
   if (callback == VK_NULL_HANDLE) return;
   wire::DestroyDebugReportCallbackEXTArgs v{};
@@ -31,6 +33,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDebugReportCallbackEXT(VkInstance instance, Vk
   call.Post(&v);
   call.Forget(HandleType::kDebugReportCallbackEXT, callback);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectNameEXT(VkDevice device, const VkDebugMarkerObjectNameInfoEXT* pNameInfo) {
   wire::DebugMarkerSetObjectNameEXTArgs v{};
   v.device = device;
@@ -38,6 +41,7 @@ VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectNameEXT(VkDevice device, cons
   Call call(device, Command::kDebugMarkerSetObjectNameEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectTagEXT(VkDevice device, const VkDebugMarkerObjectTagInfoEXT* pTagInfo) {
   wire::DebugMarkerSetObjectTagEXTArgs v{};
   v.device = device;
@@ -45,23 +49,27 @@ VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectTagEXT(VkDevice device, const
   Call call(device, Command::kDebugMarkerSetObjectTagEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerBeginEXT(VkCommandBuffer commandBuffer, const VkDebugMarkerMarkerInfoEXT* pMarkerInfo) {
   wire::CmdDebugMarkerBeginEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
   Record(commandBuffer, Command::kCmdDebugMarkerBeginEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerEndEXT(VkCommandBuffer commandBuffer) {
   wire::CmdDebugMarkerEndEXTArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdDebugMarkerEndEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerInsertEXT(VkCommandBuffer commandBuffer, const VkDebugMarkerMarkerInfoEXT* pMarkerInfo) {
   wire::CmdDebugMarkerInsertEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
   Record(commandBuffer, Command::kCmdDebugMarkerInsertEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateValidationCacheEXT(VkDevice device, const VkValidationCacheCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkValidationCacheEXT* pValidationCache) {
   wire::CreateValidationCacheEXTArgs v{};
   v.device = device;
@@ -72,6 +80,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateValidationCacheEXT(VkDevice device, const V
   call.Mint(HandleType::kValidationCacheEXT, pValidationCache, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyValidationCacheEXT(VkDevice device, VkValidationCacheEXT validationCache, const VkAllocationCallbacks* pAllocator) {
   if (validationCache == VK_NULL_HANDLE) return;
   wire::DestroyValidationCacheEXTArgs v{};
@@ -82,6 +91,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyValidationCacheEXT(VkDevice device, VkValidati
   call.Post(&v);
   call.Forget(HandleType::kValidationCacheEXT, validationCache);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetValidationCacheDataEXT(VkDevice device, VkValidationCacheEXT validationCache, size_t* pDataSize, void* pData) {
   wire::GetValidationCacheDataEXTArgs v{};
   v.device = device;
@@ -91,6 +101,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetValidationCacheDataEXT(VkDevice device, VkVali
   Call call(device, Command::kGetValidationCacheDataEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL MergeValidationCachesEXT(VkDevice device, VkValidationCacheEXT dstCache, uint32_t srcCacheCount, const VkValidationCacheEXT* pSrcCaches) {
   wire::MergeValidationCachesEXTArgs v{};
   v.device = device;
@@ -100,6 +111,7 @@ VKAPI_ATTR VkResult VKAPI_CALL MergeValidationCachesEXT(VkDevice device, VkValid
   Call call(device, Command::kMergeValidationCachesEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectNameEXT(VkDevice device, const VkDebugUtilsObjectNameInfoEXT* pNameInfo) {
   wire::SetDebugUtilsObjectNameEXTArgs v{};
   v.device = device;
@@ -107,6 +119,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectNameEXT(VkDevice device, const
   Call call(device, Command::kSetDebugUtilsObjectNameEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectTagEXT(VkDevice device, const VkDebugUtilsObjectTagInfoEXT* pTagInfo) {
   wire::SetDebugUtilsObjectTagEXTArgs v{};
   v.device = device;
@@ -114,6 +127,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectTagEXT(VkDevice device, const 
   Call call(device, Command::kSetDebugUtilsObjectTagEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL QueueBeginDebugUtilsLabelEXT(VkQueue queue, const VkDebugUtilsLabelEXT* pLabelInfo) {
   wire::QueueBeginDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
@@ -121,12 +135,14 @@ VKAPI_ATTR void VKAPI_CALL QueueBeginDebugUtilsLabelEXT(VkQueue queue, const VkD
   Call call(queue, Command::kQueueBeginDebugUtilsLabelEXT);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL QueueEndDebugUtilsLabelEXT(VkQueue queue) {
   wire::QueueEndDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
   Call call(queue, Command::kQueueEndDebugUtilsLabelEXT);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL QueueInsertDebugUtilsLabelEXT(VkQueue queue, const VkDebugUtilsLabelEXT* pLabelInfo) {
   wire::QueueInsertDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
@@ -134,23 +150,27 @@ VKAPI_ATTR void VKAPI_CALL QueueInsertDebugUtilsLabelEXT(VkQueue queue, const Vk
   Call call(queue, Command::kQueueInsertDebugUtilsLabelEXT);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginDebugUtilsLabelEXT(VkCommandBuffer commandBuffer, const VkDebugUtilsLabelEXT* pLabelInfo) {
   wire::CmdBeginDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pLabelInfo = pLabelInfo;
   Record(commandBuffer, Command::kCmdBeginDebugUtilsLabelEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndDebugUtilsLabelEXT(VkCommandBuffer commandBuffer) {
   wire::CmdEndDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdEndDebugUtilsLabelEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdInsertDebugUtilsLabelEXT(VkCommandBuffer commandBuffer, const VkDebugUtilsLabelEXT* pLabelInfo) {
   wire::CmdInsertDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pLabelInfo = pLabelInfo;
   Record(commandBuffer, Command::kCmdInsertDebugUtilsLabelEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDebugUtilsMessengerEXT(VkInstance instance, const VkDebugUtilsMessengerCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkDebugUtilsMessengerEXT* pMessenger) {
   wire::CreateDebugUtilsMessengerEXTArgs v{};
   v.instance = instance;
@@ -161,6 +181,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDebugUtilsMessengerEXT(VkInstance instance,
   call.Mint(HandleType::kDebugUtilsMessengerEXT, pMessenger, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDebugUtilsMessengerEXT(VkInstance instance, VkDebugUtilsMessengerEXT messenger, const VkAllocationCallbacks* pAllocator) {
   if (messenger == VK_NULL_HANDLE) return;
   wire::DestroyDebugUtilsMessengerEXTArgs v{};
@@ -171,12 +192,14 @@ VKAPI_ATTR void VKAPI_CALL DestroyDebugUtilsMessengerEXT(VkInstance instance, Vk
   call.Post(&v);
   call.Forget(HandleType::kDebugUtilsMessengerEXT, messenger);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCheckpointNV(VkCommandBuffer commandBuffer, const void* pCheckpointMarker) {
   wire::CmdSetCheckpointNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.pCheckpointMarker = pCheckpointMarker;
   Record(commandBuffer, Command::kCmdSetCheckpointNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetQueueCheckpointDataNV(VkQueue queue, uint32_t* pCheckpointDataCount, VkCheckpointDataNV* pCheckpointData) {
   wire::GetQueueCheckpointDataNVArgs v{};
   v.queue = queue;
@@ -185,6 +208,7 @@ VKAPI_ATTR void VKAPI_CALL GetQueueCheckpointDataNV(VkQueue queue, uint32_t* pCh
   Call call(queue, Command::kGetQueueCheckpointDataNV);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetQueueCheckpointData2NV(VkQueue queue, uint32_t* pCheckpointDataCount, VkCheckpointData2NV* pCheckpointData) {
   wire::GetQueueCheckpointData2NVArgs v{};
   v.queue = queue;
@@ -193,4 +217,5 @@ VKAPI_ATTR void VKAPI_CALL GetQueueCheckpointData2NV(VkQueue queue, uint32_t* pC
   Call call(queue, Command::kGetQueueCheckpointData2NV);
   call.Ask(&v);
 }
+
 }  // namespace vesper::client::entry

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "client/call.h"
+#include "client/device_property.h"
 #include "generated/client/entry_points.h"
 #include "generated/wire/descriptor.h"
 
@@ -11,6 +12,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreatePipelineLayout(VkDevice device, const VkPipelineLayoutCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkPipelineLayout* pPipelineLayout) {
   wire::CreatePipelineLayoutArgs v{};
   v.device = device;
@@ -21,6 +23,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreatePipelineLayout(VkDevice device, const VkPip
   call.Mint(HandleType::kPipelineLayout, pPipelineLayout, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyPipelineLayout(VkDevice device, VkPipelineLayout pipelineLayout, const VkAllocationCallbacks* pAllocator) {
   if (pipelineLayout == VK_NULL_HANDLE) return;
   wire::DestroyPipelineLayoutArgs v{};
@@ -31,6 +34,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyPipelineLayout(VkDevice device, VkPipelineLayo
   call.Post(&v);
   call.Forget(HandleType::kPipelineLayout, pipelineLayout);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorSetLayout(VkDevice device, const VkDescriptorSetLayoutCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkDescriptorSetLayout* pSetLayout) {
   wire::CreateDescriptorSetLayoutArgs v{};
   v.device = device;
@@ -41,6 +45,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorSetLayout(VkDevice device, const 
   call.Mint(HandleType::kDescriptorSetLayout, pSetLayout, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDescriptorSetLayout(VkDevice device, VkDescriptorSetLayout descriptorSetLayout, const VkAllocationCallbacks* pAllocator) {
   if (descriptorSetLayout == VK_NULL_HANDLE) return;
   wire::DestroyDescriptorSetLayoutArgs v{};
@@ -51,6 +56,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDescriptorSetLayout(VkDevice device, VkDescrip
   call.Post(&v);
   call.Forget(HandleType::kDescriptorSetLayout, descriptorSetLayout);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorPool(VkDevice device, const VkDescriptorPoolCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkDescriptorPool* pDescriptorPool) {
   wire::CreateDescriptorPoolArgs v{};
   v.device = device;
@@ -64,6 +70,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorPool(VkDevice device, const VkDes
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDescriptorPool(VkDevice device, VkDescriptorPool descriptorPool, const VkAllocationCallbacks* pAllocator) {
   if (descriptorPool == VK_NULL_HANDLE) return;
   wire::DestroyDescriptorPoolArgs v{};
@@ -74,6 +81,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDescriptorPool(VkDevice device, VkDescriptorPo
   call.Post(&v);
   call.Forget(HandleType::kDescriptorPool, descriptorPool);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ResetDescriptorPool(VkDevice device, VkDescriptorPool descriptorPool, VkDescriptorPoolResetFlags flags) {
   wire::ResetDescriptorPoolArgs v{};
   v.device = device;
@@ -82,6 +90,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetDescriptorPool(VkDevice device, VkDescriptor
   Call call(device, Command::kResetDescriptorPool);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AllocateDescriptorSets(VkDevice device, const VkDescriptorSetAllocateInfo* pAllocateInfo, VkDescriptorSet* pDescriptorSets) {
   wire::AllocateDescriptorSetsArgs v{};
   v.device = device;
@@ -91,6 +100,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateDescriptorSets(VkDevice device, const VkD
   call.Mint(HandleType::kDescriptorSet, pDescriptorSets, static_cast<uint32_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->descriptorSetCount : 0)));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL FreeDescriptorSets(VkDevice device, VkDescriptorPool descriptorPool, uint32_t descriptorSetCount, const VkDescriptorSet* pDescriptorSets) {
   wire::FreeDescriptorSetsArgs v{};
   v.device = device;
@@ -102,6 +112,7 @@ VKAPI_ATTR VkResult VKAPI_CALL FreeDescriptorSets(VkDevice device, VkDescriptorP
   for (uint32_t i = 0; i < descriptorSetCount; ++i) call.Forget(HandleType::kDescriptorSet, pDescriptorSets[i]);
   return result;
 }
+
 VKAPI_ATTR void VKAPI_CALL UpdateDescriptorSets(VkDevice device, uint32_t descriptorWriteCount, const VkWriteDescriptorSet* pDescriptorWrites, uint32_t descriptorCopyCount, const VkCopyDescriptorSet* pDescriptorCopies) {
   wire::UpdateDescriptorSetsArgs v{};
   v.device = device;
@@ -112,6 +123,7 @@ VKAPI_ATTR void VKAPI_CALL UpdateDescriptorSets(VkDevice device, uint32_t descri
   Call call(device, Command::kUpdateDescriptorSets);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorSets(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipelineLayout layout, uint32_t firstSet, uint32_t descriptorSetCount, const VkDescriptorSet* pDescriptorSets, uint32_t dynamicOffsetCount, const uint32_t* pDynamicOffsets) {
   wire::CmdBindDescriptorSetsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -124,6 +136,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorSets(VkCommandBuffer commandBuffer, 
   v.pDynamicOffsets = pDynamicOffsets;
   Record(commandBuffer, Command::kCmdBindDescriptorSets, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdPushConstants(VkCommandBuffer commandBuffer, VkPipelineLayout layout, VkShaderStageFlags stageFlags, uint32_t offset, uint32_t size, const void* pValues) {
   wire::CmdPushConstantsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -134,6 +147,7 @@ VKAPI_ATTR void VKAPI_CALL CmdPushConstants(VkCommandBuffer commandBuffer, VkPip
   v.pValues = pValues;
   Record(commandBuffer, Command::kCmdPushConstants, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdPushDescriptorSetKHR(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipelineLayout layout, uint32_t set, uint32_t descriptorWriteCount, const VkWriteDescriptorSet* pDescriptorWrites) {
   wire::CmdPushDescriptorSetKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -144,6 +158,7 @@ VKAPI_ATTR void VKAPI_CALL CmdPushDescriptorSetKHR(VkCommandBuffer commandBuffer
   v.pDescriptorWrites = pDescriptorWrites;
   Record(commandBuffer, Command::kCmdPushDescriptorSetKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutSupport(VkDevice device, const VkDescriptorSetLayoutCreateInfo* pCreateInfo, VkDescriptorSetLayoutSupport* pSupport) {
   wire::GetDescriptorSetLayoutSupportArgs v{};
   v.device = device;
@@ -152,6 +167,7 @@ VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutSupport(VkDevice device, const 
   Call call(device, Command::kGetDescriptorSetLayoutSupport);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutSizeEXT(VkDevice device, VkDescriptorSetLayout layout, VkDeviceSize* pLayoutSizeInBytes) {
   wire::GetDescriptorSetLayoutSizeEXTArgs v{};
   v.device = device;
@@ -160,6 +176,7 @@ VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutSizeEXT(VkDevice device, VkDesc
   Call call(device, Command::kGetDescriptorSetLayoutSizeEXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutBindingOffsetEXT(VkDevice device, VkDescriptorSetLayout layout, uint32_t binding, VkDeviceSize* pOffset) {
   wire::GetDescriptorSetLayoutBindingOffsetEXTArgs v{};
   v.device = device;
@@ -169,6 +186,7 @@ VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutBindingOffsetEXT(VkDevice devic
   Call call(device, Command::kGetDescriptorSetLayoutBindingOffsetEXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDescriptorEXT(VkDevice device, const VkDescriptorGetInfoEXT* pDescriptorInfo, size_t dataSize, void* pDescriptor) {
   wire::GetDescriptorEXTArgs v{};
   v.device = device;
@@ -178,6 +196,7 @@ VKAPI_ATTR void VKAPI_CALL GetDescriptorEXT(VkDevice device, const VkDescriptorG
   Call call(device, Command::kGetDescriptorEXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorBuffersEXT(VkCommandBuffer commandBuffer, uint32_t bufferCount, const VkDescriptorBufferBindingInfoEXT* pBindingInfos) {
   wire::CmdBindDescriptorBuffersEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -185,6 +204,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorBuffersEXT(VkCommandBuffer commandBu
   v.pBindingInfos = pBindingInfos;
   Record(commandBuffer, Command::kCmdBindDescriptorBuffersEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDescriptorBufferOffsetsEXT(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipelineLayout layout, uint32_t firstSet, uint32_t setCount, const uint32_t* pBufferIndices, const VkDeviceSize* pOffsets) {
   wire::CmdSetDescriptorBufferOffsetsEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -196,6 +216,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDescriptorBufferOffsetsEXT(VkCommandBuffer comm
   v.pOffsets = pOffsets;
   Record(commandBuffer, Command::kCmdSetDescriptorBufferOffsetsEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorBufferEmbeddedSamplersEXT(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipelineLayout layout, uint32_t set) {
   wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -204,6 +225,47 @@ VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorBufferEmbeddedSamplersEXT(VkCommandB
   v.set = set;
   Record(commandBuffer, Command::kCmdBindDescriptorBufferEmbeddedSamplersEXT, &v);
 }
+
+VKAPI_ATTR VkResult VKAPI_CALL GetBufferOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkBufferCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = DeviceProperty(device, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::bufferCaptureReplayDescriptorDataSize);
+  Call call(device, Command::kGetBufferOpaqueCaptureDescriptorDataEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetImageOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkImageCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetImageOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = DeviceProperty(device, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::imageCaptureReplayDescriptorDataSize);
+  Call call(device, Command::kGetImageOpaqueCaptureDescriptorDataEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetImageViewOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkImageViewCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = DeviceProperty(device, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::imageViewCaptureReplayDescriptorDataSize);
+  Call call(device, Command::kGetImageViewOpaqueCaptureDescriptorDataEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetSamplerOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkSamplerCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = DeviceProperty(device, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::samplerCaptureReplayDescriptorDataSize);
+  Call call(device, Command::kGetSamplerOpaqueCaptureDescriptorDataEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
 VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutHostMappingInfoVALVE(VkDevice device, const VkDescriptorSetBindingReferenceVALVE* pBindingReference, VkDescriptorSetLayoutHostMappingInfoVALVE* pHostMapping) {
   wire::GetDescriptorSetLayoutHostMappingInfoVALVEArgs v{};
   v.device = device;
@@ -212,4 +274,5 @@ VKAPI_ATTR void VKAPI_CALL GetDescriptorSetLayoutHostMappingInfoVALVE(VkDevice d
   Call call(device, Command::kGetDescriptorSetLayoutHostMappingInfoVALVE);
   call.Ask(&v);
 }
+
 }  // namespace vesper::client::entry

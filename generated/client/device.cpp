@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties(VkPhysicalDevice physicalDevice, VkPhysicalDeviceProperties* pProperties) {
   wire::GetPhysicalDevicePropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -18,6 +19,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties(VkPhysicalDevice physical
   Call call(physicalDevice, Command::kGetPhysicalDeviceProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties(VkPhysicalDevice physicalDevice, uint32_t* pQueueFamilyPropertyCount, VkQueueFamilyProperties* pQueueFamilyProperties) {
   wire::GetPhysicalDeviceQueueFamilyPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -26,6 +28,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties(VkPhysicalDevi
   Call call(physicalDevice, Command::kGetPhysicalDeviceQueueFamilyProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures(VkPhysicalDevice physicalDevice, VkPhysicalDeviceFeatures* pFeatures) {
   wire::GetPhysicalDeviceFeaturesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -33,6 +36,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures(VkPhysicalDevice physicalDe
   Call call(physicalDevice, Command::kGetPhysicalDeviceFeatures);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCallbacks* pAllocator) {
   if (device == VK_NULL_HANDLE) return;
   wire::DestroyDeviceArgs v{};
@@ -41,6 +45,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   Call call(device, Command::kDestroyDevice);
   call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice, const char* pLayerName, uint32_t* pPropertyCount, VkExtensionProperties* pProperties) {
   wire::EnumerateDeviceExtensionPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -50,6 +55,7 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevi
   Call call(physicalDevice, Command::kEnumerateDeviceExtensionProperties);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalDevice, VkPhysicalDeviceFeatures2* pFeatures) {
   wire::GetPhysicalDeviceFeatures2Args v{};
   v.physicalDevice = physicalDevice;
@@ -57,6 +63,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalD
   Call call(physicalDevice, Command::kGetPhysicalDeviceFeatures2);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physicalDevice, VkPhysicalDeviceProperties2* pProperties) {
   wire::GetPhysicalDeviceProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -64,6 +71,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physica
   Call call(physicalDevice, Command::kGetPhysicalDeviceProperties2);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDevice physicalDevice, uint32_t* pQueueFamilyPropertyCount, VkQueueFamilyProperties2* pQueueFamilyProperties) {
   wire::GetPhysicalDeviceQueueFamilyProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -72,6 +80,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDev
   Call call(physicalDevice, Command::kGetPhysicalDeviceQueueFamilyProperties2);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGroupCount, VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
   wire::EnumeratePhysicalDeviceGroupsArgs v{};
   v.instance = instance;
@@ -80,6 +89,7 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceGroups(VkInstance instance
   Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMultisamplePropertiesEXT(VkPhysicalDevice physicalDevice, VkSampleCountFlagBits samples, VkMultisamplePropertiesEXT* pMultisampleProperties) {
   wire::GetPhysicalDeviceMultisamplePropertiesEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -88,6 +98,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMultisamplePropertiesEXT(VkPhysicalD
   Call call(physicalDevice, Command::kGetPhysicalDeviceMultisamplePropertiesEXT);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceCalibrateableTimeDomainsEXT(VkPhysicalDevice physicalDevice, uint32_t* pTimeDomainCount, VkTimeDomainEXT* pTimeDomains) {
   wire::GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -96,6 +107,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceCalibrateableTimeDomainsEXT(VkPh
   Call call(physicalDevice, Command::kGetPhysicalDeviceCalibrateableTimeDomainsEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceCooperativeMatrixPropertiesNV(VkPhysicalDevice physicalDevice, uint32_t* pPropertyCount, VkCooperativeMatrixPropertiesNV* pProperties) {
   wire::GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs v{};
   v.physicalDevice = physicalDevice;
@@ -104,6 +116,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceCooperativeMatrixPropertiesNV(Vk
   Call call(physicalDevice, Command::kGetPhysicalDeviceCooperativeMatrixPropertiesNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceFragmentShadingRatesKHR(VkPhysicalDevice physicalDevice, uint32_t* pFragmentShadingRateCount, VkPhysicalDeviceFragmentShadingRateKHR* pFragmentShadingRates) {
   wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -112,4 +125,5 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceFragmentShadingRatesKHR(VkPhysic
   Call call(physicalDevice, Command::kGetPhysicalDeviceFragmentShadingRatesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 }  // namespace vesper::client::entry

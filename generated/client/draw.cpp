@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewport(VkCommandBuffer commandBuffer, uint32_t firstViewport, uint32_t viewportCount, const VkViewport* pViewports) {
   wire::CmdSetViewportArgs v{};
   v.commandBuffer = commandBuffer;
@@ -19,6 +20,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewport(VkCommandBuffer commandBuffer, uint32_
   v.pViewports = pViewports;
   Record(commandBuffer, Command::kCmdSetViewport, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetScissor(VkCommandBuffer commandBuffer, uint32_t firstScissor, uint32_t scissorCount, const VkRect2D* pScissors) {
   wire::CmdSetScissorArgs v{};
   v.commandBuffer = commandBuffer;
@@ -27,12 +29,14 @@ VKAPI_ATTR void VKAPI_CALL CmdSetScissor(VkCommandBuffer commandBuffer, uint32_t
   v.pScissors = pScissors;
   Record(commandBuffer, Command::kCmdSetScissor, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLineWidth(VkCommandBuffer commandBuffer, float lineWidth) {
   wire::CmdSetLineWidthArgs v{};
   v.commandBuffer = commandBuffer;
   v.lineWidth = lineWidth;
   Record(commandBuffer, Command::kCmdSetLineWidth, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBias(VkCommandBuffer commandBuffer, float depthBiasConstantFactor, float depthBiasClamp, float depthBiasSlopeFactor) {
   wire::CmdSetDepthBiasArgs v{};
   v.commandBuffer = commandBuffer;
@@ -41,12 +45,14 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDepthBias(VkCommandBuffer commandBuffer, float 
   v.depthBiasSlopeFactor = depthBiasSlopeFactor;
   Record(commandBuffer, Command::kCmdSetDepthBias, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetBlendConstants(VkCommandBuffer commandBuffer, const float blendConstants[4]) {
   wire::CmdSetBlendConstantsArgs v{};
   v.commandBuffer = commandBuffer;
   std::memcpy(v.blendConstants, blendConstants, sizeof(v.blendConstants));
   Record(commandBuffer, Command::kCmdSetBlendConstants, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBounds(VkCommandBuffer commandBuffer, float minDepthBounds, float maxDepthBounds) {
   wire::CmdSetDepthBoundsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -54,6 +60,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDepthBounds(VkCommandBuffer commandBuffer, floa
   v.maxDepthBounds = maxDepthBounds;
   Record(commandBuffer, Command::kCmdSetDepthBounds, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilCompareMask(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask, uint32_t compareMask) {
   wire::CmdSetStencilCompareMaskArgs v{};
   v.commandBuffer = commandBuffer;
@@ -61,6 +68,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetStencilCompareMask(VkCommandBuffer commandBuffe
   v.compareMask = compareMask;
   Record(commandBuffer, Command::kCmdSetStencilCompareMask, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilWriteMask(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask, uint32_t writeMask) {
   wire::CmdSetStencilWriteMaskArgs v{};
   v.commandBuffer = commandBuffer;
@@ -68,6 +76,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetStencilWriteMask(VkCommandBuffer commandBuffer,
   v.writeMask = writeMask;
   Record(commandBuffer, Command::kCmdSetStencilWriteMask, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilReference(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask, uint32_t reference) {
   wire::CmdSetStencilReferenceArgs v{};
   v.commandBuffer = commandBuffer;
@@ -75,6 +84,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetStencilReference(VkCommandBuffer commandBuffer,
   v.reference = reference;
   Record(commandBuffer, Command::kCmdSetStencilReference, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindIndexBuffer(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, VkIndexType indexType) {
   wire::CmdBindIndexBufferArgs v{};
   v.commandBuffer = commandBuffer;
@@ -83,6 +93,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindIndexBuffer(VkCommandBuffer commandBuffer, VkB
   v.indexType = indexType;
   Record(commandBuffer, Command::kCmdBindIndexBuffer, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers(VkCommandBuffer commandBuffer, uint32_t firstBinding, uint32_t bindingCount, const VkBuffer* pBuffers, const VkDeviceSize* pOffsets) {
   wire::CmdBindVertexBuffersArgs v{};
   v.commandBuffer = commandBuffer;
@@ -92,6 +103,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers(VkCommandBuffer commandBuffer, u
   v.pOffsets = pOffsets;
   Record(commandBuffer, Command::kCmdBindVertexBuffers, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDraw(VkCommandBuffer commandBuffer, uint32_t vertexCount, uint32_t instanceCount, uint32_t firstVertex, uint32_t firstInstance) {
   wire::CmdDrawArgs v{};
   v.commandBuffer = commandBuffer;
@@ -101,6 +113,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDraw(VkCommandBuffer commandBuffer, uint32_t verte
   v.firstInstance = firstInstance;
   Record(commandBuffer, Command::kCmdDraw, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexed(VkCommandBuffer commandBuffer, uint32_t indexCount, uint32_t instanceCount, uint32_t firstIndex, int32_t vertexOffset, uint32_t firstInstance) {
   wire::CmdDrawIndexedArgs v{};
   v.commandBuffer = commandBuffer;
@@ -111,6 +124,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndexed(VkCommandBuffer commandBuffer, uint32_
   v.firstInstance = firstInstance;
   Record(commandBuffer, Command::kCmdDrawIndexed, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMultiEXT(VkCommandBuffer commandBuffer, uint32_t drawCount, const VkMultiDrawInfoEXT* pVertexInfo, uint32_t instanceCount, uint32_t firstInstance, uint32_t stride) {
   wire::CmdDrawMultiEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -121,6 +135,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMultiEXT(VkCommandBuffer commandBuffer, uint32
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawMultiEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMultiIndexedEXT(VkCommandBuffer commandBuffer, uint32_t drawCount, const VkMultiDrawIndexedInfoEXT* pIndexInfo, uint32_t instanceCount, uint32_t firstInstance, uint32_t stride, const int32_t* pVertexOffset) {
   wire::CmdDrawMultiIndexedEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -132,6 +147,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMultiIndexedEXT(VkCommandBuffer commandBuffer,
   v.pVertexOffset = pVertexOffset;
   Record(commandBuffer, Command::kCmdDrawMultiIndexedEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
   wire::CmdDrawIndirectArgs v{};
   v.commandBuffer = commandBuffer;
@@ -141,6 +157,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndirect(VkCommandBuffer commandBuffer, VkBuff
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawIndirect, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
   wire::CmdDrawIndexedIndirectArgs v{};
   v.commandBuffer = commandBuffer;
@@ -150,6 +167,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirect(VkCommandBuffer commandBuffer,
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawIndexedIndirect, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDispatch(VkCommandBuffer commandBuffer, uint32_t groupCountX, uint32_t groupCountY, uint32_t groupCountZ) {
   wire::CmdDispatchArgs v{};
   v.commandBuffer = commandBuffer;
@@ -158,6 +176,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDispatch(VkCommandBuffer commandBuffer, uint32_t g
   v.groupCountZ = groupCountZ;
   Record(commandBuffer, Command::kCmdDispatch, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDispatchIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset) {
   wire::CmdDispatchIndirectArgs v{};
   v.commandBuffer = commandBuffer;
@@ -165,6 +184,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDispatchIndirect(VkCommandBuffer commandBuffer, Vk
   v.offset = offset;
   Record(commandBuffer, Command::kCmdDispatchIndirect, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawClusterHUAWEI(VkCommandBuffer commandBuffer, uint32_t groupCountX, uint32_t groupCountY, uint32_t groupCountZ) {
   wire::CmdDrawClusterHUAWEIArgs v{};
   v.commandBuffer = commandBuffer;
@@ -173,6 +193,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawClusterHUAWEI(VkCommandBuffer commandBuffer, u
   v.groupCountZ = groupCountZ;
   Record(commandBuffer, Command::kCmdDrawClusterHUAWEI, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawClusterIndirectHUAWEI(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset) {
   wire::CmdDrawClusterIndirectHUAWEIArgs v{};
   v.commandBuffer = commandBuffer;
@@ -180,6 +201,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawClusterIndirectHUAWEI(VkCommandBuffer commandB
   v.offset = offset;
   Record(commandBuffer, Command::kCmdDrawClusterIndirectHUAWEI, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryIndirectNV(VkCommandBuffer commandBuffer, VkDeviceAddress copyBufferAddress, uint32_t copyCount, uint32_t stride) {
   wire::CmdCopyMemoryIndirectNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -188,6 +210,7 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryIndirectNV(VkCommandBuffer commandBuffer
   v.stride = stride;
   Record(commandBuffer, Command::kCmdCopyMemoryIndirectNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryToImageIndirectNV(VkCommandBuffer commandBuffer, VkDeviceAddress copyBufferAddress, uint32_t copyCount, uint32_t stride, VkImage dstImage, VkImageLayout dstImageLayout, const VkImageSubresourceLayers* pImageSubresources) {
   wire::CmdCopyMemoryToImageIndirectNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -199,6 +222,7 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryToImageIndirectNV(VkCommandBuffer comman
   v.pImageSubresources = pImageSubresources;
   Record(commandBuffer, Command::kCmdCopyMemoryToImageIndirectNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdExecuteGeneratedCommandsNV(VkCommandBuffer commandBuffer, VkBool32 isPreprocessed, const VkGeneratedCommandsInfoNV* pGeneratedCommandsInfo) {
   wire::CmdExecuteGeneratedCommandsNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -206,12 +230,14 @@ VKAPI_ATTR void VKAPI_CALL CmdExecuteGeneratedCommandsNV(VkCommandBuffer command
   v.pGeneratedCommandsInfo = pGeneratedCommandsInfo;
   Record(commandBuffer, Command::kCmdExecuteGeneratedCommandsNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdPreprocessGeneratedCommandsNV(VkCommandBuffer commandBuffer, const VkGeneratedCommandsInfoNV* pGeneratedCommandsInfo) {
   wire::CmdPreprocessGeneratedCommandsNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.pGeneratedCommandsInfo = pGeneratedCommandsInfo;
   Record(commandBuffer, Command::kCmdPreprocessGeneratedCommandsNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetGeneratedCommandsMemoryRequirementsNV(VkDevice device, const VkGeneratedCommandsMemoryRequirementsInfoNV* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
   wire::GetGeneratedCommandsMemoryRequirementsNVArgs v{};
   v.device = device;
@@ -220,6 +246,7 @@ VKAPI_ATTR void VKAPI_CALL GetGeneratedCommandsMemoryRequirementsNV(VkDevice dev
   Call call(device, Command::kGetGeneratedCommandsMemoryRequirementsNV);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateIndirectCommandsLayoutNV(VkDevice device, const VkIndirectCommandsLayoutCreateInfoNV* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkIndirectCommandsLayoutNV* pIndirectCommandsLayout) {
   wire::CreateIndirectCommandsLayoutNVArgs v{};
   v.device = device;
@@ -230,6 +257,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateIndirectCommandsLayoutNV(VkDevice device, c
   call.Mint(HandleType::kIndirectCommandsLayoutNV, pIndirectCommandsLayout, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyIndirectCommandsLayoutNV(VkDevice device, VkIndirectCommandsLayoutNV indirectCommandsLayout, const VkAllocationCallbacks* pAllocator) {
   if (indirectCommandsLayout == VK_NULL_HANDLE) return;
   wire::DestroyIndirectCommandsLayoutNVArgs v{};
@@ -240,12 +268,14 @@ VKAPI_ATTR void VKAPI_CALL DestroyIndirectCommandsLayoutNV(VkDevice device, VkIn
   call.Post(&v);
   call.Forget(HandleType::kIndirectCommandsLayoutNV, indirectCommandsLayout);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDeviceMask(VkCommandBuffer commandBuffer, uint32_t deviceMask) {
   wire::CmdSetDeviceMaskArgs v{};
   v.commandBuffer = commandBuffer;
   v.deviceMask = deviceMask;
   Record(commandBuffer, Command::kCmdSetDeviceMask, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDispatchBase(VkCommandBuffer commandBuffer, uint32_t baseGroupX, uint32_t baseGroupY, uint32_t baseGroupZ, uint32_t groupCountX, uint32_t groupCountY, uint32_t groupCountZ) {
   wire::CmdDispatchBaseArgs v{};
   v.commandBuffer = commandBuffer;
@@ -257,6 +287,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDispatchBase(VkCommandBuffer commandBuffer, uint32
   v.groupCountZ = groupCountZ;
   Record(commandBuffer, Command::kCmdDispatchBase, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWScalingNV(VkCommandBuffer commandBuffer, uint32_t firstViewport, uint32_t viewportCount, const VkViewportWScalingNV* pViewportWScalings) {
   wire::CmdSetViewportWScalingNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -265,6 +296,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewportWScalingNV(VkCommandBuffer commandBuffe
   v.pViewportWScalings = pViewportWScalings;
   Record(commandBuffer, Command::kCmdSetViewportWScalingNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDiscardRectangleEXT(VkCommandBuffer commandBuffer, uint32_t firstDiscardRectangle, uint32_t discardRectangleCount, const VkRect2D* pDiscardRectangles) {
   wire::CmdSetDiscardRectangleEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -273,12 +305,14 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDiscardRectangleEXT(VkCommandBuffer commandBuff
   v.pDiscardRectangles = pDiscardRectangles;
   Record(commandBuffer, Command::kCmdSetDiscardRectangleEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleLocationsEXT(VkCommandBuffer commandBuffer, const VkSampleLocationsInfoEXT* pSampleLocationsInfo) {
   wire::CmdSetSampleLocationsEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pSampleLocationsInfo = pSampleLocationsInfo;
   Record(commandBuffer, Command::kCmdSetSampleLocationsEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectCount(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, VkBuffer countBuffer, VkDeviceSize countBufferOffset, uint32_t maxDrawCount, uint32_t stride) {
   wire::CmdDrawIndirectCountArgs v{};
   v.commandBuffer = commandBuffer;
@@ -290,6 +324,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectCount(VkCommandBuffer commandBuffer, V
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawIndirectCount, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirectCount(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, VkBuffer countBuffer, VkDeviceSize countBufferOffset, uint32_t maxDrawCount, uint32_t stride) {
   wire::CmdDrawIndexedIndirectCountArgs v{};
   v.commandBuffer = commandBuffer;
@@ -301,6 +336,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirectCount(VkCommandBuffer commandBu
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawIndexedIndirectCount, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindTransformFeedbackBuffersEXT(VkCommandBuffer commandBuffer, uint32_t firstBinding, uint32_t bindingCount, const VkBuffer* pBuffers, const VkDeviceSize* pOffsets, const VkDeviceSize* pSizes) {
   wire::CmdBindTransformFeedbackBuffersEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -311,6 +347,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindTransformFeedbackBuffersEXT(VkCommandBuffer co
   v.pSizes = pSizes;
   Record(commandBuffer, Command::kCmdBindTransformFeedbackBuffersEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginTransformFeedbackEXT(VkCommandBuffer commandBuffer, uint32_t firstCounterBuffer, uint32_t counterBufferCount, const VkBuffer* pCounterBuffers, const VkDeviceSize* pCounterBufferOffsets) {
   wire::CmdBeginTransformFeedbackEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -320,6 +357,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginTransformFeedbackEXT(VkCommandBuffer commandB
   v.pCounterBufferOffsets = pCounterBufferOffsets;
   Record(commandBuffer, Command::kCmdBeginTransformFeedbackEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndTransformFeedbackEXT(VkCommandBuffer commandBuffer, uint32_t firstCounterBuffer, uint32_t counterBufferCount, const VkBuffer* pCounterBuffers, const VkDeviceSize* pCounterBufferOffsets) {
   wire::CmdEndTransformFeedbackEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -329,6 +367,7 @@ VKAPI_ATTR void VKAPI_CALL CmdEndTransformFeedbackEXT(VkCommandBuffer commandBuf
   v.pCounterBufferOffsets = pCounterBufferOffsets;
   Record(commandBuffer, Command::kCmdEndTransformFeedbackEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectByteCountEXT(VkCommandBuffer commandBuffer, uint32_t instanceCount, uint32_t firstInstance, VkBuffer counterBuffer, VkDeviceSize counterBufferOffset, uint32_t counterOffset, uint32_t vertexStride) {
   wire::CmdDrawIndirectByteCountEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -340,6 +379,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectByteCountEXT(VkCommandBuffer commandBu
   v.vertexStride = vertexStride;
   Record(commandBuffer, Command::kCmdDrawIndirectByteCountEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetExclusiveScissorNV(VkCommandBuffer commandBuffer, uint32_t firstExclusiveScissor, uint32_t exclusiveScissorCount, const VkRect2D* pExclusiveScissors) {
   wire::CmdSetExclusiveScissorNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -348,6 +388,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetExclusiveScissorNV(VkCommandBuffer commandBuffe
   v.pExclusiveScissors = pExclusiveScissors;
   Record(commandBuffer, Command::kCmdSetExclusiveScissorNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindShadingRateImageNV(VkCommandBuffer commandBuffer, VkImageView imageView, VkImageLayout imageLayout) {
   wire::CmdBindShadingRateImageNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -355,6 +396,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindShadingRateImageNV(VkCommandBuffer commandBuff
   v.imageLayout = imageLayout;
   Record(commandBuffer, Command::kCmdBindShadingRateImageNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportShadingRatePaletteNV(VkCommandBuffer commandBuffer, uint32_t firstViewport, uint32_t viewportCount, const VkShadingRatePaletteNV* pShadingRatePalettes) {
   wire::CmdSetViewportShadingRatePaletteNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -363,6 +405,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewportShadingRatePaletteNV(VkCommandBuffer co
   v.pShadingRatePalettes = pShadingRatePalettes;
   Record(commandBuffer, Command::kCmdSetViewportShadingRatePaletteNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoarseSampleOrderNV(VkCommandBuffer commandBuffer, VkCoarseSampleOrderTypeNV sampleOrderType, uint32_t customSampleOrderCount, const VkCoarseSampleOrderCustomNV* pCustomSampleOrders) {
   wire::CmdSetCoarseSampleOrderNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -371,6 +414,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetCoarseSampleOrderNV(VkCommandBuffer commandBuff
   v.pCustomSampleOrders = pCustomSampleOrders;
   Record(commandBuffer, Command::kCmdSetCoarseSampleOrderNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksNV(VkCommandBuffer commandBuffer, uint32_t taskCount, uint32_t firstTask) {
   wire::CmdDrawMeshTasksNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -378,6 +422,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksNV(VkCommandBuffer commandBuffer, uin
   v.firstTask = firstTask;
   Record(commandBuffer, Command::kCmdDrawMeshTasksNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectNV(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
   wire::CmdDrawMeshTasksIndirectNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -387,6 +432,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectNV(VkCommandBuffer commandBuf
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountNV(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, VkBuffer countBuffer, VkDeviceSize countBufferOffset, uint32_t maxDrawCount, uint32_t stride) {
   wire::CmdDrawMeshTasksIndirectCountNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -398,6 +444,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountNV(VkCommandBuffer comma
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksEXT(VkCommandBuffer commandBuffer, uint32_t groupCountX, uint32_t groupCountY, uint32_t groupCountZ) {
   wire::CmdDrawMeshTasksEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -406,6 +453,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksEXT(VkCommandBuffer commandBuffer, ui
   v.groupCountZ = groupCountZ;
   Record(commandBuffer, Command::kCmdDrawMeshTasksEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectEXT(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
   wire::CmdDrawMeshTasksIndirectEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -415,6 +463,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectEXT(VkCommandBuffer commandBu
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountEXT(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset, VkBuffer countBuffer, VkDeviceSize countBufferOffset, uint32_t maxDrawCount, uint32_t stride) {
   wire::CmdDrawMeshTasksIndirectCountEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -426,6 +475,7 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountEXT(VkCommandBuffer comm
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindInvocationMaskHUAWEI(VkCommandBuffer commandBuffer, VkImageView imageView, VkImageLayout imageLayout) {
   wire::CmdBindInvocationMaskHUAWEIArgs v{};
   v.commandBuffer = commandBuffer;
@@ -433,6 +483,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindInvocationMaskHUAWEI(VkCommandBuffer commandBu
   v.imageLayout = imageLayout;
   Record(commandBuffer, Command::kCmdBindInvocationMaskHUAWEI, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLineStippleEXT(VkCommandBuffer commandBuffer, uint32_t lineStippleFactor, uint16_t lineStipplePattern) {
   wire::CmdSetLineStippleEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -440,24 +491,28 @@ VKAPI_ATTR void VKAPI_CALL CmdSetLineStippleEXT(VkCommandBuffer commandBuffer, u
   v.lineStipplePattern = lineStipplePattern;
   Record(commandBuffer, Command::kCmdSetLineStippleEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCullMode(VkCommandBuffer commandBuffer, VkCullModeFlags cullMode) {
   wire::CmdSetCullModeArgs v{};
   v.commandBuffer = commandBuffer;
   v.cullMode = cullMode;
   Record(commandBuffer, Command::kCmdSetCullMode, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetFrontFace(VkCommandBuffer commandBuffer, VkFrontFace frontFace) {
   wire::CmdSetFrontFaceArgs v{};
   v.commandBuffer = commandBuffer;
   v.frontFace = frontFace;
   Record(commandBuffer, Command::kCmdSetFrontFace, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetPrimitiveTopology(VkCommandBuffer commandBuffer, VkPrimitiveTopology primitiveTopology) {
   wire::CmdSetPrimitiveTopologyArgs v{};
   v.commandBuffer = commandBuffer;
   v.primitiveTopology = primitiveTopology;
   Record(commandBuffer, Command::kCmdSetPrimitiveTopology, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWithCount(VkCommandBuffer commandBuffer, uint32_t viewportCount, const VkViewport* pViewports) {
   wire::CmdSetViewportWithCountArgs v{};
   v.commandBuffer = commandBuffer;
@@ -465,6 +520,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewportWithCount(VkCommandBuffer commandBuffer
   v.pViewports = pViewports;
   Record(commandBuffer, Command::kCmdSetViewportWithCount, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetScissorWithCount(VkCommandBuffer commandBuffer, uint32_t scissorCount, const VkRect2D* pScissors) {
   wire::CmdSetScissorWithCountArgs v{};
   v.commandBuffer = commandBuffer;
@@ -472,6 +528,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetScissorWithCount(VkCommandBuffer commandBuffer,
   v.pScissors = pScissors;
   Record(commandBuffer, Command::kCmdSetScissorWithCount, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers2(VkCommandBuffer commandBuffer, uint32_t firstBinding, uint32_t bindingCount, const VkBuffer* pBuffers, const VkDeviceSize* pOffsets, const VkDeviceSize* pSizes, const VkDeviceSize* pStrides) {
   wire::CmdBindVertexBuffers2Args v{};
   v.commandBuffer = commandBuffer;
@@ -483,36 +540,42 @@ VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers2(VkCommandBuffer commandBuffer, 
   v.pStrides = pStrides;
   Record(commandBuffer, Command::kCmdBindVertexBuffers2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthTestEnable(VkCommandBuffer commandBuffer, VkBool32 depthTestEnable) {
   wire::CmdSetDepthTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthTestEnable = depthTestEnable;
   Record(commandBuffer, Command::kCmdSetDepthTestEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthWriteEnable(VkCommandBuffer commandBuffer, VkBool32 depthWriteEnable) {
   wire::CmdSetDepthWriteEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthWriteEnable = depthWriteEnable;
   Record(commandBuffer, Command::kCmdSetDepthWriteEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthCompareOp(VkCommandBuffer commandBuffer, VkCompareOp depthCompareOp) {
   wire::CmdSetDepthCompareOpArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthCompareOp = depthCompareOp;
   Record(commandBuffer, Command::kCmdSetDepthCompareOp, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBoundsTestEnable(VkCommandBuffer commandBuffer, VkBool32 depthBoundsTestEnable) {
   wire::CmdSetDepthBoundsTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthBoundsTestEnable = depthBoundsTestEnable;
   Record(commandBuffer, Command::kCmdSetDepthBoundsTestEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilTestEnable(VkCommandBuffer commandBuffer, VkBool32 stencilTestEnable) {
   wire::CmdSetStencilTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.stencilTestEnable = stencilTestEnable;
   Record(commandBuffer, Command::kCmdSetStencilTestEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilOp(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask, VkStencilOp failOp, VkStencilOp passOp, VkStencilOp depthFailOp, VkCompareOp compareOp) {
   wire::CmdSetStencilOpArgs v{};
   v.commandBuffer = commandBuffer;
@@ -523,60 +586,70 @@ VKAPI_ATTR void VKAPI_CALL CmdSetStencilOp(VkCommandBuffer commandBuffer, VkSten
   v.compareOp = compareOp;
   Record(commandBuffer, Command::kCmdSetStencilOp, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetPatchControlPointsEXT(VkCommandBuffer commandBuffer, uint32_t patchControlPoints) {
   wire::CmdSetPatchControlPointsEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.patchControlPoints = patchControlPoints;
   Record(commandBuffer, Command::kCmdSetPatchControlPointsEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizerDiscardEnable(VkCommandBuffer commandBuffer, VkBool32 rasterizerDiscardEnable) {
   wire::CmdSetRasterizerDiscardEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizerDiscardEnable = rasterizerDiscardEnable;
   Record(commandBuffer, Command::kCmdSetRasterizerDiscardEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBiasEnable(VkCommandBuffer commandBuffer, VkBool32 depthBiasEnable) {
   wire::CmdSetDepthBiasEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthBiasEnable = depthBiasEnable;
   Record(commandBuffer, Command::kCmdSetDepthBiasEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLogicOpEXT(VkCommandBuffer commandBuffer, VkLogicOp logicOp) {
   wire::CmdSetLogicOpEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.logicOp = logicOp;
   Record(commandBuffer, Command::kCmdSetLogicOpEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetPrimitiveRestartEnable(VkCommandBuffer commandBuffer, VkBool32 primitiveRestartEnable) {
   wire::CmdSetPrimitiveRestartEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.primitiveRestartEnable = primitiveRestartEnable;
   Record(commandBuffer, Command::kCmdSetPrimitiveRestartEnable, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetTessellationDomainOriginEXT(VkCommandBuffer commandBuffer, VkTessellationDomainOrigin domainOrigin) {
   wire::CmdSetTessellationDomainOriginEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.domainOrigin = domainOrigin;
   Record(commandBuffer, Command::kCmdSetTessellationDomainOriginEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClampEnableEXT(VkCommandBuffer commandBuffer, VkBool32 depthClampEnable) {
   wire::CmdSetDepthClampEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthClampEnable = depthClampEnable;
   Record(commandBuffer, Command::kCmdSetDepthClampEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetPolygonModeEXT(VkCommandBuffer commandBuffer, VkPolygonMode polygonMode) {
   wire::CmdSetPolygonModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.polygonMode = polygonMode;
   Record(commandBuffer, Command::kCmdSetPolygonModeEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizationSamplesEXT(VkCommandBuffer commandBuffer, VkSampleCountFlagBits rasterizationSamples) {
   wire::CmdSetRasterizationSamplesEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizationSamples = rasterizationSamples;
   Record(commandBuffer, Command::kCmdSetRasterizationSamplesEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleMaskEXT(VkCommandBuffer commandBuffer, VkSampleCountFlagBits samples, const VkSampleMask* pSampleMask) {
   wire::CmdSetSampleMaskEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -584,24 +657,28 @@ VKAPI_ATTR void VKAPI_CALL CmdSetSampleMaskEXT(VkCommandBuffer commandBuffer, Vk
   v.pSampleMask = pSampleMask;
   Record(commandBuffer, Command::kCmdSetSampleMaskEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetAlphaToCoverageEnableEXT(VkCommandBuffer commandBuffer, VkBool32 alphaToCoverageEnable) {
   wire::CmdSetAlphaToCoverageEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.alphaToCoverageEnable = alphaToCoverageEnable;
   Record(commandBuffer, Command::kCmdSetAlphaToCoverageEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetAlphaToOneEnableEXT(VkCommandBuffer commandBuffer, VkBool32 alphaToOneEnable) {
   wire::CmdSetAlphaToOneEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.alphaToOneEnable = alphaToOneEnable;
   Record(commandBuffer, Command::kCmdSetAlphaToOneEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLogicOpEnableEXT(VkCommandBuffer commandBuffer, VkBool32 logicOpEnable) {
   wire::CmdSetLogicOpEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.logicOpEnable = logicOpEnable;
   Record(commandBuffer, Command::kCmdSetLogicOpEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendEnableEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment, uint32_t attachmentCount, const VkBool32* pColorBlendEnables) {
   wire::CmdSetColorBlendEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -610,6 +687,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendEnableEXT(VkCommandBuffer commandBuff
   v.pColorBlendEnables = pColorBlendEnables;
   Record(commandBuffer, Command::kCmdSetColorBlendEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendEquationEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment, uint32_t attachmentCount, const VkColorBlendEquationEXT* pColorBlendEquations) {
   wire::CmdSetColorBlendEquationEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -618,6 +696,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendEquationEXT(VkCommandBuffer commandBu
   v.pColorBlendEquations = pColorBlendEquations;
   Record(commandBuffer, Command::kCmdSetColorBlendEquationEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteMaskEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment, uint32_t attachmentCount, const VkColorComponentFlags* pColorWriteMasks) {
   wire::CmdSetColorWriteMaskEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -626,36 +705,42 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteMaskEXT(VkCommandBuffer commandBuffer
   v.pColorWriteMasks = pColorWriteMasks;
   Record(commandBuffer, Command::kCmdSetColorWriteMaskEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizationStreamEXT(VkCommandBuffer commandBuffer, uint32_t rasterizationStream) {
   wire::CmdSetRasterizationStreamEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizationStream = rasterizationStream;
   Record(commandBuffer, Command::kCmdSetRasterizationStreamEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetConservativeRasterizationModeEXT(VkCommandBuffer commandBuffer, VkConservativeRasterizationModeEXT conservativeRasterizationMode) {
   wire::CmdSetConservativeRasterizationModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.conservativeRasterizationMode = conservativeRasterizationMode;
   Record(commandBuffer, Command::kCmdSetConservativeRasterizationModeEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetExtraPrimitiveOverestimationSizeEXT(VkCommandBuffer commandBuffer, float extraPrimitiveOverestimationSize) {
   wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.extraPrimitiveOverestimationSize = extraPrimitiveOverestimationSize;
   Record(commandBuffer, Command::kCmdSetExtraPrimitiveOverestimationSizeEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClipEnableEXT(VkCommandBuffer commandBuffer, VkBool32 depthClipEnable) {
   wire::CmdSetDepthClipEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthClipEnable = depthClipEnable;
   Record(commandBuffer, Command::kCmdSetDepthClipEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleLocationsEnableEXT(VkCommandBuffer commandBuffer, VkBool32 sampleLocationsEnable) {
   wire::CmdSetSampleLocationsEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.sampleLocationsEnable = sampleLocationsEnable;
   Record(commandBuffer, Command::kCmdSetSampleLocationsEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendAdvancedEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment, uint32_t attachmentCount, const VkColorBlendAdvancedEXT* pColorBlendAdvanced) {
   wire::CmdSetColorBlendAdvancedEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -664,36 +749,42 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendAdvancedEXT(VkCommandBuffer commandBu
   v.pColorBlendAdvanced = pColorBlendAdvanced;
   Record(commandBuffer, Command::kCmdSetColorBlendAdvancedEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetProvokingVertexModeEXT(VkCommandBuffer commandBuffer, VkProvokingVertexModeEXT provokingVertexMode) {
   wire::CmdSetProvokingVertexModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.provokingVertexMode = provokingVertexMode;
   Record(commandBuffer, Command::kCmdSetProvokingVertexModeEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLineRasterizationModeEXT(VkCommandBuffer commandBuffer, VkLineRasterizationModeEXT lineRasterizationMode) {
   wire::CmdSetLineRasterizationModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.lineRasterizationMode = lineRasterizationMode;
   Record(commandBuffer, Command::kCmdSetLineRasterizationModeEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetLineStippleEnableEXT(VkCommandBuffer commandBuffer, VkBool32 stippledLineEnable) {
   wire::CmdSetLineStippleEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.stippledLineEnable = stippledLineEnable;
   Record(commandBuffer, Command::kCmdSetLineStippleEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClipNegativeOneToOneEXT(VkCommandBuffer commandBuffer, VkBool32 negativeOneToOne) {
   wire::CmdSetDepthClipNegativeOneToOneEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.negativeOneToOne = negativeOneToOne;
   Record(commandBuffer, Command::kCmdSetDepthClipNegativeOneToOneEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWScalingEnableNV(VkCommandBuffer commandBuffer, VkBool32 viewportWScalingEnable) {
   wire::CmdSetViewportWScalingEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.viewportWScalingEnable = viewportWScalingEnable;
   Record(commandBuffer, Command::kCmdSetViewportWScalingEnableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportSwizzleNV(VkCommandBuffer commandBuffer, uint32_t firstViewport, uint32_t viewportCount, const VkViewportSwizzleNV* pViewportSwizzles) {
   wire::CmdSetViewportSwizzleNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -702,30 +793,35 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewportSwizzleNV(VkCommandBuffer commandBuffer
   v.pViewportSwizzles = pViewportSwizzles;
   Record(commandBuffer, Command::kCmdSetViewportSwizzleNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageToColorEnableNV(VkCommandBuffer commandBuffer, VkBool32 coverageToColorEnable) {
   wire::CmdSetCoverageToColorEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageToColorEnable = coverageToColorEnable;
   Record(commandBuffer, Command::kCmdSetCoverageToColorEnableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageToColorLocationNV(VkCommandBuffer commandBuffer, uint32_t coverageToColorLocation) {
   wire::CmdSetCoverageToColorLocationNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageToColorLocation = coverageToColorLocation;
   Record(commandBuffer, Command::kCmdSetCoverageToColorLocationNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationModeNV(VkCommandBuffer commandBuffer, VkCoverageModulationModeNV coverageModulationMode) {
   wire::CmdSetCoverageModulationModeNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageModulationMode = coverageModulationMode;
   Record(commandBuffer, Command::kCmdSetCoverageModulationModeNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableEnableNV(VkCommandBuffer commandBuffer, VkBool32 coverageModulationTableEnable) {
   wire::CmdSetCoverageModulationTableEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageModulationTableEnable = coverageModulationTableEnable;
   Record(commandBuffer, Command::kCmdSetCoverageModulationTableEnableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableNV(VkCommandBuffer commandBuffer, uint32_t coverageModulationTableCount, const float* pCoverageModulationTable) {
   wire::CmdSetCoverageModulationTableNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -733,24 +829,28 @@ VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableNV(VkCommandBuffer comma
   v.pCoverageModulationTable = pCoverageModulationTable;
   Record(commandBuffer, Command::kCmdSetCoverageModulationTableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetShadingRateImageEnableNV(VkCommandBuffer commandBuffer, VkBool32 shadingRateImageEnable) {
   wire::CmdSetShadingRateImageEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.shadingRateImageEnable = shadingRateImageEnable;
   Record(commandBuffer, Command::kCmdSetShadingRateImageEnableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageReductionModeNV(VkCommandBuffer commandBuffer, VkCoverageReductionModeNV coverageReductionMode) {
   wire::CmdSetCoverageReductionModeNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageReductionMode = coverageReductionMode;
   Record(commandBuffer, Command::kCmdSetCoverageReductionModeNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetRepresentativeFragmentTestEnableNV(VkCommandBuffer commandBuffer, VkBool32 representativeFragmentTestEnable) {
   wire::CmdSetRepresentativeFragmentTestEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.representativeFragmentTestEnable = representativeFragmentTestEnable;
   Record(commandBuffer, Command::kCmdSetRepresentativeFragmentTestEnableNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateKHR(VkCommandBuffer commandBuffer, const VkExtent2D* pFragmentSize, const VkFragmentShadingRateCombinerOpKHR combinerOps[2]) {
   wire::CmdSetFragmentShadingRateKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -758,6 +858,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateKHR(VkCommandBuffer commandB
   std::memcpy(v.combinerOps, combinerOps, sizeof(v.combinerOps));
   Record(commandBuffer, Command::kCmdSetFragmentShadingRateKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateEnumNV(VkCommandBuffer commandBuffer, VkFragmentShadingRateNV shadingRate, const VkFragmentShadingRateCombinerOpKHR combinerOps[2]) {
   wire::CmdSetFragmentShadingRateEnumNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -765,6 +866,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateEnumNV(VkCommandBuffer comma
   std::memcpy(v.combinerOps, combinerOps, sizeof(v.combinerOps));
   Record(commandBuffer, Command::kCmdSetFragmentShadingRateEnumNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteEnableEXT(VkCommandBuffer commandBuffer, uint32_t attachmentCount, const VkBool32* pColorWriteEnables) {
   wire::CmdSetColorWriteEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -772,6 +874,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteEnableEXT(VkCommandBuffer commandBuff
   v.pColorWriteEnables = pColorWriteEnables;
   Record(commandBuffer, Command::kCmdSetColorWriteEnableEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryIndirectCountNV(VkCommandBuffer commandBuffer, VkDeviceAddress indirectCommandsAddress, VkDeviceAddress indirectCommandsCountAddress, uint32_t stride) {
   wire::CmdDecompressMemoryIndirectCountNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -780,4 +883,5 @@ VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryIndirectCountNV(VkCommandBuffer co
   v.stride = stride;
   Record(commandBuffer, Command::kCmdDecompressMemoryIndirectCountNV, &v);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFormatProperties(VkPhysicalDevice physicalDevice, VkFormat format, VkFormatProperties* pFormatProperties) {
   wire::GetPhysicalDeviceFormatPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -19,6 +20,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFormatProperties(VkPhysicalDevice ph
   Call call(physicalDevice, Command::kGetPhysicalDeviceFormatProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceImageFormatProperties(VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type, VkImageTiling tiling, VkImageUsageFlags usage, VkImageCreateFlags flags, VkImageFormatProperties* pImageFormatProperties) {
   wire::GetPhysicalDeviceImageFormatPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -31,6 +33,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceImageFormatProperties(VkPhysical
   Call call(physicalDevice, Command::kGetPhysicalDeviceImageFormatProperties);
   return call.AskCached(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateImage(VkDevice device, const VkImageCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkImage* pImage) {
   wire::CreateImageArgs v{};
   v.device = device;
@@ -44,6 +47,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateImage(VkDevice device, const VkImageCreateI
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyImage(VkDevice device, VkImage image, const VkAllocationCallbacks* pAllocator) {
   if (image == VK_NULL_HANDLE) return;
   wire::DestroyImageArgs v{};
@@ -54,6 +58,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyImage(VkDevice device, VkImage image, const Vk
   call.Post(&v);
   call.Forget(HandleType::kImage, image);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout(VkDevice device, VkImage image, const VkImageSubresource* pSubresource, VkSubresourceLayout* pLayout) {
   wire::GetImageSubresourceLayoutArgs v{};
   v.device = device;
@@ -63,6 +68,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout(VkDevice device, VkImage im
   Call call(device, Command::kGetImageSubresourceLayout);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateImageView(VkDevice device, const VkImageViewCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkImageView* pView) {
   wire::CreateImageViewArgs v{};
   v.device = device;
@@ -76,6 +82,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateImageView(VkDevice device, const VkImageVie
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyImageView(VkDevice device, VkImageView imageView, const VkAllocationCallbacks* pAllocator) {
   if (imageView == VK_NULL_HANDLE) return;
   wire::DestroyImageViewArgs v{};
@@ -86,6 +93,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyImageView(VkDevice device, VkImageView imageVi
   call.Post(&v);
   call.Forget(HandleType::kImageView, imageView);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateSampler(VkDevice device, const VkSamplerCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSampler* pSampler) {
   wire::CreateSamplerArgs v{};
   v.device = device;
@@ -99,6 +107,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSampler(VkDevice device, const VkSamplerCre
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroySampler(VkDevice device, VkSampler sampler, const VkAllocationCallbacks* pAllocator) {
   if (sampler == VK_NULL_HANDLE) return;
   wire::DestroySamplerArgs v{};
@@ -109,6 +118,7 @@ VKAPI_ATTR void VKAPI_CALL DestroySampler(VkDevice device, VkSampler sampler, co
   call.Post(&v);
   call.Forget(HandleType::kSampler, sampler);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceExternalImageFormatPropertiesNV(VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type, VkImageTiling tiling, VkImageUsageFlags usage, VkImageCreateFlags flags, VkExternalMemoryHandleTypeFlagsNV externalHandleType, VkExternalImageFormatPropertiesNV* pExternalImageFormatProperties) {
   wire::GetPhysicalDeviceExternalImageFormatPropertiesNVArgs v{};
   v.physicalDevice = physicalDevice;
@@ -122,6 +132,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceExternalImageFormatPropertiesNV(
   Call call(physicalDevice, Command::kGetPhysicalDeviceExternalImageFormatPropertiesNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFormatProperties2(VkPhysicalDevice physicalDevice, VkFormat format, VkFormatProperties2* pFormatProperties) {
   wire::GetPhysicalDeviceFormatProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -130,6 +141,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFormatProperties2(VkPhysicalDevice p
   Call call(physicalDevice, Command::kGetPhysicalDeviceFormatProperties2);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceImageFormatProperties2(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceImageFormatInfo2* pImageFormatInfo, VkImageFormatProperties2* pImageFormatProperties) {
   wire::GetPhysicalDeviceImageFormatProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -138,6 +150,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceImageFormatProperties2(VkPhysica
   Call call(physicalDevice, Command::kGetPhysicalDeviceImageFormatProperties2);
   return call.AskCached(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateSamplerYcbcrConversion(VkDevice device, const VkSamplerYcbcrConversionCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSamplerYcbcrConversion* pYcbcrConversion) {
   wire::CreateSamplerYcbcrConversionArgs v{};
   v.device = device;
@@ -148,6 +161,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSamplerYcbcrConversion(VkDevice device, con
   call.Mint(HandleType::kSamplerYcbcrConversion, pYcbcrConversion, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroySamplerYcbcrConversion(VkDevice device, VkSamplerYcbcrConversion ycbcrConversion, const VkAllocationCallbacks* pAllocator) {
   if (ycbcrConversion == VK_NULL_HANDLE) return;
   wire::DestroySamplerYcbcrConversionArgs v{};
@@ -158,6 +172,7 @@ VKAPI_ATTR void VKAPI_CALL DestroySamplerYcbcrConversion(VkDevice device, VkSamp
   call.Post(&v);
   call.Forget(HandleType::kSamplerYcbcrConversion, ycbcrConversion);
 }
+
 VKAPI_ATTR uint32_t VKAPI_CALL GetImageViewHandleNVX(VkDevice device, const VkImageViewHandleInfoNVX* pInfo) {
   wire::GetImageViewHandleNVXArgs v{};
   v.device = device;
@@ -166,6 +181,7 @@ VKAPI_ATTR uint32_t VKAPI_CALL GetImageViewHandleNVX(VkDevice device, const VkIm
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetImageViewAddressNVX(VkDevice device, VkImageView imageView, VkImageViewAddressPropertiesNVX* pProperties) {
   wire::GetImageViewAddressNVXArgs v{};
   v.device = device;
@@ -174,6 +190,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetImageViewAddressNVX(VkDevice device, VkImageVi
   Call call(device, Command::kGetImageViewAddressNVX);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetImageDrmFormatModifierPropertiesEXT(VkDevice device, VkImage image, VkImageDrmFormatModifierPropertiesEXT* pProperties) {
   wire::GetImageDrmFormatModifierPropertiesEXTArgs v{};
   v.device = device;
@@ -182,6 +199,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetImageDrmFormatModifierPropertiesEXT(VkDevice d
   Call call(device, Command::kGetImageDrmFormatModifierPropertiesEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout2EXT(VkDevice device, VkImage image, const VkImageSubresource2EXT* pSubresource, VkSubresourceLayout2EXT* pLayout) {
   wire::GetImageSubresourceLayout2EXTArgs v{};
   v.device = device;
@@ -191,6 +209,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout2EXT(VkDevice device, VkImag
   Call call(device, Command::kGetImageSubresourceLayout2EXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceOpticalFlowImageFormatsNV(VkPhysicalDevice physicalDevice, const VkOpticalFlowImageFormatInfoNV* pOpticalFlowImageFormatInfo, uint32_t* pFormatCount, VkOpticalFlowImageFormatPropertiesNV* pImageFormatProperties) {
   wire::GetPhysicalDeviceOpticalFlowImageFormatsNVArgs v{};
   v.physicalDevice = physicalDevice;
@@ -200,6 +219,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceOpticalFlowImageFormatsNV(VkPhys
   Call call(physicalDevice, Command::kGetPhysicalDeviceOpticalFlowImageFormatsNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindOpticalFlowSessionImageNV(VkDevice device, VkOpticalFlowSessionNV session, VkOpticalFlowSessionBindingPointNV bindingPoint, VkImageView view, VkImageLayout layout) {
   wire::BindOpticalFlowSessionImageNVArgs v{};
   v.device = device;
@@ -210,4 +230,5 @@ VKAPI_ATTR VkResult VKAPI_CALL BindOpticalFlowSessionImageNV(VkDevice device, Vk
   Call call(device, Command::kBindOpticalFlowSessionImageNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocationCallbacks* pAllocator) {
   if (instance == VK_NULL_HANDLE) return;
   wire::DestroyInstanceArgs v{};
@@ -19,4 +20,5 @@ VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocati
   Call call(instance, Command::kDestroyInstance);
   call.Post(&v);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties(VkPhysicalDevice physicalDevice, VkPhysicalDeviceMemoryProperties* pMemoryProperties) {
   wire::GetPhysicalDeviceMemoryPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -18,6 +19,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties(VkPhysicalDevice ph
   Call call(physicalDevice, Command::kGetPhysicalDeviceMemoryProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAllocateInfo* pAllocateInfo, const VkAllocationCallbacks* pAllocator, VkDeviceMemory* pMemory) {
   wire::AllocateMemoryArgs v{};
   v.device = device;
@@ -28,6 +30,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAll
   call.Mint(HandleType::kDeviceMemory, pMemory, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks* pAllocator) {
   if (memory == VK_NULL_HANDLE) return;
   wire::FreeMemoryArgs v{};
@@ -38,6 +41,7 @@ VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, co
   call.Post(&v);
   call.Forget(HandleType::kDeviceMemory, memory);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL FlushMappedMemoryRanges(VkDevice device, uint32_t memoryRangeCount, const VkMappedMemoryRange* pMemoryRanges) {
   wire::FlushMappedMemoryRangesArgs v{};
   v.device = device;
@@ -46,6 +50,7 @@ VKAPI_ATTR VkResult VKAPI_CALL FlushMappedMemoryRanges(VkDevice device, uint32_t
   Call call(device, Command::kFlushMappedMemoryRanges);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL InvalidateMappedMemoryRanges(VkDevice device, uint32_t memoryRangeCount, const VkMappedMemoryRange* pMemoryRanges) {
   wire::InvalidateMappedMemoryRangesArgs v{};
   v.device = device;
@@ -54,6 +59,7 @@ VKAPI_ATTR VkResult VKAPI_CALL InvalidateMappedMemoryRanges(VkDevice device, uin
   Call call(device, Command::kInvalidateMappedMemoryRanges);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceMemoryCommitment(VkDevice device, VkDeviceMemory memory, VkDeviceSize* pCommittedMemoryInBytes) {
   wire::GetDeviceMemoryCommitmentArgs v{};
   v.device = device;
@@ -62,6 +68,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceMemoryCommitment(VkDevice device, VkDeviceMe
   Call call(device, Command::kGetDeviceMemoryCommitment);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements(VkDevice device, VkBuffer buffer, VkMemoryRequirements* pMemoryRequirements) {
   wire::GetBufferMemoryRequirementsArgs v{};
   v.device = device;
@@ -70,6 +77,7 @@ VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements(VkDevice device, VkBuffer
   Call call(device, Command::kGetBufferMemoryRequirements);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize memoryOffset) {
   wire::BindBufferMemoryArgs v{};
   v.device = device;
@@ -79,6 +87,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer
   Call call(device, Command::kBindBufferMemory);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements(VkDevice device, VkImage image, VkMemoryRequirements* pMemoryRequirements) {
   wire::GetImageMemoryRequirementsArgs v{};
   v.device = device;
@@ -87,6 +96,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements(VkDevice device, VkImage i
   Call call(device, Command::kGetImageMemoryRequirements);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory, VkDeviceSize memoryOffset) {
   wire::BindImageMemoryArgs v{};
   v.device = device;
@@ -96,6 +106,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, V
   Call call(device, Command::kBindImageMemory);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements(VkDevice device, VkImage image, uint32_t* pSparseMemoryRequirementCount, VkSparseImageMemoryRequirements* pSparseMemoryRequirements) {
   wire::GetImageSparseMemoryRequirementsArgs v{};
   v.device = device;
@@ -105,6 +116,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements(VkDevice device, VkI
   Call call(device, Command::kGetImageSparseMemoryRequirements);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceSparseImageFormatProperties(VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type, VkSampleCountFlagBits samples, VkImageUsageFlags usage, VkImageTiling tiling, uint32_t* pPropertyCount, VkSparseImageFormatProperties* pProperties) {
   wire::GetPhysicalDeviceSparseImageFormatPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -118,6 +130,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceSparseImageFormatProperties(VkPhysic
   Call call(physicalDevice, Command::kGetPhysicalDeviceSparseImageFormatProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physicalDevice, VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
   wire::GetPhysicalDeviceMemoryProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -125,6 +138,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice p
   Call call(physicalDevice, Command::kGetPhysicalDeviceMemoryProperties2);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceSparseImageFormatProperties2(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSparseImageFormatInfo2* pFormatInfo, uint32_t* pPropertyCount, VkSparseImageFormatProperties2* pProperties) {
   wire::GetPhysicalDeviceSparseImageFormatProperties2Args v{};
   v.physicalDevice = physicalDevice;
@@ -134,6 +148,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceSparseImageFormatProperties2(VkPhysi
   Call call(physicalDevice, Command::kGetPhysicalDeviceSparseImageFormatProperties2);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetMemoryFdKHR(VkDevice device, const VkMemoryGetFdInfoKHR* pGetFdInfo, int* pFd) {
   wire::GetMemoryFdKHRArgs v{};
   v.device = device;
@@ -142,6 +157,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetMemoryFdKHR(VkDevice device, const VkMemoryGet
   Call call(device, Command::kGetMemoryFdKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetMemoryFdPropertiesKHR(VkDevice device, VkExternalMemoryHandleTypeFlagBits handleType, int fd, VkMemoryFdPropertiesKHR* pMemoryFdProperties) {
   wire::GetMemoryFdPropertiesKHRArgs v{};
   v.device = device;
@@ -151,6 +167,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetMemoryFdPropertiesKHR(VkDevice device, VkExter
   Call call(device, Command::kGetMemoryFdPropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceGroupPeerMemoryFeatures(VkDevice device, uint32_t heapIndex, uint32_t localDeviceIndex, uint32_t remoteDeviceIndex, VkPeerMemoryFeatureFlags* pPeerMemoryFeatures) {
   wire::GetDeviceGroupPeerMemoryFeaturesArgs v{};
   v.device = device;
@@ -161,6 +178,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceGroupPeerMemoryFeatures(VkDevice device, uin
   Call call(device, Command::kGetDeviceGroupPeerMemoryFeatures);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindInfoCount, const VkBindBufferMemoryInfo* pBindInfos) {
   wire::BindBufferMemory2Args v{};
   v.device = device;
@@ -169,6 +187,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindI
   Call call(device, Command::kBindBufferMemory2);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory2(VkDevice device, uint32_t bindInfoCount, const VkBindImageMemoryInfo* pBindInfos) {
   wire::BindImageMemory2Args v{};
   v.device = device;
@@ -177,6 +196,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory2(VkDevice device, uint32_t bindIn
   Call call(device, Command::kBindImageMemory2);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements2(VkDevice device, const VkBufferMemoryRequirementsInfo2* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
   wire::GetBufferMemoryRequirements2Args v{};
   v.device = device;
@@ -185,6 +205,7 @@ VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements2(VkDevice device, const V
   Call call(device, Command::kGetBufferMemoryRequirements2);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements2(VkDevice device, const VkImageMemoryRequirementsInfo2* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
   wire::GetImageMemoryRequirements2Args v{};
   v.device = device;
@@ -193,6 +214,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements2(VkDevice device, const Vk
   Call call(device, Command::kGetImageMemoryRequirements2);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements2(VkDevice device, const VkImageSparseMemoryRequirementsInfo2* pInfo, uint32_t* pSparseMemoryRequirementCount, VkSparseImageMemoryRequirements2* pSparseMemoryRequirements) {
   wire::GetImageSparseMemoryRequirements2Args v{};
   v.device = device;
@@ -202,6 +224,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements2(VkDevice device, co
   Call call(device, Command::kGetImageSparseMemoryRequirements2);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceBufferMemoryRequirements(VkDevice device, const VkDeviceBufferMemoryRequirements* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
   wire::GetDeviceBufferMemoryRequirementsArgs v{};
   v.device = device;
@@ -210,6 +233,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceBufferMemoryRequirements(VkDevice device, co
   Call call(device, Command::kGetDeviceBufferMemoryRequirements);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceImageMemoryRequirements(VkDevice device, const VkDeviceImageMemoryRequirements* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
   wire::GetDeviceImageMemoryRequirementsArgs v{};
   v.device = device;
@@ -218,6 +242,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceImageMemoryRequirements(VkDevice device, con
   Call call(device, Command::kGetDeviceImageMemoryRequirements);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceImageSparseMemoryRequirements(VkDevice device, const VkDeviceImageMemoryRequirements* pInfo, uint32_t* pSparseMemoryRequirementCount, VkSparseImageMemoryRequirements2* pSparseMemoryRequirements) {
   wire::GetDeviceImageSparseMemoryRequirementsArgs v{};
   v.device = device;
@@ -227,6 +252,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceImageSparseMemoryRequirements(VkDevice devic
   Call call(device, Command::kGetDeviceImageSparseMemoryRequirements);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetMemoryHostPointerPropertiesEXT(VkDevice device, VkExternalMemoryHandleTypeFlagBits handleType, const void* pHostPointer, VkMemoryHostPointerPropertiesEXT* pMemoryHostPointerProperties) {
   wire::GetMemoryHostPointerPropertiesEXTArgs v{};
   v.device = device;
@@ -236,6 +262,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetMemoryHostPointerPropertiesEXT(VkDevice device
   Call call(device, Command::kGetMemoryHostPointerPropertiesEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR uint64_t VKAPI_CALL GetDeviceMemoryOpaqueCaptureAddress(VkDevice device, const VkDeviceMemoryOpaqueCaptureAddressInfo* pInfo) {
   wire::GetDeviceMemoryOpaqueCaptureAddressArgs v{};
   v.device = device;
@@ -244,6 +271,7 @@ VKAPI_ATTR uint64_t VKAPI_CALL GetDeviceMemoryOpaqueCaptureAddress(VkDevice devi
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR void VKAPI_CALL SetDeviceMemoryPriorityEXT(VkDevice device, VkDeviceMemory memory, float priority) {
   wire::SetDeviceMemoryPriorityEXTArgs v{};
   v.device = device;
@@ -252,4 +280,5 @@ VKAPI_ATTR void VKAPI_CALL SetDeviceMemoryPriorityEXT(VkDevice device, VkDeviceM
   Call call(device, Command::kSetDeviceMemoryPriorityEXT);
   call.Post(&v);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL SetLocalDimmingAMD(VkDevice device, VkSwapchainKHR swapChain, VkBool32 localDimmingEnable) {
   wire::SetLocalDimmingAMDArgs v{};
   v.device = device;
@@ -19,6 +20,7 @@ VKAPI_ATTR void VKAPI_CALL SetLocalDimmingAMD(VkDevice device, VkSwapchainKHR sw
   Call call(device, Command::kSetLocalDimmingAMD);
   call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CompileDeferredNV(VkDevice device, VkPipeline pipeline, uint32_t shader) {
   wire::CompileDeferredNVArgs v{};
   v.device = device;
@@ -27,6 +29,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CompileDeferredNV(VkDevice device, VkPipeline pip
   Call call(device, Command::kCompileDeferredNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateOpticalFlowSessionNV(VkDevice device, const VkOpticalFlowSessionCreateInfoNV* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkOpticalFlowSessionNV* pSession) {
   wire::CreateOpticalFlowSessionNVArgs v{};
   v.device = device;
@@ -37,6 +40,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateOpticalFlowSessionNV(VkDevice device, const
   call.Mint(HandleType::kOpticalFlowSessionNV, pSession, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyOpticalFlowSessionNV(VkDevice device, VkOpticalFlowSessionNV session, const VkAllocationCallbacks* pAllocator) {
   if (session == VK_NULL_HANDLE) return;
   wire::DestroyOpticalFlowSessionNVArgs v{};
@@ -47,4 +51,5 @@ VKAPI_ATTR void VKAPI_CALL DestroyOpticalFlowSessionNV(VkDevice device, VkOptica
   call.Post(&v);
   call.Forget(HandleType::kOpticalFlowSessionNV, session);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateShaderModule(VkDevice device, const VkShaderModuleCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkShaderModule* pShaderModule) {
   wire::CreateShaderModuleArgs v{};
   v.device = device;
@@ -21,6 +22,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateShaderModule(VkDevice device, const VkShade
   call.Mint(HandleType::kShaderModule, pShaderModule, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyShaderModule(VkDevice device, VkShaderModule shaderModule, const VkAllocationCallbacks* pAllocator) {
   if (shaderModule == VK_NULL_HANDLE) return;
   wire::DestroyShaderModuleArgs v{};
@@ -31,6 +33,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyShaderModule(VkDevice device, VkShaderModule s
   call.Post(&v);
   call.Forget(HandleType::kShaderModule, shaderModule);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreatePipelineCache(VkDevice device, const VkPipelineCacheCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkPipelineCache* pPipelineCache) {
   wire::CreatePipelineCacheArgs v{};
   v.device = device;
@@ -41,6 +44,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreatePipelineCache(VkDevice device, const VkPipe
   call.Mint(HandleType::kPipelineCache, pPipelineCache, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyPipelineCache(VkDevice device, VkPipelineCache pipelineCache, const VkAllocationCallbacks* pAllocator) {
   if (pipelineCache == VK_NULL_HANDLE) return;
   wire::DestroyPipelineCacheArgs v{};
@@ -51,6 +55,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyPipelineCache(VkDevice device, VkPipelineCache
   call.Post(&v);
   call.Forget(HandleType::kPipelineCache, pipelineCache);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPipelineCacheData(VkDevice device, VkPipelineCache pipelineCache, size_t* pDataSize, void* pData) {
   wire::GetPipelineCacheDataArgs v{};
   v.device = device;
@@ -60,6 +65,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPipelineCacheData(VkDevice device, VkPipelineC
   Call call(device, Command::kGetPipelineCacheData);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL MergePipelineCaches(VkDevice device, VkPipelineCache dstCache, uint32_t srcCacheCount, const VkPipelineCache* pSrcCaches) {
   wire::MergePipelineCachesArgs v{};
   v.device = device;
@@ -69,6 +75,7 @@ VKAPI_ATTR VkResult VKAPI_CALL MergePipelineCaches(VkDevice device, VkPipelineCa
   Call call(device, Command::kMergePipelineCaches);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateGraphicsPipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkGraphicsPipelineCreateInfo* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   wire::CreateGraphicsPipelinesArgs v{};
   v.device = device;
@@ -81,6 +88,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateGraphicsPipelines(VkDevice device, VkPipeli
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateComputePipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkComputePipelineCreateInfo* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   wire::CreateComputePipelinesArgs v{};
   v.device = device;
@@ -93,6 +101,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateComputePipelines(VkDevice device, VkPipelin
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyPipeline(VkDevice device, VkPipeline pipeline, const VkAllocationCallbacks* pAllocator) {
   if (pipeline == VK_NULL_HANDLE) return;
   wire::DestroyPipelineArgs v{};
@@ -103,6 +112,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyPipeline(VkDevice device, VkPipeline pipeline,
   call.Post(&v);
   call.Forget(HandleType::kPipeline, pipeline);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBindPipeline(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipeline pipeline) {
   wire::CmdBindPipelineArgs v{};
   v.commandBuffer = commandBuffer;
@@ -110,6 +120,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindPipeline(VkCommandBuffer commandBuffer, VkPipe
   v.pipeline = pipeline;
   Record(commandBuffer, Command::kCmdBindPipeline, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetShaderInfoAMD(VkDevice device, VkPipeline pipeline, VkShaderStageFlagBits shaderStage, VkShaderInfoTypeAMD infoType, size_t* pInfoSize, void* pInfo) {
   wire::GetShaderInfoAMDArgs v{};
   v.device = device;
@@ -121,6 +132,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetShaderInfoAMD(VkDevice device, VkPipeline pipe
   Call call(device, Command::kGetShaderInfoAMD);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutablePropertiesKHR(VkDevice device, const VkPipelineInfoKHR* pPipelineInfo, uint32_t* pExecutableCount, VkPipelineExecutablePropertiesKHR* pProperties) {
   wire::GetPipelineExecutablePropertiesKHRArgs v{};
   v.device = device;
@@ -130,6 +142,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutablePropertiesKHR(VkDevice devic
   Call call(device, Command::kGetPipelineExecutablePropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutableStatisticsKHR(VkDevice device, const VkPipelineExecutableInfoKHR* pExecutableInfo, uint32_t* pStatisticCount, VkPipelineExecutableStatisticKHR* pStatistics) {
   wire::GetPipelineExecutableStatisticsKHRArgs v{};
   v.device = device;
@@ -139,6 +152,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutableStatisticsKHR(VkDevice devic
   Call call(device, Command::kGetPipelineExecutableStatisticsKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutableInternalRepresentationsKHR(VkDevice device, const VkPipelineExecutableInfoKHR* pExecutableInfo, uint32_t* pInternalRepresentationCount, VkPipelineExecutableInternalRepresentationKHR* pInternalRepresentations) {
   wire::GetPipelineExecutableInternalRepresentationsKHRArgs v{};
   v.device = device;
@@ -148,6 +162,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPipelineExecutableInternalRepresentationsKHR(V
   Call call(device, Command::kGetPipelineExecutableInternalRepresentationsKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetVertexInputEXT(VkCommandBuffer commandBuffer, uint32_t vertexBindingDescriptionCount, const VkVertexInputBindingDescription2EXT* pVertexBindingDescriptions, uint32_t vertexAttributeDescriptionCount, const VkVertexInputAttributeDescription2EXT* pVertexAttributeDescriptions) {
   wire::CmdSetVertexInputEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -157,6 +172,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetVertexInputEXT(VkCommandBuffer commandBuffer, u
   v.pVertexAttributeDescriptions = pVertexAttributeDescriptions;
   Record(commandBuffer, Command::kCmdSetVertexInputEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateCuModuleNVX(VkDevice device, const VkCuModuleCreateInfoNVX* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkCuModuleNVX* pModule) {
   wire::CreateCuModuleNVXArgs v{};
   v.device = device;
@@ -167,6 +183,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateCuModuleNVX(VkDevice device, const VkCuModu
   call.Mint(HandleType::kCuModuleNVX, pModule, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateCuFunctionNVX(VkDevice device, const VkCuFunctionCreateInfoNVX* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkCuFunctionNVX* pFunction) {
   wire::CreateCuFunctionNVXArgs v{};
   v.device = device;
@@ -177,6 +194,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateCuFunctionNVX(VkDevice device, const VkCuFu
   call.Mint(HandleType::kCuFunctionNVX, pFunction, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyCuModuleNVX(VkDevice device, VkCuModuleNVX module, const VkAllocationCallbacks* pAllocator) {
   if (module == VK_NULL_HANDLE) return;
   wire::DestroyCuModuleNVXArgs v{};
@@ -187,6 +205,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyCuModuleNVX(VkDevice device, VkCuModuleNVX mod
   call.Post(&v);
   call.Forget(HandleType::kCuModuleNVX, module);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyCuFunctionNVX(VkDevice device, VkCuFunctionNVX function, const VkAllocationCallbacks* pAllocator) {
   if (function == VK_NULL_HANDLE) return;
   wire::DestroyCuFunctionNVXArgs v{};
@@ -197,6 +216,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyCuFunctionNVX(VkDevice device, VkCuFunctionNVX
   call.Post(&v);
   call.Forget(HandleType::kCuFunctionNVX, function);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetShaderModuleIdentifierEXT(VkDevice device, VkShaderModule shaderModule, VkShaderModuleIdentifierEXT* pIdentifier) {
   wire::GetShaderModuleIdentifierEXTArgs v{};
   v.device = device;
@@ -205,6 +225,7 @@ VKAPI_ATTR void VKAPI_CALL GetShaderModuleIdentifierEXT(VkDevice device, VkShade
   Call call(device, Command::kGetShaderModuleIdentifierEXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetShaderModuleCreateInfoIdentifierEXT(VkDevice device, const VkShaderModuleCreateInfo* pCreateInfo, VkShaderModuleIdentifierEXT* pIdentifier) {
   wire::GetShaderModuleCreateInfoIdentifierEXTArgs v{};
   v.device = device;
@@ -213,4 +234,14 @@ VKAPI_ATTR void VKAPI_CALL GetShaderModuleCreateInfoIdentifierEXT(VkDevice devic
   Call call(device, Command::kGetShaderModuleCreateInfoIdentifierEXT);
   call.Ask(&v);
 }
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPipelinePropertiesEXT(VkDevice device, const VkPipelineInfoEXT* pPipelineInfo, VkBaseOutStructure* pPipelineProperties) {
+  wire::GetPipelinePropertiesEXTArgs v{};
+  v.device = device;
+  v.pPipelineInfo = pPipelineInfo;
+  v.pPipelineProperties = pPipelineProperties;
+  Call call(device, Command::kGetPipelinePropertiesEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
 }  // namespace vesper::client::entry

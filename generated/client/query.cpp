@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateQueryPool(VkDevice device, const VkQueryPoolCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkQueryPool* pQueryPool) {
   wire::CreateQueryPoolArgs v{};
   v.device = device;
@@ -21,6 +22,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateQueryPool(VkDevice device, const VkQueryPoo
   call.Mint(HandleType::kQueryPool, pQueryPool, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyQueryPool(VkDevice device, VkQueryPool queryPool, const VkAllocationCallbacks* pAllocator) {
   if (queryPool == VK_NULL_HANDLE) return;
   wire::DestroyQueryPoolArgs v{};
@@ -31,6 +33,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyQueryPool(VkDevice device, VkQueryPool queryPo
   call.Post(&v);
   call.Forget(HandleType::kQueryPool, queryPool);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetQueryPoolResults(VkDevice device, VkQueryPool queryPool, uint32_t firstQuery, uint32_t queryCount, size_t dataSize, void* pData, VkDeviceSize stride, VkQueryResultFlags flags) {
   wire::GetQueryPoolResultsArgs v{};
   v.device = device;
@@ -44,6 +47,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetQueryPoolResults(VkDevice device, VkQueryPool 
   Call call(device, Command::kGetQueryPoolResults);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool, uint32_t firstQuery, uint32_t queryCount) {
   wire::ResetQueryPoolArgs v{};
   v.device = device;
@@ -53,6 +57,7 @@ VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool
   Call call(device, Command::kResetQueryPool);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginQuery(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query, VkQueryControlFlags flags) {
   wire::CmdBeginQueryArgs v{};
   v.commandBuffer = commandBuffer;
@@ -61,6 +66,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginQuery(VkCommandBuffer commandBuffer, VkQueryP
   v.flags = flags;
   Record(commandBuffer, Command::kCmdBeginQuery, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndQuery(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query) {
   wire::CmdEndQueryArgs v{};
   v.commandBuffer = commandBuffer;
@@ -68,6 +74,7 @@ VKAPI_ATTR void VKAPI_CALL CmdEndQuery(VkCommandBuffer commandBuffer, VkQueryPoo
   v.query = query;
   Record(commandBuffer, Command::kCmdEndQuery, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdResetQueryPool(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t firstQuery, uint32_t queryCount) {
   wire::CmdResetQueryPoolArgs v{};
   v.commandBuffer = commandBuffer;
@@ -76,6 +83,7 @@ VKAPI_ATTR void VKAPI_CALL CmdResetQueryPool(VkCommandBuffer commandBuffer, VkQu
   v.queryCount = queryCount;
   Record(commandBuffer, Command::kCmdResetQueryPool, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp(VkCommandBuffer commandBuffer, VkPipelineStageFlagBits pipelineStage, VkQueryPool queryPool, uint32_t query) {
   wire::CmdWriteTimestampArgs v{};
   v.commandBuffer = commandBuffer;
@@ -84,6 +92,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp(VkCommandBuffer commandBuffer, VkPi
   v.query = query;
   Record(commandBuffer, Command::kCmdWriteTimestamp, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyQueryPoolResults(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t firstQuery, uint32_t queryCount, VkBuffer dstBuffer, VkDeviceSize dstOffset, VkDeviceSize stride, VkQueryResultFlags flags) {
   wire::CmdCopyQueryPoolResultsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -96,6 +105,7 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyQueryPoolResults(VkCommandBuffer commandBuffer
   v.flags = flags;
   Record(commandBuffer, Command::kCmdCopyQueryPoolResults, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetCalibratedTimestampsEXT(VkDevice device, uint32_t timestampCount, const VkCalibratedTimestampInfoEXT* pTimestampInfos, uint64_t* pTimestamps, uint64_t* pMaxDeviation) {
   wire::GetCalibratedTimestampsEXTArgs v{};
   v.device = device;
@@ -106,6 +116,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetCalibratedTimestampsEXT(VkDevice device, uint3
   Call call(device, Command::kGetCalibratedTimestampsEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginQueryIndexedEXT(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query, VkQueryControlFlags flags, uint32_t index) {
   wire::CmdBeginQueryIndexedEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -115,6 +126,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginQueryIndexedEXT(VkCommandBuffer commandBuffer
   v.index = index;
   Record(commandBuffer, Command::kCmdBeginQueryIndexedEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndQueryIndexedEXT(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query, uint32_t index) {
   wire::CmdEndQueryIndexedEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -123,6 +135,7 @@ VKAPI_ATTR void VKAPI_CALL CmdEndQueryIndexedEXT(VkCommandBuffer commandBuffer, 
   v.index = index;
   Record(commandBuffer, Command::kCmdEndQueryIndexedEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR(VkPhysicalDevice physicalDevice, uint32_t queueFamilyIndex, uint32_t* pCounterCount, VkPerformanceCounterKHR* pCounters, VkPerformanceCounterDescriptionKHR* pCounterDescriptions) {
   wire::EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -133,6 +146,7 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceQueueFamilyPerformanceQuer
   Call call(physicalDevice, Command::kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR(VkPhysicalDevice physicalDevice, const VkQueryPoolPerformanceCreateInfoKHR* pPerformanceQueryCreateInfo, uint32_t* pNumPasses) {
   wire::GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -141,6 +155,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR
   Call call(physicalDevice, Command::kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AcquireProfilingLockKHR(VkDevice device, const VkAcquireProfilingLockInfoKHR* pInfo) {
   wire::AcquireProfilingLockKHRArgs v{};
   v.device = device;
@@ -148,18 +163,21 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquireProfilingLockKHR(VkDevice device, const Vk
   Call call(device, Command::kAcquireProfilingLockKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL ReleaseProfilingLockKHR(VkDevice device) {
   wire::ReleaseProfilingLockKHRArgs v{};
   v.device = device;
   Call call(device, Command::kReleaseProfilingLockKHR);
   call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL UninitializePerformanceApiINTEL(VkDevice device) {
   wire::UninitializePerformanceApiINTELArgs v{};
   v.device = device;
   Call call(device, Command::kUninitializePerformanceApiINTEL);
   call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceMarkerINTEL(VkCommandBuffer commandBuffer, const VkPerformanceMarkerInfoINTEL* pMarkerInfo) {
   wire::CmdSetPerformanceMarkerINTELArgs v{};
   v.commandBuffer = commandBuffer;
@@ -167,6 +185,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceMarkerINTEL(VkCommandBuffer comm
   Record(commandBuffer, Command::kCmdSetPerformanceMarkerINTEL, &v);
   return VK_SUCCESS;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceStreamMarkerINTEL(VkCommandBuffer commandBuffer, const VkPerformanceStreamMarkerInfoINTEL* pMarkerInfo) {
   wire::CmdSetPerformanceStreamMarkerINTELArgs v{};
   v.commandBuffer = commandBuffer;
@@ -174,6 +193,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceStreamMarkerINTEL(VkCommandBuffe
   Record(commandBuffer, Command::kCmdSetPerformanceStreamMarkerINTEL, &v);
   return VK_SUCCESS;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceOverrideINTEL(VkCommandBuffer commandBuffer, const VkPerformanceOverrideInfoINTEL* pOverrideInfo) {
   wire::CmdSetPerformanceOverrideINTELArgs v{};
   v.commandBuffer = commandBuffer;
@@ -181,6 +201,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CmdSetPerformanceOverrideINTEL(VkCommandBuffer co
   Record(commandBuffer, Command::kCmdSetPerformanceOverrideINTEL, &v);
   return VK_SUCCESS;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AcquirePerformanceConfigurationINTEL(VkDevice device, const VkPerformanceConfigurationAcquireInfoINTEL* pAcquireInfo, VkPerformanceConfigurationINTEL* pConfiguration) {
   wire::AcquirePerformanceConfigurationINTELArgs v{};
   v.device = device;
@@ -190,6 +211,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquirePerformanceConfigurationINTEL(VkDevice dev
   call.Mint(HandleType::kPerformanceConfigurationINTEL, pConfiguration, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ReleasePerformanceConfigurationINTEL(VkDevice device, VkPerformanceConfigurationINTEL configuration) {
   wire::ReleasePerformanceConfigurationINTELArgs v{};
   v.device = device;
@@ -197,6 +219,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ReleasePerformanceConfigurationINTEL(VkDevice dev
   Call call(device, Command::kReleasePerformanceConfigurationINTEL);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp2(VkCommandBuffer commandBuffer, VkPipelineStageFlags2 stage, VkQueryPool queryPool, uint32_t query) {
   wire::CmdWriteTimestamp2Args v{};
   v.commandBuffer = commandBuffer;
@@ -205,4 +228,5 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp2(VkCommandBuffer commandBuffer, VkP
   v.query = query;
   Record(commandBuffer, Command::kCmdWriteTimestamp2, &v);
 }
+
 }  // namespace vesper::client::entry

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "client/call.h"
+#include "client/device_property.h"
 #include "generated/client/entry_points.h"
 #include "generated/wire/ray_tracing.h"
 
@@ -11,6 +12,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR void VKAPI_CALL CmdBindPipelineShaderGroupNV(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint, VkPipeline pipeline, uint32_t groupIndex) {
   wire::CmdBindPipelineShaderGroupNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -19,6 +21,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBindPipelineShaderGroupNV(VkCommandBuffer commandB
   v.groupIndex = groupIndex;
   Record(commandBuffer, Command::kCmdBindPipelineShaderGroupNV, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureNV(VkDevice device, const VkAccelerationStructureCreateInfoNV* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkAccelerationStructureNV* pAccelerationStructure) {
   wire::CreateAccelerationStructureNVArgs v{};
   v.device = device;
@@ -29,6 +32,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureNV(VkDevice device, co
   call.Mint(HandleType::kAccelerationStructureNV, pAccelerationStructure, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyAccelerationStructureKHR(VkDevice device, VkAccelerationStructureKHR accelerationStructure, const VkAllocationCallbacks* pAllocator) {
   if (accelerationStructure == VK_NULL_HANDLE) return;
   wire::DestroyAccelerationStructureKHRArgs v{};
@@ -39,6 +43,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyAccelerationStructureKHR(VkDevice device, VkAc
   call.Post(&v);
   call.Forget(HandleType::kAccelerationStructureKHR, accelerationStructure);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyAccelerationStructureNV(VkDevice device, VkAccelerationStructureNV accelerationStructure, const VkAllocationCallbacks* pAllocator) {
   if (accelerationStructure == VK_NULL_HANDLE) return;
   wire::DestroyAccelerationStructureNVArgs v{};
@@ -49,6 +54,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyAccelerationStructureNV(VkDevice device, VkAcc
   call.Post(&v);
   call.Forget(HandleType::kAccelerationStructureNV, accelerationStructure);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetAccelerationStructureMemoryRequirementsNV(VkDevice device, const VkAccelerationStructureMemoryRequirementsInfoNV* pInfo, VkMemoryRequirements2KHR* pMemoryRequirements) {
   wire::GetAccelerationStructureMemoryRequirementsNVArgs v{};
   v.device = device;
@@ -57,6 +63,7 @@ VKAPI_ATTR void VKAPI_CALL GetAccelerationStructureMemoryRequirementsNV(VkDevice
   Call call(device, Command::kGetAccelerationStructureMemoryRequirementsNV);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindAccelerationStructureMemoryNV(VkDevice device, uint32_t bindInfoCount, const VkBindAccelerationStructureMemoryInfoNV* pBindInfos) {
   wire::BindAccelerationStructureMemoryNVArgs v{};
   v.device = device;
@@ -65,6 +72,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindAccelerationStructureMemoryNV(VkDevice device
   Call call(device, Command::kBindAccelerationStructureMemoryNV);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureNV(VkCommandBuffer commandBuffer, VkAccelerationStructureNV dst, VkAccelerationStructureNV src, VkCopyAccelerationStructureModeKHR mode) {
   wire::CmdCopyAccelerationStructureNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -73,12 +81,14 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureNV(VkCommandBuffer comman
   v.mode = mode;
   Record(commandBuffer, Command::kCmdCopyAccelerationStructureNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureKHR(VkCommandBuffer commandBuffer, const VkCopyAccelerationStructureInfoKHR* pInfo) {
   wire::CmdCopyAccelerationStructureKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyAccelerationStructureKHR, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CopyAccelerationStructureKHR(VkDevice device, VkDeferredOperationKHR deferredOperation, const VkCopyAccelerationStructureInfoKHR* pInfo) {
   wire::CopyAccelerationStructureKHRArgs v{};
   v.device = device;
@@ -87,18 +97,21 @@ VKAPI_ATTR VkResult VKAPI_CALL CopyAccelerationStructureKHR(VkDevice device, VkD
   Call call(device, Command::kCopyAccelerationStructureKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureToMemoryKHR(VkCommandBuffer commandBuffer, const VkCopyAccelerationStructureToMemoryInfoKHR* pInfo) {
   wire::CmdCopyAccelerationStructureToMemoryKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyAccelerationStructureToMemoryKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryToAccelerationStructureKHR(VkCommandBuffer commandBuffer, const VkCopyMemoryToAccelerationStructureInfoKHR* pInfo) {
   wire::CmdCopyMemoryToAccelerationStructureKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyMemoryToAccelerationStructureKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteAccelerationStructuresPropertiesKHR(VkCommandBuffer commandBuffer, uint32_t accelerationStructureCount, const VkAccelerationStructureKHR* pAccelerationStructures, VkQueryType queryType, VkQueryPool queryPool, uint32_t firstQuery) {
   wire::CmdWriteAccelerationStructuresPropertiesKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -109,6 +122,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteAccelerationStructuresPropertiesKHR(VkCommand
   v.firstQuery = firstQuery;
   Record(commandBuffer, Command::kCmdWriteAccelerationStructuresPropertiesKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteAccelerationStructuresPropertiesNV(VkCommandBuffer commandBuffer, uint32_t accelerationStructureCount, const VkAccelerationStructureNV* pAccelerationStructures, VkQueryType queryType, VkQueryPool queryPool, uint32_t firstQuery) {
   wire::CmdWriteAccelerationStructuresPropertiesNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -119,6 +133,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteAccelerationStructuresPropertiesNV(VkCommandB
   v.firstQuery = firstQuery;
   Record(commandBuffer, Command::kCmdWriteAccelerationStructuresPropertiesNV, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructureNV(VkCommandBuffer commandBuffer, const VkAccelerationStructureInfoNV* pInfo, VkBuffer instanceData, VkDeviceSize instanceOffset, VkBool32 update, VkAccelerationStructureNV dst, VkAccelerationStructureNV src, VkBuffer scratch, VkDeviceSize scratchOffset) {
   wire::CmdBuildAccelerationStructureNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -132,6 +147,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructureNV(VkCommandBuffer comma
   v.scratchOffset = scratchOffset;
   Record(commandBuffer, Command::kCmdBuildAccelerationStructureNV, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL WriteAccelerationStructuresPropertiesKHR(VkDevice device, uint32_t accelerationStructureCount, const VkAccelerationStructureKHR* pAccelerationStructures, VkQueryType queryType, size_t dataSize, void* pData, size_t stride) {
   wire::WriteAccelerationStructuresPropertiesKHRArgs v{};
   v.device = device;
@@ -144,6 +160,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WriteAccelerationStructuresPropertiesKHR(VkDevice
   Call call(device, Command::kWriteAccelerationStructuresPropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysKHR(VkCommandBuffer commandBuffer, const VkStridedDeviceAddressRegionKHR* pRaygenShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pMissShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pHitShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pCallableShaderBindingTable, uint32_t width, uint32_t height, uint32_t depth) {
   wire::CmdTraceRaysKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -156,6 +173,7 @@ VKAPI_ATTR void VKAPI_CALL CmdTraceRaysKHR(VkCommandBuffer commandBuffer, const 
   v.depth = depth;
   Record(commandBuffer, Command::kCmdTraceRaysKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysNV(VkCommandBuffer commandBuffer, VkBuffer raygenShaderBindingTableBuffer, VkDeviceSize raygenShaderBindingOffset, VkBuffer missShaderBindingTableBuffer, VkDeviceSize missShaderBindingOffset, VkDeviceSize missShaderBindingStride, VkBuffer hitShaderBindingTableBuffer, VkDeviceSize hitShaderBindingOffset, VkDeviceSize hitShaderBindingStride, VkBuffer callableShaderBindingTableBuffer, VkDeviceSize callableShaderBindingOffset, VkDeviceSize callableShaderBindingStride, uint32_t width, uint32_t height, uint32_t depth) {
   wire::CmdTraceRaysNVArgs v{};
   v.commandBuffer = commandBuffer;
@@ -175,6 +193,7 @@ VKAPI_ATTR void VKAPI_CALL CmdTraceRaysNV(VkCommandBuffer commandBuffer, VkBuffe
   v.depth = depth;
   Record(commandBuffer, Command::kCmdTraceRaysNV, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetRayTracingShaderGroupHandlesKHR(VkDevice device, VkPipeline pipeline, uint32_t firstGroup, uint32_t groupCount, size_t dataSize, void* pData) {
   wire::GetRayTracingShaderGroupHandlesKHRArgs v{};
   v.device = device;
@@ -186,6 +205,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetRayTracingShaderGroupHandlesKHR(VkDevice devic
   Call call(device, Command::kGetRayTracingShaderGroupHandlesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetRayTracingCaptureReplayShaderGroupHandlesKHR(VkDevice device, VkPipeline pipeline, uint32_t firstGroup, uint32_t groupCount, size_t dataSize, void* pData) {
   wire::GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs v{};
   v.device = device;
@@ -197,6 +217,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetRayTracingCaptureReplayShaderGroupHandlesKHR(V
   Call call(device, Command::kGetRayTracingCaptureReplayShaderGroupHandlesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetAccelerationStructureHandleNV(VkDevice device, VkAccelerationStructureNV accelerationStructure, size_t dataSize, void* pData) {
   wire::GetAccelerationStructureHandleNVArgs v{};
   v.device = device;
@@ -206,6 +227,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetAccelerationStructureHandleNV(VkDevice device,
   Call call(device, Command::kGetAccelerationStructureHandleNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesNV(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkRayTracingPipelineCreateInfoNV* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   wire::CreateRayTracingPipelinesNVArgs v{};
   v.device = device;
@@ -218,6 +240,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesNV(VkDevice device, VkPi
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesKHR(VkDevice device, VkDeferredOperationKHR deferredOperation, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkRayTracingPipelineCreateInfoKHR* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
   wire::CreateRayTracingPipelinesKHRArgs v{};
   v.device = device;
@@ -231,6 +254,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesKHR(VkDevice device, VkD
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirectKHR(VkCommandBuffer commandBuffer, const VkStridedDeviceAddressRegionKHR* pRaygenShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pMissShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pHitShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pCallableShaderBindingTable, VkDeviceAddress indirectDeviceAddress) {
   wire::CmdTraceRaysIndirectKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -241,12 +265,14 @@ VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirectKHR(VkCommandBuffer commandBuffer
   v.indirectDeviceAddress = indirectDeviceAddress;
   Record(commandBuffer, Command::kCmdTraceRaysIndirectKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirect2KHR(VkCommandBuffer commandBuffer, VkDeviceAddress indirectDeviceAddress) {
   wire::CmdTraceRaysIndirect2KHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.indirectDeviceAddress = indirectDeviceAddress;
   Record(commandBuffer, Command::kCmdTraceRaysIndirect2KHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceAccelerationStructureCompatibilityKHR(VkDevice device, const VkAccelerationStructureVersionInfoKHR* pVersionInfo, VkAccelerationStructureCompatibilityKHR* pCompatibility) {
   wire::GetDeviceAccelerationStructureCompatibilityKHRArgs v{};
   v.device = device;
@@ -255,6 +281,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceAccelerationStructureCompatibilityKHR(VkDevi
   Call call(device, Command::kGetDeviceAccelerationStructureCompatibilityKHR);
   call.Ask(&v);
 }
+
 VKAPI_ATTR VkDeviceSize VKAPI_CALL GetRayTracingShaderGroupStackSizeKHR(VkDevice device, VkPipeline pipeline, uint32_t group, VkShaderGroupShaderKHR groupShader) {
   wire::GetRayTracingShaderGroupStackSizeKHRArgs v{};
   v.device = device;
@@ -265,12 +292,14 @@ VKAPI_ATTR VkDeviceSize VKAPI_CALL GetRayTracingShaderGroupStackSizeKHR(VkDevice
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetRayTracingPipelineStackSizeKHR(VkCommandBuffer commandBuffer, uint32_t pipelineStackSize) {
   wire::CmdSetRayTracingPipelineStackSizeKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pipelineStackSize = pipelineStackSize;
   Record(commandBuffer, Command::kCmdSetRayTracingPipelineStackSizeKHR, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureKHR(VkDevice device, const VkAccelerationStructureCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkAccelerationStructureKHR* pAccelerationStructure) {
   wire::CreateAccelerationStructureKHRArgs v{};
   v.device = device;
@@ -284,6 +313,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureKHR(VkDevice device, c
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructuresKHR(VkCommandBuffer commandBuffer, uint32_t infoCount, const VkAccelerationStructureBuildGeometryInfoKHR* pInfos, const VkAccelerationStructureBuildRangeInfoKHR* const* ppBuildRangeInfos) {
   wire::CmdBuildAccelerationStructuresKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -292,6 +322,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructuresKHR(VkCommandBuffer com
   v.ppBuildRangeInfos = ppBuildRangeInfos;
   Record(commandBuffer, Command::kCmdBuildAccelerationStructuresKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructuresIndirectKHR(VkCommandBuffer commandBuffer, uint32_t infoCount, const VkAccelerationStructureBuildGeometryInfoKHR* pInfos, const VkDeviceAddress* pIndirectDeviceAddresses, const uint32_t* pIndirectStrides, const uint32_t* const* ppMaxPrimitiveCounts) {
   wire::CmdBuildAccelerationStructuresIndirectKHRArgs v{};
   v.commandBuffer = commandBuffer;
@@ -302,6 +333,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBuildAccelerationStructuresIndirectKHR(VkCommandBu
   v.ppMaxPrimitiveCounts = ppMaxPrimitiveCounts;
   Record(commandBuffer, Command::kCmdBuildAccelerationStructuresIndirectKHR, &v);
 }
+
 VKAPI_ATTR VkDeviceAddress VKAPI_CALL GetAccelerationStructureDeviceAddressKHR(VkDevice device, const VkAccelerationStructureDeviceAddressInfoKHR* pInfo) {
   wire::GetAccelerationStructureDeviceAddressKHRArgs v{};
   v.device = device;
@@ -310,6 +342,7 @@ VKAPI_ATTR VkDeviceAddress VKAPI_CALL GetAccelerationStructureDeviceAddressKHR(V
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDeferredOperationKHR(VkDevice device, const VkAllocationCallbacks* pAllocator, VkDeferredOperationKHR* pDeferredOperation) {
   wire::CreateDeferredOperationKHRArgs v{};
   v.device = device;
@@ -319,6 +352,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDeferredOperationKHR(VkDevice device, const
   call.Mint(HandleType::kDeferredOperationKHR, pDeferredOperation, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyDeferredOperationKHR(VkDevice device, VkDeferredOperationKHR operation, const VkAllocationCallbacks* pAllocator) {
   if (operation == VK_NULL_HANDLE) return;
   wire::DestroyDeferredOperationKHRArgs v{};
@@ -329,6 +363,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDeferredOperationKHR(VkDevice device, VkDeferr
   call.Post(&v);
   call.Forget(HandleType::kDeferredOperationKHR, operation);
 }
+
 VKAPI_ATTR uint32_t VKAPI_CALL GetDeferredOperationMaxConcurrencyKHR(VkDevice device, VkDeferredOperationKHR operation) {
   wire::GetDeferredOperationMaxConcurrencyKHRArgs v{};
   v.device = device;
@@ -337,6 +372,7 @@ VKAPI_ATTR uint32_t VKAPI_CALL GetDeferredOperationMaxConcurrencyKHR(VkDevice de
   call.Ask(&v);
   return v.result;
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDeferredOperationResultKHR(VkDevice device, VkDeferredOperationKHR operation) {
   wire::GetDeferredOperationResultKHRArgs v{};
   v.device = device;
@@ -344,6 +380,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDeferredOperationResultKHR(VkDevice device, Vk
   Call call(device, Command::kGetDeferredOperationResultKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL DeferredOperationJoinKHR(VkDevice device, VkDeferredOperationKHR operation) {
   wire::DeferredOperationJoinKHRArgs v{};
   v.device = device;
@@ -351,6 +388,7 @@ VKAPI_ATTR VkResult VKAPI_CALL DeferredOperationJoinKHR(VkDevice device, VkDefer
   Call call(device, Command::kDeferredOperationJoinKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetAccelerationStructureBuildSizesKHR(VkDevice device, VkAccelerationStructureBuildTypeKHR buildType, const VkAccelerationStructureBuildGeometryInfoKHR* pBuildInfo, const uint32_t* pMaxPrimitiveCounts, VkAccelerationStructureBuildSizesInfoKHR* pSizeInfo) {
   wire::GetAccelerationStructureBuildSizesKHRArgs v{};
   v.device = device;
@@ -361,6 +399,17 @@ VKAPI_ATTR void VKAPI_CALL GetAccelerationStructureBuildSizesKHR(VkDevice device
   Call call(device, Command::kGetAccelerationStructureBuildSizesKHR);
   call.Ask(&v);
 }
+
+VKAPI_ATTR VkResult VKAPI_CALL GetAccelerationStructureOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkAccelerationStructureCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = DeviceProperty(device, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::accelerationStructureCaptureReplayDescriptorDataSize);
+  Call call(device, Command::kGetAccelerationStructureOpaqueCaptureDescriptorDataEXT);
+  return call.Ask(&v) ? v.result : call.failure();
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateMicromapEXT(VkDevice device, const VkMicromapCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkMicromapEXT* pMicromap) {
   wire::CreateMicromapEXTArgs v{};
   v.device = device;
@@ -374,6 +423,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateMicromapEXT(VkDevice device, const VkMicrom
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBuildMicromapsEXT(VkCommandBuffer commandBuffer, uint32_t infoCount, const VkMicromapBuildInfoEXT* pInfos) {
   wire::CmdBuildMicromapsEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -381,6 +431,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBuildMicromapsEXT(VkCommandBuffer commandBuffer, u
   v.pInfos = pInfos;
   Record(commandBuffer, Command::kCmdBuildMicromapsEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyMicromapEXT(VkDevice device, VkMicromapEXT micromap, const VkAllocationCallbacks* pAllocator) {
   if (micromap == VK_NULL_HANDLE) return;
   wire::DestroyMicromapEXTArgs v{};
@@ -391,12 +442,14 @@ VKAPI_ATTR void VKAPI_CALL DestroyMicromapEXT(VkDevice device, VkMicromapEXT mic
   call.Post(&v);
   call.Forget(HandleType::kMicromapEXT, micromap);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMicromapEXT(VkCommandBuffer commandBuffer, const VkCopyMicromapInfoEXT* pInfo) {
   wire::CmdCopyMicromapEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyMicromapEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CopyMicromapEXT(VkDevice device, VkDeferredOperationKHR deferredOperation, const VkCopyMicromapInfoEXT* pInfo) {
   wire::CopyMicromapEXTArgs v{};
   v.device = device;
@@ -405,18 +458,21 @@ VKAPI_ATTR VkResult VKAPI_CALL CopyMicromapEXT(VkDevice device, VkDeferredOperat
   Call call(device, Command::kCopyMicromapEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMicromapToMemoryEXT(VkCommandBuffer commandBuffer, const VkCopyMicromapToMemoryInfoEXT* pInfo) {
   wire::CmdCopyMicromapToMemoryEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyMicromapToMemoryEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryToMicromapEXT(VkCommandBuffer commandBuffer, const VkCopyMemoryToMicromapInfoEXT* pInfo) {
   wire::CmdCopyMemoryToMicromapEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
   Record(commandBuffer, Command::kCmdCopyMemoryToMicromapEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWriteMicromapsPropertiesEXT(VkCommandBuffer commandBuffer, uint32_t micromapCount, const VkMicromapEXT* pMicromaps, VkQueryType queryType, VkQueryPool queryPool, uint32_t firstQuery) {
   wire::CmdWriteMicromapsPropertiesEXTArgs v{};
   v.commandBuffer = commandBuffer;
@@ -427,6 +483,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteMicromapsPropertiesEXT(VkCommandBuffer comman
   v.firstQuery = firstQuery;
   Record(commandBuffer, Command::kCmdWriteMicromapsPropertiesEXT, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL WriteMicromapsPropertiesEXT(VkDevice device, uint32_t micromapCount, const VkMicromapEXT* pMicromaps, VkQueryType queryType, size_t dataSize, void* pData, size_t stride) {
   wire::WriteMicromapsPropertiesEXTArgs v{};
   v.device = device;
@@ -439,6 +496,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WriteMicromapsPropertiesEXT(VkDevice device, uint
   Call call(device, Command::kWriteMicromapsPropertiesEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetDeviceMicromapCompatibilityEXT(VkDevice device, const VkMicromapVersionInfoEXT* pVersionInfo, VkAccelerationStructureCompatibilityKHR* pCompatibility) {
   wire::GetDeviceMicromapCompatibilityEXTArgs v{};
   v.device = device;
@@ -447,6 +505,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceMicromapCompatibilityEXT(VkDevice device, co
   Call call(device, Command::kGetDeviceMicromapCompatibilityEXT);
   call.Ask(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetMicromapBuildSizesEXT(VkDevice device, VkAccelerationStructureBuildTypeKHR buildType, const VkMicromapBuildInfoEXT* pBuildInfo, VkMicromapBuildSizesInfoEXT* pSizeInfo) {
   wire::GetMicromapBuildSizesEXTArgs v{};
   v.device = device;
@@ -456,4 +515,5 @@ VKAPI_ATTR void VKAPI_CALL GetMicromapBuildSizesEXT(VkDevice device, VkAccelerat
   Call call(device, Command::kGetMicromapBuildSizesEXT);
   call.Ask(&v);
 }
+
 }  // namespace vesper::client::entry

@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI(VkDevice device, VkRenderPass renderpass, VkExtent2D* pMaxWorkgroupSize) {
   wire::GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs v{};
   v.device = device;
@@ -19,6 +20,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI(VkD
   Call call(device, Command::kGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateFramebuffer(VkDevice device, const VkFramebufferCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkFramebuffer* pFramebuffer) {
   wire::CreateFramebufferArgs v{};
   v.device = device;
@@ -29,6 +31,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateFramebuffer(VkDevice device, const VkFrameb
   call.Mint(HandleType::kFramebuffer, pFramebuffer, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyFramebuffer(VkDevice device, VkFramebuffer framebuffer, const VkAllocationCallbacks* pAllocator) {
   if (framebuffer == VK_NULL_HANDLE) return;
   wire::DestroyFramebufferArgs v{};
@@ -39,6 +42,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyFramebuffer(VkDevice device, VkFramebuffer fra
   call.Post(&v);
   call.Forget(HandleType::kFramebuffer, framebuffer);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass(VkDevice device, const VkRenderPassCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkRenderPass* pRenderPass) {
   wire::CreateRenderPassArgs v{};
   v.device = device;
@@ -49,6 +53,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass(VkDevice device, const VkRenderP
   call.Mint(HandleType::kRenderPass, pRenderPass, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyRenderPass(VkDevice device, VkRenderPass renderPass, const VkAllocationCallbacks* pAllocator) {
   if (renderPass == VK_NULL_HANDLE) return;
   wire::DestroyRenderPassArgs v{};
@@ -59,6 +64,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyRenderPass(VkDevice device, VkRenderPass rende
   call.Post(&v);
   call.Forget(HandleType::kRenderPass, renderPass);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetRenderAreaGranularity(VkDevice device, VkRenderPass renderPass, VkExtent2D* pGranularity) {
   wire::GetRenderAreaGranularityArgs v{};
   v.device = device;
@@ -67,11 +73,13 @@ VKAPI_ATTR void VKAPI_CALL GetRenderAreaGranularity(VkDevice device, VkRenderPas
   Call call(device, Command::kGetRenderAreaGranularity);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSubpassShadingHUAWEI(VkCommandBuffer commandBuffer) {
   wire::CmdSubpassShadingHUAWEIArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdSubpassShadingHUAWEI, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdClearAttachments(VkCommandBuffer commandBuffer, uint32_t attachmentCount, const VkClearAttachment* pAttachments, uint32_t rectCount, const VkClearRect* pRects) {
   wire::CmdClearAttachmentsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -81,17 +89,20 @@ VKAPI_ATTR void VKAPI_CALL CmdClearAttachments(VkCommandBuffer commandBuffer, ui
   v.pRects = pRects;
   Record(commandBuffer, Command::kCmdClearAttachments, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginConditionalRenderingEXT(VkCommandBuffer commandBuffer, const VkConditionalRenderingBeginInfoEXT* pConditionalRenderingBegin) {
   wire::CmdBeginConditionalRenderingEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pConditionalRenderingBegin = pConditionalRenderingBegin;
   Record(commandBuffer, Command::kCmdBeginConditionalRenderingEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndConditionalRenderingEXT(VkCommandBuffer commandBuffer) {
   wire::CmdEndConditionalRenderingEXTArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdEndConditionalRenderingEXT, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass(VkCommandBuffer commandBuffer, const VkRenderPassBeginInfo* pRenderPassBegin, VkSubpassContents contents) {
   wire::CmdBeginRenderPassArgs v{};
   v.commandBuffer = commandBuffer;
@@ -99,17 +110,20 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass(VkCommandBuffer commandBuffer, con
   v.contents = contents;
   Record(commandBuffer, Command::kCmdBeginRenderPass, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdNextSubpass(VkCommandBuffer commandBuffer, VkSubpassContents contents) {
   wire::CmdNextSubpassArgs v{};
   v.commandBuffer = commandBuffer;
   v.contents = contents;
   Record(commandBuffer, Command::kCmdNextSubpass, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndRenderPass(VkCommandBuffer commandBuffer) {
   wire::CmdEndRenderPassArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdEndRenderPass, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass2(VkDevice device, const VkRenderPassCreateInfo2* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkRenderPass* pRenderPass) {
   wire::CreateRenderPass2Args v{};
   v.device = device;
@@ -123,6 +137,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass2(VkDevice device, const VkRender
   }
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass2(VkCommandBuffer commandBuffer, const VkRenderPassBeginInfo* pRenderPassBegin, const VkSubpassBeginInfo* pSubpassBeginInfo) {
   wire::CmdBeginRenderPass2Args v{};
   v.commandBuffer = commandBuffer;
@@ -130,6 +145,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass2(VkCommandBuffer commandBuffer, co
   v.pSubpassBeginInfo = pSubpassBeginInfo;
   Record(commandBuffer, Command::kCmdBeginRenderPass2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdNextSubpass2(VkCommandBuffer commandBuffer, const VkSubpassBeginInfo* pSubpassBeginInfo, const VkSubpassEndInfo* pSubpassEndInfo) {
   wire::CmdNextSubpass2Args v{};
   v.commandBuffer = commandBuffer;
@@ -137,12 +153,14 @@ VKAPI_ATTR void VKAPI_CALL CmdNextSubpass2(VkCommandBuffer commandBuffer, const 
   v.pSubpassEndInfo = pSubpassEndInfo;
   Record(commandBuffer, Command::kCmdNextSubpass2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndRenderPass2(VkCommandBuffer commandBuffer, const VkSubpassEndInfo* pSubpassEndInfo) {
   wire::CmdEndRenderPass2Args v{};
   v.commandBuffer = commandBuffer;
   v.pSubpassEndInfo = pSubpassEndInfo;
   Record(commandBuffer, Command::kCmdEndRenderPass2, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV(VkPhysicalDevice physicalDevice, uint32_t* pCombinationCount, VkFramebufferMixedSamplesCombinationNV* pCombinations) {
   wire::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs v{};
   v.physicalDevice = physicalDevice;
@@ -151,17 +169,20 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSupportedFramebufferMixedSamples
   Call call(physicalDevice, Command::kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginRendering(VkCommandBuffer commandBuffer, const VkRenderingInfo* pRenderingInfo) {
   wire::CmdBeginRenderingArgs v{};
   v.commandBuffer = commandBuffer;
   v.pRenderingInfo = pRenderingInfo;
   Record(commandBuffer, Command::kCmdBeginRendering, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndRendering(VkCommandBuffer commandBuffer) {
   wire::CmdEndRenderingArgs v{};
   v.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kCmdEndRendering, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetFramebufferTilePropertiesQCOM(VkDevice device, VkFramebuffer framebuffer, uint32_t* pPropertiesCount, VkTilePropertiesQCOM* pProperties) {
   wire::GetFramebufferTilePropertiesQCOMArgs v{};
   v.device = device;
@@ -171,6 +192,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetFramebufferTilePropertiesQCOM(VkDevice device,
   Call call(device, Command::kGetFramebufferTilePropertiesQCOM);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDynamicRenderingTilePropertiesQCOM(VkDevice device, const VkRenderingInfo* pRenderingInfo, VkTilePropertiesQCOM* pProperties) {
   wire::GetDynamicRenderingTilePropertiesQCOMArgs v{};
   v.device = device;
@@ -179,4 +201,5 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDynamicRenderingTilePropertiesQCOM(VkDevice de
   Call call(device, Command::kGetDynamicRenderingTilePropertiesQCOM);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 }  // namespace vesper::client::entry

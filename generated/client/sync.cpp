@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, const VkSubmitInfo* pSubmits, VkFence fence) {
   wire::QueueSubmitArgs v{};
   v.queue = queue;
@@ -20,18 +21,21 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, 
   Call call(queue, Command::kQueueSubmit);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL QueueWaitIdle(VkQueue queue) {
   wire::QueueWaitIdleArgs v{};
   v.queue = queue;
   Call call(queue, Command::kQueueWaitIdle);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL DeviceWaitIdle(VkDevice device) {
   wire::DeviceWaitIdleArgs v{};
   v.device = device;
   Call call(device, Command::kDeviceWaitIdle);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoCount, const VkBindSparseInfo* pBindInfo, VkFence fence) {
   wire::QueueBindSparseArgs v{};
   v.queue = queue;
@@ -41,6 +45,7 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoC
   Call call(queue, Command::kQueueBindSparse);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateFence(VkDevice device, const VkFenceCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkFence* pFence) {
   wire::CreateFenceArgs v{};
   v.device = device;
@@ -51,6 +56,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateFence(VkDevice device, const VkFenceCreateI
   call.Mint(HandleType::kFence, pFence, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyFence(VkDevice device, VkFence fence, const VkAllocationCallbacks* pAllocator) {
   if (fence == VK_NULL_HANDLE) return;
   wire::DestroyFenceArgs v{};
@@ -61,6 +67,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyFence(VkDevice device, VkFence fence, const Vk
   call.Post(&v);
   call.Forget(HandleType::kFence, fence);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ResetFences(VkDevice device, uint32_t fenceCount, const VkFence* pFences) {
   wire::ResetFencesArgs v{};
   v.device = device;
@@ -69,6 +76,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetFences(VkDevice device, uint32_t fenceCount,
   Call call(device, Command::kResetFences);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetFenceStatus(VkDevice device, VkFence fence) {
   wire::GetFenceStatusArgs v{};
   v.device = device;
@@ -76,6 +84,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetFenceStatus(VkDevice device, VkFence fence) {
   Call call(device, Command::kGetFenceStatus);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL WaitForFences(VkDevice device, uint32_t fenceCount, const VkFence* pFences, VkBool32 waitAll, uint64_t timeout) {
   wire::WaitForFencesArgs v{};
   v.device = device;
@@ -86,6 +95,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitForFences(VkDevice device, uint32_t fenceCoun
   Call call(device, Command::kWaitForFences);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateSemaphore(VkDevice device, const VkSemaphoreCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSemaphore* pSemaphore) {
   wire::CreateSemaphoreArgs v{};
   v.device = device;
@@ -96,6 +106,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSemaphore(VkDevice device, const VkSemaphor
   call.Mint(HandleType::kSemaphore, pSemaphore, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroySemaphore(VkDevice device, VkSemaphore semaphore, const VkAllocationCallbacks* pAllocator) {
   if (semaphore == VK_NULL_HANDLE) return;
   wire::DestroySemaphoreArgs v{};
@@ -106,6 +117,7 @@ VKAPI_ATTR void VKAPI_CALL DestroySemaphore(VkDevice device, VkSemaphore semapho
   call.Post(&v);
   call.Forget(HandleType::kSemaphore, semaphore);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateEvent(VkDevice device, const VkEventCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkEvent* pEvent) {
   wire::CreateEventArgs v{};
   v.device = device;
@@ -116,6 +128,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateEvent(VkDevice device, const VkEventCreateI
   call.Mint(HandleType::kEvent, pEvent, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyEvent(VkDevice device, VkEvent event, const VkAllocationCallbacks* pAllocator) {
   if (event == VK_NULL_HANDLE) return;
   wire::DestroyEventArgs v{};
@@ -126,6 +139,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyEvent(VkDevice device, VkEvent event, const Vk
   call.Post(&v);
   call.Forget(HandleType::kEvent, event);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetEventStatus(VkDevice device, VkEvent event) {
   wire::GetEventStatusArgs v{};
   v.device = device;
@@ -133,6 +147,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetEventStatus(VkDevice device, VkEvent event) {
   Call call(device, Command::kGetEventStatus);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
   wire::SetEventArgs v{};
   v.device = device;
@@ -140,6 +155,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
   Call call(device, Command::kSetEvent);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ResetEvent(VkDevice device, VkEvent event) {
   wire::ResetEventArgs v{};
   v.device = device;
@@ -147,6 +163,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetEvent(VkDevice device, VkEvent event) {
   Call call(device, Command::kResetEvent);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetEvent(VkCommandBuffer commandBuffer, VkEvent event, VkPipelineStageFlags stageMask) {
   wire::CmdSetEventArgs v{};
   v.commandBuffer = commandBuffer;
@@ -154,6 +171,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetEvent(VkCommandBuffer commandBuffer, VkEvent ev
   v.stageMask = stageMask;
   Record(commandBuffer, Command::kCmdSetEvent, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdResetEvent(VkCommandBuffer commandBuffer, VkEvent event, VkPipelineStageFlags stageMask) {
   wire::CmdResetEventArgs v{};
   v.commandBuffer = commandBuffer;
@@ -161,6 +179,7 @@ VKAPI_ATTR void VKAPI_CALL CmdResetEvent(VkCommandBuffer commandBuffer, VkEvent 
   v.stageMask = stageMask;
   Record(commandBuffer, Command::kCmdResetEvent, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWaitEvents(VkCommandBuffer commandBuffer, uint32_t eventCount, const VkEvent* pEvents, VkPipelineStageFlags srcStageMask, VkPipelineStageFlags dstStageMask, uint32_t memoryBarrierCount, const VkMemoryBarrier* pMemoryBarriers, uint32_t bufferMemoryBarrierCount, const VkBufferMemoryBarrier* pBufferMemoryBarriers, uint32_t imageMemoryBarrierCount, const VkImageMemoryBarrier* pImageMemoryBarriers) {
   wire::CmdWaitEventsArgs v{};
   v.commandBuffer = commandBuffer;
@@ -176,6 +195,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWaitEvents(VkCommandBuffer commandBuffer, uint32_t
   v.pImageMemoryBarriers = pImageMemoryBarriers;
   Record(commandBuffer, Command::kCmdWaitEvents, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdPipelineBarrier(VkCommandBuffer commandBuffer, VkPipelineStageFlags srcStageMask, VkPipelineStageFlags dstStageMask, VkDependencyFlags dependencyFlags, uint32_t memoryBarrierCount, const VkMemoryBarrier* pMemoryBarriers, uint32_t bufferMemoryBarrierCount, const VkBufferMemoryBarrier* pBufferMemoryBarriers, uint32_t imageMemoryBarrierCount, const VkImageMemoryBarrier* pImageMemoryBarriers) {
   wire::CmdPipelineBarrierArgs v{};
   v.commandBuffer = commandBuffer;
@@ -190,6 +210,7 @@ VKAPI_ATTR void VKAPI_CALL CmdPipelineBarrier(VkCommandBuffer commandBuffer, VkP
   v.pImageMemoryBarriers = pImageMemoryBarriers;
   Record(commandBuffer, Command::kCmdPipelineBarrier, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalSemaphoreProperties(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceExternalSemaphoreInfo* pExternalSemaphoreInfo, VkExternalSemaphoreProperties* pExternalSemaphoreProperties) {
   wire::GetPhysicalDeviceExternalSemaphorePropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -198,6 +219,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalSemaphoreProperties(VkPhysic
   Call call(physicalDevice, Command::kGetPhysicalDeviceExternalSemaphoreProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetSemaphoreFdKHR(VkDevice device, const VkSemaphoreGetFdInfoKHR* pGetFdInfo, int* pFd) {
   wire::GetSemaphoreFdKHRArgs v{};
   v.device = device;
@@ -206,6 +228,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetSemaphoreFdKHR(VkDevice device, const VkSemaph
   Call call(device, Command::kGetSemaphoreFdKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ImportSemaphoreFdKHR(VkDevice device, const VkImportSemaphoreFdInfoKHR* pImportSemaphoreFdInfo) {
   wire::ImportSemaphoreFdKHRArgs v{};
   v.device = device;
@@ -213,6 +236,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ImportSemaphoreFdKHR(VkDevice device, const VkImp
   Call call(device, Command::kImportSemaphoreFdKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalFenceProperties(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceExternalFenceInfo* pExternalFenceInfo, VkExternalFenceProperties* pExternalFenceProperties) {
   wire::GetPhysicalDeviceExternalFencePropertiesArgs v{};
   v.physicalDevice = physicalDevice;
@@ -221,6 +245,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceExternalFenceProperties(VkPhysicalDe
   Call call(physicalDevice, Command::kGetPhysicalDeviceExternalFenceProperties);
   call.AskCached(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetFenceFdKHR(VkDevice device, const VkFenceGetFdInfoKHR* pGetFdInfo, int* pFd) {
   wire::GetFenceFdKHRArgs v{};
   v.device = device;
@@ -229,6 +254,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetFenceFdKHR(VkDevice device, const VkFenceGetFd
   Call call(device, Command::kGetFenceFdKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ImportFenceFdKHR(VkDevice device, const VkImportFenceFdInfoKHR* pImportFenceFdInfo) {
   wire::ImportFenceFdKHRArgs v{};
   v.device = device;
@@ -236,6 +262,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ImportFenceFdKHR(VkDevice device, const VkImportF
   Call call(device, Command::kImportFenceFdKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL RegisterDeviceEventEXT(VkDevice device, const VkDeviceEventInfoEXT* pDeviceEventInfo, const VkAllocationCallbacks* pAllocator, VkFence* pFence) {
   wire::RegisterDeviceEventEXTArgs v{};
   v.device = device;
@@ -246,6 +273,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RegisterDeviceEventEXT(VkDevice device, const VkD
   call.Mint(HandleType::kFence, pFence, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetSemaphoreCounterValue(VkDevice device, VkSemaphore semaphore, uint64_t* pValue) {
   wire::GetSemaphoreCounterValueArgs v{};
   v.device = device;
@@ -254,6 +282,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetSemaphoreCounterValue(VkDevice device, VkSemap
   Call call(device, Command::kGetSemaphoreCounterValue);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL WaitSemaphores(VkDevice device, const VkSemaphoreWaitInfo* pWaitInfo, uint64_t timeout) {
   wire::WaitSemaphoresArgs v{};
   v.device = device;
@@ -262,6 +291,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitSemaphores(VkDevice device, const VkSemaphore
   Call call(device, Command::kWaitSemaphores);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphoreSignalInfo* pSignalInfo) {
   wire::SignalSemaphoreArgs v{};
   v.device = device;
@@ -269,6 +299,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphor
   Call call(device, Command::kSignalSemaphore);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL QueueSetPerformanceConfigurationINTEL(VkQueue queue, VkPerformanceConfigurationINTEL configuration) {
   wire::QueueSetPerformanceConfigurationINTELArgs v{};
   v.queue = queue;
@@ -276,6 +307,7 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueSetPerformanceConfigurationINTEL(VkQueue que
   Call call(queue, Command::kQueueSetPerformanceConfigurationINTEL);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdSetEvent2(VkCommandBuffer commandBuffer, VkEvent event, const VkDependencyInfo* pDependencyInfo) {
   wire::CmdSetEvent2Args v{};
   v.commandBuffer = commandBuffer;
@@ -283,6 +315,7 @@ VKAPI_ATTR void VKAPI_CALL CmdSetEvent2(VkCommandBuffer commandBuffer, VkEvent e
   v.pDependencyInfo = pDependencyInfo;
   Record(commandBuffer, Command::kCmdSetEvent2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdResetEvent2(VkCommandBuffer commandBuffer, VkEvent event, VkPipelineStageFlags2 stageMask) {
   wire::CmdResetEvent2Args v{};
   v.commandBuffer = commandBuffer;
@@ -290,6 +323,7 @@ VKAPI_ATTR void VKAPI_CALL CmdResetEvent2(VkCommandBuffer commandBuffer, VkEvent
   v.stageMask = stageMask;
   Record(commandBuffer, Command::kCmdResetEvent2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdWaitEvents2(VkCommandBuffer commandBuffer, uint32_t eventCount, const VkEvent* pEvents, const VkDependencyInfo* pDependencyInfos) {
   wire::CmdWaitEvents2Args v{};
   v.commandBuffer = commandBuffer;
@@ -298,12 +332,14 @@ VKAPI_ATTR void VKAPI_CALL CmdWaitEvents2(VkCommandBuffer commandBuffer, uint32_
   v.pDependencyInfos = pDependencyInfos;
   Record(commandBuffer, Command::kCmdWaitEvents2, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdPipelineBarrier2(VkCommandBuffer commandBuffer, const VkDependencyInfo* pDependencyInfo) {
   wire::CmdPipelineBarrier2Args v{};
   v.commandBuffer = commandBuffer;
   v.pDependencyInfo = pDependencyInfo;
   Record(commandBuffer, Command::kCmdPipelineBarrier2, &v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount, const VkSubmitInfo2* pSubmits, VkFence fence) {
   wire::QueueSubmit2Args v{};
   v.queue = queue;
@@ -313,4 +349,5 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount,
   Call call(queue, Command::kQueueSubmit2);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 }  // namespace vesper::client::entry

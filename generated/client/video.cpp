@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceVideoCapabilitiesKHR(VkPhysicalDevice physicalDevice, const VkVideoProfileInfoKHR* pVideoProfile, VkVideoCapabilitiesKHR* pCapabilities) {
   wire::GetPhysicalDeviceVideoCapabilitiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -19,6 +20,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceVideoCapabilitiesKHR(VkPhysicalD
   Call call(physicalDevice, Command::kGetPhysicalDeviceVideoCapabilitiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceVideoFormatPropertiesKHR(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceVideoFormatInfoKHR* pVideoFormatInfo, uint32_t* pVideoFormatPropertyCount, VkVideoFormatPropertiesKHR* pVideoFormatProperties) {
   wire::GetPhysicalDeviceVideoFormatPropertiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -28,6 +30,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceVideoFormatPropertiesKHR(VkPhysi
   Call call(physicalDevice, Command::kGetPhysicalDeviceVideoFormatPropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateVideoSessionKHR(VkDevice device, const VkVideoSessionCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkVideoSessionKHR* pVideoSession) {
   wire::CreateVideoSessionKHRArgs v{};
   v.device = device;
@@ -38,6 +41,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateVideoSessionKHR(VkDevice device, const VkVi
   call.Mint(HandleType::kVideoSessionKHR, pVideoSession, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyVideoSessionKHR(VkDevice device, VkVideoSessionKHR videoSession, const VkAllocationCallbacks* pAllocator) {
   if (videoSession == VK_NULL_HANDLE) return;
   wire::DestroyVideoSessionKHRArgs v{};
@@ -48,6 +52,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyVideoSessionKHR(VkDevice device, VkVideoSessio
   call.Post(&v);
   call.Forget(HandleType::kVideoSessionKHR, videoSession);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateVideoSessionParametersKHR(VkDevice device, const VkVideoSessionParametersCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkVideoSessionParametersKHR* pVideoSessionParameters) {
   wire::CreateVideoSessionParametersKHRArgs v{};
   v.device = device;
@@ -58,6 +63,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateVideoSessionParametersKHR(VkDevice device, 
   call.Mint(HandleType::kVideoSessionParametersKHR, pVideoSessionParameters, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL UpdateVideoSessionParametersKHR(VkDevice device, VkVideoSessionParametersKHR videoSessionParameters, const VkVideoSessionParametersUpdateInfoKHR* pUpdateInfo) {
   wire::UpdateVideoSessionParametersKHRArgs v{};
   v.device = device;
@@ -66,6 +72,7 @@ VKAPI_ATTR VkResult VKAPI_CALL UpdateVideoSessionParametersKHR(VkDevice device, 
   Call call(device, Command::kUpdateVideoSessionParametersKHR);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroyVideoSessionParametersKHR(VkDevice device, VkVideoSessionParametersKHR videoSessionParameters, const VkAllocationCallbacks* pAllocator) {
   if (videoSessionParameters == VK_NULL_HANDLE) return;
   wire::DestroyVideoSessionParametersKHRArgs v{};
@@ -76,6 +83,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyVideoSessionParametersKHR(VkDevice device, VkV
   call.Post(&v);
   call.Forget(HandleType::kVideoSessionParametersKHR, videoSessionParameters);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetVideoSessionMemoryRequirementsKHR(VkDevice device, VkVideoSessionKHR videoSession, uint32_t* pMemoryRequirementsCount, VkVideoSessionMemoryRequirementsKHR* pMemoryRequirements) {
   wire::GetVideoSessionMemoryRequirementsKHRArgs v{};
   v.device = device;
@@ -85,6 +93,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetVideoSessionMemoryRequirementsKHR(VkDevice dev
   Call call(device, Command::kGetVideoSessionMemoryRequirementsKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL BindVideoSessionMemoryKHR(VkDevice device, VkVideoSessionKHR videoSession, uint32_t bindSessionMemoryInfoCount, const VkBindVideoSessionMemoryInfoKHR* pBindSessionMemoryInfos) {
   wire::BindVideoSessionMemoryKHRArgs v{};
   v.device = device;
@@ -94,34 +103,40 @@ VKAPI_ATTR VkResult VKAPI_CALL BindVideoSessionMemoryKHR(VkDevice device, VkVide
   Call call(device, Command::kBindVideoSessionMemoryKHR);
   return call.Post(&v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdDecodeVideoKHR(VkCommandBuffer commandBuffer, const VkVideoDecodeInfoKHR* pDecodeInfo) {
   wire::CmdDecodeVideoKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pDecodeInfo = pDecodeInfo;
   Record(commandBuffer, Command::kCmdDecodeVideoKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdBeginVideoCodingKHR(VkCommandBuffer commandBuffer, const VkVideoBeginCodingInfoKHR* pBeginInfo) {
   wire::CmdBeginVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pBeginInfo = pBeginInfo;
   Record(commandBuffer, Command::kCmdBeginVideoCodingKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdControlVideoCodingKHR(VkCommandBuffer commandBuffer, const VkVideoCodingControlInfoKHR* pCodingControlInfo) {
   wire::CmdControlVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pCodingControlInfo = pCodingControlInfo;
   Record(commandBuffer, Command::kCmdControlVideoCodingKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEndVideoCodingKHR(VkCommandBuffer commandBuffer, const VkVideoEndCodingInfoKHR* pEndCodingInfo) {
   wire::CmdEndVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pEndCodingInfo = pEndCodingInfo;
   Record(commandBuffer, Command::kCmdEndVideoCodingKHR, &v);
 }
+
 VKAPI_ATTR void VKAPI_CALL CmdEncodeVideoKHR(VkCommandBuffer commandBuffer, const VkVideoEncodeInfoKHR* pEncodeInfo) {
   wire::CmdEncodeVideoKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pEncodeInfo = pEncodeInfo;
   Record(commandBuffer, Command::kCmdEncodeVideoKHR, &v);
 }
+
 }  // namespace vesper::client::entry

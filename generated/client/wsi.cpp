@@ -11,6 +11,7 @@ using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
 using wire::Value;
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPropertiesKHR(VkPhysicalDevice physicalDevice, uint32_t* pPropertyCount, VkDisplayPropertiesKHR* pProperties) {
   wire::GetPhysicalDeviceDisplayPropertiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -19,6 +20,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPropertiesKHR(VkPhysicalD
   Call call(physicalDevice, Command::kGetPhysicalDeviceDisplayPropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPlanePropertiesKHR(VkPhysicalDevice physicalDevice, uint32_t* pPropertyCount, VkDisplayPlanePropertiesKHR* pProperties) {
   wire::GetPhysicalDeviceDisplayPlanePropertiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -27,6 +29,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPlanePropertiesKHR(VkPhys
   Call call(physicalDevice, Command::kGetPhysicalDeviceDisplayPlanePropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneSupportedDisplaysKHR(VkPhysicalDevice physicalDevice, uint32_t planeIndex, uint32_t* pDisplayCount, VkDisplayKHR* pDisplays) {
   wire::GetDisplayPlaneSupportedDisplaysKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -37,6 +40,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneSupportedDisplaysKHR(VkPhysicalDev
   call.Mint(HandleType::kDisplayKHR, pDisplays, static_cast<uint32_t>(Value(v.pDisplayCount)));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDisplayModePropertiesKHR(VkPhysicalDevice physicalDevice, VkDisplayKHR display, uint32_t* pPropertyCount, VkDisplayModePropertiesKHR* pProperties) {
   wire::GetDisplayModePropertiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -46,6 +50,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayModePropertiesKHR(VkPhysicalDevice phys
   Call call(physicalDevice, Command::kGetDisplayModePropertiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDisplayModeKHR(VkPhysicalDevice physicalDevice, VkDisplayKHR display, const VkDisplayModeCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkDisplayModeKHR* pMode) {
   wire::CreateDisplayModeKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -57,6 +62,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDisplayModeKHR(VkPhysicalDevice physicalDev
   call.Mint(HandleType::kDisplayModeKHR, pMode, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneCapabilitiesKHR(VkPhysicalDevice physicalDevice, VkDisplayModeKHR mode, uint32_t planeIndex, VkDisplayPlaneCapabilitiesKHR* pCapabilities) {
   wire::GetDisplayPlaneCapabilitiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -66,6 +72,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneCapabilitiesKHR(VkPhysicalDevice p
   Call call(physicalDevice, Command::kGetDisplayPlaneCapabilitiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateDisplayPlaneSurfaceKHR(VkInstance instance, const VkDisplaySurfaceCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSurfaceKHR* pSurface) {
   wire::CreateDisplayPlaneSurfaceKHRArgs v{};
   v.instance = instance;
@@ -76,6 +83,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDisplayPlaneSurfaceKHR(VkInstance instance,
   call.Mint(HandleType::kSurfaceKHR, pSurface, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateSharedSwapchainsKHR(VkDevice device, uint32_t swapchainCount, const VkSwapchainCreateInfoKHR* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkSwapchainKHR* pSwapchains) {
   wire::CreateSharedSwapchainsKHRArgs v{};
   v.device = device;
@@ -87,6 +95,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSharedSwapchainsKHR(VkDevice device, uint32
   call.Mint(HandleType::kSwapchainKHR, pSwapchains, static_cast<uint32_t>(v.swapchainCount));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR surface, const VkAllocationCallbacks* pAllocator) {
   if (surface == VK_NULL_HANDLE) return;
   wire::DestroySurfaceKHRArgs v{};
@@ -97,6 +106,7 @@ VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR s
   call.Post(&v);
   call.Forget(HandleType::kSurfaceKHR, surface);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceSupportKHR(VkPhysicalDevice physicalDevice, uint32_t queueFamilyIndex, VkSurfaceKHR surface, VkBool32* pSupported) {
   wire::GetPhysicalDeviceSurfaceSupportKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -106,6 +116,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceSupportKHR(VkPhysicalDevi
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceSupportKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, VkSurfaceCapabilitiesKHR* pSurfaceCapabilities) {
   wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -114,6 +125,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysica
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceCapabilitiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pSurfaceFormatCount, VkSurfaceFormatKHR* pSurfaceFormats) {
   wire::GetPhysicalDeviceSurfaceFormatsKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -123,6 +135,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevi
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceFormatsKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pPresentModeCount, VkPresentModeKHR* pPresentModes) {
   wire::GetPhysicalDeviceSurfacePresentModesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -132,6 +145,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysica
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfacePresentModesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateSwapchainKHR(VkDevice device, const VkSwapchainCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSwapchainKHR* pSwapchain) {
   wire::CreateSwapchainKHRArgs v{};
   v.device = device;
@@ -142,6 +156,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSwapchainKHR(VkDevice device, const VkSwapc
   call.Mint(HandleType::kSwapchainKHR, pSwapchain, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR swapchain, const VkAllocationCallbacks* pAllocator) {
   if (swapchain == VK_NULL_HANDLE) return;
   wire::DestroySwapchainKHRArgs v{};
@@ -152,6 +167,7 @@ VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR s
   call.Post(&v);
   call.Forget(HandleType::kSwapchainKHR, swapchain);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain, uint32_t* pSwapchainImageCount, VkImage* pSwapchainImages) {
   wire::GetSwapchainImagesKHRArgs v{};
   v.device = device;
@@ -162,6 +178,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainImagesKHR(VkDevice device, VkSwapchai
   call.Mint(HandleType::kImage, pSwapchainImages, static_cast<uint32_t>(Value(v.pSwapchainImageCount)));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImageKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t timeout, VkSemaphore semaphore, VkFence fence, uint32_t* pImageIndex) {
   wire::AcquireNextImageKHRArgs v{};
   v.device = device;
@@ -173,6 +190,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImageKHR(VkDevice device, VkSwapchainK
   Call call(device, Command::kAcquireNextImageKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL QueuePresentKHR(VkQueue queue, const VkPresentInfoKHR* pPresentInfo) {
   wire::QueuePresentKHRArgs v{};
   v.queue = queue;
@@ -180,6 +198,7 @@ VKAPI_ATTR VkResult VKAPI_CALL QueuePresentKHR(VkQueue queue, const VkPresentInf
   Call call(queue, Command::kQueuePresentKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ReleaseDisplayEXT(VkPhysicalDevice physicalDevice, VkDisplayKHR display) {
   wire::ReleaseDisplayEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -187,6 +206,7 @@ VKAPI_ATTR VkResult VKAPI_CALL ReleaseDisplayEXT(VkPhysicalDevice physicalDevice
   Call call(physicalDevice, Command::kReleaseDisplayEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL DisplayPowerControlEXT(VkDevice device, VkDisplayKHR display, const VkDisplayPowerInfoEXT* pDisplayPowerInfo) {
   wire::DisplayPowerControlEXTArgs v{};
   v.device = device;
@@ -195,6 +215,7 @@ VKAPI_ATTR VkResult VKAPI_CALL DisplayPowerControlEXT(VkDevice device, VkDisplay
   Call call(device, Command::kDisplayPowerControlEXT);
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL RegisterDisplayEventEXT(VkDevice device, VkDisplayKHR display, const VkDisplayEventInfoEXT* pDisplayEventInfo, const VkAllocationCallbacks* pAllocator, VkFence* pFence) {
   wire::RegisterDisplayEventEXTArgs v{};
   v.device = device;
@@ -206,6 +227,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RegisterDisplayEventEXT(VkDevice device, VkDispla
   call.Mint(HandleType::kFence, pFence, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainCounterEXT(VkDevice device, VkSwapchainKHR swapchain, VkSurfaceCounterFlagBitsEXT counter, uint64_t* pCounterValue) {
   wire::GetSwapchainCounterEXTArgs v{};
   v.device = device;
@@ -215,6 +237,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainCounterEXT(VkDevice device, VkSwapcha
   Call call(device, Command::kGetSwapchainCounterEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2EXT(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, VkSurfaceCapabilities2EXT* pSurfaceCapabilities) {
   wire::GetPhysicalDeviceSurfaceCapabilities2EXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -223,6 +246,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2EXT(VkPhysic
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceCapabilities2EXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupPresentCapabilitiesKHR(VkDevice device, VkDeviceGroupPresentCapabilitiesKHR* pDeviceGroupPresentCapabilities) {
   wire::GetDeviceGroupPresentCapabilitiesKHRArgs v{};
   v.device = device;
@@ -230,6 +254,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupPresentCapabilitiesKHR(VkDevice dev
   Call call(device, Command::kGetDeviceGroupPresentCapabilitiesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupSurfacePresentModesKHR(VkDevice device, VkSurfaceKHR surface, VkDeviceGroupPresentModeFlagsKHR* pModes) {
   wire::GetDeviceGroupSurfacePresentModesKHRArgs v{};
   v.device = device;
@@ -238,6 +263,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupSurfacePresentModesKHR(VkDevice dev
   Call call(device, Command::kGetDeviceGroupSurfacePresentModesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImage2KHR(VkDevice device, const VkAcquireNextImageInfoKHR* pAcquireInfo, uint32_t* pImageIndex) {
   wire::AcquireNextImage2KHRArgs v{};
   v.device = device;
@@ -246,6 +272,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImage2KHR(VkDevice device, const VkAcq
   Call call(device, Command::kAcquireNextImage2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pRectCount, VkRect2D* pRects) {
   wire::GetPhysicalDevicePresentRectanglesKHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -255,6 +282,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalD
   Call call(physicalDevice, Command::kGetPhysicalDevicePresentRectanglesKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR void VKAPI_CALL SetHdrMetadataEXT(VkDevice device, uint32_t swapchainCount, const VkSwapchainKHR* pSwapchains, const VkHdrMetadataEXT* pMetadata) {
   wire::SetHdrMetadataEXTArgs v{};
   v.device = device;
@@ -264,6 +292,7 @@ VKAPI_ATTR void VKAPI_CALL SetHdrMetadataEXT(VkDevice device, uint32_t swapchain
   Call call(device, Command::kSetHdrMetadataEXT);
   call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainStatusKHR(VkDevice device, VkSwapchainKHR swapchain) {
   wire::GetSwapchainStatusKHRArgs v{};
   v.device = device;
@@ -271,6 +300,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainStatusKHR(VkDevice device, VkSwapchai
   Call call(device, Command::kGetSwapchainStatusKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetRefreshCycleDurationGOOGLE(VkDevice device, VkSwapchainKHR swapchain, VkRefreshCycleDurationGOOGLE* pDisplayTimingProperties) {
   wire::GetRefreshCycleDurationGOOGLEArgs v{};
   v.device = device;
@@ -279,6 +309,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetRefreshCycleDurationGOOGLE(VkDevice device, Vk
   Call call(device, Command::kGetRefreshCycleDurationGOOGLE);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPastPresentationTimingGOOGLE(VkDevice device, VkSwapchainKHR swapchain, uint32_t* pPresentationTimingCount, VkPastPresentationTimingGOOGLE* pPresentationTimings) {
   wire::GetPastPresentationTimingGOOGLEArgs v{};
   v.device = device;
@@ -288,6 +319,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPastPresentationTimingGOOGLE(VkDevice device, 
   Call call(device, Command::kGetPastPresentationTimingGOOGLE);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo, VkSurfaceCapabilities2KHR* pSurfaceCapabilities) {
   wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -296,6 +328,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(VkPhysic
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceCapabilities2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormats2KHR(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo, uint32_t* pSurfaceFormatCount, VkSurfaceFormat2KHR* pSurfaceFormats) {
   wire::GetPhysicalDeviceSurfaceFormats2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -305,6 +338,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormats2KHR(VkPhysicalDev
   Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceFormats2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayProperties2KHR(VkPhysicalDevice physicalDevice, uint32_t* pPropertyCount, VkDisplayProperties2KHR* pProperties) {
   wire::GetPhysicalDeviceDisplayProperties2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -313,6 +347,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayProperties2KHR(VkPhysical
   Call call(physicalDevice, Command::kGetPhysicalDeviceDisplayProperties2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPlaneProperties2KHR(VkPhysicalDevice physicalDevice, uint32_t* pPropertyCount, VkDisplayPlaneProperties2KHR* pProperties) {
   wire::GetPhysicalDeviceDisplayPlaneProperties2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -321,6 +356,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceDisplayPlaneProperties2KHR(VkPhy
   Call call(physicalDevice, Command::kGetPhysicalDeviceDisplayPlaneProperties2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDisplayModeProperties2KHR(VkPhysicalDevice physicalDevice, VkDisplayKHR display, uint32_t* pPropertyCount, VkDisplayModeProperties2KHR* pProperties) {
   wire::GetDisplayModeProperties2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -330,6 +366,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayModeProperties2KHR(VkPhysicalDevice phy
   Call call(physicalDevice, Command::kGetDisplayModeProperties2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneCapabilities2KHR(VkPhysicalDevice physicalDevice, const VkDisplayPlaneInfo2KHR* pDisplayPlaneInfo, VkDisplayPlaneCapabilities2KHR* pCapabilities) {
   wire::GetDisplayPlaneCapabilities2KHRArgs v{};
   v.physicalDevice = physicalDevice;
@@ -338,6 +375,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneCapabilities2KHR(VkPhysicalDevice 
   Call call(physicalDevice, Command::kGetDisplayPlaneCapabilities2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL CreateHeadlessSurfaceEXT(VkInstance instance, const VkHeadlessSurfaceCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSurfaceKHR* pSurface) {
   wire::CreateHeadlessSurfaceEXTArgs v{};
   v.instance = instance;
@@ -348,6 +386,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateHeadlessSurfaceEXT(VkInstance instance, con
   call.Mint(HandleType::kSurfaceKHR, pSurface, static_cast<uint32_t>(1));
   return call.Post(&v);
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL AcquireDrmDisplayEXT(VkPhysicalDevice physicalDevice, int32_t drmFd, VkDisplayKHR display) {
   wire::AcquireDrmDisplayEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -356,6 +395,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquireDrmDisplayEXT(VkPhysicalDevice physicalDev
   Call call(physicalDevice, Command::kAcquireDrmDisplayEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL GetDrmDisplayEXT(VkPhysicalDevice physicalDevice, int32_t drmFd, uint32_t connectorId, VkDisplayKHR* display) {
   wire::GetDrmDisplayEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -366,6 +406,7 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDrmDisplayEXT(VkPhysicalDevice physicalDevice,
   call.Mint(HandleType::kDisplayKHR, display, static_cast<uint32_t>(1));
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL WaitForPresentKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t presentId, uint64_t timeout) {
   wire::WaitForPresentKHRArgs v{};
   v.device = device;
@@ -375,6 +416,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitForPresentKHR(VkDevice device, VkSwapchainKHR
   Call call(device, Command::kWaitForPresentKHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 VKAPI_ATTR VkResult VKAPI_CALL ReleaseSwapchainImagesEXT(VkDevice device, const VkReleaseSwapchainImagesInfoEXT* pReleaseInfo) {
   wire::ReleaseSwapchainImagesEXTArgs v{};
   v.device = device;
@@ -382,4 +424,5 @@ VKAPI_ATTR VkResult VKAPI_CALL ReleaseSwapchainImagesEXT(VkDevice device, const 
   Call call(device, Command::kReleaseSwapchainImagesEXT);
   return call.Ask(&v) ? v.result : call.failure();
 }
+
 }  // namespace vesper::client::entry

@@ -8,38 +8,46 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateBufferArgs*>(args);
   v.result = driver.CreateBuffer(v.device, v.pCreateInfo, nullptr, v.pBuffer);
   if (v.result < 0) *v.pBuffer = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kBuffer, v.pBuffer_ids, v.pBuffer, static_cast<uint32_t>(1));
 }
+
 void DestroyBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyBufferArgs*>(args);
   driver.DestroyBuffer(v.device, v.buffer, nullptr);
   session.handles().Forget(HandleType::kBuffer, v.buffer_id);
 }
+
 void CreateBufferView([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateBufferViewArgs*>(args);
   v.result = driver.CreateBufferView(v.device, v.pCreateInfo, nullptr, v.pView);
   if (v.result < 0) *v.pView = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kBufferView, v.pView_ids, v.pView, static_cast<uint32_t>(1));
 }
+
 void DestroyBufferView([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyBufferViewArgs*>(args);
   driver.DestroyBufferView(v.device, v.bufferView, nullptr);
   session.handles().Forget(HandleType::kBufferView, v.bufferView_id);
 }
+
 void GetPhysicalDeviceExternalBufferProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceExternalBufferPropertiesArgs*>(args);
   driver.GetPhysicalDeviceExternalBufferProperties(v.physicalDevice, v.pExternalBufferInfo, v.pExternalBufferProperties);
 }
+
 void GetBufferOpaqueCaptureAddress([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetBufferOpaqueCaptureAddressArgs*>(args);
   v.result = driver.GetBufferOpaqueCaptureAddress(v.device, v.pInfo);
 }
+
 void GetBufferDeviceAddress([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetBufferDeviceAddressArgs*>(args);
   v.result = driver.GetBufferDeviceAddress(v.device, v.pInfo);
 }
+
 }  // namespace vesper::server::invoke

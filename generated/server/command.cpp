@@ -8,26 +8,31 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateCommandPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateCommandPoolArgs*>(args);
   v.result = driver.CreateCommandPool(v.device, v.pCreateInfo, nullptr, v.pCommandPool);
   if (v.result < 0) *v.pCommandPool = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kCommandPool, v.pCommandPool_ids, v.pCommandPool, static_cast<uint32_t>(1));
 }
+
 void DestroyCommandPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyCommandPoolArgs*>(args);
   driver.DestroyCommandPool(v.device, v.commandPool, nullptr);
   session.handles().Forget(HandleType::kCommandPool, v.commandPool_id);
 }
+
 void ResetCommandPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetCommandPoolArgs*>(args);
   v.result = driver.ResetCommandPool(v.device, v.commandPool, v.flags);
 }
+
 void AllocateCommandBuffers([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AllocateCommandBuffersArgs*>(args);
   v.result = driver.AllocateCommandBuffers(v.device, v.pAllocateInfo, v.pCommandBuffers);
   session.handles().Adopt(HandleType::kCommandBuffer, v.pCommandBuffers_ids, v.pCommandBuffers, v.pCommandBuffers == nullptr ? 0 : static_cast<uint32_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->commandBufferCount : 0)));
 }
+
 void FreeCommandBuffers([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::FreeCommandBuffersArgs*>(args);
   driver.FreeCommandBuffers(v.device, v.commandPool, v.commandBufferCount, v.pCommandBuffers);
@@ -35,40 +40,130 @@ void FreeCommandBuffers([[maybe_unused]] Session& session, [[maybe_unused]] cons
     session.handles().Forget(HandleType::kCommandBuffer, v.pCommandBuffers_ids[i]);
   }
 }
+
 void BeginCommandBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BeginCommandBufferArgs*>(args);
   v.result = driver.BeginCommandBuffer(v.commandBuffer, v.pBeginInfo);
 }
+
 void EndCommandBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EndCommandBufferArgs*>(args);
   v.result = driver.EndCommandBuffer(v.commandBuffer);
 }
+
 void ResetCommandBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetCommandBufferArgs*>(args);
   v.result = driver.ResetCommandBuffer(v.commandBuffer, v.flags);
 }
+
+void CmdCopyBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferArgs*>(args);
+  driver.CmdCopyBuffer(v.commandBuffer, v.srcBuffer, v.dstBuffer, v.regionCount, v.pRegions);
+}
+
+void CmdCopyImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageArgs*>(args);
+  driver.CmdCopyImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
+
+void CmdBlitImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdBlitImageArgs*>(args);
+  driver.CmdBlitImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions, v.filter);
+}
+
+void CmdCopyBufferToImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferToImageArgs*>(args);
+  driver.CmdCopyBufferToImage(v.commandBuffer, v.srcBuffer, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
+
+void CmdCopyImageToBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageToBufferArgs*>(args);
+  driver.CmdCopyImageToBuffer(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstBuffer, v.regionCount, v.pRegions);
+}
+
+void CmdUpdateBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdUpdateBufferArgs*>(args);
+  driver.CmdUpdateBuffer(v.commandBuffer, v.dstBuffer, v.dstOffset, v.dataSize, v.pData);
+}
+
+void CmdFillBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdFillBufferArgs*>(args);
+  driver.CmdFillBuffer(v.commandBuffer, v.dstBuffer, v.dstOffset, v.size, v.data);
+}
+
+void CmdClearColorImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdClearColorImageArgs*>(args);
+  driver.CmdClearColorImage(v.commandBuffer, v.image, v.imageLayout, v.pColor, v.rangeCount, v.pRanges);
+}
+
+void CmdClearDepthStencilImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdClearDepthStencilImageArgs*>(args);
+  driver.CmdClearDepthStencilImage(v.commandBuffer, v.image, v.imageLayout, v.pDepthStencil, v.rangeCount, v.pRanges);
+}
+
+void CmdResolveImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdResolveImageArgs*>(args);
+  driver.CmdResolveImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
+
 void CmdExecuteCommands([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdExecuteCommandsArgs*>(args);
   driver.CmdExecuteCommands(v.commandBuffer, v.commandBufferCount, v.pCommandBuffers);
 }
+
 void TrimCommandPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::TrimCommandPoolArgs*>(args);
   driver.TrimCommandPool(v.device, v.commandPool, v.flags);
 }
+
 void CmdWriteBufferMarkerAMD([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteBufferMarkerAMDArgs*>(args);
   driver.CmdWriteBufferMarkerAMD(v.commandBuffer, v.pipelineStage, v.dstBuffer, v.dstOffset, v.marker);
 }
+
+void CmdCopyBuffer2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyBuffer2Args*>(args);
+  driver.CmdCopyBuffer2(v.commandBuffer, v.pCopyBufferInfo);
+}
+
+void CmdCopyImage2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyImage2Args*>(args);
+  driver.CmdCopyImage2(v.commandBuffer, v.pCopyImageInfo);
+}
+
+void CmdBlitImage2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdBlitImage2Args*>(args);
+  driver.CmdBlitImage2(v.commandBuffer, v.pBlitImageInfo);
+}
+
+void CmdCopyBufferToImage2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferToImage2Args*>(args);
+  driver.CmdCopyBufferToImage2(v.commandBuffer, v.pCopyBufferToImageInfo);
+}
+
+void CmdCopyImageToBuffer2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageToBuffer2Args*>(args);
+  driver.CmdCopyImageToBuffer2(v.commandBuffer, v.pCopyImageToBufferInfo);
+}
+
+void CmdResolveImage2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::CmdResolveImage2Args*>(args);
+  driver.CmdResolveImage2(v.commandBuffer, v.pResolveImageInfo);
+}
+
 void CmdWriteBufferMarker2AMD([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteBufferMarker2AMDArgs*>(args);
   driver.CmdWriteBufferMarker2AMD(v.commandBuffer, v.stage, v.dstBuffer, v.dstOffset, v.marker);
 }
+
 void CmdDecompressMemoryNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDecompressMemoryNVArgs*>(args);
   driver.CmdDecompressMemoryNV(v.commandBuffer, v.decompressRegionCount, v.pDecompressMemoryRegions);
 }
+
 void CmdOpticalFlowExecuteNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdOpticalFlowExecuteNVArgs*>(args);
   driver.CmdOpticalFlowExecuteNV(v.commandBuffer, v.session, v.pExecuteInfo);
 }
+
 }  // namespace vesper::server::invoke

@@ -474,11 +474,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::CmdBindDescriptorBuffersEXT, nullptr, false, false, false},
     {invoke::CmdSetDescriptorBufferOffsetsEXT, nullptr, false, false, false},
     {invoke::CmdBindDescriptorBufferEmbeddedSamplersEXT, nullptr, false, false, false},
-    {},  // vkGetBufferOpaqueCaptureDescriptorDataEXT
-    {},  // vkGetImageOpaqueCaptureDescriptorDataEXT
-    {},  // vkGetImageViewOpaqueCaptureDescriptorDataEXT
-    {},  // vkGetSamplerOpaqueCaptureDescriptorDataEXT
-    {},  // vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT
+    {invoke::GetBufferOpaqueCaptureDescriptorDataEXT, ResultOf<wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs>, false, false, false},
+    {invoke::GetImageOpaqueCaptureDescriptorDataEXT, ResultOf<wire::GetImageOpaqueCaptureDescriptorDataEXTArgs>, false, false, false},
+    {invoke::GetImageViewOpaqueCaptureDescriptorDataEXT, ResultOf<wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs>, false, false, false},
+    {invoke::GetSamplerOpaqueCaptureDescriptorDataEXT, ResultOf<wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs>, false, false, false},
+    {invoke::GetAccelerationStructureOpaqueCaptureDescriptorDataEXT, ResultOf<wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs>, false, false, false},
     {invoke::SetDeviceMemoryPriorityEXT, nullptr, false, false, false},
     {invoke::AcquireDrmDisplayEXT, ResultOf<wire::AcquireDrmDisplayEXTArgs>, false, false, false},
     {invoke::GetDrmDisplayEXT, ResultOf<wire::GetDrmDisplayEXTArgs>, false, false, false},
@@ -504,7 +504,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::GetShaderModuleIdentifierEXT, nullptr, false, false, false},
     {invoke::GetShaderModuleCreateInfoIdentifierEXT, nullptr, false, false, false},
     {invoke::GetImageSubresourceLayout2EXT, nullptr, false, false, false},
-    {},  // vkGetPipelinePropertiesEXT
+    {invoke::GetPipelinePropertiesEXT, ResultOf<wire::GetPipelinePropertiesEXTArgs>, false, false, false},
     {invoke::GetFramebufferTilePropertiesQCOM, ResultOf<wire::GetFramebufferTilePropertiesQCOMArgs>, false, false, false},
     {invoke::GetDynamicRenderingTilePropertiesQCOM, ResultOf<wire::GetDynamicRenderingTilePropertiesQCOMArgs>, false, false, false},
     {invoke::GetPhysicalDeviceOpticalFlowImageFormatsNV, ResultOf<wire::GetPhysicalDeviceOpticalFlowImageFormatsNVArgs>, false, false, false},

@@ -8,109 +8,134 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateDebugReportCallbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDebugReportCallbackEXTArgs*>(args);
   overrides::CreateDebugReportCallbackEXT(session, driver, v);
   if (v.result < 0) *v.pCallback = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDebugReportCallbackEXT, v.pCallback_ids, v.pCallback, static_cast<uint32_t>(1));
 }
+
 void DestroyDebugReportCallbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDebugReportCallbackEXTArgs*>(args);
   driver.DestroyDebugReportCallbackEXT(v.instance, v.callback, nullptr);
   session.handles().Forget(HandleType::kDebugReportCallbackEXT, v.callback_id);
 }
+
 void DebugMarkerSetObjectNameEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DebugMarkerSetObjectNameEXTArgs*>(args);
   v.result = driver.DebugMarkerSetObjectNameEXT(v.device, v.pNameInfo);
 }
+
 void DebugMarkerSetObjectTagEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DebugMarkerSetObjectTagEXTArgs*>(args);
   v.result = driver.DebugMarkerSetObjectTagEXT(v.device, v.pTagInfo);
 }
+
 void CmdDebugMarkerBeginEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDebugMarkerBeginEXTArgs*>(args);
   driver.CmdDebugMarkerBeginEXT(v.commandBuffer, v.pMarkerInfo);
 }
+
 void CmdDebugMarkerEndEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDebugMarkerEndEXTArgs*>(args);
   driver.CmdDebugMarkerEndEXT(v.commandBuffer);
 }
+
 void CmdDebugMarkerInsertEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDebugMarkerInsertEXTArgs*>(args);
   driver.CmdDebugMarkerInsertEXT(v.commandBuffer, v.pMarkerInfo);
 }
+
 void CreateValidationCacheEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateValidationCacheEXTArgs*>(args);
   v.result = driver.CreateValidationCacheEXT(v.device, v.pCreateInfo, nullptr, v.pValidationCache);
   if (v.result < 0) *v.pValidationCache = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kValidationCacheEXT, v.pValidationCache_ids, v.pValidationCache, static_cast<uint32_t>(1));
 }
+
 void DestroyValidationCacheEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyValidationCacheEXTArgs*>(args);
   driver.DestroyValidationCacheEXT(v.device, v.validationCache, nullptr);
   session.handles().Forget(HandleType::kValidationCacheEXT, v.validationCache_id);
 }
+
 void GetValidationCacheDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetValidationCacheDataEXTArgs*>(args);
   v.result = driver.GetValidationCacheDataEXT(v.device, v.validationCache, v.pDataSize, v.pData);
 }
+
 void MergeValidationCachesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::MergeValidationCachesEXTArgs*>(args);
   v.result = driver.MergeValidationCachesEXT(v.device, v.dstCache, v.srcCacheCount, v.pSrcCaches);
 }
+
 void SetDebugUtilsObjectNameEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetDebugUtilsObjectNameEXTArgs*>(args);
   v.result = driver.SetDebugUtilsObjectNameEXT(v.device, v.pNameInfo);
 }
+
 void SetDebugUtilsObjectTagEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetDebugUtilsObjectTagEXTArgs*>(args);
   v.result = driver.SetDebugUtilsObjectTagEXT(v.device, v.pTagInfo);
 }
+
 void QueueBeginDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueBeginDebugUtilsLabelEXTArgs*>(args);
   overrides::QueueBeginDebugUtilsLabelEXT(session, driver, v);
 }
+
 void QueueEndDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueEndDebugUtilsLabelEXTArgs*>(args);
   overrides::QueueEndDebugUtilsLabelEXT(session, driver, v);
 }
+
 void QueueInsertDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueInsertDebugUtilsLabelEXTArgs*>(args);
   overrides::QueueInsertDebugUtilsLabelEXT(session, driver, v);
 }
+
 void CmdBeginDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginDebugUtilsLabelEXTArgs*>(args);
   driver.CmdBeginDebugUtilsLabelEXT(v.commandBuffer, v.pLabelInfo);
 }
+
 void CmdEndDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndDebugUtilsLabelEXTArgs*>(args);
   driver.CmdEndDebugUtilsLabelEXT(v.commandBuffer);
 }
+
 void CmdInsertDebugUtilsLabelEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdInsertDebugUtilsLabelEXTArgs*>(args);
   driver.CmdInsertDebugUtilsLabelEXT(v.commandBuffer, v.pLabelInfo);
 }
+
 void CreateDebugUtilsMessengerEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDebugUtilsMessengerEXTArgs*>(args);
   overrides::CreateDebugUtilsMessengerEXT(session, driver, v);
   if (v.result < 0) *v.pMessenger = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDebugUtilsMessengerEXT, v.pMessenger_ids, v.pMessenger, static_cast<uint32_t>(1));
 }
+
 void DestroyDebugUtilsMessengerEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDebugUtilsMessengerEXTArgs*>(args);
   driver.DestroyDebugUtilsMessengerEXT(v.instance, v.messenger, nullptr);
   session.handles().Forget(HandleType::kDebugUtilsMessengerEXT, v.messenger_id);
 }
+
 void CmdSetCheckpointNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCheckpointNVArgs*>(args);
   driver.CmdSetCheckpointNV(v.commandBuffer, v.pCheckpointMarker);
 }
+
 void GetQueueCheckpointDataNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetQueueCheckpointDataNVArgs*>(args);
   driver.GetQueueCheckpointDataNV(v.queue, v.pCheckpointDataCount, v.pCheckpointData);
 }
+
 void GetQueueCheckpointData2NV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetQueueCheckpointData2NVArgs*>(args);
   driver.GetQueueCheckpointData2NV(v.queue, v.pCheckpointDataCount, v.pCheckpointData);
 }
+
 }  // namespace vesper::server::invoke

@@ -3,53 +3,63 @@
 #include "generated/server/overrides.h"
 #include "generated/wire/descriptor.h"
 #include "runtime/wire/chain.h"
+#include "server/device_property.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreatePipelineLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreatePipelineLayoutArgs*>(args);
   v.result = driver.CreatePipelineLayout(v.device, v.pCreateInfo, nullptr, v.pPipelineLayout);
   if (v.result < 0) *v.pPipelineLayout = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kPipelineLayout, v.pPipelineLayout_ids, v.pPipelineLayout, static_cast<uint32_t>(1));
 }
+
 void DestroyPipelineLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyPipelineLayoutArgs*>(args);
   driver.DestroyPipelineLayout(v.device, v.pipelineLayout, nullptr);
   session.handles().Forget(HandleType::kPipelineLayout, v.pipelineLayout_id);
 }
+
 void CreateDescriptorSetLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDescriptorSetLayoutArgs*>(args);
   v.result = driver.CreateDescriptorSetLayout(v.device, v.pCreateInfo, nullptr, v.pSetLayout);
   if (v.result < 0) *v.pSetLayout = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDescriptorSetLayout, v.pSetLayout_ids, v.pSetLayout, static_cast<uint32_t>(1));
 }
+
 void DestroyDescriptorSetLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDescriptorSetLayoutArgs*>(args);
   driver.DestroyDescriptorSetLayout(v.device, v.descriptorSetLayout, nullptr);
   session.handles().Forget(HandleType::kDescriptorSetLayout, v.descriptorSetLayout_id);
 }
+
 void CreateDescriptorPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDescriptorPoolArgs*>(args);
   v.result = driver.CreateDescriptorPool(v.device, v.pCreateInfo, nullptr, v.pDescriptorPool);
   if (v.result < 0) *v.pDescriptorPool = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDescriptorPool, v.pDescriptorPool_ids, v.pDescriptorPool, static_cast<uint32_t>(1));
 }
+
 void DestroyDescriptorPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDescriptorPoolArgs*>(args);
   driver.DestroyDescriptorPool(v.device, v.descriptorPool, nullptr);
   session.handles().Forget(HandleType::kDescriptorPool, v.descriptorPool_id);
 }
+
 void ResetDescriptorPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetDescriptorPoolArgs*>(args);
   overrides::ResetDescriptorPool(session, driver, v);
 }
+
 void AllocateDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AllocateDescriptorSetsArgs*>(args);
   v.result = driver.AllocateDescriptorSets(v.device, v.pAllocateInfo, v.pDescriptorSets);
   session.handles().Adopt(HandleType::kDescriptorSet, v.pDescriptorSets_ids, v.pDescriptorSets, v.pDescriptorSets == nullptr ? 0 : static_cast<uint32_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->descriptorSetCount : 0)));
 }
+
 void FreeDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::FreeDescriptorSetsArgs*>(args);
   v.result = driver.FreeDescriptorSets(v.device, v.descriptorPool, v.descriptorSetCount, v.pDescriptorSets);
@@ -57,52 +67,101 @@ void FreeDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] cons
     session.handles().Forget(HandleType::kDescriptorSet, v.pDescriptorSets_ids[i]);
   }
 }
+
 void UpdateDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::UpdateDescriptorSetsArgs*>(args);
   driver.UpdateDescriptorSets(v.device, v.descriptorWriteCount, v.pDescriptorWrites, v.descriptorCopyCount, v.pDescriptorCopies);
 }
+
 void CmdBindDescriptorSets([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindDescriptorSetsArgs*>(args);
   driver.CmdBindDescriptorSets(v.commandBuffer, v.pipelineBindPoint, v.layout, v.firstSet, v.descriptorSetCount, v.pDescriptorSets, v.dynamicOffsetCount, v.pDynamicOffsets);
 }
+
 void CmdPushConstants([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdPushConstantsArgs*>(args);
   driver.CmdPushConstants(v.commandBuffer, v.layout, v.stageFlags, v.offset, v.size, v.pValues);
 }
+
 void CmdPushDescriptorSetKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdPushDescriptorSetKHRArgs*>(args);
   driver.CmdPushDescriptorSetKHR(v.commandBuffer, v.pipelineBindPoint, v.layout, v.set, v.descriptorWriteCount, v.pDescriptorWrites);
 }
+
 void GetDescriptorSetLayoutSupport([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDescriptorSetLayoutSupportArgs*>(args);
   driver.GetDescriptorSetLayoutSupport(v.device, v.pCreateInfo, v.pSupport);
 }
+
 void GetDescriptorSetLayoutSizeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDescriptorSetLayoutSizeEXTArgs*>(args);
   driver.GetDescriptorSetLayoutSizeEXT(v.device, v.layout, v.pLayoutSizeInBytes);
 }
+
 void GetDescriptorSetLayoutBindingOffsetEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDescriptorSetLayoutBindingOffsetEXTArgs*>(args);
   driver.GetDescriptorSetLayoutBindingOffsetEXT(v.device, v.layout, v.binding, v.pOffset);
 }
+
 void GetDescriptorEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDescriptorEXTArgs*>(args);
   driver.GetDescriptorEXT(v.device, v.pDescriptorInfo, v.dataSize, v.pDescriptor);
 }
+
 void CmdBindDescriptorBuffersEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindDescriptorBuffersEXTArgs*>(args);
   driver.CmdBindDescriptorBuffersEXT(v.commandBuffer, v.bufferCount, v.pBindingInfos);
 }
+
 void CmdSetDescriptorBufferOffsetsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDescriptorBufferOffsetsEXTArgs*>(args);
   driver.CmdSetDescriptorBufferOffsetsEXT(v.commandBuffer, v.pipelineBindPoint, v.layout, v.firstSet, v.setCount, v.pBufferIndices, v.pOffsets);
 }
+
 void CmdBindDescriptorBufferEmbeddedSamplersEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs*>(args);
   driver.CmdBindDescriptorBufferEmbeddedSamplersEXT(v.commandBuffer, v.pipelineBindPoint, v.layout, v.set);
 }
+
+void GetBufferOpaqueCaptureDescriptorDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  if (v.pData_size < DeviceProperty(session, driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::bufferCaptureReplayDescriptorDataSize)) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;  // the client made no room for it
+    return;
+  }
+  v.result = driver.GetBufferOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+
+void GetImageOpaqueCaptureDescriptorDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetImageOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  if (v.pData_size < DeviceProperty(session, driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::imageCaptureReplayDescriptorDataSize)) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;  // the client made no room for it
+    return;
+  }
+  v.result = driver.GetImageOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+
+void GetImageViewOpaqueCaptureDescriptorDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  if (v.pData_size < DeviceProperty(session, driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::imageViewCaptureReplayDescriptorDataSize)) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;  // the client made no room for it
+    return;
+  }
+  v.result = driver.GetImageViewOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+
+void GetSamplerOpaqueCaptureDescriptorDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  if (v.pData_size < DeviceProperty(session, driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::samplerCaptureReplayDescriptorDataSize)) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;  // the client made no room for it
+    return;
+  }
+  v.result = driver.GetSamplerOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+
 void GetDescriptorSetLayoutHostMappingInfoVALVE([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDescriptorSetLayoutHostMappingInfoVALVEArgs*>(args);
   driver.GetDescriptorSetLayoutHostMappingInfoVALVE(v.device, v.pBindingReference, v.pHostMapping);
 }
+
 }  // namespace vesper::server::invoke

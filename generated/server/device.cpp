@@ -8,78 +8,96 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void EnumeratePhysicalDevices([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumeratePhysicalDevicesArgs*>(args);
   overrides::EnumeratePhysicalDevices(session, driver, v);
   session.handles().Adopt(HandleType::kPhysicalDevice, v.pPhysicalDevices_ids, v.pPhysicalDevices, v.pPhysicalDevices == nullptr ? 0 : static_cast<uint32_t>(Value(v.pPhysicalDeviceCount)));
 }
+
 void GetPhysicalDeviceProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDevicePropertiesArgs*>(args);
   overrides::GetPhysicalDeviceProperties(session, driver, v);
 }
+
 void GetPhysicalDeviceQueueFamilyProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceQueueFamilyPropertiesArgs*>(args);
   driver.GetPhysicalDeviceQueueFamilyProperties(v.physicalDevice, v.pQueueFamilyPropertyCount, v.pQueueFamilyProperties);
 }
+
 void GetPhysicalDeviceFeatures([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceFeaturesArgs*>(args);
   driver.GetPhysicalDeviceFeatures(v.physicalDevice, v.pFeatures);
 }
+
 void CreateDevice([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDeviceArgs*>(args);
   overrides::CreateDevice(session, driver, v);
   if (v.result < 0) *v.pDevice = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDevice, v.pDevice_ids, v.pDevice, static_cast<uint32_t>(1));
 }
+
 void DestroyDevice([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDeviceArgs*>(args);
   overrides::DestroyDevice(session, driver, v);
   session.handles().Forget(HandleType::kDevice, v.device_id);
 }
+
 void EnumerateDeviceExtensionProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateDeviceExtensionPropertiesArgs*>(args);
   overrides::EnumerateDeviceExtensionProperties(session, driver, v);
 }
+
 void GetDeviceQueue([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceQueueArgs*>(args);
   overrides::GetDeviceQueue(session, driver, v);
   session.handles().Adopt(HandleType::kQueue, v.pQueue_ids, v.pQueue, static_cast<uint32_t>(1));
 }
+
 void GetPhysicalDeviceFeatures2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceFeatures2Args*>(args);
   driver.GetPhysicalDeviceFeatures2(v.physicalDevice, v.pFeatures);
 }
+
 void GetPhysicalDeviceProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceProperties2Args*>(args);
   overrides::GetPhysicalDeviceProperties2(session, driver, v);
 }
+
 void GetPhysicalDeviceQueueFamilyProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceQueueFamilyProperties2Args*>(args);
   driver.GetPhysicalDeviceQueueFamilyProperties2(v.physicalDevice, v.pQueueFamilyPropertyCount, v.pQueueFamilyProperties);
 }
+
 void EnumeratePhysicalDeviceGroups([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumeratePhysicalDeviceGroupsArgs*>(args);
   overrides::EnumeratePhysicalDeviceGroups(session, driver, v);
 }
+
 void GetPhysicalDeviceMultisamplePropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMultisamplePropertiesEXTArgs*>(args);
   driver.GetPhysicalDeviceMultisamplePropertiesEXT(v.physicalDevice, v.samples, v.pMultisampleProperties);
 }
+
 void GetDeviceQueue2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceQueue2Args*>(args);
   overrides::GetDeviceQueue2(session, driver, v);
   session.handles().Adopt(HandleType::kQueue, v.pQueue_ids, v.pQueue, static_cast<uint32_t>(1));
 }
+
 void GetPhysicalDeviceCalibrateableTimeDomainsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs*>(args);
   v.result = driver.GetPhysicalDeviceCalibrateableTimeDomainsEXT(v.physicalDevice, v.pTimeDomainCount, v.pTimeDomains);
 }
+
 void GetPhysicalDeviceCooperativeMatrixPropertiesNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs*>(args);
   v.result = driver.GetPhysicalDeviceCooperativeMatrixPropertiesNV(v.physicalDevice, v.pPropertyCount, v.pProperties);
 }
+
 void GetPhysicalDeviceFragmentShadingRatesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceFragmentShadingRatesKHR(v.physicalDevice, v.pFragmentShadingRateCount, v.pFragmentShadingRates);
 }
+
 }  // namespace vesper::server::invoke

@@ -8,419 +8,523 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CmdSetViewport([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportArgs*>(args);
   driver.CmdSetViewport(v.commandBuffer, v.firstViewport, v.viewportCount, v.pViewports);
 }
+
 void CmdSetScissor([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetScissorArgs*>(args);
   driver.CmdSetScissor(v.commandBuffer, v.firstScissor, v.scissorCount, v.pScissors);
 }
+
 void CmdSetLineWidth([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLineWidthArgs*>(args);
   driver.CmdSetLineWidth(v.commandBuffer, v.lineWidth);
 }
+
 void CmdSetDepthBias([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBiasArgs*>(args);
   driver.CmdSetDepthBias(v.commandBuffer, v.depthBiasConstantFactor, v.depthBiasClamp, v.depthBiasSlopeFactor);
 }
+
 void CmdSetBlendConstants([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetBlendConstantsArgs*>(args);
   driver.CmdSetBlendConstants(v.commandBuffer, v.blendConstants);
 }
+
 void CmdSetDepthBounds([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBoundsArgs*>(args);
   driver.CmdSetDepthBounds(v.commandBuffer, v.minDepthBounds, v.maxDepthBounds);
 }
+
 void CmdSetStencilCompareMask([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilCompareMaskArgs*>(args);
   driver.CmdSetStencilCompareMask(v.commandBuffer, v.faceMask, v.compareMask);
 }
+
 void CmdSetStencilWriteMask([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilWriteMaskArgs*>(args);
   driver.CmdSetStencilWriteMask(v.commandBuffer, v.faceMask, v.writeMask);
 }
+
 void CmdSetStencilReference([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilReferenceArgs*>(args);
   driver.CmdSetStencilReference(v.commandBuffer, v.faceMask, v.reference);
 }
+
 void CmdBindIndexBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindIndexBufferArgs*>(args);
   driver.CmdBindIndexBuffer(v.commandBuffer, v.buffer, v.offset, v.indexType);
 }
+
 void CmdBindVertexBuffers([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindVertexBuffersArgs*>(args);
   driver.CmdBindVertexBuffers(v.commandBuffer, v.firstBinding, v.bindingCount, v.pBuffers, v.pOffsets);
 }
+
 void CmdDraw([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawArgs*>(args);
   driver.CmdDraw(v.commandBuffer, v.vertexCount, v.instanceCount, v.firstVertex, v.firstInstance);
 }
+
 void CmdDrawIndexed([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedArgs*>(args);
   driver.CmdDrawIndexed(v.commandBuffer, v.indexCount, v.instanceCount, v.firstIndex, v.vertexOffset, v.firstInstance);
 }
+
 void CmdDrawMultiEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMultiEXTArgs*>(args);
   driver.CmdDrawMultiEXT(v.commandBuffer, v.drawCount, v.pVertexInfo, v.instanceCount, v.firstInstance, v.stride);
 }
+
 void CmdDrawMultiIndexedEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMultiIndexedEXTArgs*>(args);
   driver.CmdDrawMultiIndexedEXT(v.commandBuffer, v.drawCount, v.pIndexInfo, v.instanceCount, v.firstInstance, v.stride, v.pVertexOffset);
 }
+
 void CmdDrawIndirect([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectArgs*>(args);
   driver.CmdDrawIndirect(v.commandBuffer, v.buffer, v.offset, v.drawCount, v.stride);
 }
+
 void CmdDrawIndexedIndirect([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedIndirectArgs*>(args);
   driver.CmdDrawIndexedIndirect(v.commandBuffer, v.buffer, v.offset, v.drawCount, v.stride);
 }
+
 void CmdDispatch([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDispatchArgs*>(args);
   driver.CmdDispatch(v.commandBuffer, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
+
 void CmdDispatchIndirect([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDispatchIndirectArgs*>(args);
   driver.CmdDispatchIndirect(v.commandBuffer, v.buffer, v.offset);
 }
+
 void CmdDrawClusterHUAWEI([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawClusterHUAWEIArgs*>(args);
   driver.CmdDrawClusterHUAWEI(v.commandBuffer, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
+
 void CmdDrawClusterIndirectHUAWEI([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawClusterIndirectHUAWEIArgs*>(args);
   driver.CmdDrawClusterIndirectHUAWEI(v.commandBuffer, v.buffer, v.offset);
 }
+
 void CmdCopyMemoryIndirectNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMemoryIndirectNVArgs*>(args);
   driver.CmdCopyMemoryIndirectNV(v.commandBuffer, v.copyBufferAddress, v.copyCount, v.stride);
 }
+
 void CmdCopyMemoryToImageIndirectNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMemoryToImageIndirectNVArgs*>(args);
   driver.CmdCopyMemoryToImageIndirectNV(v.commandBuffer, v.copyBufferAddress, v.copyCount, v.stride, v.dstImage, v.dstImageLayout, v.pImageSubresources);
 }
+
 void CmdExecuteGeneratedCommandsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdExecuteGeneratedCommandsNVArgs*>(args);
   driver.CmdExecuteGeneratedCommandsNV(v.commandBuffer, v.isPreprocessed, v.pGeneratedCommandsInfo);
 }
+
 void CmdPreprocessGeneratedCommandsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdPreprocessGeneratedCommandsNVArgs*>(args);
   driver.CmdPreprocessGeneratedCommandsNV(v.commandBuffer, v.pGeneratedCommandsInfo);
 }
+
 void GetGeneratedCommandsMemoryRequirementsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetGeneratedCommandsMemoryRequirementsNVArgs*>(args);
   driver.GetGeneratedCommandsMemoryRequirementsNV(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void CreateIndirectCommandsLayoutNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateIndirectCommandsLayoutNVArgs*>(args);
   v.result = driver.CreateIndirectCommandsLayoutNV(v.device, v.pCreateInfo, nullptr, v.pIndirectCommandsLayout);
   if (v.result < 0) *v.pIndirectCommandsLayout = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kIndirectCommandsLayoutNV, v.pIndirectCommandsLayout_ids, v.pIndirectCommandsLayout, static_cast<uint32_t>(1));
 }
+
 void DestroyIndirectCommandsLayoutNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyIndirectCommandsLayoutNVArgs*>(args);
   driver.DestroyIndirectCommandsLayoutNV(v.device, v.indirectCommandsLayout, nullptr);
   session.handles().Forget(HandleType::kIndirectCommandsLayoutNV, v.indirectCommandsLayout_id);
 }
+
 void CmdSetDeviceMask([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDeviceMaskArgs*>(args);
   driver.CmdSetDeviceMask(v.commandBuffer, v.deviceMask);
 }
+
 void CmdDispatchBase([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDispatchBaseArgs*>(args);
   driver.CmdDispatchBase(v.commandBuffer, v.baseGroupX, v.baseGroupY, v.baseGroupZ, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
+
 void CmdSetViewportWScalingNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportWScalingNVArgs*>(args);
   driver.CmdSetViewportWScalingNV(v.commandBuffer, v.firstViewport, v.viewportCount, v.pViewportWScalings);
 }
+
 void CmdSetDiscardRectangleEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDiscardRectangleEXTArgs*>(args);
   driver.CmdSetDiscardRectangleEXT(v.commandBuffer, v.firstDiscardRectangle, v.discardRectangleCount, v.pDiscardRectangles);
 }
+
 void CmdSetSampleLocationsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetSampleLocationsEXTArgs*>(args);
   driver.CmdSetSampleLocationsEXT(v.commandBuffer, v.pSampleLocationsInfo);
 }
+
 void CmdDrawIndirectCount([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectCountArgs*>(args);
   driver.CmdDrawIndirectCount(v.commandBuffer, v.buffer, v.offset, v.countBuffer, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
+
 void CmdDrawIndexedIndirectCount([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedIndirectCountArgs*>(args);
   driver.CmdDrawIndexedIndirectCount(v.commandBuffer, v.buffer, v.offset, v.countBuffer, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
+
 void CmdBindTransformFeedbackBuffersEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindTransformFeedbackBuffersEXTArgs*>(args);
   driver.CmdBindTransformFeedbackBuffersEXT(v.commandBuffer, v.firstBinding, v.bindingCount, v.pBuffers, v.pOffsets, v.pSizes);
 }
+
 void CmdBeginTransformFeedbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginTransformFeedbackEXTArgs*>(args);
   driver.CmdBeginTransformFeedbackEXT(v.commandBuffer, v.firstCounterBuffer, v.counterBufferCount, v.pCounterBuffers, v.pCounterBufferOffsets);
 }
+
 void CmdEndTransformFeedbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndTransformFeedbackEXTArgs*>(args);
   driver.CmdEndTransformFeedbackEXT(v.commandBuffer, v.firstCounterBuffer, v.counterBufferCount, v.pCounterBuffers, v.pCounterBufferOffsets);
 }
+
 void CmdDrawIndirectByteCountEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectByteCountEXTArgs*>(args);
   driver.CmdDrawIndirectByteCountEXT(v.commandBuffer, v.instanceCount, v.firstInstance, v.counterBuffer, v.counterBufferOffset, v.counterOffset, v.vertexStride);
 }
+
 void CmdSetExclusiveScissorNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetExclusiveScissorNVArgs*>(args);
   driver.CmdSetExclusiveScissorNV(v.commandBuffer, v.firstExclusiveScissor, v.exclusiveScissorCount, v.pExclusiveScissors);
 }
+
 void CmdBindShadingRateImageNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindShadingRateImageNVArgs*>(args);
   driver.CmdBindShadingRateImageNV(v.commandBuffer, v.imageView, v.imageLayout);
 }
+
 void CmdSetViewportShadingRatePaletteNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportShadingRatePaletteNVArgs*>(args);
   driver.CmdSetViewportShadingRatePaletteNV(v.commandBuffer, v.firstViewport, v.viewportCount, v.pShadingRatePalettes);
 }
+
 void CmdSetCoarseSampleOrderNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoarseSampleOrderNVArgs*>(args);
   driver.CmdSetCoarseSampleOrderNV(v.commandBuffer, v.sampleOrderType, v.customSampleOrderCount, v.pCustomSampleOrders);
 }
+
 void CmdDrawMeshTasksNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksNVArgs*>(args);
   driver.CmdDrawMeshTasksNV(v.commandBuffer, v.taskCount, v.firstTask);
 }
+
 void CmdDrawMeshTasksIndirectNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectNVArgs*>(args);
   driver.CmdDrawMeshTasksIndirectNV(v.commandBuffer, v.buffer, v.offset, v.drawCount, v.stride);
 }
+
 void CmdDrawMeshTasksIndirectCountNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountNVArgs*>(args);
   driver.CmdDrawMeshTasksIndirectCountNV(v.commandBuffer, v.buffer, v.offset, v.countBuffer, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
+
 void CmdDrawMeshTasksEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksEXTArgs*>(args);
   driver.CmdDrawMeshTasksEXT(v.commandBuffer, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
+
 void CmdDrawMeshTasksIndirectEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectEXTArgs*>(args);
   driver.CmdDrawMeshTasksIndirectEXT(v.commandBuffer, v.buffer, v.offset, v.drawCount, v.stride);
 }
+
 void CmdDrawMeshTasksIndirectCountEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountEXTArgs*>(args);
   driver.CmdDrawMeshTasksIndirectCountEXT(v.commandBuffer, v.buffer, v.offset, v.countBuffer, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
+
 void CmdBindInvocationMaskHUAWEI([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindInvocationMaskHUAWEIArgs*>(args);
   driver.CmdBindInvocationMaskHUAWEI(v.commandBuffer, v.imageView, v.imageLayout);
 }
+
 void CmdSetLineStippleEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLineStippleEXTArgs*>(args);
   driver.CmdSetLineStippleEXT(v.commandBuffer, v.lineStippleFactor, v.lineStipplePattern);
 }
+
 void CmdSetCullMode([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCullModeArgs*>(args);
   driver.CmdSetCullMode(v.commandBuffer, v.cullMode);
 }
+
 void CmdSetFrontFace([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetFrontFaceArgs*>(args);
   driver.CmdSetFrontFace(v.commandBuffer, v.frontFace);
 }
+
 void CmdSetPrimitiveTopology([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPrimitiveTopologyArgs*>(args);
   driver.CmdSetPrimitiveTopology(v.commandBuffer, v.primitiveTopology);
 }
+
 void CmdSetViewportWithCount([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportWithCountArgs*>(args);
   driver.CmdSetViewportWithCount(v.commandBuffer, v.viewportCount, v.pViewports);
 }
+
 void CmdSetScissorWithCount([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetScissorWithCountArgs*>(args);
   driver.CmdSetScissorWithCount(v.commandBuffer, v.scissorCount, v.pScissors);
 }
+
 void CmdBindVertexBuffers2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindVertexBuffers2Args*>(args);
   driver.CmdBindVertexBuffers2(v.commandBuffer, v.firstBinding, v.bindingCount, v.pBuffers, v.pOffsets, v.pSizes, v.pStrides);
 }
+
 void CmdSetDepthTestEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthTestEnableArgs*>(args);
   driver.CmdSetDepthTestEnable(v.commandBuffer, v.depthTestEnable);
 }
+
 void CmdSetDepthWriteEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthWriteEnableArgs*>(args);
   driver.CmdSetDepthWriteEnable(v.commandBuffer, v.depthWriteEnable);
 }
+
 void CmdSetDepthCompareOp([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthCompareOpArgs*>(args);
   driver.CmdSetDepthCompareOp(v.commandBuffer, v.depthCompareOp);
 }
+
 void CmdSetDepthBoundsTestEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBoundsTestEnableArgs*>(args);
   driver.CmdSetDepthBoundsTestEnable(v.commandBuffer, v.depthBoundsTestEnable);
 }
+
 void CmdSetStencilTestEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilTestEnableArgs*>(args);
   driver.CmdSetStencilTestEnable(v.commandBuffer, v.stencilTestEnable);
 }
+
 void CmdSetStencilOp([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilOpArgs*>(args);
   driver.CmdSetStencilOp(v.commandBuffer, v.faceMask, v.failOp, v.passOp, v.depthFailOp, v.compareOp);
 }
+
 void CmdSetPatchControlPointsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPatchControlPointsEXTArgs*>(args);
   driver.CmdSetPatchControlPointsEXT(v.commandBuffer, v.patchControlPoints);
 }
+
 void CmdSetRasterizerDiscardEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizerDiscardEnableArgs*>(args);
   driver.CmdSetRasterizerDiscardEnable(v.commandBuffer, v.rasterizerDiscardEnable);
 }
+
 void CmdSetDepthBiasEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBiasEnableArgs*>(args);
   driver.CmdSetDepthBiasEnable(v.commandBuffer, v.depthBiasEnable);
 }
+
 void CmdSetLogicOpEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLogicOpEXTArgs*>(args);
   driver.CmdSetLogicOpEXT(v.commandBuffer, v.logicOp);
 }
+
 void CmdSetPrimitiveRestartEnable([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPrimitiveRestartEnableArgs*>(args);
   driver.CmdSetPrimitiveRestartEnable(v.commandBuffer, v.primitiveRestartEnable);
 }
+
 void CmdSetTessellationDomainOriginEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetTessellationDomainOriginEXTArgs*>(args);
   driver.CmdSetTessellationDomainOriginEXT(v.commandBuffer, v.domainOrigin);
 }
+
 void CmdSetDepthClampEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClampEnableEXTArgs*>(args);
   driver.CmdSetDepthClampEnableEXT(v.commandBuffer, v.depthClampEnable);
 }
+
 void CmdSetPolygonModeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPolygonModeEXTArgs*>(args);
   driver.CmdSetPolygonModeEXT(v.commandBuffer, v.polygonMode);
 }
+
 void CmdSetRasterizationSamplesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizationSamplesEXTArgs*>(args);
   driver.CmdSetRasterizationSamplesEXT(v.commandBuffer, v.rasterizationSamples);
 }
+
 void CmdSetSampleMaskEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetSampleMaskEXTArgs*>(args);
   driver.CmdSetSampleMaskEXT(v.commandBuffer, v.samples, v.pSampleMask);
 }
+
 void CmdSetAlphaToCoverageEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetAlphaToCoverageEnableEXTArgs*>(args);
   driver.CmdSetAlphaToCoverageEnableEXT(v.commandBuffer, v.alphaToCoverageEnable);
 }
+
 void CmdSetAlphaToOneEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetAlphaToOneEnableEXTArgs*>(args);
   driver.CmdSetAlphaToOneEnableEXT(v.commandBuffer, v.alphaToOneEnable);
 }
+
 void CmdSetLogicOpEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLogicOpEnableEXTArgs*>(args);
   driver.CmdSetLogicOpEnableEXT(v.commandBuffer, v.logicOpEnable);
 }
+
 void CmdSetColorBlendEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetColorBlendEnableEXTArgs*>(args);
   driver.CmdSetColorBlendEnableEXT(v.commandBuffer, v.firstAttachment, v.attachmentCount, v.pColorBlendEnables);
 }
+
 void CmdSetColorBlendEquationEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetColorBlendEquationEXTArgs*>(args);
   driver.CmdSetColorBlendEquationEXT(v.commandBuffer, v.firstAttachment, v.attachmentCount, v.pColorBlendEquations);
 }
+
 void CmdSetColorWriteMaskEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetColorWriteMaskEXTArgs*>(args);
   driver.CmdSetColorWriteMaskEXT(v.commandBuffer, v.firstAttachment, v.attachmentCount, v.pColorWriteMasks);
 }
+
 void CmdSetRasterizationStreamEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizationStreamEXTArgs*>(args);
   driver.CmdSetRasterizationStreamEXT(v.commandBuffer, v.rasterizationStream);
 }
+
 void CmdSetConservativeRasterizationModeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetConservativeRasterizationModeEXTArgs*>(args);
   driver.CmdSetConservativeRasterizationModeEXT(v.commandBuffer, v.conservativeRasterizationMode);
 }
+
 void CmdSetExtraPrimitiveOverestimationSizeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs*>(args);
   driver.CmdSetExtraPrimitiveOverestimationSizeEXT(v.commandBuffer, v.extraPrimitiveOverestimationSize);
 }
+
 void CmdSetDepthClipEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClipEnableEXTArgs*>(args);
   driver.CmdSetDepthClipEnableEXT(v.commandBuffer, v.depthClipEnable);
 }
+
 void CmdSetSampleLocationsEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetSampleLocationsEnableEXTArgs*>(args);
   driver.CmdSetSampleLocationsEnableEXT(v.commandBuffer, v.sampleLocationsEnable);
 }
+
 void CmdSetColorBlendAdvancedEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetColorBlendAdvancedEXTArgs*>(args);
   driver.CmdSetColorBlendAdvancedEXT(v.commandBuffer, v.firstAttachment, v.attachmentCount, v.pColorBlendAdvanced);
 }
+
 void CmdSetProvokingVertexModeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetProvokingVertexModeEXTArgs*>(args);
   driver.CmdSetProvokingVertexModeEXT(v.commandBuffer, v.provokingVertexMode);
 }
+
 void CmdSetLineRasterizationModeEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLineRasterizationModeEXTArgs*>(args);
   driver.CmdSetLineRasterizationModeEXT(v.commandBuffer, v.lineRasterizationMode);
 }
+
 void CmdSetLineStippleEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetLineStippleEnableEXTArgs*>(args);
   driver.CmdSetLineStippleEnableEXT(v.commandBuffer, v.stippledLineEnable);
 }
+
 void CmdSetDepthClipNegativeOneToOneEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClipNegativeOneToOneEXTArgs*>(args);
   driver.CmdSetDepthClipNegativeOneToOneEXT(v.commandBuffer, v.negativeOneToOne);
 }
+
 void CmdSetViewportWScalingEnableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportWScalingEnableNVArgs*>(args);
   driver.CmdSetViewportWScalingEnableNV(v.commandBuffer, v.viewportWScalingEnable);
 }
+
 void CmdSetViewportSwizzleNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportSwizzleNVArgs*>(args);
   driver.CmdSetViewportSwizzleNV(v.commandBuffer, v.firstViewport, v.viewportCount, v.pViewportSwizzles);
 }
+
 void CmdSetCoverageToColorEnableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageToColorEnableNVArgs*>(args);
   driver.CmdSetCoverageToColorEnableNV(v.commandBuffer, v.coverageToColorEnable);
 }
+
 void CmdSetCoverageToColorLocationNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageToColorLocationNVArgs*>(args);
   driver.CmdSetCoverageToColorLocationNV(v.commandBuffer, v.coverageToColorLocation);
 }
+
 void CmdSetCoverageModulationModeNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageModulationModeNVArgs*>(args);
   driver.CmdSetCoverageModulationModeNV(v.commandBuffer, v.coverageModulationMode);
 }
+
 void CmdSetCoverageModulationTableEnableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageModulationTableEnableNVArgs*>(args);
   driver.CmdSetCoverageModulationTableEnableNV(v.commandBuffer, v.coverageModulationTableEnable);
 }
+
 void CmdSetCoverageModulationTableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageModulationTableNVArgs*>(args);
   driver.CmdSetCoverageModulationTableNV(v.commandBuffer, v.coverageModulationTableCount, v.pCoverageModulationTable);
 }
+
 void CmdSetShadingRateImageEnableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetShadingRateImageEnableNVArgs*>(args);
   driver.CmdSetShadingRateImageEnableNV(v.commandBuffer, v.shadingRateImageEnable);
 }
+
 void CmdSetCoverageReductionModeNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageReductionModeNVArgs*>(args);
   driver.CmdSetCoverageReductionModeNV(v.commandBuffer, v.coverageReductionMode);
 }
+
 void CmdSetRepresentativeFragmentTestEnableNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetRepresentativeFragmentTestEnableNVArgs*>(args);
   driver.CmdSetRepresentativeFragmentTestEnableNV(v.commandBuffer, v.representativeFragmentTestEnable);
 }
+
 void CmdSetFragmentShadingRateKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetFragmentShadingRateKHRArgs*>(args);
   driver.CmdSetFragmentShadingRateKHR(v.commandBuffer, v.pFragmentSize, v.combinerOps);
 }
+
 void CmdSetFragmentShadingRateEnumNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetFragmentShadingRateEnumNVArgs*>(args);
   driver.CmdSetFragmentShadingRateEnumNV(v.commandBuffer, v.shadingRate, v.combinerOps);
 }
+
 void CmdSetColorWriteEnableEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetColorWriteEnableEXTArgs*>(args);
   driver.CmdSetColorWriteEnableEXT(v.commandBuffer, v.attachmentCount, v.pColorWriteEnables);
 }
+
 void CmdDecompressMemoryIndirectCountNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDecompressMemoryIndirectCountNVArgs*>(args);
   driver.CmdDecompressMemoryIndirectCountNV(v.commandBuffer, v.indirectCommandsAddress, v.indirectCommandsCountAddress, v.stride);
 }
+
 }  // namespace vesper::server::invoke

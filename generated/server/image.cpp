@@ -8,96 +8,117 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void GetPhysicalDeviceFormatProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceFormatPropertiesArgs*>(args);
   driver.GetPhysicalDeviceFormatProperties(v.physicalDevice, v.format, v.pFormatProperties);
 }
+
 void GetPhysicalDeviceImageFormatProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceImageFormatPropertiesArgs*>(args);
   v.result = driver.GetPhysicalDeviceImageFormatProperties(v.physicalDevice, v.format, v.type, v.tiling, v.usage, v.flags, v.pImageFormatProperties);
 }
+
 void CreateImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateImageArgs*>(args);
   v.result = driver.CreateImage(v.device, v.pCreateInfo, nullptr, v.pImage);
   if (v.result < 0) *v.pImage = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kImage, v.pImage_ids, v.pImage, static_cast<uint32_t>(1));
 }
+
 void DestroyImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyImageArgs*>(args);
   driver.DestroyImage(v.device, v.image, nullptr);
   session.handles().Forget(HandleType::kImage, v.image_id);
 }
+
 void GetImageSubresourceLayout([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageSubresourceLayoutArgs*>(args);
   driver.GetImageSubresourceLayout(v.device, v.image, v.pSubresource, v.pLayout);
 }
+
 void CreateImageView([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateImageViewArgs*>(args);
   v.result = driver.CreateImageView(v.device, v.pCreateInfo, nullptr, v.pView);
   if (v.result < 0) *v.pView = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kImageView, v.pView_ids, v.pView, static_cast<uint32_t>(1));
 }
+
 void DestroyImageView([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyImageViewArgs*>(args);
   driver.DestroyImageView(v.device, v.imageView, nullptr);
   session.handles().Forget(HandleType::kImageView, v.imageView_id);
 }
+
 void CreateSampler([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSamplerArgs*>(args);
   v.result = driver.CreateSampler(v.device, v.pCreateInfo, nullptr, v.pSampler);
   if (v.result < 0) *v.pSampler = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSampler, v.pSampler_ids, v.pSampler, static_cast<uint32_t>(1));
 }
+
 void DestroySampler([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySamplerArgs*>(args);
   driver.DestroySampler(v.device, v.sampler, nullptr);
   session.handles().Forget(HandleType::kSampler, v.sampler_id);
 }
+
 void GetPhysicalDeviceExternalImageFormatPropertiesNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceExternalImageFormatPropertiesNVArgs*>(args);
   v.result = driver.GetPhysicalDeviceExternalImageFormatPropertiesNV(v.physicalDevice, v.format, v.type, v.tiling, v.usage, v.flags, v.externalHandleType, v.pExternalImageFormatProperties);
 }
+
 void GetPhysicalDeviceFormatProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceFormatProperties2Args*>(args);
   driver.GetPhysicalDeviceFormatProperties2(v.physicalDevice, v.format, v.pFormatProperties);
 }
+
 void GetPhysicalDeviceImageFormatProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceImageFormatProperties2Args*>(args);
   v.result = driver.GetPhysicalDeviceImageFormatProperties2(v.physicalDevice, v.pImageFormatInfo, v.pImageFormatProperties);
 }
+
 void CreateSamplerYcbcrConversion([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSamplerYcbcrConversionArgs*>(args);
   v.result = driver.CreateSamplerYcbcrConversion(v.device, v.pCreateInfo, nullptr, v.pYcbcrConversion);
   if (v.result < 0) *v.pYcbcrConversion = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSamplerYcbcrConversion, v.pYcbcrConversion_ids, v.pYcbcrConversion, static_cast<uint32_t>(1));
 }
+
 void DestroySamplerYcbcrConversion([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySamplerYcbcrConversionArgs*>(args);
   driver.DestroySamplerYcbcrConversion(v.device, v.ycbcrConversion, nullptr);
   session.handles().Forget(HandleType::kSamplerYcbcrConversion, v.ycbcrConversion_id);
 }
+
 void GetImageViewHandleNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageViewHandleNVXArgs*>(args);
   v.result = driver.GetImageViewHandleNVX(v.device, v.pInfo);
 }
+
 void GetImageViewAddressNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageViewAddressNVXArgs*>(args);
   v.result = driver.GetImageViewAddressNVX(v.device, v.imageView, v.pProperties);
 }
+
 void GetImageDrmFormatModifierPropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageDrmFormatModifierPropertiesEXTArgs*>(args);
   v.result = driver.GetImageDrmFormatModifierPropertiesEXT(v.device, v.image, v.pProperties);
 }
+
 void GetImageSubresourceLayout2EXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageSubresourceLayout2EXTArgs*>(args);
   driver.GetImageSubresourceLayout2EXT(v.device, v.image, v.pSubresource, v.pLayout);
 }
+
 void GetPhysicalDeviceOpticalFlowImageFormatsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceOpticalFlowImageFormatsNVArgs*>(args);
   v.result = driver.GetPhysicalDeviceOpticalFlowImageFormatsNV(v.physicalDevice, v.pOpticalFlowImageFormatInfo, v.pFormatCount, v.pImageFormatProperties);
 }
+
 void BindOpticalFlowSessionImageNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindOpticalFlowSessionImageNVArgs*>(args);
   v.result = driver.BindOpticalFlowSessionImageNV(v.device, v.session, v.bindingPoint, v.view, v.layout);
 }
+
 }  // namespace vesper::server::invoke

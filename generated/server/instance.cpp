@@ -8,23 +8,28 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateInstance([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateInstanceArgs*>(args);
   overrides::CreateInstance(session, driver, v);
   if (v.result < 0) *v.pInstance = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kInstance, v.pInstance_ids, v.pInstance, static_cast<uint32_t>(1));
 }
+
 void DestroyInstance([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyInstanceArgs*>(args);
   overrides::DestroyInstance(session, driver, v);
   session.handles().Forget(HandleType::kInstance, v.instance_id);
 }
+
 void EnumerateInstanceVersion([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateInstanceVersionArgs*>(args);
   overrides::EnumerateInstanceVersion(session, driver, v);
 }
+
 void EnumerateInstanceExtensionProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumerateInstanceExtensionPropertiesArgs*>(args);
   overrides::EnumerateInstanceExtensionProperties(session, driver, v);
 }
+
 }  // namespace vesper::server::invoke

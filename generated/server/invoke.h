@@ -444,6 +444,11 @@ void GetDescriptorEXT(Session& session, const vk::DispatchTable& driver, void* a
 void CmdBindDescriptorBuffersEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdSetDescriptorBufferOffsetsEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdBindDescriptorBufferEmbeddedSamplersEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetBufferOpaqueCaptureDescriptorDataEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetImageOpaqueCaptureDescriptorDataEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetImageViewOpaqueCaptureDescriptorDataEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetSamplerOpaqueCaptureDescriptorDataEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetAccelerationStructureOpaqueCaptureDescriptorDataEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void SetDeviceMemoryPriorityEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void AcquireDrmDisplayEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDrmDisplayEXT(Session& session, const vk::DispatchTable& driver, void* args);
@@ -465,6 +470,7 @@ void GetMicromapBuildSizesEXT(Session& session, const vk::DispatchTable& driver,
 void GetShaderModuleIdentifierEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetShaderModuleCreateInfoIdentifierEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetImageSubresourceLayout2EXT(Session& session, const vk::DispatchTable& driver, void* args);
+void GetPipelinePropertiesEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetFramebufferTilePropertiesQCOM(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDynamicRenderingTilePropertiesQCOM(Session& session, const vk::DispatchTable& driver, void* args);
 void GetPhysicalDeviceOpticalFlowImageFormatsNV(Session& session, const vk::DispatchTable& driver, void* args);
@@ -473,5 +479,6 @@ void DestroyOpticalFlowSessionNV(Session& session, const vk::DispatchTable& driv
 void BindOpticalFlowSessionImageNV(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdOpticalFlowExecuteNV(Session& session, const vk::DispatchTable& driver, void* args);
 void ReleaseSwapchainImagesEXT(Session& session, const vk::DispatchTable& driver, void* args);
+
 }  // namespace invoke
 }  // namespace vesper::server

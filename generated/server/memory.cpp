@@ -8,119 +8,148 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void GetPhysicalDeviceMemoryProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryPropertiesArgs*>(args);
   driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
 }
+
 void AllocateMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AllocateMemoryArgs*>(args);
   overrides::AllocateMemory(session, driver, v);
   if (v.result < 0) *v.pMemory = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDeviceMemory, v.pMemory_ids, v.pMemory, static_cast<uint32_t>(1));
 }
+
 void FreeMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::FreeMemoryArgs*>(args);
   overrides::FreeMemory(session, driver, v);
   session.handles().Forget(HandleType::kDeviceMemory, v.memory_id);
 }
+
 void FlushMappedMemoryRanges([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::FlushMappedMemoryRangesArgs*>(args);
   v.result = driver.FlushMappedMemoryRanges(v.device, v.memoryRangeCount, v.pMemoryRanges);
 }
+
 void InvalidateMappedMemoryRanges([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::InvalidateMappedMemoryRangesArgs*>(args);
   v.result = driver.InvalidateMappedMemoryRanges(v.device, v.memoryRangeCount, v.pMemoryRanges);
 }
+
 void GetDeviceMemoryCommitment([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceMemoryCommitmentArgs*>(args);
   driver.GetDeviceMemoryCommitment(v.device, v.memory, v.pCommittedMemoryInBytes);
 }
+
 void GetBufferMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetBufferMemoryRequirementsArgs*>(args);
   driver.GetBufferMemoryRequirements(v.device, v.buffer, v.pMemoryRequirements);
 }
+
 void BindBufferMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindBufferMemoryArgs*>(args);
   v.result = driver.BindBufferMemory(v.device, v.buffer, v.memory, v.memoryOffset);
 }
+
 void GetImageMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageMemoryRequirementsArgs*>(args);
   driver.GetImageMemoryRequirements(v.device, v.image, v.pMemoryRequirements);
 }
+
 void BindImageMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindImageMemoryArgs*>(args);
   v.result = driver.BindImageMemory(v.device, v.image, v.memory, v.memoryOffset);
 }
+
 void GetImageSparseMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageSparseMemoryRequirementsArgs*>(args);
   driver.GetImageSparseMemoryRequirements(v.device, v.image, v.pSparseMemoryRequirementCount, v.pSparseMemoryRequirements);
 }
+
 void GetPhysicalDeviceSparseImageFormatProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSparseImageFormatPropertiesArgs*>(args);
   driver.GetPhysicalDeviceSparseImageFormatProperties(v.physicalDevice, v.format, v.type, v.samples, v.usage, v.tiling, v.pPropertyCount, v.pProperties);
 }
+
 void GetPhysicalDeviceMemoryProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryProperties2Args*>(args);
   driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
 }
+
 void GetPhysicalDeviceSparseImageFormatProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSparseImageFormatProperties2Args*>(args);
   driver.GetPhysicalDeviceSparseImageFormatProperties2(v.physicalDevice, v.pFormatInfo, v.pPropertyCount, v.pProperties);
 }
+
 void GetMemoryFdKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetMemoryFdKHRArgs*>(args);
   v.result = driver.GetMemoryFdKHR(v.device, v.pGetFdInfo, v.pFd);
 }
+
 void GetMemoryFdPropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetMemoryFdPropertiesKHRArgs*>(args);
   v.result = driver.GetMemoryFdPropertiesKHR(v.device, v.handleType, v.fd, v.pMemoryFdProperties);
 }
+
 void GetDeviceGroupPeerMemoryFeatures([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceGroupPeerMemoryFeaturesArgs*>(args);
   driver.GetDeviceGroupPeerMemoryFeatures(v.device, v.heapIndex, v.localDeviceIndex, v.remoteDeviceIndex, v.pPeerMemoryFeatures);
 }
+
 void BindBufferMemory2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindBufferMemory2Args*>(args);
   v.result = driver.BindBufferMemory2(v.device, v.bindInfoCount, v.pBindInfos);
 }
+
 void BindImageMemory2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindImageMemory2Args*>(args);
   v.result = driver.BindImageMemory2(v.device, v.bindInfoCount, v.pBindInfos);
 }
+
 void GetBufferMemoryRequirements2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetBufferMemoryRequirements2Args*>(args);
   driver.GetBufferMemoryRequirements2(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void GetImageMemoryRequirements2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageMemoryRequirements2Args*>(args);
   driver.GetImageMemoryRequirements2(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void GetImageSparseMemoryRequirements2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetImageSparseMemoryRequirements2Args*>(args);
   driver.GetImageSparseMemoryRequirements2(v.device, v.pInfo, v.pSparseMemoryRequirementCount, v.pSparseMemoryRequirements);
 }
+
 void GetDeviceBufferMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceBufferMemoryRequirementsArgs*>(args);
   driver.GetDeviceBufferMemoryRequirements(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void GetDeviceImageMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceImageMemoryRequirementsArgs*>(args);
   driver.GetDeviceImageMemoryRequirements(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void GetDeviceImageSparseMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceImageSparseMemoryRequirementsArgs*>(args);
   driver.GetDeviceImageSparseMemoryRequirements(v.device, v.pInfo, v.pSparseMemoryRequirementCount, v.pSparseMemoryRequirements);
 }
+
 void GetMemoryHostPointerPropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetMemoryHostPointerPropertiesEXTArgs*>(args);
   v.result = driver.GetMemoryHostPointerPropertiesEXT(v.device, v.handleType, v.pHostPointer, v.pMemoryHostPointerProperties);
 }
+
 void GetDeviceMemoryOpaqueCaptureAddress([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceMemoryOpaqueCaptureAddressArgs*>(args);
   v.result = driver.GetDeviceMemoryOpaqueCaptureAddress(v.device, v.pInfo);
 }
+
 void SetDeviceMemoryPriorityEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetDeviceMemoryPriorityEXTArgs*>(args);
   driver.SetDeviceMemoryPriorityEXT(v.device, v.memory, v.priority);
 }
+
 }  // namespace vesper::server::invoke

@@ -8,23 +8,28 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void SetLocalDimmingAMD([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetLocalDimmingAMDArgs*>(args);
   driver.SetLocalDimmingAMD(v.device, v.swapChain, v.localDimmingEnable);
 }
+
 void CompileDeferredNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CompileDeferredNVArgs*>(args);
   v.result = driver.CompileDeferredNV(v.device, v.pipeline, v.shader);
 }
+
 void CreateOpticalFlowSessionNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateOpticalFlowSessionNVArgs*>(args);
   v.result = driver.CreateOpticalFlowSessionNV(v.device, v.pCreateInfo, nullptr, v.pSession);
   if (v.result < 0) *v.pSession = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kOpticalFlowSessionNV, v.pSession_ids, v.pSession, static_cast<uint32_t>(1));
 }
+
 void DestroyOpticalFlowSessionNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyOpticalFlowSessionNVArgs*>(args);
   driver.DestroyOpticalFlowSessionNV(v.device, v.session, nullptr);
   session.handles().Forget(HandleType::kOpticalFlowSessionNV, v.session_id);
 }
+
 }  // namespace vesper::server::invoke

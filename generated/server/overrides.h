@@ -45,5 +45,6 @@ void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& dr
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugUtilsMessengerEXTArgs& v);  // debug
 void WaitSemaphores(Session& session, const vk::DispatchTable& driver, wire::WaitSemaphoresArgs& v);  // sync
 void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::QueueSubmit2Args& v);  // sync
+
 }  // namespace overrides
 }  // namespace vesper::server

@@ -8,103 +8,130 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateShaderModule([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateShaderModuleArgs*>(args);
   v.result = driver.CreateShaderModule(v.device, v.pCreateInfo, nullptr, v.pShaderModule);
   if (v.result < 0) *v.pShaderModule = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kShaderModule, v.pShaderModule_ids, v.pShaderModule, static_cast<uint32_t>(1));
 }
+
 void DestroyShaderModule([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyShaderModuleArgs*>(args);
   driver.DestroyShaderModule(v.device, v.shaderModule, nullptr);
   session.handles().Forget(HandleType::kShaderModule, v.shaderModule_id);
 }
+
 void CreatePipelineCache([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreatePipelineCacheArgs*>(args);
   v.result = driver.CreatePipelineCache(v.device, v.pCreateInfo, nullptr, v.pPipelineCache);
   if (v.result < 0) *v.pPipelineCache = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kPipelineCache, v.pPipelineCache_ids, v.pPipelineCache, static_cast<uint32_t>(1));
 }
+
 void DestroyPipelineCache([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyPipelineCacheArgs*>(args);
   driver.DestroyPipelineCache(v.device, v.pipelineCache, nullptr);
   session.handles().Forget(HandleType::kPipelineCache, v.pipelineCache_id);
 }
+
 void GetPipelineCacheData([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPipelineCacheDataArgs*>(args);
   v.result = driver.GetPipelineCacheData(v.device, v.pipelineCache, v.pDataSize, v.pData);
 }
+
 void MergePipelineCaches([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::MergePipelineCachesArgs*>(args);
   v.result = driver.MergePipelineCaches(v.device, v.dstCache, v.srcCacheCount, v.pSrcCaches);
 }
+
 void CreateGraphicsPipelines([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateGraphicsPipelinesArgs*>(args);
   v.result = driver.CreateGraphicsPipelines(v.device, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
   session.handles().Adopt(HandleType::kPipeline, v.pPipelines_ids, v.pPipelines, v.pPipelines == nullptr ? 0 : static_cast<uint32_t>(v.createInfoCount));
 }
+
 void CreateComputePipelines([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateComputePipelinesArgs*>(args);
   v.result = driver.CreateComputePipelines(v.device, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
   session.handles().Adopt(HandleType::kPipeline, v.pPipelines_ids, v.pPipelines, v.pPipelines == nullptr ? 0 : static_cast<uint32_t>(v.createInfoCount));
 }
+
 void DestroyPipeline([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyPipelineArgs*>(args);
   driver.DestroyPipeline(v.device, v.pipeline, nullptr);
   session.handles().Forget(HandleType::kPipeline, v.pipeline_id);
 }
+
 void CmdBindPipeline([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindPipelineArgs*>(args);
   driver.CmdBindPipeline(v.commandBuffer, v.pipelineBindPoint, v.pipeline);
 }
+
 void GetShaderInfoAMD([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetShaderInfoAMDArgs*>(args);
   v.result = driver.GetShaderInfoAMD(v.device, v.pipeline, v.shaderStage, v.infoType, v.pInfoSize, v.pInfo);
 }
+
 void GetPipelineExecutablePropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPipelineExecutablePropertiesKHRArgs*>(args);
   v.result = driver.GetPipelineExecutablePropertiesKHR(v.device, v.pPipelineInfo, v.pExecutableCount, v.pProperties);
 }
+
 void GetPipelineExecutableStatisticsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPipelineExecutableStatisticsKHRArgs*>(args);
   v.result = driver.GetPipelineExecutableStatisticsKHR(v.device, v.pExecutableInfo, v.pStatisticCount, v.pStatistics);
 }
+
 void GetPipelineExecutableInternalRepresentationsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPipelineExecutableInternalRepresentationsKHRArgs*>(args);
   v.result = driver.GetPipelineExecutableInternalRepresentationsKHR(v.device, v.pExecutableInfo, v.pInternalRepresentationCount, v.pInternalRepresentations);
 }
+
 void CmdSetVertexInputEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetVertexInputEXTArgs*>(args);
   driver.CmdSetVertexInputEXT(v.commandBuffer, v.vertexBindingDescriptionCount, v.pVertexBindingDescriptions, v.vertexAttributeDescriptionCount, v.pVertexAttributeDescriptions);
 }
+
 void CreateCuModuleNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateCuModuleNVXArgs*>(args);
   v.result = driver.CreateCuModuleNVX(v.device, v.pCreateInfo, nullptr, v.pModule);
   if (v.result < 0) *v.pModule = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kCuModuleNVX, v.pModule_ids, v.pModule, static_cast<uint32_t>(1));
 }
+
 void CreateCuFunctionNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateCuFunctionNVXArgs*>(args);
   v.result = driver.CreateCuFunctionNVX(v.device, v.pCreateInfo, nullptr, v.pFunction);
   if (v.result < 0) *v.pFunction = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kCuFunctionNVX, v.pFunction_ids, v.pFunction, static_cast<uint32_t>(1));
 }
+
 void DestroyCuModuleNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyCuModuleNVXArgs*>(args);
   driver.DestroyCuModuleNVX(v.device, v.module, nullptr);
   session.handles().Forget(HandleType::kCuModuleNVX, v.module_id);
 }
+
 void DestroyCuFunctionNVX([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyCuFunctionNVXArgs*>(args);
   driver.DestroyCuFunctionNVX(v.device, v.function, nullptr);
   session.handles().Forget(HandleType::kCuFunctionNVX, v.function_id);
 }
+
 void GetShaderModuleIdentifierEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetShaderModuleIdentifierEXTArgs*>(args);
   driver.GetShaderModuleIdentifierEXT(v.device, v.shaderModule, v.pIdentifier);
 }
+
 void GetShaderModuleCreateInfoIdentifierEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetShaderModuleCreateInfoIdentifierEXTArgs*>(args);
   driver.GetShaderModuleCreateInfoIdentifierEXT(v.device, v.pCreateInfo, v.pIdentifier);
 }
+
+void GetPipelinePropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetPipelinePropertiesEXTArgs*>(args);
+  v.result = driver.GetPipelinePropertiesEXT(v.device, v.pPipelineInfo, v.pPipelineProperties);
+}
+
 }  // namespace vesper::server::invoke

@@ -8,101 +8,125 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CreateQueryPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateQueryPoolArgs*>(args);
   v.result = driver.CreateQueryPool(v.device, v.pCreateInfo, nullptr, v.pQueryPool);
   if (v.result < 0) *v.pQueryPool = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kQueryPool, v.pQueryPool_ids, v.pQueryPool, static_cast<uint32_t>(1));
 }
+
 void DestroyQueryPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyQueryPoolArgs*>(args);
   driver.DestroyQueryPool(v.device, v.queryPool, nullptr);
   session.handles().Forget(HandleType::kQueryPool, v.queryPool_id);
 }
+
 void GetQueryPoolResults([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetQueryPoolResultsArgs*>(args);
   overrides::GetQueryPoolResults(session, driver, v);
 }
+
 void ResetQueryPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetQueryPoolArgs*>(args);
   driver.ResetQueryPool(v.device, v.queryPool, v.firstQuery, v.queryCount);
 }
+
 void CmdBeginQuery([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginQueryArgs*>(args);
   driver.CmdBeginQuery(v.commandBuffer, v.queryPool, v.query, v.flags);
 }
+
 void CmdEndQuery([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndQueryArgs*>(args);
   driver.CmdEndQuery(v.commandBuffer, v.queryPool, v.query);
 }
+
 void CmdResetQueryPool([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdResetQueryPoolArgs*>(args);
   driver.CmdResetQueryPool(v.commandBuffer, v.queryPool, v.firstQuery, v.queryCount);
 }
+
 void CmdWriteTimestamp([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteTimestampArgs*>(args);
   driver.CmdWriteTimestamp(v.commandBuffer, v.pipelineStage, v.queryPool, v.query);
 }
+
 void CmdCopyQueryPoolResults([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyQueryPoolResultsArgs*>(args);
   driver.CmdCopyQueryPoolResults(v.commandBuffer, v.queryPool, v.firstQuery, v.queryCount, v.dstBuffer, v.dstOffset, v.stride, v.flags);
 }
+
 void GetCalibratedTimestampsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetCalibratedTimestampsEXTArgs*>(args);
   v.result = driver.GetCalibratedTimestampsEXT(v.device, v.timestampCount, v.pTimestampInfos, v.pTimestamps, v.pMaxDeviation);
 }
+
 void CmdBeginQueryIndexedEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginQueryIndexedEXTArgs*>(args);
   driver.CmdBeginQueryIndexedEXT(v.commandBuffer, v.queryPool, v.query, v.flags, v.index);
 }
+
 void CmdEndQueryIndexedEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndQueryIndexedEXTArgs*>(args);
   driver.CmdEndQueryIndexedEXT(v.commandBuffer, v.queryPool, v.query, v.index);
 }
+
 void EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs*>(args);
   v.result = driver.EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR(v.physicalDevice, v.queueFamilyIndex, v.pCounterCount, v.pCounters, v.pCounterDescriptions);
 }
+
 void GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs*>(args);
   driver.GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR(v.physicalDevice, v.pPerformanceQueryCreateInfo, v.pNumPasses);
 }
+
 void AcquireProfilingLockKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AcquireProfilingLockKHRArgs*>(args);
   v.result = driver.AcquireProfilingLockKHR(v.device, v.pInfo);
 }
+
 void ReleaseProfilingLockKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ReleaseProfilingLockKHRArgs*>(args);
   driver.ReleaseProfilingLockKHR(v.device);
 }
+
 void UninitializePerformanceApiINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::UninitializePerformanceApiINTELArgs*>(args);
   driver.UninitializePerformanceApiINTEL(v.device);
 }
+
 void CmdSetPerformanceMarkerINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPerformanceMarkerINTELArgs*>(args);
   v.result = driver.CmdSetPerformanceMarkerINTEL(v.commandBuffer, v.pMarkerInfo);
 }
+
 void CmdSetPerformanceStreamMarkerINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPerformanceStreamMarkerINTELArgs*>(args);
   v.result = driver.CmdSetPerformanceStreamMarkerINTEL(v.commandBuffer, v.pMarkerInfo);
 }
+
 void CmdSetPerformanceOverrideINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetPerformanceOverrideINTELArgs*>(args);
   v.result = driver.CmdSetPerformanceOverrideINTEL(v.commandBuffer, v.pOverrideInfo);
 }
+
 void AcquirePerformanceConfigurationINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AcquirePerformanceConfigurationINTELArgs*>(args);
   v.result = driver.AcquirePerformanceConfigurationINTEL(v.device, v.pAcquireInfo, v.pConfiguration);
   if (v.result < 0) *v.pConfiguration = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kPerformanceConfigurationINTEL, v.pConfiguration_ids, v.pConfiguration, static_cast<uint32_t>(1));
 }
+
 void ReleasePerformanceConfigurationINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ReleasePerformanceConfigurationINTELArgs*>(args);
   v.result = driver.ReleasePerformanceConfigurationINTEL(v.device, v.configuration);
 }
+
 void CmdWriteTimestamp2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteTimestamp2Args*>(args);
   driver.CmdWriteTimestamp2(v.commandBuffer, v.stage, v.queryPool, v.query);
 }
+
 }  // namespace vesper::server::invoke

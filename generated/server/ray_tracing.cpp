@@ -3,215 +3,274 @@
 #include "generated/server/overrides.h"
 #include "generated/wire/ray_tracing.h"
 #include "runtime/wire/chain.h"
+#include "server/device_property.h"
 #include "server/session.h"
 
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void CmdBindPipelineShaderGroupNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBindPipelineShaderGroupNVArgs*>(args);
   driver.CmdBindPipelineShaderGroupNV(v.commandBuffer, v.pipelineBindPoint, v.pipeline, v.groupIndex);
 }
+
 void CreateAccelerationStructureNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateAccelerationStructureNVArgs*>(args);
   v.result = driver.CreateAccelerationStructureNV(v.device, v.pCreateInfo, nullptr, v.pAccelerationStructure);
   if (v.result < 0) *v.pAccelerationStructure = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kAccelerationStructureNV, v.pAccelerationStructure_ids, v.pAccelerationStructure, static_cast<uint32_t>(1));
 }
+
 void DestroyAccelerationStructureKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyAccelerationStructureKHRArgs*>(args);
   driver.DestroyAccelerationStructureKHR(v.device, v.accelerationStructure, nullptr);
   session.handles().Forget(HandleType::kAccelerationStructureKHR, v.accelerationStructure_id);
 }
+
 void DestroyAccelerationStructureNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyAccelerationStructureNVArgs*>(args);
   driver.DestroyAccelerationStructureNV(v.device, v.accelerationStructure, nullptr);
   session.handles().Forget(HandleType::kAccelerationStructureNV, v.accelerationStructure_id);
 }
+
 void GetAccelerationStructureMemoryRequirementsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetAccelerationStructureMemoryRequirementsNVArgs*>(args);
   driver.GetAccelerationStructureMemoryRequirementsNV(v.device, v.pInfo, v.pMemoryRequirements);
 }
+
 void BindAccelerationStructureMemoryNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindAccelerationStructureMemoryNVArgs*>(args);
   v.result = driver.BindAccelerationStructureMemoryNV(v.device, v.bindInfoCount, v.pBindInfos);
 }
+
 void CmdCopyAccelerationStructureNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyAccelerationStructureNVArgs*>(args);
   driver.CmdCopyAccelerationStructureNV(v.commandBuffer, v.dst, v.src, v.mode);
 }
+
 void CmdCopyAccelerationStructureKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyAccelerationStructureKHRArgs*>(args);
   driver.CmdCopyAccelerationStructureKHR(v.commandBuffer, v.pInfo);
 }
+
 void CopyAccelerationStructureKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CopyAccelerationStructureKHRArgs*>(args);
   v.result = driver.CopyAccelerationStructureKHR(v.device, v.deferredOperation, v.pInfo);
 }
+
 void CmdCopyAccelerationStructureToMemoryKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyAccelerationStructureToMemoryKHRArgs*>(args);
   driver.CmdCopyAccelerationStructureToMemoryKHR(v.commandBuffer, v.pInfo);
 }
+
 void CmdCopyMemoryToAccelerationStructureKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMemoryToAccelerationStructureKHRArgs*>(args);
   driver.CmdCopyMemoryToAccelerationStructureKHR(v.commandBuffer, v.pInfo);
 }
+
 void CmdWriteAccelerationStructuresPropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteAccelerationStructuresPropertiesKHRArgs*>(args);
   driver.CmdWriteAccelerationStructuresPropertiesKHR(v.commandBuffer, v.accelerationStructureCount, v.pAccelerationStructures, v.queryType, v.queryPool, v.firstQuery);
 }
+
 void CmdWriteAccelerationStructuresPropertiesNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteAccelerationStructuresPropertiesNVArgs*>(args);
   driver.CmdWriteAccelerationStructuresPropertiesNV(v.commandBuffer, v.accelerationStructureCount, v.pAccelerationStructures, v.queryType, v.queryPool, v.firstQuery);
 }
+
 void CmdBuildAccelerationStructureNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBuildAccelerationStructureNVArgs*>(args);
   driver.CmdBuildAccelerationStructureNV(v.commandBuffer, v.pInfo, v.instanceData, v.instanceOffset, v.update, v.dst, v.src, v.scratch, v.scratchOffset);
 }
+
 void WriteAccelerationStructuresPropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::WriteAccelerationStructuresPropertiesKHRArgs*>(args);
   v.result = driver.WriteAccelerationStructuresPropertiesKHR(v.device, v.accelerationStructureCount, v.pAccelerationStructures, v.queryType, v.dataSize, v.pData, v.stride);
 }
+
 void CmdTraceRaysKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysKHRArgs*>(args);
   driver.CmdTraceRaysKHR(v.commandBuffer, v.pRaygenShaderBindingTable, v.pMissShaderBindingTable, v.pHitShaderBindingTable, v.pCallableShaderBindingTable, v.width, v.height, v.depth);
 }
+
 void CmdTraceRaysNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysNVArgs*>(args);
   driver.CmdTraceRaysNV(v.commandBuffer, v.raygenShaderBindingTableBuffer, v.raygenShaderBindingOffset, v.missShaderBindingTableBuffer, v.missShaderBindingOffset, v.missShaderBindingStride, v.hitShaderBindingTableBuffer, v.hitShaderBindingOffset, v.hitShaderBindingStride, v.callableShaderBindingTableBuffer, v.callableShaderBindingOffset, v.callableShaderBindingStride, v.width, v.height, v.depth);
 }
+
 void GetRayTracingShaderGroupHandlesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetRayTracingShaderGroupHandlesKHRArgs*>(args);
   v.result = driver.GetRayTracingShaderGroupHandlesKHR(v.device, v.pipeline, v.firstGroup, v.groupCount, v.dataSize, v.pData);
 }
+
 void GetRayTracingCaptureReplayShaderGroupHandlesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs*>(args);
   v.result = driver.GetRayTracingCaptureReplayShaderGroupHandlesKHR(v.device, v.pipeline, v.firstGroup, v.groupCount, v.dataSize, v.pData);
 }
+
 void GetAccelerationStructureHandleNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetAccelerationStructureHandleNVArgs*>(args);
   v.result = driver.GetAccelerationStructureHandleNV(v.device, v.accelerationStructure, v.dataSize, v.pData);
 }
+
 void CreateRayTracingPipelinesNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateRayTracingPipelinesNVArgs*>(args);
   v.result = driver.CreateRayTracingPipelinesNV(v.device, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
   session.handles().Adopt(HandleType::kPipeline, v.pPipelines_ids, v.pPipelines, v.pPipelines == nullptr ? 0 : static_cast<uint32_t>(v.createInfoCount));
 }
+
 void CreateRayTracingPipelinesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateRayTracingPipelinesKHRArgs*>(args);
   v.result = driver.CreateRayTracingPipelinesKHR(v.device, v.deferredOperation, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
   session.handles().Adopt(HandleType::kPipeline, v.pPipelines_ids, v.pPipelines, v.pPipelines == nullptr ? 0 : static_cast<uint32_t>(v.createInfoCount));
 }
+
 void CmdTraceRaysIndirectKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysIndirectKHRArgs*>(args);
   driver.CmdTraceRaysIndirectKHR(v.commandBuffer, v.pRaygenShaderBindingTable, v.pMissShaderBindingTable, v.pHitShaderBindingTable, v.pCallableShaderBindingTable, v.indirectDeviceAddress);
 }
+
 void CmdTraceRaysIndirect2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysIndirect2KHRArgs*>(args);
   driver.CmdTraceRaysIndirect2KHR(v.commandBuffer, v.indirectDeviceAddress);
 }
+
 void GetDeviceAccelerationStructureCompatibilityKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceAccelerationStructureCompatibilityKHRArgs*>(args);
   driver.GetDeviceAccelerationStructureCompatibilityKHR(v.device, v.pVersionInfo, v.pCompatibility);
 }
+
 void GetRayTracingShaderGroupStackSizeKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetRayTracingShaderGroupStackSizeKHRArgs*>(args);
   v.result = driver.GetRayTracingShaderGroupStackSizeKHR(v.device, v.pipeline, v.group, v.groupShader);
 }
+
 void CmdSetRayTracingPipelineStackSizeKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetRayTracingPipelineStackSizeKHRArgs*>(args);
   driver.CmdSetRayTracingPipelineStackSizeKHR(v.commandBuffer, v.pipelineStackSize);
 }
+
 void CreateAccelerationStructureKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateAccelerationStructureKHRArgs*>(args);
   v.result = driver.CreateAccelerationStructureKHR(v.device, v.pCreateInfo, nullptr, v.pAccelerationStructure);
   if (v.result < 0) *v.pAccelerationStructure = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kAccelerationStructureKHR, v.pAccelerationStructure_ids, v.pAccelerationStructure, static_cast<uint32_t>(1));
 }
+
 void CmdBuildAccelerationStructuresKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBuildAccelerationStructuresKHRArgs*>(args);
   driver.CmdBuildAccelerationStructuresKHR(v.commandBuffer, v.infoCount, v.pInfos, v.ppBuildRangeInfos);
 }
+
 void CmdBuildAccelerationStructuresIndirectKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBuildAccelerationStructuresIndirectKHRArgs*>(args);
   driver.CmdBuildAccelerationStructuresIndirectKHR(v.commandBuffer, v.infoCount, v.pInfos, v.pIndirectDeviceAddresses, v.pIndirectStrides, v.ppMaxPrimitiveCounts);
 }
+
 void GetAccelerationStructureDeviceAddressKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetAccelerationStructureDeviceAddressKHRArgs*>(args);
   v.result = driver.GetAccelerationStructureDeviceAddressKHR(v.device, v.pInfo);
 }
+
 void CreateDeferredOperationKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDeferredOperationKHRArgs*>(args);
   v.result = driver.CreateDeferredOperationKHR(v.device, nullptr, v.pDeferredOperation);
   if (v.result < 0) *v.pDeferredOperation = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDeferredOperationKHR, v.pDeferredOperation_ids, v.pDeferredOperation, static_cast<uint32_t>(1));
 }
+
 void DestroyDeferredOperationKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDeferredOperationKHRArgs*>(args);
   driver.DestroyDeferredOperationKHR(v.device, v.operation, nullptr);
   session.handles().Forget(HandleType::kDeferredOperationKHR, v.operation_id);
 }
+
 void GetDeferredOperationMaxConcurrencyKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeferredOperationMaxConcurrencyKHRArgs*>(args);
   v.result = driver.GetDeferredOperationMaxConcurrencyKHR(v.device, v.operation);
 }
+
 void GetDeferredOperationResultKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeferredOperationResultKHRArgs*>(args);
   v.result = driver.GetDeferredOperationResultKHR(v.device, v.operation);
 }
+
 void DeferredOperationJoinKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DeferredOperationJoinKHRArgs*>(args);
   v.result = driver.DeferredOperationJoinKHR(v.device, v.operation);
 }
+
 void GetAccelerationStructureBuildSizesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetAccelerationStructureBuildSizesKHRArgs*>(args);
   driver.GetAccelerationStructureBuildSizesKHR(v.device, v.buildType, v.pBuildInfo, v.pMaxPrimitiveCounts, v.pSizeInfo);
 }
+
+void GetAccelerationStructureOpaqueCaptureDescriptorDataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  if (v.pData_size < DeviceProperty(session, driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, &VkPhysicalDeviceDescriptorBufferPropertiesEXT::accelerationStructureCaptureReplayDescriptorDataSize)) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;  // the client made no room for it
+    return;
+  }
+  v.result = driver.GetAccelerationStructureOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+
 void CreateMicromapEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateMicromapEXTArgs*>(args);
   v.result = driver.CreateMicromapEXT(v.device, v.pCreateInfo, nullptr, v.pMicromap);
   if (v.result < 0) *v.pMicromap = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kMicromapEXT, v.pMicromap_ids, v.pMicromap, static_cast<uint32_t>(1));
 }
+
 void CmdBuildMicromapsEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBuildMicromapsEXTArgs*>(args);
   driver.CmdBuildMicromapsEXT(v.commandBuffer, v.infoCount, v.pInfos);
 }
+
 void DestroyMicromapEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyMicromapEXTArgs*>(args);
   driver.DestroyMicromapEXT(v.device, v.micromap, nullptr);
   session.handles().Forget(HandleType::kMicromapEXT, v.micromap_id);
 }
+
 void CmdCopyMicromapEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMicromapEXTArgs*>(args);
   driver.CmdCopyMicromapEXT(v.commandBuffer, v.pInfo);
 }
+
 void CopyMicromapEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CopyMicromapEXTArgs*>(args);
   v.result = driver.CopyMicromapEXT(v.device, v.deferredOperation, v.pInfo);
 }
+
 void CmdCopyMicromapToMemoryEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMicromapToMemoryEXTArgs*>(args);
   driver.CmdCopyMicromapToMemoryEXT(v.commandBuffer, v.pInfo);
 }
+
 void CmdCopyMemoryToMicromapEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdCopyMemoryToMicromapEXTArgs*>(args);
   driver.CmdCopyMemoryToMicromapEXT(v.commandBuffer, v.pInfo);
 }
+
 void CmdWriteMicromapsPropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWriteMicromapsPropertiesEXTArgs*>(args);
   driver.CmdWriteMicromapsPropertiesEXT(v.commandBuffer, v.micromapCount, v.pMicromaps, v.queryType, v.queryPool, v.firstQuery);
 }
+
 void WriteMicromapsPropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::WriteMicromapsPropertiesEXTArgs*>(args);
   v.result = driver.WriteMicromapsPropertiesEXT(v.device, v.micromapCount, v.pMicromaps, v.queryType, v.dataSize, v.pData, v.stride);
 }
+
 void GetDeviceMicromapCompatibilityEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceMicromapCompatibilityEXTArgs*>(args);
   driver.GetDeviceMicromapCompatibilityEXT(v.device, v.pVersionInfo, v.pCompatibility);
 }
+
 void GetMicromapBuildSizesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetMicromapBuildSizesEXTArgs*>(args);
   driver.GetMicromapBuildSizesEXT(v.device, v.buildType, v.pBuildInfo, v.pSizeInfo);
 }
+
 }  // namespace vesper::server::invoke

@@ -8,100 +8,123 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs*>(args);
   v.result = driver.GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI(v.device, v.renderpass, v.pMaxWorkgroupSize);
 }
+
 void CreateFramebuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateFramebufferArgs*>(args);
   v.result = driver.CreateFramebuffer(v.device, v.pCreateInfo, nullptr, v.pFramebuffer);
   if (v.result < 0) *v.pFramebuffer = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kFramebuffer, v.pFramebuffer_ids, v.pFramebuffer, static_cast<uint32_t>(1));
 }
+
 void DestroyFramebuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyFramebufferArgs*>(args);
   driver.DestroyFramebuffer(v.device, v.framebuffer, nullptr);
   session.handles().Forget(HandleType::kFramebuffer, v.framebuffer_id);
 }
+
 void CreateRenderPass([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateRenderPassArgs*>(args);
   v.result = driver.CreateRenderPass(v.device, v.pCreateInfo, nullptr, v.pRenderPass);
   if (v.result < 0) *v.pRenderPass = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kRenderPass, v.pRenderPass_ids, v.pRenderPass, static_cast<uint32_t>(1));
 }
+
 void DestroyRenderPass([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyRenderPassArgs*>(args);
   driver.DestroyRenderPass(v.device, v.renderPass, nullptr);
   session.handles().Forget(HandleType::kRenderPass, v.renderPass_id);
 }
+
 void GetRenderAreaGranularity([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetRenderAreaGranularityArgs*>(args);
   driver.GetRenderAreaGranularity(v.device, v.renderPass, v.pGranularity);
 }
+
 void CmdSubpassShadingHUAWEI([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSubpassShadingHUAWEIArgs*>(args);
   driver.CmdSubpassShadingHUAWEI(v.commandBuffer);
 }
+
 void CmdClearAttachments([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdClearAttachmentsArgs*>(args);
   driver.CmdClearAttachments(v.commandBuffer, v.attachmentCount, v.pAttachments, v.rectCount, v.pRects);
 }
+
 void CmdBeginConditionalRenderingEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginConditionalRenderingEXTArgs*>(args);
   driver.CmdBeginConditionalRenderingEXT(v.commandBuffer, v.pConditionalRenderingBegin);
 }
+
 void CmdEndConditionalRenderingEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndConditionalRenderingEXTArgs*>(args);
   driver.CmdEndConditionalRenderingEXT(v.commandBuffer);
 }
+
 void CmdBeginRenderPass([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginRenderPassArgs*>(args);
   driver.CmdBeginRenderPass(v.commandBuffer, v.pRenderPassBegin, v.contents);
 }
+
 void CmdNextSubpass([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdNextSubpassArgs*>(args);
   driver.CmdNextSubpass(v.commandBuffer, v.contents);
 }
+
 void CmdEndRenderPass([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndRenderPassArgs*>(args);
   driver.CmdEndRenderPass(v.commandBuffer);
 }
+
 void CreateRenderPass2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateRenderPass2Args*>(args);
   v.result = driver.CreateRenderPass2(v.device, v.pCreateInfo, nullptr, v.pRenderPass);
   if (v.result < 0) *v.pRenderPass = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kRenderPass, v.pRenderPass_ids, v.pRenderPass, static_cast<uint32_t>(1));
 }
+
 void CmdBeginRenderPass2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginRenderPass2Args*>(args);
   driver.CmdBeginRenderPass2(v.commandBuffer, v.pRenderPassBegin, v.pSubpassBeginInfo);
 }
+
 void CmdNextSubpass2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdNextSubpass2Args*>(args);
   driver.CmdNextSubpass2(v.commandBuffer, v.pSubpassBeginInfo, v.pSubpassEndInfo);
 }
+
 void CmdEndRenderPass2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndRenderPass2Args*>(args);
   driver.CmdEndRenderPass2(v.commandBuffer, v.pSubpassEndInfo);
 }
+
 void GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs*>(args);
   v.result = driver.GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV(v.physicalDevice, v.pCombinationCount, v.pCombinations);
 }
+
 void CmdBeginRendering([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginRenderingArgs*>(args);
   driver.CmdBeginRendering(v.commandBuffer, v.pRenderingInfo);
 }
+
 void CmdEndRendering([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndRenderingArgs*>(args);
   driver.CmdEndRendering(v.commandBuffer);
 }
+
 void GetFramebufferTilePropertiesQCOM([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetFramebufferTilePropertiesQCOMArgs*>(args);
   v.result = driver.GetFramebufferTilePropertiesQCOM(v.device, v.framebuffer, v.pPropertiesCount, v.pProperties);
 }
+
 void GetDynamicRenderingTilePropertiesQCOM([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDynamicRenderingTilePropertiesQCOMArgs*>(args);
   v.result = driver.GetDynamicRenderingTilePropertiesQCOM(v.device, v.pRenderingInfo, v.pProperties);
 }
+
 }  // namespace vesper::server::invoke

@@ -8,159 +8,196 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void QueueSubmit([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueSubmitArgs*>(args);
   overrides::QueueSubmit(session, driver, v);
 }
+
 void QueueWaitIdle([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueWaitIdleArgs*>(args);
   overrides::QueueWaitIdle(session, driver, v);
 }
+
 void DeviceWaitIdle([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DeviceWaitIdleArgs*>(args);
   overrides::DeviceWaitIdle(session, driver, v);
 }
+
 void QueueBindSparse([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueBindSparseArgs*>(args);
   overrides::QueueBindSparse(session, driver, v);
 }
+
 void CreateFence([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateFenceArgs*>(args);
   v.result = driver.CreateFence(v.device, v.pCreateInfo, nullptr, v.pFence);
   if (v.result < 0) *v.pFence = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kFence, v.pFence_ids, v.pFence, static_cast<uint32_t>(1));
 }
+
 void DestroyFence([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyFenceArgs*>(args);
   overrides::DestroyFence(session, driver, v);
   session.handles().Forget(HandleType::kFence, v.fence_id);
 }
+
 void ResetFences([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetFencesArgs*>(args);
   overrides::ResetFences(session, driver, v);
 }
+
 void GetFenceStatus([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetFenceStatusArgs*>(args);
   v.result = driver.GetFenceStatus(v.device, v.fence);
 }
+
 void WaitForFences([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::WaitForFencesArgs*>(args);
   overrides::WaitForFences(session, driver, v);
 }
+
 void CreateSemaphore([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSemaphoreArgs*>(args);
   overrides::CreateSemaphore(session, driver, v);
   if (v.result < 0) *v.pSemaphore = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSemaphore, v.pSemaphore_ids, v.pSemaphore, static_cast<uint32_t>(1));
 }
+
 void DestroySemaphore([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySemaphoreArgs*>(args);
   overrides::DestroySemaphore(session, driver, v);
   session.handles().Forget(HandleType::kSemaphore, v.semaphore_id);
 }
+
 void CreateEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateEventArgs*>(args);
   v.result = driver.CreateEvent(v.device, v.pCreateInfo, nullptr, v.pEvent);
   if (v.result < 0) *v.pEvent = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kEvent, v.pEvent_ids, v.pEvent, static_cast<uint32_t>(1));
 }
+
 void DestroyEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyEventArgs*>(args);
   driver.DestroyEvent(v.device, v.event, nullptr);
   session.handles().Forget(HandleType::kEvent, v.event_id);
 }
+
 void GetEventStatus([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetEventStatusArgs*>(args);
   v.result = driver.GetEventStatus(v.device, v.event);
 }
+
 void SetEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetEventArgs*>(args);
   v.result = driver.SetEvent(v.device, v.event);
 }
+
 void ResetEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ResetEventArgs*>(args);
   v.result = driver.ResetEvent(v.device, v.event);
 }
+
 void CmdSetEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetEventArgs*>(args);
   driver.CmdSetEvent(v.commandBuffer, v.event, v.stageMask);
 }
+
 void CmdResetEvent([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdResetEventArgs*>(args);
   driver.CmdResetEvent(v.commandBuffer, v.event, v.stageMask);
 }
+
 void CmdWaitEvents([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWaitEventsArgs*>(args);
   driver.CmdWaitEvents(v.commandBuffer, v.eventCount, v.pEvents, v.srcStageMask, v.dstStageMask, v.memoryBarrierCount, v.pMemoryBarriers, v.bufferMemoryBarrierCount, v.pBufferMemoryBarriers, v.imageMemoryBarrierCount, v.pImageMemoryBarriers);
 }
+
 void CmdPipelineBarrier([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdPipelineBarrierArgs*>(args);
   driver.CmdPipelineBarrier(v.commandBuffer, v.srcStageMask, v.dstStageMask, v.dependencyFlags, v.memoryBarrierCount, v.pMemoryBarriers, v.bufferMemoryBarrierCount, v.pBufferMemoryBarriers, v.imageMemoryBarrierCount, v.pImageMemoryBarriers);
 }
+
 void GetPhysicalDeviceExternalSemaphoreProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceExternalSemaphorePropertiesArgs*>(args);
   driver.GetPhysicalDeviceExternalSemaphoreProperties(v.physicalDevice, v.pExternalSemaphoreInfo, v.pExternalSemaphoreProperties);
 }
+
 void GetSemaphoreFdKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetSemaphoreFdKHRArgs*>(args);
   v.result = driver.GetSemaphoreFdKHR(v.device, v.pGetFdInfo, v.pFd);
 }
+
 void ImportSemaphoreFdKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ImportSemaphoreFdKHRArgs*>(args);
   v.result = driver.ImportSemaphoreFdKHR(v.device, v.pImportSemaphoreFdInfo);
 }
+
 void GetPhysicalDeviceExternalFenceProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceExternalFencePropertiesArgs*>(args);
   driver.GetPhysicalDeviceExternalFenceProperties(v.physicalDevice, v.pExternalFenceInfo, v.pExternalFenceProperties);
 }
+
 void GetFenceFdKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetFenceFdKHRArgs*>(args);
   v.result = driver.GetFenceFdKHR(v.device, v.pGetFdInfo, v.pFd);
 }
+
 void ImportFenceFdKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ImportFenceFdKHRArgs*>(args);
   v.result = driver.ImportFenceFdKHR(v.device, v.pImportFenceFdInfo);
 }
+
 void RegisterDeviceEventEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::RegisterDeviceEventEXTArgs*>(args);
   v.result = driver.RegisterDeviceEventEXT(v.device, v.pDeviceEventInfo, nullptr, v.pFence);
   if (v.result < 0) *v.pFence = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kFence, v.pFence_ids, v.pFence, static_cast<uint32_t>(1));
 }
+
 void GetSemaphoreCounterValue([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetSemaphoreCounterValueArgs*>(args);
   v.result = driver.GetSemaphoreCounterValue(v.device, v.semaphore, v.pValue);
 }
+
 void WaitSemaphores([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::WaitSemaphoresArgs*>(args);
   overrides::WaitSemaphores(session, driver, v);
 }
+
 void SignalSemaphore([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SignalSemaphoreArgs*>(args);
   v.result = driver.SignalSemaphore(v.device, v.pSignalInfo);
 }
+
 void QueueSetPerformanceConfigurationINTEL([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueSetPerformanceConfigurationINTELArgs*>(args);
   v.result = driver.QueueSetPerformanceConfigurationINTEL(v.queue, v.configuration);
 }
+
 void CmdSetEvent2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdSetEvent2Args*>(args);
   driver.CmdSetEvent2(v.commandBuffer, v.event, v.pDependencyInfo);
 }
+
 void CmdResetEvent2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdResetEvent2Args*>(args);
   driver.CmdResetEvent2(v.commandBuffer, v.event, v.stageMask);
 }
+
 void CmdWaitEvents2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdWaitEvents2Args*>(args);
   driver.CmdWaitEvents2(v.commandBuffer, v.eventCount, v.pEvents, v.pDependencyInfos);
 }
+
 void CmdPipelineBarrier2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdPipelineBarrier2Args*>(args);
   driver.CmdPipelineBarrier2(v.commandBuffer, v.pDependencyInfo);
 }
+
 void QueueSubmit2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueueSubmit2Args*>(args);
   overrides::QueueSubmit2(session, driver, v);
 }
+
 }  // namespace vesper::server::invoke

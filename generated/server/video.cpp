@@ -8,66 +8,81 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void GetPhysicalDeviceVideoCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceVideoCapabilitiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceVideoCapabilitiesKHR(v.physicalDevice, v.pVideoProfile, v.pCapabilities);
 }
+
 void GetPhysicalDeviceVideoFormatPropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceVideoFormatPropertiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceVideoFormatPropertiesKHR(v.physicalDevice, v.pVideoFormatInfo, v.pVideoFormatPropertyCount, v.pVideoFormatProperties);
 }
+
 void CreateVideoSessionKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateVideoSessionKHRArgs*>(args);
   v.result = driver.CreateVideoSessionKHR(v.device, v.pCreateInfo, nullptr, v.pVideoSession);
   if (v.result < 0) *v.pVideoSession = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kVideoSessionKHR, v.pVideoSession_ids, v.pVideoSession, static_cast<uint32_t>(1));
 }
+
 void DestroyVideoSessionKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyVideoSessionKHRArgs*>(args);
   driver.DestroyVideoSessionKHR(v.device, v.videoSession, nullptr);
   session.handles().Forget(HandleType::kVideoSessionKHR, v.videoSession_id);
 }
+
 void CreateVideoSessionParametersKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateVideoSessionParametersKHRArgs*>(args);
   v.result = driver.CreateVideoSessionParametersKHR(v.device, v.pCreateInfo, nullptr, v.pVideoSessionParameters);
   if (v.result < 0) *v.pVideoSessionParameters = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kVideoSessionParametersKHR, v.pVideoSessionParameters_ids, v.pVideoSessionParameters, static_cast<uint32_t>(1));
 }
+
 void UpdateVideoSessionParametersKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::UpdateVideoSessionParametersKHRArgs*>(args);
   v.result = driver.UpdateVideoSessionParametersKHR(v.device, v.videoSessionParameters, v.pUpdateInfo);
 }
+
 void DestroyVideoSessionParametersKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyVideoSessionParametersKHRArgs*>(args);
   driver.DestroyVideoSessionParametersKHR(v.device, v.videoSessionParameters, nullptr);
   session.handles().Forget(HandleType::kVideoSessionParametersKHR, v.videoSessionParameters_id);
 }
+
 void GetVideoSessionMemoryRequirementsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetVideoSessionMemoryRequirementsKHRArgs*>(args);
   v.result = driver.GetVideoSessionMemoryRequirementsKHR(v.device, v.videoSession, v.pMemoryRequirementsCount, v.pMemoryRequirements);
 }
+
 void BindVideoSessionMemoryKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::BindVideoSessionMemoryKHRArgs*>(args);
   v.result = driver.BindVideoSessionMemoryKHR(v.device, v.videoSession, v.bindSessionMemoryInfoCount, v.pBindSessionMemoryInfos);
 }
+
 void CmdDecodeVideoKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdDecodeVideoKHRArgs*>(args);
   driver.CmdDecodeVideoKHR(v.commandBuffer, v.pDecodeInfo);
 }
+
 void CmdBeginVideoCodingKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdBeginVideoCodingKHRArgs*>(args);
   driver.CmdBeginVideoCodingKHR(v.commandBuffer, v.pBeginInfo);
 }
+
 void CmdControlVideoCodingKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdControlVideoCodingKHRArgs*>(args);
   driver.CmdControlVideoCodingKHR(v.commandBuffer, v.pCodingControlInfo);
 }
+
 void CmdEndVideoCodingKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEndVideoCodingKHRArgs*>(args);
   driver.CmdEndVideoCodingKHR(v.commandBuffer, v.pEndCodingInfo);
 }
+
 void CmdEncodeVideoKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CmdEncodeVideoKHRArgs*>(args);
   driver.CmdEncodeVideoKHR(v.commandBuffer, v.pEncodeInfo);
 }
+
 }  // namespace vesper::server::invoke

@@ -8,189 +8,232 @@
 namespace vesper::server::invoke {
 
 using wire::Value;
+
 void GetPhysicalDeviceDisplayPropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceDisplayPropertiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceDisplayPropertiesKHR(v.physicalDevice, v.pPropertyCount, v.pProperties);
 }
+
 void GetPhysicalDeviceDisplayPlanePropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceDisplayPlanePropertiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceDisplayPlanePropertiesKHR(v.physicalDevice, v.pPropertyCount, v.pProperties);
 }
+
 void GetDisplayPlaneSupportedDisplaysKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayPlaneSupportedDisplaysKHRArgs*>(args);
   v.result = driver.GetDisplayPlaneSupportedDisplaysKHR(v.physicalDevice, v.planeIndex, v.pDisplayCount, v.pDisplays);
   session.handles().Adopt(HandleType::kDisplayKHR, v.pDisplays_ids, v.pDisplays, v.pDisplays == nullptr ? 0 : static_cast<uint32_t>(Value(v.pDisplayCount)));
 }
+
 void GetDisplayModePropertiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayModePropertiesKHRArgs*>(args);
   v.result = driver.GetDisplayModePropertiesKHR(v.physicalDevice, v.display, v.pPropertyCount, v.pProperties);
 }
+
 void CreateDisplayModeKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDisplayModeKHRArgs*>(args);
   v.result = driver.CreateDisplayModeKHR(v.physicalDevice, v.display, v.pCreateInfo, nullptr, v.pMode);
   if (v.result < 0) *v.pMode = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDisplayModeKHR, v.pMode_ids, v.pMode, static_cast<uint32_t>(1));
 }
+
 void GetDisplayPlaneCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayPlaneCapabilitiesKHRArgs*>(args);
   v.result = driver.GetDisplayPlaneCapabilitiesKHR(v.physicalDevice, v.mode, v.planeIndex, v.pCapabilities);
 }
+
 void CreateDisplayPlaneSurfaceKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDisplayPlaneSurfaceKHRArgs*>(args);
   v.result = driver.CreateDisplayPlaneSurfaceKHR(v.instance, v.pCreateInfo, nullptr, v.pSurface);
   if (v.result < 0) *v.pSurface = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSurfaceKHR, v.pSurface_ids, v.pSurface, static_cast<uint32_t>(1));
 }
+
 void CreateSharedSwapchainsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSharedSwapchainsKHRArgs*>(args);
   v.result = driver.CreateSharedSwapchainsKHR(v.device, v.swapchainCount, v.pCreateInfos, nullptr, v.pSwapchains);
   session.handles().Adopt(HandleType::kSwapchainKHR, v.pSwapchains_ids, v.pSwapchains, v.pSwapchains == nullptr ? 0 : static_cast<uint32_t>(v.swapchainCount));
 }
+
 void DestroySurfaceKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySurfaceKHRArgs*>(args);
   driver.DestroySurfaceKHR(v.instance, v.surface, nullptr);
   session.handles().Forget(HandleType::kSurfaceKHR, v.surface_id);
 }
+
 void GetPhysicalDeviceSurfaceSupportKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceSupportKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceSupportKHR(v.physicalDevice, v.queueFamilyIndex, v.surface, v.pSupported);
 }
+
 void GetPhysicalDeviceSurfaceCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceCapabilitiesKHR(v.physicalDevice, v.surface, v.pSurfaceCapabilities);
 }
+
 void GetPhysicalDeviceSurfaceFormatsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceFormatsKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceFormatsKHR(v.physicalDevice, v.surface, v.pSurfaceFormatCount, v.pSurfaceFormats);
 }
+
 void GetPhysicalDeviceSurfacePresentModesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfacePresentModesKHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfacePresentModesKHR(v.physicalDevice, v.surface, v.pPresentModeCount, v.pPresentModes);
 }
+
 void CreateSwapchainKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateSwapchainKHRArgs*>(args);
   v.result = driver.CreateSwapchainKHR(v.device, v.pCreateInfo, nullptr, v.pSwapchain);
   if (v.result < 0) *v.pSwapchain = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSwapchainKHR, v.pSwapchain_ids, v.pSwapchain, static_cast<uint32_t>(1));
 }
+
 void DestroySwapchainKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroySwapchainKHRArgs*>(args);
   driver.DestroySwapchainKHR(v.device, v.swapchain, nullptr);
   session.handles().Forget(HandleType::kSwapchainKHR, v.swapchain_id);
 }
+
 void GetSwapchainImagesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetSwapchainImagesKHRArgs*>(args);
   v.result = driver.GetSwapchainImagesKHR(v.device, v.swapchain, v.pSwapchainImageCount, v.pSwapchainImages);
   session.handles().Adopt(HandleType::kImage, v.pSwapchainImages_ids, v.pSwapchainImages, v.pSwapchainImages == nullptr ? 0 : static_cast<uint32_t>(Value(v.pSwapchainImageCount)));
 }
+
 void AcquireNextImageKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AcquireNextImageKHRArgs*>(args);
   v.result = driver.AcquireNextImageKHR(v.device, v.swapchain, v.timeout, v.semaphore, v.fence, v.pImageIndex);
 }
+
 void QueuePresentKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::QueuePresentKHRArgs*>(args);
   v.result = driver.QueuePresentKHR(v.queue, v.pPresentInfo);
 }
+
 void ReleaseDisplayEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ReleaseDisplayEXTArgs*>(args);
   v.result = driver.ReleaseDisplayEXT(v.physicalDevice, v.display);
 }
+
 void DisplayPowerControlEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DisplayPowerControlEXTArgs*>(args);
   v.result = driver.DisplayPowerControlEXT(v.device, v.display, v.pDisplayPowerInfo);
 }
+
 void RegisterDisplayEventEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::RegisterDisplayEventEXTArgs*>(args);
   v.result = driver.RegisterDisplayEventEXT(v.device, v.display, v.pDisplayEventInfo, nullptr, v.pFence);
   if (v.result < 0) *v.pFence = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kFence, v.pFence_ids, v.pFence, static_cast<uint32_t>(1));
 }
+
 void GetSwapchainCounterEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetSwapchainCounterEXTArgs*>(args);
   v.result = driver.GetSwapchainCounterEXT(v.device, v.swapchain, v.counter, v.pCounterValue);
 }
+
 void GetPhysicalDeviceSurfaceCapabilities2EXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceCapabilities2EXTArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceCapabilities2EXT(v.physicalDevice, v.surface, v.pSurfaceCapabilities);
 }
+
 void GetDeviceGroupPresentCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceGroupPresentCapabilitiesKHRArgs*>(args);
   v.result = driver.GetDeviceGroupPresentCapabilitiesKHR(v.device, v.pDeviceGroupPresentCapabilities);
 }
+
 void GetDeviceGroupSurfacePresentModesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceGroupSurfacePresentModesKHRArgs*>(args);
   v.result = driver.GetDeviceGroupSurfacePresentModesKHR(v.device, v.surface, v.pModes);
 }
+
 void AcquireNextImage2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AcquireNextImage2KHRArgs*>(args);
   v.result = driver.AcquireNextImage2KHR(v.device, v.pAcquireInfo, v.pImageIndex);
 }
+
 void GetPhysicalDevicePresentRectanglesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDevicePresentRectanglesKHRArgs*>(args);
   v.result = driver.GetPhysicalDevicePresentRectanglesKHR(v.physicalDevice, v.surface, v.pRectCount, v.pRects);
 }
+
 void SetHdrMetadataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetHdrMetadataEXTArgs*>(args);
   driver.SetHdrMetadataEXT(v.device, v.swapchainCount, v.pSwapchains, v.pMetadata);
 }
+
 void GetSwapchainStatusKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetSwapchainStatusKHRArgs*>(args);
   v.result = driver.GetSwapchainStatusKHR(v.device, v.swapchain);
 }
+
 void GetRefreshCycleDurationGOOGLE([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetRefreshCycleDurationGOOGLEArgs*>(args);
   v.result = driver.GetRefreshCycleDurationGOOGLE(v.device, v.swapchain, v.pDisplayTimingProperties);
 }
+
 void GetPastPresentationTimingGOOGLE([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPastPresentationTimingGOOGLEArgs*>(args);
   v.result = driver.GetPastPresentationTimingGOOGLE(v.device, v.swapchain, v.pPresentationTimingCount, v.pPresentationTimings);
 }
+
 void GetPhysicalDeviceSurfaceCapabilities2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceCapabilities2KHR(v.physicalDevice, v.pSurfaceInfo, v.pSurfaceCapabilities);
 }
+
 void GetPhysicalDeviceSurfaceFormats2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceFormats2KHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceSurfaceFormats2KHR(v.physicalDevice, v.pSurfaceInfo, v.pSurfaceFormatCount, v.pSurfaceFormats);
 }
+
 void GetPhysicalDeviceDisplayProperties2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceDisplayProperties2KHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceDisplayProperties2KHR(v.physicalDevice, v.pPropertyCount, v.pProperties);
 }
+
 void GetPhysicalDeviceDisplayPlaneProperties2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceDisplayPlaneProperties2KHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceDisplayPlaneProperties2KHR(v.physicalDevice, v.pPropertyCount, v.pProperties);
 }
+
 void GetDisplayModeProperties2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayModeProperties2KHRArgs*>(args);
   v.result = driver.GetDisplayModeProperties2KHR(v.physicalDevice, v.display, v.pPropertyCount, v.pProperties);
 }
+
 void GetDisplayPlaneCapabilities2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayPlaneCapabilities2KHRArgs*>(args);
   v.result = driver.GetDisplayPlaneCapabilities2KHR(v.physicalDevice, v.pDisplayPlaneInfo, v.pCapabilities);
 }
+
 void CreateHeadlessSurfaceEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateHeadlessSurfaceEXTArgs*>(args);
   v.result = driver.CreateHeadlessSurfaceEXT(v.instance, v.pCreateInfo, nullptr, v.pSurface);
   if (v.result < 0) *v.pSurface = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kSurfaceKHR, v.pSurface_ids, v.pSurface, static_cast<uint32_t>(1));
 }
+
 void AcquireDrmDisplayEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AcquireDrmDisplayEXTArgs*>(args);
   v.result = driver.AcquireDrmDisplayEXT(v.physicalDevice, v.drmFd, v.display);
 }
+
 void GetDrmDisplayEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDrmDisplayEXTArgs*>(args);
   v.result = driver.GetDrmDisplayEXT(v.physicalDevice, v.drmFd, v.connectorId, v.display);
   if (v.result < 0) *v.display = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDisplayKHR, v.display_ids, v.display, static_cast<uint32_t>(1));
 }
+
 void WaitForPresentKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::WaitForPresentKHRArgs*>(args);
   v.result = driver.WaitForPresentKHR(v.device, v.swapchain, v.presentId, v.timeout);
 }
+
 void ReleaseSwapchainImagesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ReleaseSwapchainImagesEXTArgs*>(args);
   v.result = driver.ReleaseSwapchainImagesEXT(v.device, v.pReleaseInfo);
 }
+
 }  // namespace vesper::server::invoke

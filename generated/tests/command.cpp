@@ -117,6 +117,330 @@ constexpr Member kVkDeviceGroupCommandBufferBeginInfoMembers[] = {
      .offset = offsetof(VkDeviceGroupCommandBufferBeginInfo, deviceMask), .size = sizeof(uint32_t)},
 };
 
+constexpr Member kVkBufferCopyMembers[] = {
+    {.name = "srcOffset", .what = What::kNumber, .offset = offsetof(VkBufferCopy, srcOffset),
+     .size = sizeof(VkDeviceSize)},
+    {.name = "dstOffset", .what = What::kNumber, .offset = offsetof(VkBufferCopy, dstOffset),
+     .size = sizeof(VkDeviceSize)},
+    {.name = "size", .what = What::kNumber, .offset = offsetof(VkBufferCopy, size),
+     .size = sizeof(VkDeviceSize), .is_optional = true},
+};
+
+constexpr Member kVkImageCopyMembers[] = {
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageCopy, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffset", .what = What::kStruct, .offset = offsetof(VkImageCopy, srcOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageCopy, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffset", .what = What::kStruct, .offset = offsetof(VkImageCopy, dstOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "extent", .what = What::kStruct, .offset = offsetof(VkImageCopy, extent),
+     .size = sizeof(VkExtent3D), .type = &kVkExtent3D},
+};
+
+constexpr Member kVkImageBlitMembers[] = {
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageBlit, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffsets", .what = What::kStruct, .offset = offsetof(VkImageBlit, srcOffsets),
+     .size = sizeof(VkOffset3D), .extent = 2, .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageBlit, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffsets", .what = What::kStruct, .offset = offsetof(VkImageBlit, dstOffsets),
+     .size = sizeof(VkOffset3D), .extent = 2, .type = &kVkOffset3D},
+};
+
+constexpr Member kVkBufferImageCopyMembers[] = {
+    {.name = "bufferOffset", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy, bufferOffset), .size = sizeof(VkDeviceSize)},
+    {.name = "bufferRowLength", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy, bufferRowLength), .size = sizeof(uint32_t)},
+    {.name = "bufferImageHeight", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy, bufferImageHeight), .size = sizeof(uint32_t)},
+    {.name = "imageSubresource", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy, imageSubresource),
+     .size = sizeof(VkImageSubresourceLayers), .type = &kVkImageSubresourceLayers},
+    {.name = "imageOffset", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy, imageOffset), .size = sizeof(VkOffset3D),
+     .type = &kVkOffset3D},
+    {.name = "imageExtent", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy, imageExtent), .size = sizeof(VkExtent3D),
+     .type = &kVkExtent3D},
+};
+
+constexpr Member kVkClearDepthStencilValueMembers[] = {
+    {.name = "depth", .what = What::kReal, .offset = offsetof(VkClearDepthStencilValue, depth),
+     .size = sizeof(float)},
+    {.name = "stencil", .what = What::kNumber,
+     .offset = offsetof(VkClearDepthStencilValue, stencil), .size = sizeof(uint32_t)},
+};
+
+constexpr Member kVkClearRectMembers[] = {
+    {.name = "rect", .what = What::kStruct, .offset = offsetof(VkClearRect, rect),
+     .size = sizeof(VkRect2D), .type = &kVkRect2D},
+    {.name = "baseArrayLayer", .what = What::kNumber,
+     .offset = offsetof(VkClearRect, baseArrayLayer), .size = sizeof(uint32_t)},
+    {.name = "layerCount", .what = What::kNumber, .offset = offsetof(VkClearRect, layerCount),
+     .size = sizeof(uint32_t)},
+};
+
+constexpr Member kVkImageResolveMembers[] = {
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageResolve, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffset", .what = What::kStruct, .offset = offsetof(VkImageResolve, srcOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageResolve, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffset", .what = What::kStruct, .offset = offsetof(VkImageResolve, dstOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "extent", .what = What::kStruct, .offset = offsetof(VkImageResolve, extent),
+     .size = sizeof(VkExtent3D), .type = &kVkExtent3D},
+};
+
+constexpr Member kVkCopyBufferInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkCopyBufferInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkCopyBufferInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcBuffer", .what = What::kHandle, .offset = offsetof(VkCopyBufferInfo2, srcBuffer),
+     .size = sizeof(VkBuffer), .handle = HandleType::kBuffer},
+    {.name = "dstBuffer", .what = What::kHandle, .offset = offsetof(VkCopyBufferInfo2, dstBuffer),
+     .size = sizeof(VkBuffer), .handle = HandleType::kBuffer},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkCopyBufferInfo2, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct, .offset = offsetof(VkCopyBufferInfo2, pRegions),
+     .size = sizeof(VkBufferCopy2), .pointers = 1, .is_const = true, .type = &kVkBufferCopy2,
+     .length = Length<VkCopyBufferInfo2, []([[maybe_unused]] const VkCopyBufferInfo2& v) { return v.regionCount; }>},
+};
+
+constexpr Member kVkBufferCopy2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkBufferCopy2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkBufferCopy2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcOffset", .what = What::kNumber, .offset = offsetof(VkBufferCopy2, srcOffset),
+     .size = sizeof(VkDeviceSize)},
+    {.name = "dstOffset", .what = What::kNumber, .offset = offsetof(VkBufferCopy2, dstOffset),
+     .size = sizeof(VkDeviceSize)},
+    {.name = "size", .what = What::kNumber, .offset = offsetof(VkBufferCopy2, size),
+     .size = sizeof(VkDeviceSize), .is_optional = true},
+};
+
+constexpr Member kVkCopyImageInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkCopyImageInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkCopyImageInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcImage", .what = What::kHandle, .offset = offsetof(VkCopyImageInfo2, srcImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkCopyImageInfo2, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle, .offset = offsetof(VkCopyImageInfo2, dstImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkCopyImageInfo2, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkCopyImageInfo2, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct, .offset = offsetof(VkCopyImageInfo2, pRegions),
+     .size = sizeof(VkImageCopy2), .pointers = 1, .is_const = true, .type = &kVkImageCopy2,
+     .length = Length<VkCopyImageInfo2, []([[maybe_unused]] const VkCopyImageInfo2& v) { return v.regionCount; }>},
+};
+
+constexpr Member kVkImageCopy2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkImageCopy2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkImageCopy2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageCopy2, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffset", .what = What::kStruct, .offset = offsetof(VkImageCopy2, srcOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageCopy2, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffset", .what = What::kStruct, .offset = offsetof(VkImageCopy2, dstOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "extent", .what = What::kStruct, .offset = offsetof(VkImageCopy2, extent),
+     .size = sizeof(VkExtent3D), .type = &kVkExtent3D},
+};
+
+constexpr Member kVkBlitImageInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkBlitImageInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkBlitImageInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcImage", .what = What::kHandle, .offset = offsetof(VkBlitImageInfo2, srcImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkBlitImageInfo2, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle, .offset = offsetof(VkBlitImageInfo2, dstImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkBlitImageInfo2, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkBlitImageInfo2, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct, .offset = offsetof(VkBlitImageInfo2, pRegions),
+     .size = sizeof(VkImageBlit2), .pointers = 1, .is_const = true, .type = &kVkImageBlit2,
+     .length = Length<VkBlitImageInfo2, []([[maybe_unused]] const VkBlitImageInfo2& v) { return v.regionCount; }>},
+    {.name = "filter", .what = What::kNumber, .offset = offsetof(VkBlitImageInfo2, filter),
+     .size = sizeof(VkFilter), .values = ValuesVkFilter},
+};
+
+constexpr Member kVkImageBlit2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkImageBlit2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkImageBlit2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageBlit2, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffsets", .what = What::kStruct, .offset = offsetof(VkImageBlit2, srcOffsets),
+     .size = sizeof(VkOffset3D), .extent = 2, .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageBlit2, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffsets", .what = What::kStruct, .offset = offsetof(VkImageBlit2, dstOffsets),
+     .size = sizeof(VkOffset3D), .extent = 2, .type = &kVkOffset3D},
+};
+constexpr const Struct* kVkImageBlit2Extenders[] = {
+    &kVkCopyCommandTransformInfoQCOM,
+};
+
+constexpr Member kVkCopyCommandTransformInfoQCOMMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkCopyCommandTransformInfoQCOM, sType), .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkCopyCommandTransformInfoQCOM, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "transform", .what = What::kNumber,
+     .offset = offsetof(VkCopyCommandTransformInfoQCOM, transform),
+     .size = sizeof(VkSurfaceTransformFlagBitsKHR), .values = ValuesVkSurfaceTransformFlagBitsKHR,
+     .is_optional = true},
+};
+
+constexpr Member kVkCopyBufferToImageInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkCopyBufferToImageInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkCopyBufferToImageInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcBuffer", .what = What::kHandle,
+     .offset = offsetof(VkCopyBufferToImageInfo2, srcBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "dstImage", .what = What::kHandle,
+     .offset = offsetof(VkCopyBufferToImageInfo2, dstImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkCopyBufferToImageInfo2, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkCopyBufferToImageInfo2, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(VkCopyBufferToImageInfo2, pRegions), .size = sizeof(VkBufferImageCopy2),
+     .pointers = 1, .is_const = true, .type = &kVkBufferImageCopy2,
+     .length = Length<VkCopyBufferToImageInfo2, []([[maybe_unused]] const VkCopyBufferToImageInfo2& v) { return v.regionCount; }>},
+};
+
+constexpr Member kVkBufferImageCopy2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkBufferImageCopy2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkBufferImageCopy2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "bufferOffset", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy2, bufferOffset), .size = sizeof(VkDeviceSize)},
+    {.name = "bufferRowLength", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy2, bufferRowLength), .size = sizeof(uint32_t)},
+    {.name = "bufferImageHeight", .what = What::kNumber,
+     .offset = offsetof(VkBufferImageCopy2, bufferImageHeight), .size = sizeof(uint32_t)},
+    {.name = "imageSubresource", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy2, imageSubresource),
+     .size = sizeof(VkImageSubresourceLayers), .type = &kVkImageSubresourceLayers},
+    {.name = "imageOffset", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy2, imageOffset), .size = sizeof(VkOffset3D),
+     .type = &kVkOffset3D},
+    {.name = "imageExtent", .what = What::kStruct,
+     .offset = offsetof(VkBufferImageCopy2, imageExtent), .size = sizeof(VkExtent3D),
+     .type = &kVkExtent3D},
+};
+constexpr const Struct* kVkBufferImageCopy2Extenders[] = {
+    &kVkCopyCommandTransformInfoQCOM,
+};
+
+constexpr Member kVkCopyImageToBufferInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkCopyImageToBufferInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkCopyImageToBufferInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcImage", .what = What::kHandle,
+     .offset = offsetof(VkCopyImageToBufferInfo2, srcImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkCopyImageToBufferInfo2, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstBuffer", .what = What::kHandle,
+     .offset = offsetof(VkCopyImageToBufferInfo2, dstBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkCopyImageToBufferInfo2, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(VkCopyImageToBufferInfo2, pRegions), .size = sizeof(VkBufferImageCopy2),
+     .pointers = 1, .is_const = true, .type = &kVkBufferImageCopy2,
+     .length = Length<VkCopyImageToBufferInfo2, []([[maybe_unused]] const VkCopyImageToBufferInfo2& v) { return v.regionCount; }>},
+};
+
+constexpr Member kVkResolveImageInfo2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkResolveImageInfo2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkResolveImageInfo2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcImage", .what = What::kHandle, .offset = offsetof(VkResolveImageInfo2, srcImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkResolveImageInfo2, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle, .offset = offsetof(VkResolveImageInfo2, dstImage),
+     .size = sizeof(VkImage), .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(VkResolveImageInfo2, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(VkResolveImageInfo2, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct, .offset = offsetof(VkResolveImageInfo2, pRegions),
+     .size = sizeof(VkImageResolve2), .pointers = 1, .is_const = true, .type = &kVkImageResolve2,
+     .length = Length<VkResolveImageInfo2, []([[maybe_unused]] const VkResolveImageInfo2& v) { return v.regionCount; }>},
+};
+
+constexpr Member kVkImageResolve2Members[] = {
+    {.name = "sType", .what = What::kType, .offset = offsetof(VkImageResolve2, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain, .offset = offsetof(VkImageResolve2, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "srcSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageResolve2, srcSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "srcOffset", .what = What::kStruct, .offset = offsetof(VkImageResolve2, srcOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "dstSubresource", .what = What::kStruct,
+     .offset = offsetof(VkImageResolve2, dstSubresource), .size = sizeof(VkImageSubresourceLayers),
+     .type = &kVkImageSubresourceLayers},
+    {.name = "dstOffset", .what = What::kStruct, .offset = offsetof(VkImageResolve2, dstOffset),
+     .size = sizeof(VkOffset3D), .type = &kVkOffset3D},
+    {.name = "extent", .what = What::kStruct, .offset = offsetof(VkImageResolve2, extent),
+     .size = sizeof(VkExtent3D), .type = &kVkExtent3D},
+};
+
 constexpr Member kCreateCommandPoolArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CreateCommandPoolArgs, device), .size = sizeof(VkDevice),
@@ -334,6 +658,396 @@ void CallResetCommandBuffer(void* args) {
   v.result = driver.ResetCommandBuffer(v.commandBuffer, v.flags);
 }
 constexpr int32_t kCodesResetCommandBuffer[] = {VK_SUCCESS, VK_ERROR_OUT_OF_DEVICE_MEMORY};
+constexpr Member kCmdCopyBufferArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "srcBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferArgs, srcBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "dstBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferArgs, dstBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyBufferArgs, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyBufferArgs, pRegions), .size = sizeof(VkBufferCopy),
+     .pointers = 1, .is_const = true, .type = &kVkBufferCopy,
+     .length = Length<wire::CmdCopyBufferArgs, []([[maybe_unused]] const wire::CmdCopyBufferArgs& v) { return v.regionCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBuffer(VkCommandBuffer commandBuffer, VkBuffer srcBuffer, VkBuffer dstBuffer, uint32_t regionCount, const VkBufferCopy* pRegions) {
+  wire::CmdCopyBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcBuffer = srcBuffer;
+  v.dstBuffer = dstBuffer;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyBuffer(void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyBuffer = RecordCmdCopyBuffer;
+  driver.CmdCopyBuffer(v.commandBuffer, v.srcBuffer, v.dstBuffer, v.regionCount, v.pRegions);
+}
+constexpr Member kCmdCopyImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "srcImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageArgs, srcImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyImageArgs, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageArgs, dstImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyImageArgs, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyImageArgs, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyImageArgs, pRegions), .size = sizeof(VkImageCopy),
+     .pointers = 1, .is_const = true, .type = &kVkImageCopy,
+     .length = Length<wire::CmdCopyImageArgs, []([[maybe_unused]] const wire::CmdCopyImageArgs& v) { return v.regionCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageCopy* pRegions) {
+  wire::CmdCopyImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyImage(void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyImage = RecordCmdCopyImage;
+  driver.CmdCopyImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
+constexpr Member kCmdBlitImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdBlitImageArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "srcImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdBlitImageArgs, srcImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdBlitImageArgs, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdBlitImageArgs, dstImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdBlitImageArgs, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdBlitImageArgs, regionCount), .size = sizeof(uint32_t), .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdBlitImageArgs, pRegions), .size = sizeof(VkImageBlit),
+     .pointers = 1, .is_const = true, .type = &kVkImageBlit,
+     .length = Length<wire::CmdBlitImageArgs, []([[maybe_unused]] const wire::CmdBlitImageArgs& v) { return v.regionCount; }>},
+    {.name = "filter", .what = What::kNumber, .offset = offsetof(wire::CmdBlitImageArgs, filter),
+     .size = sizeof(VkFilter), .values = ValuesVkFilter},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdBlitImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageBlit* pRegions, VkFilter filter) {
+  wire::CmdBlitImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  v.filter = filter;
+  Driver::Called(&v);
+}
+
+void CallCmdBlitImage(void* args) {
+  auto& v = *static_cast<wire::CmdBlitImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdBlitImage = RecordCmdBlitImage;
+  driver.CmdBlitImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions, v.filter);
+}
+constexpr Member kCmdCopyBufferToImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "srcBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, srcBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "dstImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, dstImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, dstImageLayout),
+     .size = sizeof(VkImageLayout), .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyBufferToImageArgs, pRegions),
+     .size = sizeof(VkBufferImageCopy), .pointers = 1, .is_const = true,
+     .type = &kVkBufferImageCopy,
+     .length = Length<wire::CmdCopyBufferToImageArgs, []([[maybe_unused]] const wire::CmdCopyBufferToImageArgs& v) { return v.regionCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBufferToImage(VkCommandBuffer commandBuffer, VkBuffer srcBuffer, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkBufferImageCopy* pRegions) {
+  wire::CmdCopyBufferToImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcBuffer = srcBuffer;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyBufferToImage(void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferToImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyBufferToImage = RecordCmdCopyBufferToImage;
+  driver.CmdCopyBufferToImage(v.commandBuffer, v.srcBuffer, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
+constexpr Member kCmdCopyImageToBufferArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "srcImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, srcImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, srcImageLayout),
+     .size = sizeof(VkImageLayout), .values = ValuesVkImageLayout},
+    {.name = "dstBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, dstBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyImageToBufferArgs, pRegions),
+     .size = sizeof(VkBufferImageCopy), .pointers = 1, .is_const = true,
+     .type = &kVkBufferImageCopy,
+     .length = Length<wire::CmdCopyImageToBufferArgs, []([[maybe_unused]] const wire::CmdCopyImageToBufferArgs& v) { return v.regionCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImageToBuffer(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkBuffer dstBuffer, uint32_t regionCount, const VkBufferImageCopy* pRegions) {
+  wire::CmdCopyImageToBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstBuffer = dstBuffer;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyImageToBuffer(void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageToBufferArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyImageToBuffer = RecordCmdCopyImageToBuffer;
+  driver.CmdCopyImageToBuffer(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstBuffer, v.regionCount, v.pRegions);
+}
+constexpr Member kCmdUpdateBufferArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdUpdateBufferArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "dstBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdUpdateBufferArgs, dstBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "dstOffset", .what = What::kNumber,
+     .offset = offsetof(wire::CmdUpdateBufferArgs, dstOffset), .size = sizeof(VkDeviceSize)},
+    {.name = "dataSize", .what = What::kNumber,
+     .offset = offsetof(wire::CmdUpdateBufferArgs, dataSize), .size = sizeof(VkDeviceSize),
+     .scale = 1},
+    {.name = "pData", .what = What::kNumber, .offset = offsetof(wire::CmdUpdateBufferArgs, pData),
+     .size = 1, .pointers = 1, .is_const = true,
+     .length = Length<wire::CmdUpdateBufferArgs, []([[maybe_unused]] const wire::CmdUpdateBufferArgs& v) { return v.dataSize; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdUpdateBuffer(VkCommandBuffer commandBuffer, VkBuffer dstBuffer, VkDeviceSize dstOffset, VkDeviceSize dataSize, const void* pData) {
+  wire::CmdUpdateBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.dstBuffer = dstBuffer;
+  v.dstOffset = dstOffset;
+  v.dataSize = dataSize;
+  v.pData = pData;
+  Driver::Called(&v);
+}
+
+void CallCmdUpdateBuffer(void* args) {
+  auto& v = *static_cast<wire::CmdUpdateBufferArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdUpdateBuffer = RecordCmdUpdateBuffer;
+  driver.CmdUpdateBuffer(v.commandBuffer, v.dstBuffer, v.dstOffset, v.dataSize, v.pData);
+}
+constexpr Member kCmdFillBufferArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdFillBufferArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "dstBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdFillBufferArgs, dstBuffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+    {.name = "dstOffset", .what = What::kNumber,
+     .offset = offsetof(wire::CmdFillBufferArgs, dstOffset), .size = sizeof(VkDeviceSize)},
+    {.name = "size", .what = What::kNumber, .offset = offsetof(wire::CmdFillBufferArgs, size),
+     .size = sizeof(VkDeviceSize)},
+    {.name = "data", .what = What::kNumber, .offset = offsetof(wire::CmdFillBufferArgs, data),
+     .size = sizeof(uint32_t)},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdFillBuffer(VkCommandBuffer commandBuffer, VkBuffer dstBuffer, VkDeviceSize dstOffset, VkDeviceSize size, uint32_t data) {
+  wire::CmdFillBufferArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.dstBuffer = dstBuffer;
+  v.dstOffset = dstOffset;
+  v.size = size;
+  v.data = data;
+  Driver::Called(&v);
+}
+
+void CallCmdFillBuffer(void* args) {
+  auto& v = *static_cast<wire::CmdFillBufferArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdFillBuffer = RecordCmdFillBuffer;
+  driver.CmdFillBuffer(v.commandBuffer, v.dstBuffer, v.dstOffset, v.size, v.data);
+}
+constexpr Member kCmdClearColorImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdClearColorImageArgs, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "image", .what = What::kHandle,
+     .offset = offsetof(wire::CmdClearColorImageArgs, image), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "imageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdClearColorImageArgs, imageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "pColor", .what = What::kNumber,
+     .offset = offsetof(wire::CmdClearColorImageArgs, pColor), .size = sizeof(VkClearColorValue),
+     .pointers = 1, .is_const = true, .is_optional = true},
+    {.name = "rangeCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdClearColorImageArgs, rangeCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRanges", .what = What::kStruct,
+     .offset = offsetof(wire::CmdClearColorImageArgs, pRanges),
+     .size = sizeof(VkImageSubresourceRange), .pointers = 1, .is_const = true,
+     .type = &kVkImageSubresourceRange,
+     .length = Length<wire::CmdClearColorImageArgs, []([[maybe_unused]] const wire::CmdClearColorImageArgs& v) { return v.rangeCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdClearColorImage(VkCommandBuffer commandBuffer, VkImage image, VkImageLayout imageLayout, const VkClearColorValue* pColor, uint32_t rangeCount, const VkImageSubresourceRange* pRanges) {
+  wire::CmdClearColorImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.image = image;
+  v.imageLayout = imageLayout;
+  v.pColor = pColor;
+  v.rangeCount = rangeCount;
+  v.pRanges = pRanges;
+  Driver::Called(&v);
+}
+
+void CallCmdClearColorImage(void* args) {
+  auto& v = *static_cast<wire::CmdClearColorImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdClearColorImage = RecordCmdClearColorImage;
+  driver.CmdClearColorImage(v.commandBuffer, v.image, v.imageLayout, v.pColor, v.rangeCount, v.pRanges);
+}
+constexpr Member kCmdClearDepthStencilImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "image", .what = What::kHandle,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, image), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "imageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, imageLayout),
+     .size = sizeof(VkImageLayout), .values = ValuesVkImageLayout},
+    {.name = "pDepthStencil", .what = What::kStruct,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, pDepthStencil),
+     .size = sizeof(VkClearDepthStencilValue), .pointers = 1, .is_const = true,
+     .type = &kVkClearDepthStencilValue},
+    {.name = "rangeCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, rangeCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRanges", .what = What::kStruct,
+     .offset = offsetof(wire::CmdClearDepthStencilImageArgs, pRanges),
+     .size = sizeof(VkImageSubresourceRange), .pointers = 1, .is_const = true,
+     .type = &kVkImageSubresourceRange,
+     .length = Length<wire::CmdClearDepthStencilImageArgs, []([[maybe_unused]] const wire::CmdClearDepthStencilImageArgs& v) { return v.rangeCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdClearDepthStencilImage(VkCommandBuffer commandBuffer, VkImage image, VkImageLayout imageLayout, const VkClearDepthStencilValue* pDepthStencil, uint32_t rangeCount, const VkImageSubresourceRange* pRanges) {
+  wire::CmdClearDepthStencilImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.image = image;
+  v.imageLayout = imageLayout;
+  v.pDepthStencil = pDepthStencil;
+  v.rangeCount = rangeCount;
+  v.pRanges = pRanges;
+  Driver::Called(&v);
+}
+
+void CallCmdClearDepthStencilImage(void* args) {
+  auto& v = *static_cast<wire::CmdClearDepthStencilImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdClearDepthStencilImage = RecordCmdClearDepthStencilImage;
+  driver.CmdClearDepthStencilImage(v.commandBuffer, v.image, v.imageLayout, v.pDepthStencil, v.rangeCount, v.pRanges);
+}
+constexpr Member kCmdResolveImageArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdResolveImageArgs, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "srcImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdResolveImageArgs, srcImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "srcImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdResolveImageArgs, srcImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "dstImage", .what = What::kHandle,
+     .offset = offsetof(wire::CmdResolveImageArgs, dstImage), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+    {.name = "dstImageLayout", .what = What::kNumber,
+     .offset = offsetof(wire::CmdResolveImageArgs, dstImageLayout), .size = sizeof(VkImageLayout),
+     .values = ValuesVkImageLayout},
+    {.name = "regionCount", .what = What::kNumber,
+     .offset = offsetof(wire::CmdResolveImageArgs, regionCount), .size = sizeof(uint32_t),
+     .scale = 1},
+    {.name = "pRegions", .what = What::kStruct,
+     .offset = offsetof(wire::CmdResolveImageArgs, pRegions), .size = sizeof(VkImageResolve),
+     .pointers = 1, .is_const = true, .type = &kVkImageResolve,
+     .length = Length<wire::CmdResolveImageArgs, []([[maybe_unused]] const wire::CmdResolveImageArgs& v) { return v.regionCount; }>},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdResolveImage(VkCommandBuffer commandBuffer, VkImage srcImage, VkImageLayout srcImageLayout, VkImage dstImage, VkImageLayout dstImageLayout, uint32_t regionCount, const VkImageResolve* pRegions) {
+  wire::CmdResolveImageArgs v{};
+  v.commandBuffer = commandBuffer;
+  v.srcImage = srcImage;
+  v.srcImageLayout = srcImageLayout;
+  v.dstImage = dstImage;
+  v.dstImageLayout = dstImageLayout;
+  v.regionCount = regionCount;
+  v.pRegions = pRegions;
+  Driver::Called(&v);
+}
+
+void CallCmdResolveImage(void* args) {
+  auto& v = *static_cast<wire::CmdResolveImageArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdResolveImage = RecordCmdResolveImage;
+  driver.CmdResolveImage(v.commandBuffer, v.srcImage, v.srcImageLayout, v.dstImage, v.dstImageLayout, v.regionCount, v.pRegions);
+}
 constexpr Member kCmdExecuteCommandsArgsMembers[] = {
     {.name = "commandBuffer", .what = What::kHandle,
      .offset = offsetof(wire::CmdExecuteCommandsArgs, commandBuffer),
@@ -420,6 +1134,142 @@ void CallCmdWriteBufferMarkerAMD(void* args) {
   vk::DispatchTable driver{};
   driver.CmdWriteBufferMarkerAMD = RecordCmdWriteBufferMarkerAMD;
   driver.CmdWriteBufferMarkerAMD(v.commandBuffer, v.pipelineStage, v.dstBuffer, v.dstOffset, v.marker);
+}
+constexpr Member kCmdCopyBuffer2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBuffer2Args, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "pCopyBufferInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyBuffer2Args, pCopyBufferInfo),
+     .size = sizeof(VkCopyBufferInfo2), .pointers = 1, .is_const = true,
+     .type = &kVkCopyBufferInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBuffer2(VkCommandBuffer commandBuffer, const VkCopyBufferInfo2* pCopyBufferInfo) {
+  wire::CmdCopyBuffer2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyBufferInfo = pCopyBufferInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyBuffer2(void* args) {
+  auto& v = *static_cast<wire::CmdCopyBuffer2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyBuffer2 = RecordCmdCopyBuffer2;
+  driver.CmdCopyBuffer2(v.commandBuffer, v.pCopyBufferInfo);
+}
+constexpr Member kCmdCopyImage2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImage2Args, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "pCopyImageInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyImage2Args, pCopyImageInfo), .size = sizeof(VkCopyImageInfo2),
+     .pointers = 1, .is_const = true, .type = &kVkCopyImageInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImage2(VkCommandBuffer commandBuffer, const VkCopyImageInfo2* pCopyImageInfo) {
+  wire::CmdCopyImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyImageInfo = pCopyImageInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyImage2(void* args) {
+  auto& v = *static_cast<wire::CmdCopyImage2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyImage2 = RecordCmdCopyImage2;
+  driver.CmdCopyImage2(v.commandBuffer, v.pCopyImageInfo);
+}
+constexpr Member kCmdBlitImage2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdBlitImage2Args, commandBuffer), .size = sizeof(VkCommandBuffer),
+     .handle = HandleType::kCommandBuffer},
+    {.name = "pBlitImageInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdBlitImage2Args, pBlitImageInfo), .size = sizeof(VkBlitImageInfo2),
+     .pointers = 1, .is_const = true, .type = &kVkBlitImageInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdBlitImage2(VkCommandBuffer commandBuffer, const VkBlitImageInfo2* pBlitImageInfo) {
+  wire::CmdBlitImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pBlitImageInfo = pBlitImageInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdBlitImage2(void* args) {
+  auto& v = *static_cast<wire::CmdBlitImage2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdBlitImage2 = RecordCmdBlitImage2;
+  driver.CmdBlitImage2(v.commandBuffer, v.pBlitImageInfo);
+}
+constexpr Member kCmdCopyBufferToImage2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyBufferToImage2Args, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "pCopyBufferToImageInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyBufferToImage2Args, pCopyBufferToImageInfo),
+     .size = sizeof(VkCopyBufferToImageInfo2), .pointers = 1, .is_const = true,
+     .type = &kVkCopyBufferToImageInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBufferToImage2(VkCommandBuffer commandBuffer, const VkCopyBufferToImageInfo2* pCopyBufferToImageInfo) {
+  wire::CmdCopyBufferToImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyBufferToImageInfo = pCopyBufferToImageInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyBufferToImage2(void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferToImage2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyBufferToImage2 = RecordCmdCopyBufferToImage2;
+  driver.CmdCopyBufferToImage2(v.commandBuffer, v.pCopyBufferToImageInfo);
+}
+constexpr Member kCmdCopyImageToBuffer2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdCopyImageToBuffer2Args, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "pCopyImageToBufferInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdCopyImageToBuffer2Args, pCopyImageToBufferInfo),
+     .size = sizeof(VkCopyImageToBufferInfo2), .pointers = 1, .is_const = true,
+     .type = &kVkCopyImageToBufferInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImageToBuffer2(VkCommandBuffer commandBuffer, const VkCopyImageToBufferInfo2* pCopyImageToBufferInfo) {
+  wire::CmdCopyImageToBuffer2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pCopyImageToBufferInfo = pCopyImageToBufferInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdCopyImageToBuffer2(void* args) {
+  auto& v = *static_cast<wire::CmdCopyImageToBuffer2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdCopyImageToBuffer2 = RecordCmdCopyImageToBuffer2;
+  driver.CmdCopyImageToBuffer2(v.commandBuffer, v.pCopyImageToBufferInfo);
+}
+constexpr Member kCmdResolveImage2ArgsMembers[] = {
+    {.name = "commandBuffer", .what = What::kHandle,
+     .offset = offsetof(wire::CmdResolveImage2Args, commandBuffer),
+     .size = sizeof(VkCommandBuffer), .handle = HandleType::kCommandBuffer},
+    {.name = "pResolveImageInfo", .what = What::kStruct,
+     .offset = offsetof(wire::CmdResolveImage2Args, pResolveImageInfo),
+     .size = sizeof(VkResolveImageInfo2), .pointers = 1, .is_const = true,
+     .type = &kVkResolveImageInfo2},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordCmdResolveImage2(VkCommandBuffer commandBuffer, const VkResolveImageInfo2* pResolveImageInfo) {
+  wire::CmdResolveImage2Args v{};
+  v.commandBuffer = commandBuffer;
+  v.pResolveImageInfo = pResolveImageInfo;
+  Driver::Called(&v);
+}
+
+void CallCmdResolveImage2(void* args) {
+  auto& v = *static_cast<wire::CmdResolveImage2Args*>(args);
+  vk::DispatchTable driver{};
+  driver.CmdResolveImage2 = RecordCmdResolveImage2;
+  driver.CmdResolveImage2(v.commandBuffer, v.pResolveImageInfo);
 }
 constexpr Member kCmdWriteBufferMarker2AMDArgsMembers[] = {
     {.name = "commandBuffer", .what = What::kHandle,
@@ -517,6 +1367,25 @@ const Struct kVkCommandBufferBeginInfo = {"VkCommandBufferBeginInfo", sizeof(VkC
 const Struct kVkCommandBufferInheritanceInfo = {"VkCommandBufferInheritanceInfo", sizeof(VkCommandBufferInheritanceInfo), VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO, false, kVkCommandBufferInheritanceInfoMembers, kVkCommandBufferInheritanceInfoExtenders};
 const Struct kVkCommandBufferInheritanceViewportScissorInfoNV = {"VkCommandBufferInheritanceViewportScissorInfoNV", sizeof(VkCommandBufferInheritanceViewportScissorInfoNV), VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_VIEWPORT_SCISSOR_INFO_NV, false, kVkCommandBufferInheritanceViewportScissorInfoNVMembers, {}};
 const Struct kVkDeviceGroupCommandBufferBeginInfo = {"VkDeviceGroupCommandBufferBeginInfo", sizeof(VkDeviceGroupCommandBufferBeginInfo), VK_STRUCTURE_TYPE_DEVICE_GROUP_COMMAND_BUFFER_BEGIN_INFO, false, kVkDeviceGroupCommandBufferBeginInfoMembers, {}};
+const Struct kVkBufferCopy = {"VkBufferCopy", sizeof(VkBufferCopy), 0, false, kVkBufferCopyMembers, {}};
+const Struct kVkImageCopy = {"VkImageCopy", sizeof(VkImageCopy), 0, false, kVkImageCopyMembers, {}};
+const Struct kVkImageBlit = {"VkImageBlit", sizeof(VkImageBlit), 0, false, kVkImageBlitMembers, {}};
+const Struct kVkBufferImageCopy = {"VkBufferImageCopy", sizeof(VkBufferImageCopy), 0, false, kVkBufferImageCopyMembers, {}};
+const Struct kVkClearDepthStencilValue = {"VkClearDepthStencilValue", sizeof(VkClearDepthStencilValue), 0, false, kVkClearDepthStencilValueMembers, {}};
+const Struct kVkClearRect = {"VkClearRect", sizeof(VkClearRect), 0, false, kVkClearRectMembers, {}};
+const Struct kVkImageResolve = {"VkImageResolve", sizeof(VkImageResolve), 0, false, kVkImageResolveMembers, {}};
+const Struct kVkCopyBufferInfo2 = {"VkCopyBufferInfo2", sizeof(VkCopyBufferInfo2), VK_STRUCTURE_TYPE_COPY_BUFFER_INFO_2, false, kVkCopyBufferInfo2Members, {}};
+const Struct kVkBufferCopy2 = {"VkBufferCopy2", sizeof(VkBufferCopy2), VK_STRUCTURE_TYPE_BUFFER_COPY_2, false, kVkBufferCopy2Members, {}};
+const Struct kVkCopyImageInfo2 = {"VkCopyImageInfo2", sizeof(VkCopyImageInfo2), VK_STRUCTURE_TYPE_COPY_IMAGE_INFO_2, false, kVkCopyImageInfo2Members, {}};
+const Struct kVkImageCopy2 = {"VkImageCopy2", sizeof(VkImageCopy2), VK_STRUCTURE_TYPE_IMAGE_COPY_2, false, kVkImageCopy2Members, {}};
+const Struct kVkBlitImageInfo2 = {"VkBlitImageInfo2", sizeof(VkBlitImageInfo2), VK_STRUCTURE_TYPE_BLIT_IMAGE_INFO_2, false, kVkBlitImageInfo2Members, {}};
+const Struct kVkImageBlit2 = {"VkImageBlit2", sizeof(VkImageBlit2), VK_STRUCTURE_TYPE_IMAGE_BLIT_2, false, kVkImageBlit2Members, kVkImageBlit2Extenders};
+const Struct kVkCopyCommandTransformInfoQCOM = {"VkCopyCommandTransformInfoQCOM", sizeof(VkCopyCommandTransformInfoQCOM), VK_STRUCTURE_TYPE_COPY_COMMAND_TRANSFORM_INFO_QCOM, false, kVkCopyCommandTransformInfoQCOMMembers, {}};
+const Struct kVkCopyBufferToImageInfo2 = {"VkCopyBufferToImageInfo2", sizeof(VkCopyBufferToImageInfo2), VK_STRUCTURE_TYPE_COPY_BUFFER_TO_IMAGE_INFO_2, false, kVkCopyBufferToImageInfo2Members, {}};
+const Struct kVkBufferImageCopy2 = {"VkBufferImageCopy2", sizeof(VkBufferImageCopy2), VK_STRUCTURE_TYPE_BUFFER_IMAGE_COPY_2, false, kVkBufferImageCopy2Members, kVkBufferImageCopy2Extenders};
+const Struct kVkCopyImageToBufferInfo2 = {"VkCopyImageToBufferInfo2", sizeof(VkCopyImageToBufferInfo2), VK_STRUCTURE_TYPE_COPY_IMAGE_TO_BUFFER_INFO_2, false, kVkCopyImageToBufferInfo2Members, {}};
+const Struct kVkResolveImageInfo2 = {"VkResolveImageInfo2", sizeof(VkResolveImageInfo2), VK_STRUCTURE_TYPE_RESOLVE_IMAGE_INFO_2, false, kVkResolveImageInfo2Members, {}};
+const Struct kVkImageResolve2 = {"VkImageResolve2", sizeof(VkImageResolve2), VK_STRUCTURE_TYPE_IMAGE_RESOLVE_2, false, kVkImageResolve2Members, {}};
 extern const CommandTable kCreateCommandPoolTable;
 const CommandTable kCreateCommandPoolTable = {
     Command::kCreateCommandPool,
@@ -573,6 +1442,76 @@ const CommandTable kResetCommandBufferTable = {
     CallResetCommandBuffer,
     kCodesResetCommandBuffer,
     offsetof(wire::ResetCommandBufferArgs, result), sizeof(VkResult)};
+extern const CommandTable kCmdCopyBufferTable;
+const CommandTable kCmdCopyBufferTable = {
+    Command::kCmdCopyBuffer,
+    {"vkCmdCopyBuffer", sizeof(wire::CmdCopyBufferArgs), 0, false, kCmdCopyBufferArgsMembers, {}},
+    CallCmdCopyBuffer,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyImageTable;
+const CommandTable kCmdCopyImageTable = {
+    Command::kCmdCopyImage,
+    {"vkCmdCopyImage", sizeof(wire::CmdCopyImageArgs), 0, false, kCmdCopyImageArgsMembers, {}},
+    CallCmdCopyImage,
+    {},
+    0, 0};
+extern const CommandTable kCmdBlitImageTable;
+const CommandTable kCmdBlitImageTable = {
+    Command::kCmdBlitImage,
+    {"vkCmdBlitImage", sizeof(wire::CmdBlitImageArgs), 0, false, kCmdBlitImageArgsMembers, {}},
+    CallCmdBlitImage,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyBufferToImageTable;
+const CommandTable kCmdCopyBufferToImageTable = {
+    Command::kCmdCopyBufferToImage,
+    {"vkCmdCopyBufferToImage", sizeof(wire::CmdCopyBufferToImageArgs), 0, false, kCmdCopyBufferToImageArgsMembers, {}},
+    CallCmdCopyBufferToImage,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyImageToBufferTable;
+const CommandTable kCmdCopyImageToBufferTable = {
+    Command::kCmdCopyImageToBuffer,
+    {"vkCmdCopyImageToBuffer", sizeof(wire::CmdCopyImageToBufferArgs), 0, false, kCmdCopyImageToBufferArgsMembers, {}},
+    CallCmdCopyImageToBuffer,
+    {},
+    0, 0};
+extern const CommandTable kCmdUpdateBufferTable;
+const CommandTable kCmdUpdateBufferTable = {
+    Command::kCmdUpdateBuffer,
+    {"vkCmdUpdateBuffer", sizeof(wire::CmdUpdateBufferArgs), 0, false, kCmdUpdateBufferArgsMembers, {}},
+    CallCmdUpdateBuffer,
+    {},
+    0, 0};
+extern const CommandTable kCmdFillBufferTable;
+const CommandTable kCmdFillBufferTable = {
+    Command::kCmdFillBuffer,
+    {"vkCmdFillBuffer", sizeof(wire::CmdFillBufferArgs), 0, false, kCmdFillBufferArgsMembers, {}},
+    CallCmdFillBuffer,
+    {},
+    0, 0};
+extern const CommandTable kCmdClearColorImageTable;
+const CommandTable kCmdClearColorImageTable = {
+    Command::kCmdClearColorImage,
+    {"vkCmdClearColorImage", sizeof(wire::CmdClearColorImageArgs), 0, false, kCmdClearColorImageArgsMembers, {}},
+    CallCmdClearColorImage,
+    {},
+    0, 0};
+extern const CommandTable kCmdClearDepthStencilImageTable;
+const CommandTable kCmdClearDepthStencilImageTable = {
+    Command::kCmdClearDepthStencilImage,
+    {"vkCmdClearDepthStencilImage", sizeof(wire::CmdClearDepthStencilImageArgs), 0, false, kCmdClearDepthStencilImageArgsMembers, {}},
+    CallCmdClearDepthStencilImage,
+    {},
+    0, 0};
+extern const CommandTable kCmdResolveImageTable;
+const CommandTable kCmdResolveImageTable = {
+    Command::kCmdResolveImage,
+    {"vkCmdResolveImage", sizeof(wire::CmdResolveImageArgs), 0, false, kCmdResolveImageArgsMembers, {}},
+    CallCmdResolveImage,
+    {},
+    0, 0};
 extern const CommandTable kCmdExecuteCommandsTable;
 const CommandTable kCmdExecuteCommandsTable = {
     Command::kCmdExecuteCommands,
@@ -592,6 +1531,48 @@ const CommandTable kCmdWriteBufferMarkerAMDTable = {
     Command::kCmdWriteBufferMarkerAMD,
     {"vkCmdWriteBufferMarkerAMD", sizeof(wire::CmdWriteBufferMarkerAMDArgs), 0, false, kCmdWriteBufferMarkerAMDArgsMembers, {}},
     CallCmdWriteBufferMarkerAMD,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyBuffer2Table;
+const CommandTable kCmdCopyBuffer2Table = {
+    Command::kCmdCopyBuffer2,
+    {"vkCmdCopyBuffer2", sizeof(wire::CmdCopyBuffer2Args), 0, false, kCmdCopyBuffer2ArgsMembers, {}},
+    CallCmdCopyBuffer2,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyImage2Table;
+const CommandTable kCmdCopyImage2Table = {
+    Command::kCmdCopyImage2,
+    {"vkCmdCopyImage2", sizeof(wire::CmdCopyImage2Args), 0, false, kCmdCopyImage2ArgsMembers, {}},
+    CallCmdCopyImage2,
+    {},
+    0, 0};
+extern const CommandTable kCmdBlitImage2Table;
+const CommandTable kCmdBlitImage2Table = {
+    Command::kCmdBlitImage2,
+    {"vkCmdBlitImage2", sizeof(wire::CmdBlitImage2Args), 0, false, kCmdBlitImage2ArgsMembers, {}},
+    CallCmdBlitImage2,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyBufferToImage2Table;
+const CommandTable kCmdCopyBufferToImage2Table = {
+    Command::kCmdCopyBufferToImage2,
+    {"vkCmdCopyBufferToImage2", sizeof(wire::CmdCopyBufferToImage2Args), 0, false, kCmdCopyBufferToImage2ArgsMembers, {}},
+    CallCmdCopyBufferToImage2,
+    {},
+    0, 0};
+extern const CommandTable kCmdCopyImageToBuffer2Table;
+const CommandTable kCmdCopyImageToBuffer2Table = {
+    Command::kCmdCopyImageToBuffer2,
+    {"vkCmdCopyImageToBuffer2", sizeof(wire::CmdCopyImageToBuffer2Args), 0, false, kCmdCopyImageToBuffer2ArgsMembers, {}},
+    CallCmdCopyImageToBuffer2,
+    {},
+    0, 0};
+extern const CommandTable kCmdResolveImage2Table;
+const CommandTable kCmdResolveImage2Table = {
+    Command::kCmdResolveImage2,
+    {"vkCmdResolveImage2", sizeof(wire::CmdResolveImage2Args), 0, false, kCmdResolveImage2ArgsMembers, {}},
+    CallCmdResolveImage2,
     {},
     0, 0};
 extern const CommandTable kCmdWriteBufferMarker2AMDTable;

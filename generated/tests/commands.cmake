@@ -436,6 +436,11 @@ set(VESPER_COVERED_COMMANDS
   vkCmdBindDescriptorBuffersEXT
   vkCmdSetDescriptorBufferOffsetsEXT
   vkCmdBindDescriptorBufferEmbeddedSamplersEXT
+  vkGetBufferOpaqueCaptureDescriptorDataEXT
+  vkGetImageOpaqueCaptureDescriptorDataEXT
+  vkGetImageViewOpaqueCaptureDescriptorDataEXT
+  vkGetSamplerOpaqueCaptureDescriptorDataEXT
+  vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT
   vkSetDeviceMemoryPriorityEXT
   vkAcquireDrmDisplayEXT
   vkGetDrmDisplayEXT
@@ -457,6 +462,7 @@ set(VESPER_COVERED_COMMANDS
   vkGetShaderModuleIdentifierEXT
   vkGetShaderModuleCreateInfoIdentifierEXT
   vkGetImageSubresourceLayout2EXT
+  vkGetPipelinePropertiesEXT
   vkGetFramebufferTilePropertiesQCOM
   vkGetDynamicRenderingTilePropertiesQCOM
   vkGetPhysicalDeviceOpticalFlowImageFormatsNV

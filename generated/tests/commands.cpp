@@ -1325,6 +1325,11 @@ extern const CommandTable kGetDescriptorEXTTable;
 extern const CommandTable kCmdBindDescriptorBuffersEXTTable;
 extern const CommandTable kCmdSetDescriptorBufferOffsetsEXTTable;
 extern const CommandTable kCmdBindDescriptorBufferEmbeddedSamplersEXTTable;
+extern const CommandTable kGetBufferOpaqueCaptureDescriptorDataEXTTable;
+extern const CommandTable kGetImageOpaqueCaptureDescriptorDataEXTTable;
+extern const CommandTable kGetImageViewOpaqueCaptureDescriptorDataEXTTable;
+extern const CommandTable kGetSamplerOpaqueCaptureDescriptorDataEXTTable;
+extern const CommandTable kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable;
 extern const CommandTable kSetDeviceMemoryPriorityEXTTable;
 extern const CommandTable kAcquireDrmDisplayEXTTable;
 extern const CommandTable kGetDrmDisplayEXTTable;
@@ -1346,6 +1351,7 @@ extern const CommandTable kGetMicromapBuildSizesEXTTable;
 extern const CommandTable kGetShaderModuleIdentifierEXTTable;
 extern const CommandTable kGetShaderModuleCreateInfoIdentifierEXTTable;
 extern const CommandTable kGetImageSubresourceLayout2EXTTable;
+extern const CommandTable kGetPipelinePropertiesEXTTable;
 extern const CommandTable kGetFramebufferTilePropertiesQCOMTable;
 extern const CommandTable kGetDynamicRenderingTilePropertiesQCOMTable;
 extern const CommandTable kGetPhysicalDeviceOpticalFlowImageFormatsNVTable;
@@ -1790,6 +1796,11 @@ const CommandTable* const kCommandTables[] = {
     &kCmdBindDescriptorBuffersEXTTable,
     &kCmdSetDescriptorBufferOffsetsEXTTable,
     &kCmdBindDescriptorBufferEmbeddedSamplersEXTTable,
+    &kGetBufferOpaqueCaptureDescriptorDataEXTTable,
+    &kGetImageOpaqueCaptureDescriptorDataEXTTable,
+    &kGetImageViewOpaqueCaptureDescriptorDataEXTTable,
+    &kGetSamplerOpaqueCaptureDescriptorDataEXTTable,
+    &kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable,
     &kSetDeviceMemoryPriorityEXTTable,
     &kAcquireDrmDisplayEXTTable,
     &kGetDrmDisplayEXTTable,
@@ -1811,6 +1822,7 @@ const CommandTable* const kCommandTables[] = {
     &kGetShaderModuleIdentifierEXTTable,
     &kGetShaderModuleCreateInfoIdentifierEXTTable,
     &kGetImageSubresourceLayout2EXTTable,
+    &kGetPipelinePropertiesEXTTable,
     &kGetFramebufferTilePropertiesQCOMTable,
     &kGetDynamicRenderingTilePropertiesQCOMTable,
     &kGetPhysicalDeviceOpticalFlowImageFormatsNVTable,
@@ -1878,12 +1890,12 @@ const char* const kTravellingStructs[] = {
     "StdVideoH265ShortTermRefPicSetFlags",
     "StdVideoH265SpsFlags",
     "StdVideoH265SpsVuiFlags",
-    "StdVideoH265SubLayerHrdParameters",
     "StdVideoH265VideoParameterSet",
     "StdVideoH265VpsFlags",
     "VkAccelerationStructureBuildGeometryInfoKHR",
     "VkAccelerationStructureBuildRangeInfoKHR",
     "VkAccelerationStructureBuildSizesInfoKHR",
+    "VkAccelerationStructureCaptureDescriptorDataInfoEXT",
     "VkAccelerationStructureCreateInfoKHR",
     "VkAccelerationStructureCreateInfoNV",
     "VkAccelerationStructureDeviceAddressInfoKHR",
@@ -1920,6 +1932,7 @@ const char* const kTravellingStructs[] = {
     "VkBindSparseInfo",
     "VkBindVideoSessionMemoryInfoKHR",
     "VkBlitImageInfo2",
+    "VkBufferCaptureDescriptorDataInfoEXT",
     "VkBufferCopy",
     "VkBufferCopy2",
     "VkBufferCreateInfo",
@@ -2083,6 +2096,7 @@ const char* const kTravellingStructs[] = {
     "VkHeadlessSurfaceCreateInfoEXT",
     "VkImageBlit",
     "VkImageBlit2",
+    "VkImageCaptureDescriptorDataInfoEXT",
     "VkImageCompressionControlEXT",
     "VkImageCompressionPropertiesEXT",
     "VkImageCopy",
@@ -2109,6 +2123,7 @@ const char* const kTravellingStructs[] = {
     "VkImageSwapchainCreateInfoKHR",
     "VkImageViewASTCDecodeModeEXT",
     "VkImageViewAddressPropertiesNVX",
+    "VkImageViewCaptureDescriptorDataInfoEXT",
     "VkImageViewCreateInfo",
     "VkImageViewHandleInfoNVX",
     "VkImageViewMinLodCreateInfoEXT",
@@ -2425,6 +2440,7 @@ const char* const kTravellingStructs[] = {
     "VkPipelineLayoutCreateInfo",
     "VkPipelineLibraryCreateInfoKHR",
     "VkPipelineMultisampleStateCreateInfo",
+    "VkPipelinePropertiesIdentifierEXT",
     "VkPipelineRasterizationConservativeStateCreateInfoEXT",
     "VkPipelineRasterizationDepthClipStateCreateInfoEXT",
     "VkPipelineRasterizationLineStateCreateInfoEXT",
@@ -2499,6 +2515,7 @@ const char* const kTravellingStructs[] = {
     "VkSampleLocationEXT",
     "VkSampleLocationsInfoEXT",
     "VkSamplerBorderColorComponentMappingCreateInfoEXT",
+    "VkSamplerCaptureDescriptorDataInfoEXT",
     "VkSamplerCreateInfo",
     "VkSamplerCustomBorderColorCreateInfoEXT",
     "VkSamplerReductionModeCreateInfo",

@@ -441,6 +441,54 @@ constexpr Member kVkDescriptorBufferBindingPushDescriptorBufferHandleEXTMembers[
      .size = sizeof(VkBuffer), .handle = HandleType::kBuffer},
 };
 
+constexpr Member kVkBufferCaptureDescriptorDataInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkBufferCaptureDescriptorDataInfoEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkBufferCaptureDescriptorDataInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "buffer", .what = What::kHandle,
+     .offset = offsetof(VkBufferCaptureDescriptorDataInfoEXT, buffer), .size = sizeof(VkBuffer),
+     .handle = HandleType::kBuffer},
+};
+
+constexpr Member kVkImageCaptureDescriptorDataInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkImageCaptureDescriptorDataInfoEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkImageCaptureDescriptorDataInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "image", .what = What::kHandle,
+     .offset = offsetof(VkImageCaptureDescriptorDataInfoEXT, image), .size = sizeof(VkImage),
+     .handle = HandleType::kImage},
+};
+
+constexpr Member kVkImageViewCaptureDescriptorDataInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkImageViewCaptureDescriptorDataInfoEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkImageViewCaptureDescriptorDataInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "imageView", .what = What::kHandle,
+     .offset = offsetof(VkImageViewCaptureDescriptorDataInfoEXT, imageView),
+     .size = sizeof(VkImageView), .handle = HandleType::kImageView},
+};
+
+constexpr Member kVkSamplerCaptureDescriptorDataInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkSamplerCaptureDescriptorDataInfoEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkSamplerCaptureDescriptorDataInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "sampler", .what = What::kHandle,
+     .offset = offsetof(VkSamplerCaptureDescriptorDataInfoEXT, sampler), .size = sizeof(VkSampler),
+     .handle = HandleType::kSampler},
+};
+
 constexpr Member kVkDescriptorSetBindingReferenceVALVEMembers[] = {
     {.name = "sType", .what = What::kType,
      .offset = offsetof(VkDescriptorSetBindingReferenceVALVE, sType),
@@ -1125,6 +1173,150 @@ void CallCmdBindDescriptorBufferEmbeddedSamplersEXT(void* args) {
   driver.CmdBindDescriptorBufferEmbeddedSamplersEXT = RecordCmdBindDescriptorBufferEmbeddedSamplersEXT;
   driver.CmdBindDescriptorBufferEmbeddedSamplersEXT(v.commandBuffer, v.pipelineBindPoint, v.layout, v.set);
 }
+constexpr Member kGetBufferOpaqueCaptureDescriptorDataEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, device),
+     .size = sizeof(VkDevice), .handle = HandleType::kDevice},
+    {.name = "pInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, pInfo),
+     .size = sizeof(VkBufferCaptureDescriptorDataInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkBufferCaptureDescriptorDataInfoEXT},
+    {.name = "pData", .what = What::kNumber,
+     .offset = offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, pData), .size = 1,
+     .pointers = 1,
+     .length = Length<wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, []([[maybe_unused]] const wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs& v) { return v.pData_size; }>,
+     .is_written = true},
+    {.name = "pData_size", .what = What::kNumber,
+     .offset = offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, pData_size),
+     .size = sizeof(size_t), .scale = 1},
+};
+
+size_t g_GetBufferOpaqueCaptureDescriptorDataEXT_pData_size;  // no parameter: the driver knows it
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetBufferOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkBufferCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = g_GetBufferOpaqueCaptureDescriptorDataEXT_pData_size;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetBufferOpaqueCaptureDescriptorDataEXT(void* args) {
+  auto& v = *static_cast<wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  g_GetBufferOpaqueCaptureDescriptorDataEXT_pData_size = v.pData_size;
+  vk::DispatchTable driver{};
+  driver.GetBufferOpaqueCaptureDescriptorDataEXT = RecordGetBufferOpaqueCaptureDescriptorDataEXT;
+  v.result = driver.GetBufferOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+constexpr int32_t kCodesGetBufferOpaqueCaptureDescriptorDataEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
+constexpr Member kGetImageOpaqueCaptureDescriptorDataEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, device),
+     .size = sizeof(VkDevice), .handle = HandleType::kDevice},
+    {.name = "pInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, pInfo),
+     .size = sizeof(VkImageCaptureDescriptorDataInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkImageCaptureDescriptorDataInfoEXT},
+    {.name = "pData", .what = What::kNumber,
+     .offset = offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, pData), .size = 1,
+     .pointers = 1,
+     .length = Length<wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, []([[maybe_unused]] const wire::GetImageOpaqueCaptureDescriptorDataEXTArgs& v) { return v.pData_size; }>,
+     .is_written = true},
+    {.name = "pData_size", .what = What::kNumber,
+     .offset = offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, pData_size),
+     .size = sizeof(size_t), .scale = 1},
+};
+
+size_t g_GetImageOpaqueCaptureDescriptorDataEXT_pData_size;  // no parameter: the driver knows it
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkImageCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetImageOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = g_GetImageOpaqueCaptureDescriptorDataEXT_pData_size;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetImageOpaqueCaptureDescriptorDataEXT(void* args) {
+  auto& v = *static_cast<wire::GetImageOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  g_GetImageOpaqueCaptureDescriptorDataEXT_pData_size = v.pData_size;
+  vk::DispatchTable driver{};
+  driver.GetImageOpaqueCaptureDescriptorDataEXT = RecordGetImageOpaqueCaptureDescriptorDataEXT;
+  v.result = driver.GetImageOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+constexpr int32_t kCodesGetImageOpaqueCaptureDescriptorDataEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
+constexpr Member kGetImageViewOpaqueCaptureDescriptorDataEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, device),
+     .size = sizeof(VkDevice), .handle = HandleType::kDevice},
+    {.name = "pInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, pInfo),
+     .size = sizeof(VkImageViewCaptureDescriptorDataInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkImageViewCaptureDescriptorDataInfoEXT},
+    {.name = "pData", .what = What::kNumber,
+     .offset = offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, pData), .size = 1,
+     .pointers = 1,
+     .length = Length<wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, []([[maybe_unused]] const wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v) { return v.pData_size; }>,
+     .is_written = true},
+    {.name = "pData_size", .what = What::kNumber,
+     .offset = offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, pData_size),
+     .size = sizeof(size_t), .scale = 1},
+};
+
+size_t g_GetImageViewOpaqueCaptureDescriptorDataEXT_pData_size;  // no parameter: the driver knows it
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageViewOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkImageViewCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = g_GetImageViewOpaqueCaptureDescriptorDataEXT_pData_size;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetImageViewOpaqueCaptureDescriptorDataEXT(void* args) {
+  auto& v = *static_cast<wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  g_GetImageViewOpaqueCaptureDescriptorDataEXT_pData_size = v.pData_size;
+  vk::DispatchTable driver{};
+  driver.GetImageViewOpaqueCaptureDescriptorDataEXT = RecordGetImageViewOpaqueCaptureDescriptorDataEXT;
+  v.result = driver.GetImageViewOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+constexpr int32_t kCodesGetImageViewOpaqueCaptureDescriptorDataEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
+constexpr Member kGetSamplerOpaqueCaptureDescriptorDataEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, device),
+     .size = sizeof(VkDevice), .handle = HandleType::kDevice},
+    {.name = "pInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, pInfo),
+     .size = sizeof(VkSamplerCaptureDescriptorDataInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkSamplerCaptureDescriptorDataInfoEXT},
+    {.name = "pData", .what = What::kNumber,
+     .offset = offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, pData), .size = 1,
+     .pointers = 1,
+     .length = Length<wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, []([[maybe_unused]] const wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v) { return v.pData_size; }>,
+     .is_written = true},
+    {.name = "pData_size", .what = What::kNumber,
+     .offset = offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, pData_size),
+     .size = sizeof(size_t), .scale = 1},
+};
+
+size_t g_GetSamplerOpaqueCaptureDescriptorDataEXT_pData_size;  // no parameter: the driver knows it
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetSamplerOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkSamplerCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = g_GetSamplerOpaqueCaptureDescriptorDataEXT_pData_size;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetSamplerOpaqueCaptureDescriptorDataEXT(void* args) {
+  auto& v = *static_cast<wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  g_GetSamplerOpaqueCaptureDescriptorDataEXT_pData_size = v.pData_size;
+  vk::DispatchTable driver{};
+  driver.GetSamplerOpaqueCaptureDescriptorDataEXT = RecordGetSamplerOpaqueCaptureDescriptorDataEXT;
+  v.result = driver.GetSamplerOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+constexpr int32_t kCodesGetSamplerOpaqueCaptureDescriptorDataEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
 constexpr Member kGetDescriptorSetLayoutHostMappingInfoVALVEArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::GetDescriptorSetLayoutHostMappingInfoVALVEArgs, device),
@@ -1179,6 +1371,10 @@ const Struct kVkDescriptorDataEXT = {"VkDescriptorDataEXT", sizeof(VkDescriptorD
 const Struct kVkDescriptorAddressInfoEXT = {"VkDescriptorAddressInfoEXT", sizeof(VkDescriptorAddressInfoEXT), VK_STRUCTURE_TYPE_DESCRIPTOR_ADDRESS_INFO_EXT, false, kVkDescriptorAddressInfoEXTMembers, {}};
 const Struct kVkDescriptorBufferBindingInfoEXT = {"VkDescriptorBufferBindingInfoEXT", sizeof(VkDescriptorBufferBindingInfoEXT), VK_STRUCTURE_TYPE_DESCRIPTOR_BUFFER_BINDING_INFO_EXT, false, kVkDescriptorBufferBindingInfoEXTMembers, kVkDescriptorBufferBindingInfoEXTExtenders};
 const Struct kVkDescriptorBufferBindingPushDescriptorBufferHandleEXT = {"VkDescriptorBufferBindingPushDescriptorBufferHandleEXT", sizeof(VkDescriptorBufferBindingPushDescriptorBufferHandleEXT), VK_STRUCTURE_TYPE_DESCRIPTOR_BUFFER_BINDING_PUSH_DESCRIPTOR_BUFFER_HANDLE_EXT, false, kVkDescriptorBufferBindingPushDescriptorBufferHandleEXTMembers, {}};
+const Struct kVkBufferCaptureDescriptorDataInfoEXT = {"VkBufferCaptureDescriptorDataInfoEXT", sizeof(VkBufferCaptureDescriptorDataInfoEXT), VK_STRUCTURE_TYPE_BUFFER_CAPTURE_DESCRIPTOR_DATA_INFO_EXT, false, kVkBufferCaptureDescriptorDataInfoEXTMembers, {}};
+const Struct kVkImageCaptureDescriptorDataInfoEXT = {"VkImageCaptureDescriptorDataInfoEXT", sizeof(VkImageCaptureDescriptorDataInfoEXT), VK_STRUCTURE_TYPE_IMAGE_CAPTURE_DESCRIPTOR_DATA_INFO_EXT, false, kVkImageCaptureDescriptorDataInfoEXTMembers, {}};
+const Struct kVkImageViewCaptureDescriptorDataInfoEXT = {"VkImageViewCaptureDescriptorDataInfoEXT", sizeof(VkImageViewCaptureDescriptorDataInfoEXT), VK_STRUCTURE_TYPE_IMAGE_VIEW_CAPTURE_DESCRIPTOR_DATA_INFO_EXT, false, kVkImageViewCaptureDescriptorDataInfoEXTMembers, {}};
+const Struct kVkSamplerCaptureDescriptorDataInfoEXT = {"VkSamplerCaptureDescriptorDataInfoEXT", sizeof(VkSamplerCaptureDescriptorDataInfoEXT), VK_STRUCTURE_TYPE_SAMPLER_CAPTURE_DESCRIPTOR_DATA_INFO_EXT, false, kVkSamplerCaptureDescriptorDataInfoEXTMembers, {}};
 const Struct kVkDescriptorSetBindingReferenceVALVE = {"VkDescriptorSetBindingReferenceVALVE", sizeof(VkDescriptorSetBindingReferenceVALVE), VK_STRUCTURE_TYPE_DESCRIPTOR_SET_BINDING_REFERENCE_VALVE, false, kVkDescriptorSetBindingReferenceVALVEMembers, {}};
 const Struct kVkDescriptorSetLayoutHostMappingInfoVALVE = {"VkDescriptorSetLayoutHostMappingInfoVALVE", sizeof(VkDescriptorSetLayoutHostMappingInfoVALVE), VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_HOST_MAPPING_INFO_VALVE, false, kVkDescriptorSetLayoutHostMappingInfoVALVEMembers, {}};
 extern const CommandTable kCreatePipelineLayoutTable;
@@ -1321,6 +1517,34 @@ const CommandTable kCmdBindDescriptorBufferEmbeddedSamplersEXTTable = {
     CallCmdBindDescriptorBufferEmbeddedSamplersEXT,
     {},
     0, 0};
+extern const CommandTable kGetBufferOpaqueCaptureDescriptorDataEXTTable;
+const CommandTable kGetBufferOpaqueCaptureDescriptorDataEXTTable = {
+    Command::kGetBufferOpaqueCaptureDescriptorDataEXT,
+    {"vkGetBufferOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetBufferOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
+    CallGetBufferOpaqueCaptureDescriptorDataEXT,
+    kCodesGetBufferOpaqueCaptureDescriptorDataEXT,
+    offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
+extern const CommandTable kGetImageOpaqueCaptureDescriptorDataEXTTable;
+const CommandTable kGetImageOpaqueCaptureDescriptorDataEXTTable = {
+    Command::kGetImageOpaqueCaptureDescriptorDataEXT,
+    {"vkGetImageOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetImageOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
+    CallGetImageOpaqueCaptureDescriptorDataEXT,
+    kCodesGetImageOpaqueCaptureDescriptorDataEXT,
+    offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
+extern const CommandTable kGetImageViewOpaqueCaptureDescriptorDataEXTTable;
+const CommandTable kGetImageViewOpaqueCaptureDescriptorDataEXTTable = {
+    Command::kGetImageViewOpaqueCaptureDescriptorDataEXT,
+    {"vkGetImageViewOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetImageViewOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
+    CallGetImageViewOpaqueCaptureDescriptorDataEXT,
+    kCodesGetImageViewOpaqueCaptureDescriptorDataEXT,
+    offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
+extern const CommandTable kGetSamplerOpaqueCaptureDescriptorDataEXTTable;
+const CommandTable kGetSamplerOpaqueCaptureDescriptorDataEXTTable = {
+    Command::kGetSamplerOpaqueCaptureDescriptorDataEXT,
+    {"vkGetSamplerOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetSamplerOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
+    CallGetSamplerOpaqueCaptureDescriptorDataEXT,
+    kCodesGetSamplerOpaqueCaptureDescriptorDataEXT,
+    offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDescriptorSetLayoutHostMappingInfoVALVETable;
 const CommandTable kGetDescriptorSetLayoutHostMappingInfoVALVETable = {
     Command::kGetDescriptorSetLayoutHostMappingInfoVALVE,

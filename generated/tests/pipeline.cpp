@@ -1296,6 +1296,17 @@ constexpr Member kVkShaderModuleIdentifierEXTMembers[] = {
      .extent = 32},
 };
 
+constexpr Member kVkPipelinePropertiesIdentifierEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkPipelinePropertiesIdentifierEXT, sType), .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkPipelinePropertiesIdentifierEXT, pNext), .size = sizeof(void*),
+     .is_written = true, .is_optional = true},
+    {.name = "pipelineIdentifier", .what = What::kNumber,
+     .offset = offsetof(VkPipelinePropertiesIdentifierEXT, pipelineIdentifier),
+     .size = sizeof(uint8_t), .extent = 16},
+};
+
 constexpr Member kCreateShaderModuleArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CreateShaderModuleArgs, device), .size = sizeof(VkDevice),
@@ -1979,6 +1990,37 @@ void CallGetShaderModuleCreateInfoIdentifierEXT(void* args) {
   driver.GetShaderModuleCreateInfoIdentifierEXT = RecordGetShaderModuleCreateInfoIdentifierEXT;
   driver.GetShaderModuleCreateInfoIdentifierEXT(v.device, v.pCreateInfo, v.pIdentifier);
 }
+constexpr Member kGetPipelinePropertiesEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetPipelinePropertiesEXTArgs, device), .size = sizeof(VkDevice),
+     .handle = HandleType::kDevice},
+    {.name = "pPipelineInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetPipelinePropertiesEXTArgs, pPipelineInfo),
+     .size = sizeof(VkPipelineInfoKHR), .pointers = 1, .is_const = true,
+     .type = &kVkPipelineInfoKHR},
+    {.name = "pPipelineProperties", .what = What::kChain,
+     .offset = offsetof(wire::GetPipelinePropertiesEXTArgs, pPipelineProperties),
+     .size = sizeof(void*), .is_written = true, .is_optional = true, .is_output_chain = true},
+};
+constexpr const Struct* kGetPipelinePropertiesEXTArgsExtenders[] = {
+    &kVkPipelinePropertiesIdentifierEXT,
+};
+
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelinePropertiesEXT(VkDevice device, const VkPipelineInfoEXT* pPipelineInfo, VkBaseOutStructure* pPipelineProperties) {
+  wire::GetPipelinePropertiesEXTArgs v{};
+  v.device = device;
+  v.pPipelineInfo = pPipelineInfo;
+  v.pPipelineProperties = pPipelineProperties;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetPipelinePropertiesEXT(void* args) {
+  auto& v = *static_cast<wire::GetPipelinePropertiesEXTArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.GetPipelinePropertiesEXT = RecordGetPipelinePropertiesEXT;
+  v.result = driver.GetPipelinePropertiesEXT(v.device, v.pPipelineInfo, v.pPipelineProperties);
+}
+constexpr int32_t kCodesGetPipelinePropertiesEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY};
 }  // namespace
 
 const Struct kVkShaderModuleCreateInfo = {"VkShaderModuleCreateInfo", sizeof(VkShaderModuleCreateInfo), VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, false, kVkShaderModuleCreateInfoMembers, kVkShaderModuleCreateInfoExtenders};
@@ -2045,6 +2087,7 @@ const Struct kVkVertexInputAttributeDescription2EXT = {"VkVertexInputAttributeDe
 const Struct kVkCuModuleCreateInfoNVX = {"VkCuModuleCreateInfoNVX", sizeof(VkCuModuleCreateInfoNVX), VK_STRUCTURE_TYPE_CU_MODULE_CREATE_INFO_NVX, false, kVkCuModuleCreateInfoNVXMembers, {}};
 const Struct kVkCuFunctionCreateInfoNVX = {"VkCuFunctionCreateInfoNVX", sizeof(VkCuFunctionCreateInfoNVX), VK_STRUCTURE_TYPE_CU_FUNCTION_CREATE_INFO_NVX, false, kVkCuFunctionCreateInfoNVXMembers, {}};
 const Struct kVkShaderModuleIdentifierEXT = {"VkShaderModuleIdentifierEXT", sizeof(VkShaderModuleIdentifierEXT), VK_STRUCTURE_TYPE_SHADER_MODULE_IDENTIFIER_EXT, false, kVkShaderModuleIdentifierEXTMembers, {}};
+const Struct kVkPipelinePropertiesIdentifierEXT = {"VkPipelinePropertiesIdentifierEXT", sizeof(VkPipelinePropertiesIdentifierEXT), VK_STRUCTURE_TYPE_PIPELINE_PROPERTIES_IDENTIFIER_EXT, false, kVkPipelinePropertiesIdentifierEXTMembers, {}};
 extern const CommandTable kCreateShaderModuleTable;
 const CommandTable kCreateShaderModuleTable = {
     Command::kCreateShaderModule,
@@ -2192,4 +2235,11 @@ const CommandTable kGetShaderModuleCreateInfoIdentifierEXTTable = {
     CallGetShaderModuleCreateInfoIdentifierEXT,
     {},
     0, 0};
+extern const CommandTable kGetPipelinePropertiesEXTTable;
+const CommandTable kGetPipelinePropertiesEXTTable = {
+    Command::kGetPipelinePropertiesEXT,
+    {"vkGetPipelinePropertiesEXT", sizeof(wire::GetPipelinePropertiesEXTArgs), 0, false, kGetPipelinePropertiesEXTArgsMembers, kGetPipelinePropertiesEXTArgsExtenders},
+    CallGetPipelinePropertiesEXT,
+    kCodesGetPipelinePropertiesEXT,
+    offsetof(wire::GetPipelinePropertiesEXTArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

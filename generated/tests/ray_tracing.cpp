@@ -1026,6 +1026,23 @@ constexpr Member kVkAccelerationStructureBuildSizesInfoKHRMembers[] = {
      .size = sizeof(VkDeviceSize)},
 };
 
+constexpr Member kVkAccelerationStructureCaptureDescriptorDataInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkAccelerationStructureCaptureDescriptorDataInfoEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkAccelerationStructureCaptureDescriptorDataInfoEXT, pNext),
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "accelerationStructure", .what = What::kHandle,
+     .offset = offsetof(VkAccelerationStructureCaptureDescriptorDataInfoEXT, accelerationStructure),
+     .size = sizeof(VkAccelerationStructureKHR), .handle = HandleType::kAccelerationStructureKHR,
+     .is_optional = true},
+    {.name = "accelerationStructureNV", .what = What::kHandle,
+     .offset = offsetof(VkAccelerationStructureCaptureDescriptorDataInfoEXT, accelerationStructureNV),
+     .size = sizeof(VkAccelerationStructureNV), .handle = HandleType::kAccelerationStructureNV,
+     .is_optional = true},
+};
+
 constexpr Member kVkMicromapCreateInfoEXTMembers[] = {
     {.name = "sType", .what = What::kType, .offset = offsetof(VkMicromapCreateInfoEXT, sType),
      .size = sizeof(VkStructureType)},
@@ -2413,6 +2430,42 @@ void CallGetAccelerationStructureBuildSizesKHR(void* args) {
   driver.GetAccelerationStructureBuildSizesKHR = RecordGetAccelerationStructureBuildSizesKHR;
   driver.GetAccelerationStructureBuildSizesKHR(v.device, v.buildType, v.pBuildInfo, v.pMaxPrimitiveCounts, v.pSizeInfo);
 }
+constexpr Member kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgsMembers[] = {
+    {.name = "device", .what = What::kHandle,
+     .offset = offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, device),
+     .size = sizeof(VkDevice), .handle = HandleType::kDevice},
+    {.name = "pInfo", .what = What::kStruct,
+     .offset = offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, pInfo),
+     .size = sizeof(VkAccelerationStructureCaptureDescriptorDataInfoEXT), .pointers = 1,
+     .is_const = true, .type = &kVkAccelerationStructureCaptureDescriptorDataInfoEXT},
+    {.name = "pData", .what = What::kNumber,
+     .offset = offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, pData),
+     .size = 1, .pointers = 1,
+     .length = Length<wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, []([[maybe_unused]] const wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v) { return v.pData_size; }>,
+     .is_written = true},
+    {.name = "pData_size", .what = What::kNumber,
+     .offset = offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, pData_size),
+     .size = sizeof(size_t), .scale = 1},
+};
+
+size_t g_GetAccelerationStructureOpaqueCaptureDescriptorDataEXT_pData_size;  // no parameter: the driver knows it
+VKAPI_ATTR VkResult VKAPI_CALL RecordGetAccelerationStructureOpaqueCaptureDescriptorDataEXT(VkDevice device, const VkAccelerationStructureCaptureDescriptorDataInfoEXT* pInfo, void* pData) {
+  wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs v{};
+  v.device = device;
+  v.pInfo = pInfo;
+  v.pData = pData;
+  v.pData_size = g_GetAccelerationStructureOpaqueCaptureDescriptorDataEXT_pData_size;
+  return static_cast<VkResult>(Driver::Called(&v));
+}
+
+void CallGetAccelerationStructureOpaqueCaptureDescriptorDataEXT(void* args) {
+  auto& v = *static_cast<wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs*>(args);
+  g_GetAccelerationStructureOpaqueCaptureDescriptorDataEXT_pData_size = v.pData_size;
+  vk::DispatchTable driver{};
+  driver.GetAccelerationStructureOpaqueCaptureDescriptorDataEXT = RecordGetAccelerationStructureOpaqueCaptureDescriptorDataEXT;
+  v.result = driver.GetAccelerationStructureOpaqueCaptureDescriptorDataEXT(v.device, v.pInfo, v.pData);
+}
+constexpr int32_t kCodesGetAccelerationStructureOpaqueCaptureDescriptorDataEXT[] = {VK_SUCCESS, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
 constexpr Member kCreateMicromapEXTArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CreateMicromapEXTArgs, device), .size = sizeof(VkDevice),
@@ -2793,6 +2846,7 @@ const Struct kVkAccelerationStructureGeometryInstancesDataKHR = {"VkAcceleration
 const Struct kVkAccelerationStructureBuildRangeInfoKHR = {"VkAccelerationStructureBuildRangeInfoKHR", sizeof(VkAccelerationStructureBuildRangeInfoKHR), 0, false, kVkAccelerationStructureBuildRangeInfoKHRMembers, {}};
 const Struct kVkAccelerationStructureDeviceAddressInfoKHR = {"VkAccelerationStructureDeviceAddressInfoKHR", sizeof(VkAccelerationStructureDeviceAddressInfoKHR), VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_DEVICE_ADDRESS_INFO_KHR, false, kVkAccelerationStructureDeviceAddressInfoKHRMembers, {}};
 const Struct kVkAccelerationStructureBuildSizesInfoKHR = {"VkAccelerationStructureBuildSizesInfoKHR", sizeof(VkAccelerationStructureBuildSizesInfoKHR), VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_BUILD_SIZES_INFO_KHR, false, kVkAccelerationStructureBuildSizesInfoKHRMembers, {}};
+const Struct kVkAccelerationStructureCaptureDescriptorDataInfoEXT = {"VkAccelerationStructureCaptureDescriptorDataInfoEXT", sizeof(VkAccelerationStructureCaptureDescriptorDataInfoEXT), VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_CAPTURE_DESCRIPTOR_DATA_INFO_EXT, false, kVkAccelerationStructureCaptureDescriptorDataInfoEXTMembers, {}};
 const Struct kVkMicromapCreateInfoEXT = {"VkMicromapCreateInfoEXT", sizeof(VkMicromapCreateInfoEXT), VK_STRUCTURE_TYPE_MICROMAP_CREATE_INFO_EXT, false, kVkMicromapCreateInfoEXTMembers, {}};
 const Struct kVkMicromapBuildInfoEXT = {"VkMicromapBuildInfoEXT", sizeof(VkMicromapBuildInfoEXT), VK_STRUCTURE_TYPE_MICROMAP_BUILD_INFO_EXT, false, kVkMicromapBuildInfoEXTMembers, {}};
 const Struct kVkCopyMicromapInfoEXT = {"VkCopyMicromapInfoEXT", sizeof(VkCopyMicromapInfoEXT), VK_STRUCTURE_TYPE_COPY_MICROMAP_INFO_EXT, false, kVkCopyMicromapInfoEXTMembers, {}};
@@ -3059,6 +3113,13 @@ const CommandTable kGetAccelerationStructureBuildSizesKHRTable = {
     CallGetAccelerationStructureBuildSizesKHR,
     {},
     0, 0};
+extern const CommandTable kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable;
+const CommandTable kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable = {
+    Command::kGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
+    {"vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
+    CallGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
+    kCodesGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
+    offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateMicromapEXTTable;
 const CommandTable kCreateMicromapEXTTable = {
     Command::kCreateMicromapEXT,

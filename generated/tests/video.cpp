@@ -527,7 +527,7 @@ constexpr Member kStdVideoH264SequenceParameterSetMembers[] = {
      .size = sizeof(uint8_t)},
     {.name = "num_ref_frames_in_pic_order_cnt_cycle", .what = What::kNumber,
      .offset = offsetof(StdVideoH264SequenceParameterSet, num_ref_frames_in_pic_order_cnt_cycle),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "max_num_ref_frames", .what = What::kNumber,
      .offset = offsetof(StdVideoH264SequenceParameterSet, max_num_ref_frames),
      .size = sizeof(uint8_t)},
@@ -555,15 +555,17 @@ constexpr Member kStdVideoH264SequenceParameterSetMembers[] = {
      .offset = offsetof(StdVideoH264SequenceParameterSet, reserved2), .size = sizeof(uint32_t)},
     {.name = "pOffsetForRefFrame", .what = What::kNumber,
      .offset = offsetof(StdVideoH264SequenceParameterSet, pOffsetForRefFrame),
-     .size = sizeof(int32_t), .pointers = 1, .is_const = true},
+     .size = sizeof(int32_t), .pointers = 1, .is_const = true,
+     .length = Length<StdVideoH264SequenceParameterSet, []([[maybe_unused]] const StdVideoH264SequenceParameterSet& v) { return v.num_ref_frames_in_pic_order_cnt_cycle; }>,
+     .is_optional = true},
     {.name = "pScalingLists", .what = What::kStruct,
      .offset = offsetof(StdVideoH264SequenceParameterSet, pScalingLists),
      .size = sizeof(StdVideoH264ScalingLists), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH264ScalingLists},
+     .type = &kStdVideoH264ScalingLists, .is_optional = true},
     {.name = "pSequenceParameterSetVui", .what = What::kStruct,
      .offset = offsetof(StdVideoH264SequenceParameterSet, pSequenceParameterSetVui),
      .size = sizeof(StdVideoH264SequenceParameterSetVui), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH264SequenceParameterSetVui},
+     .type = &kStdVideoH264SequenceParameterSetVui, .is_optional = true},
 };
 
 constexpr Member kStdVideoH264SpsFlagsMembers[] = {
@@ -693,7 +695,7 @@ constexpr Member kStdVideoH264SequenceParameterSetVuiMembers[] = {
     {.name = "pHrdParameters", .what = What::kStruct,
      .offset = offsetof(StdVideoH264SequenceParameterSetVui, pHrdParameters),
      .size = sizeof(StdVideoH264HrdParameters), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH264HrdParameters},
+     .type = &kStdVideoH264HrdParameters, .is_optional = true},
 };
 
 constexpr Member kStdVideoH264SpsVuiFlagsMembers[] = {
@@ -812,7 +814,7 @@ constexpr Member kStdVideoH264PictureParameterSetMembers[] = {
     {.name = "pScalingLists", .what = What::kStruct,
      .offset = offsetof(StdVideoH264PictureParameterSet, pScalingLists),
      .size = sizeof(StdVideoH264ScalingLists), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH264ScalingLists},
+     .type = &kStdVideoH264ScalingLists, .is_optional = true},
 };
 
 constexpr Member kStdVideoH264PpsFlagsMembers[] = {
@@ -932,15 +934,15 @@ constexpr Member kStdVideoH265VideoParameterSetMembers[] = {
     {.name = "pDecPicBufMgr", .what = What::kStruct,
      .offset = offsetof(StdVideoH265VideoParameterSet, pDecPicBufMgr),
      .size = sizeof(StdVideoH265DecPicBufMgr), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265DecPicBufMgr},
+     .type = &kStdVideoH265DecPicBufMgr, .is_optional = true},
     {.name = "pHrdParameters", .what = What::kStruct,
      .offset = offsetof(StdVideoH265VideoParameterSet, pHrdParameters),
      .size = sizeof(StdVideoH265HrdParameters), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265HrdParameters},
+     .type = &kStdVideoH265HrdParameters, .is_optional = true},
     {.name = "pProfileTierLevel", .what = What::kStruct,
      .offset = offsetof(StdVideoH265VideoParameterSet, pProfileTierLevel),
      .size = sizeof(StdVideoH265ProfileTierLevel), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ProfileTierLevel},
+     .type = &kStdVideoH265ProfileTierLevel, .is_optional = true},
 };
 
 constexpr Member kStdVideoH265VpsFlagsMembers[] = {
@@ -1009,14 +1011,12 @@ constexpr Member kStdVideoH265HrdParametersMembers[] = {
     {.name = "reserved", .what = What::kNumber,
      .offset = offsetof(StdVideoH265HrdParameters, reserved), .size = sizeof(uint16_t),
      .extent = 3},
-    {.name = "pSubLayerHrdParametersNal", .what = What::kStruct,
+    {.name = "pSubLayerHrdParametersNal", .what = What::kLocal,
      .offset = offsetof(StdVideoH265HrdParameters, pSubLayerHrdParametersNal),
-     .size = sizeof(StdVideoH265SubLayerHrdParameters), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265SubLayerHrdParameters},
-    {.name = "pSubLayerHrdParametersVcl", .what = What::kStruct,
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
+    {.name = "pSubLayerHrdParametersVcl", .what = What::kLocal,
      .offset = offsetof(StdVideoH265HrdParameters, pSubLayerHrdParametersVcl),
-     .size = sizeof(StdVideoH265SubLayerHrdParameters), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265SubLayerHrdParameters},
+     .size = sizeof(void*), .is_const = true, .is_optional = true},
 };
 
 constexpr Member kStdVideoH265HrdFlagsMembers[] = {
@@ -1048,23 +1048,6 @@ constexpr Member kStdVideoH265HrdFlagsMembers[] = {
      .get = Get<StdVideoH265HrdFlags, [](const StdVideoH265HrdFlags& v) { return v.low_delay_hrd_flag; }>,
      .set = Set<StdVideoH265HrdFlags, [](StdVideoH265HrdFlags& v, uint32_t x) { v.low_delay_hrd_flag = x & 0xffu; }>,
      .bits = 8},
-};
-
-constexpr Member kStdVideoH265SubLayerHrdParametersMembers[] = {
-    {.name = "bit_rate_value_minus1", .what = What::kNumber,
-     .offset = offsetof(StdVideoH265SubLayerHrdParameters, bit_rate_value_minus1),
-     .size = sizeof(uint32_t), .extent = 32},
-    {.name = "cpb_size_value_minus1", .what = What::kNumber,
-     .offset = offsetof(StdVideoH265SubLayerHrdParameters, cpb_size_value_minus1),
-     .size = sizeof(uint32_t), .extent = 32},
-    {.name = "cpb_size_du_value_minus1", .what = What::kNumber,
-     .offset = offsetof(StdVideoH265SubLayerHrdParameters, cpb_size_du_value_minus1),
-     .size = sizeof(uint32_t), .extent = 32},
-    {.name = "bit_rate_du_value_minus1", .what = What::kNumber,
-     .offset = offsetof(StdVideoH265SubLayerHrdParameters, bit_rate_du_value_minus1),
-     .size = sizeof(uint32_t), .extent = 32},
-    {.name = "cbr_flag", .what = What::kNumber,
-     .offset = offsetof(StdVideoH265SubLayerHrdParameters, cbr_flag), .size = sizeof(uint32_t)},
 };
 
 constexpr Member kStdVideoH265ProfileTierLevelMembers[] = {
@@ -1154,7 +1137,7 @@ constexpr Member kStdVideoH265SequenceParameterSetMembers[] = {
      .size = sizeof(uint8_t)},
     {.name = "num_short_term_ref_pic_sets", .what = What::kNumber,
      .offset = offsetof(StdVideoH265SequenceParameterSet, num_short_term_ref_pic_sets),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "num_long_term_ref_pics_sps", .what = What::kNumber,
      .offset = offsetof(StdVideoH265SequenceParameterSet, num_long_term_ref_pics_sps),
      .size = sizeof(uint8_t)},
@@ -1201,31 +1184,33 @@ constexpr Member kStdVideoH265SequenceParameterSetMembers[] = {
     {.name = "pProfileTierLevel", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pProfileTierLevel),
      .size = sizeof(StdVideoH265ProfileTierLevel), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ProfileTierLevel},
+     .type = &kStdVideoH265ProfileTierLevel, .is_optional = true},
     {.name = "pDecPicBufMgr", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pDecPicBufMgr),
      .size = sizeof(StdVideoH265DecPicBufMgr), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265DecPicBufMgr},
+     .type = &kStdVideoH265DecPicBufMgr, .is_optional = true},
     {.name = "pScalingLists", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pScalingLists),
      .size = sizeof(StdVideoH265ScalingLists), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ScalingLists},
+     .type = &kStdVideoH265ScalingLists, .is_optional = true},
     {.name = "pShortTermRefPicSet", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pShortTermRefPicSet),
      .size = sizeof(StdVideoH265ShortTermRefPicSet), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ShortTermRefPicSet},
+     .type = &kStdVideoH265ShortTermRefPicSet,
+     .length = Length<StdVideoH265SequenceParameterSet, []([[maybe_unused]] const StdVideoH265SequenceParameterSet& v) { return v.num_short_term_ref_pic_sets; }>,
+     .is_optional = true},
     {.name = "pLongTermRefPicsSps", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pLongTermRefPicsSps),
      .size = sizeof(StdVideoH265LongTermRefPicsSps), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265LongTermRefPicsSps},
+     .type = &kStdVideoH265LongTermRefPicsSps, .is_optional = true},
     {.name = "pSequenceParameterSetVui", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pSequenceParameterSetVui),
      .size = sizeof(StdVideoH265SequenceParameterSetVui), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265SequenceParameterSetVui},
+     .type = &kStdVideoH265SequenceParameterSetVui, .is_optional = true},
     {.name = "pPredictorPaletteEntries", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSet, pPredictorPaletteEntries),
      .size = sizeof(StdVideoH265PredictorPaletteEntries), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265PredictorPaletteEntries},
+     .type = &kStdVideoH265PredictorPaletteEntries, .is_optional = true},
 };
 
 constexpr Member kStdVideoH265SpsFlagsMembers[] = {
@@ -1508,7 +1493,7 @@ constexpr Member kStdVideoH265SequenceParameterSetVuiMembers[] = {
     {.name = "pHrdParameters", .what = What::kStruct,
      .offset = offsetof(StdVideoH265SequenceParameterSetVui, pHrdParameters),
      .size = sizeof(StdVideoH265HrdParameters), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265HrdParameters},
+     .type = &kStdVideoH265HrdParameters, .is_optional = true},
 };
 
 constexpr Member kStdVideoH265SpsVuiFlagsMembers[] = {
@@ -1692,11 +1677,11 @@ constexpr Member kStdVideoH265PictureParameterSetMembers[] = {
     {.name = "pScalingLists", .what = What::kStruct,
      .offset = offsetof(StdVideoH265PictureParameterSet, pScalingLists),
      .size = sizeof(StdVideoH265ScalingLists), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ScalingLists},
+     .type = &kStdVideoH265ScalingLists, .is_optional = true},
     {.name = "pPredictorPaletteEntries", .what = What::kStruct,
      .offset = offsetof(StdVideoH265PictureParameterSet, pPredictorPaletteEntries),
      .size = sizeof(StdVideoH265PredictorPaletteEntries), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265PredictorPaletteEntries},
+     .type = &kStdVideoH265PredictorPaletteEntries, .is_optional = true},
 };
 
 constexpr Member kStdVideoH265PpsFlagsMembers[] = {
@@ -2681,25 +2666,31 @@ constexpr Member kStdVideoEncodeH264RefMemMgmtCtrlOperationsMembers[] = {
      .size = sizeof(StdVideoEncodeH264RefMgmtFlags), .type = &kStdVideoEncodeH264RefMgmtFlags},
     {.name = "refList0ModOpCount", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, refList0ModOpCount),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "pRefList0ModOperations", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, pRefList0ModOperations),
      .size = sizeof(StdVideoEncodeH264RefListModEntry), .pointers = 1, .is_const = true,
-     .type = &kStdVideoEncodeH264RefListModEntry},
+     .type = &kStdVideoEncodeH264RefListModEntry,
+     .length = Length<StdVideoEncodeH264RefMemMgmtCtrlOperations, []([[maybe_unused]] const StdVideoEncodeH264RefMemMgmtCtrlOperations& v) { return v.refList0ModOpCount; }>,
+     .is_optional = true},
     {.name = "refList1ModOpCount", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, refList1ModOpCount),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "pRefList1ModOperations", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, pRefList1ModOperations),
      .size = sizeof(StdVideoEncodeH264RefListModEntry), .pointers = 1, .is_const = true,
-     .type = &kStdVideoEncodeH264RefListModEntry},
+     .type = &kStdVideoEncodeH264RefListModEntry,
+     .length = Length<StdVideoEncodeH264RefMemMgmtCtrlOperations, []([[maybe_unused]] const StdVideoEncodeH264RefMemMgmtCtrlOperations& v) { return v.refList1ModOpCount; }>,
+     .is_optional = true},
     {.name = "refPicMarkingOpCount", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, refPicMarkingOpCount),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "pRefPicMarkingOperations", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH264RefMemMgmtCtrlOperations, pRefPicMarkingOperations),
      .size = sizeof(StdVideoEncodeH264RefPicMarkingEntry), .pointers = 1, .is_const = true,
-     .type = &kStdVideoEncodeH264RefPicMarkingEntry},
+     .type = &kStdVideoEncodeH264RefPicMarkingEntry,
+     .length = Length<StdVideoEncodeH264RefMemMgmtCtrlOperations, []([[maybe_unused]] const StdVideoEncodeH264RefMemMgmtCtrlOperations& v) { return v.refPicMarkingOpCount; }>,
+     .is_optional = true},
 };
 
 constexpr Member kStdVideoEncodeH264RefMgmtFlagsMembers[] = {
@@ -2797,7 +2788,7 @@ constexpr Member kStdVideoEncodeH264SliceHeaderMembers[] = {
     {.name = "pWeightTable", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH264SliceHeader, pWeightTable),
      .size = sizeof(StdVideoEncodeH264WeightTable), .pointers = 1, .is_const = true,
-     .type = &kStdVideoEncodeH264WeightTable},
+     .type = &kStdVideoEncodeH264WeightTable, .is_optional = true},
 };
 
 constexpr Member kStdVideoEncodeH264SliceHeaderFlagsMembers[] = {
@@ -3028,16 +3019,20 @@ constexpr Member kStdVideoEncodeH265ReferenceModificationsMembers[] = {
      .type = &kStdVideoEncodeH265ReferenceModificationFlags},
     {.name = "referenceList0ModificationsCount", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH265ReferenceModifications, referenceList0ModificationsCount),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "pReferenceList0Modifications", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH265ReferenceModifications, pReferenceList0Modifications),
-     .size = sizeof(uint8_t), .pointers = 1, .is_const = true},
+     .size = sizeof(uint8_t), .pointers = 1, .is_const = true,
+     .length = Length<StdVideoEncodeH265ReferenceModifications, []([[maybe_unused]] const StdVideoEncodeH265ReferenceModifications& v) { return v.referenceList0ModificationsCount; }>,
+     .is_optional = true},
     {.name = "referenceList1ModificationsCount", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH265ReferenceModifications, referenceList1ModificationsCount),
-     .size = sizeof(uint8_t)},
+     .size = sizeof(uint8_t), .scale = 1},
     {.name = "pReferenceList1Modifications", .what = What::kNumber,
      .offset = offsetof(StdVideoEncodeH265ReferenceModifications, pReferenceList1Modifications),
-     .size = sizeof(uint8_t), .pointers = 1, .is_const = true},
+     .size = sizeof(uint8_t), .pointers = 1, .is_const = true,
+     .length = Length<StdVideoEncodeH265ReferenceModifications, []([[maybe_unused]] const StdVideoEncodeH265ReferenceModifications& v) { return v.referenceList1ModificationsCount; }>,
+     .is_optional = true},
 };
 
 constexpr Member kStdVideoEncodeH265ReferenceModificationFlagsMembers[] = {
@@ -3121,15 +3116,16 @@ constexpr Member kStdVideoEncodeH265SliceSegmentHeaderMembers[] = {
     {.name = "pShortTermRefPicSet", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH265SliceSegmentHeader, pShortTermRefPicSet),
      .size = sizeof(StdVideoH265ShortTermRefPicSet), .pointers = 1, .is_const = true,
-     .type = &kStdVideoH265ShortTermRefPicSet},
+     .type = &kStdVideoH265ShortTermRefPicSet, .is_optional = true},
     {.name = "pLongTermRefPics", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH265SliceSegmentHeader, pLongTermRefPics),
      .size = sizeof(StdVideoEncodeH265SliceSegmentLongTermRefPics), .pointers = 1,
-     .is_const = true, .type = &kStdVideoEncodeH265SliceSegmentLongTermRefPics},
+     .is_const = true, .type = &kStdVideoEncodeH265SliceSegmentLongTermRefPics,
+     .is_optional = true},
     {.name = "pWeightTable", .what = What::kStruct,
      .offset = offsetof(StdVideoEncodeH265SliceSegmentHeader, pWeightTable),
      .size = sizeof(StdVideoEncodeH265WeightTable), .pointers = 1, .is_const = true,
-     .type = &kStdVideoEncodeH265WeightTable},
+     .type = &kStdVideoEncodeH265WeightTable, .is_optional = true},
 };
 
 constexpr Member kStdVideoEncodeH265SliceSegmentHeaderFlagsMembers[] = {
@@ -3785,7 +3781,6 @@ const Struct kStdVideoH265VpsFlags = {"StdVideoH265VpsFlags", sizeof(StdVideoH26
 const Struct kStdVideoH265DecPicBufMgr = {"StdVideoH265DecPicBufMgr", sizeof(StdVideoH265DecPicBufMgr), 0, false, kStdVideoH265DecPicBufMgrMembers, {}};
 const Struct kStdVideoH265HrdParameters = {"StdVideoH265HrdParameters", sizeof(StdVideoH265HrdParameters), 0, false, kStdVideoH265HrdParametersMembers, {}};
 const Struct kStdVideoH265HrdFlags = {"StdVideoH265HrdFlags", sizeof(StdVideoH265HrdFlags), 0, false, kStdVideoH265HrdFlagsMembers, {}};
-const Struct kStdVideoH265SubLayerHrdParameters = {"StdVideoH265SubLayerHrdParameters", sizeof(StdVideoH265SubLayerHrdParameters), 0, false, kStdVideoH265SubLayerHrdParametersMembers, {}};
 const Struct kStdVideoH265ProfileTierLevel = {"StdVideoH265ProfileTierLevel", sizeof(StdVideoH265ProfileTierLevel), 0, false, kStdVideoH265ProfileTierLevelMembers, {}};
 const Struct kStdVideoH265ProfileTierLevelFlags = {"StdVideoH265ProfileTierLevelFlags", sizeof(StdVideoH265ProfileTierLevelFlags), 0, false, kStdVideoH265ProfileTierLevelFlagsMembers, {}};
 const Struct kStdVideoH265SequenceParameterSet = {"StdVideoH265SequenceParameterSet", sizeof(StdVideoH265SequenceParameterSet), 0, false, kStdVideoH265SequenceParameterSetMembers, {}};

@@ -62,7 +62,10 @@ struct DispatchTable {
   PFN_vkCreateQueryPool CreateQueryPool;
   PFN_vkDestroyQueryPool DestroyQueryPool;
   PFN_vkGetQueryPoolResults GetQueryPoolResults;
-  PFN_vkResetQueryPool ResetQueryPool;
+  union {
+    PFN_vkResetQueryPool ResetQueryPool;
+    PFN_vkResetQueryPool ResetQueryPoolEXT;
+  };
   PFN_vkCreateBuffer CreateBuffer;
   PFN_vkDestroyBuffer DestroyBuffer;
   PFN_vkCreateBufferView CreateBufferView;
@@ -193,23 +196,56 @@ struct DispatchTable {
   PFN_vkGetGeneratedCommandsMemoryRequirementsNV GetGeneratedCommandsMemoryRequirementsNV;
   PFN_vkCreateIndirectCommandsLayoutNV CreateIndirectCommandsLayoutNV;
   PFN_vkDestroyIndirectCommandsLayoutNV DestroyIndirectCommandsLayoutNV;
-  PFN_vkGetPhysicalDeviceFeatures2 GetPhysicalDeviceFeatures2;
-  PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
-  PFN_vkGetPhysicalDeviceFormatProperties2 GetPhysicalDeviceFormatProperties2;
-  PFN_vkGetPhysicalDeviceImageFormatProperties2 GetPhysicalDeviceImageFormatProperties2;
-  PFN_vkGetPhysicalDeviceQueueFamilyProperties2 GetPhysicalDeviceQueueFamilyProperties2;
-  PFN_vkGetPhysicalDeviceMemoryProperties2 GetPhysicalDeviceMemoryProperties2;
-  PFN_vkGetPhysicalDeviceSparseImageFormatProperties2 GetPhysicalDeviceSparseImageFormatProperties2;
+  union {
+    PFN_vkGetPhysicalDeviceFeatures2 GetPhysicalDeviceFeatures2;
+    PFN_vkGetPhysicalDeviceFeatures2 GetPhysicalDeviceFeatures2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2;
+    PFN_vkGetPhysicalDeviceProperties2 GetPhysicalDeviceProperties2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceFormatProperties2 GetPhysicalDeviceFormatProperties2;
+    PFN_vkGetPhysicalDeviceFormatProperties2 GetPhysicalDeviceFormatProperties2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceImageFormatProperties2 GetPhysicalDeviceImageFormatProperties2;
+    PFN_vkGetPhysicalDeviceImageFormatProperties2 GetPhysicalDeviceImageFormatProperties2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceQueueFamilyProperties2 GetPhysicalDeviceQueueFamilyProperties2;
+    PFN_vkGetPhysicalDeviceQueueFamilyProperties2 GetPhysicalDeviceQueueFamilyProperties2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceMemoryProperties2 GetPhysicalDeviceMemoryProperties2;
+    PFN_vkGetPhysicalDeviceMemoryProperties2 GetPhysicalDeviceMemoryProperties2KHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceSparseImageFormatProperties2 GetPhysicalDeviceSparseImageFormatProperties2;
+    PFN_vkGetPhysicalDeviceSparseImageFormatProperties2 GetPhysicalDeviceSparseImageFormatProperties2KHR;
+  };
   PFN_vkCmdPushDescriptorSetKHR CmdPushDescriptorSetKHR;
-  PFN_vkTrimCommandPool TrimCommandPool;
-  PFN_vkGetPhysicalDeviceExternalBufferProperties GetPhysicalDeviceExternalBufferProperties;
+  union {
+    PFN_vkTrimCommandPool TrimCommandPool;
+    PFN_vkTrimCommandPool TrimCommandPoolKHR;
+  };
+  union {
+    PFN_vkGetPhysicalDeviceExternalBufferProperties GetPhysicalDeviceExternalBufferProperties;
+    PFN_vkGetPhysicalDeviceExternalBufferProperties GetPhysicalDeviceExternalBufferPropertiesKHR;
+  };
   PFN_vkGetMemoryFdKHR GetMemoryFdKHR;
   PFN_vkGetMemoryFdPropertiesKHR GetMemoryFdPropertiesKHR;
   PFN_vkGetMemoryRemoteAddressNV GetMemoryRemoteAddressNV;
-  PFN_vkGetPhysicalDeviceExternalSemaphoreProperties GetPhysicalDeviceExternalSemaphoreProperties;
+  union {
+    PFN_vkGetPhysicalDeviceExternalSemaphoreProperties GetPhysicalDeviceExternalSemaphoreProperties;
+    PFN_vkGetPhysicalDeviceExternalSemaphoreProperties GetPhysicalDeviceExternalSemaphorePropertiesKHR;
+  };
   PFN_vkGetSemaphoreFdKHR GetSemaphoreFdKHR;
   PFN_vkImportSemaphoreFdKHR ImportSemaphoreFdKHR;
-  PFN_vkGetPhysicalDeviceExternalFenceProperties GetPhysicalDeviceExternalFenceProperties;
+  union {
+    PFN_vkGetPhysicalDeviceExternalFenceProperties GetPhysicalDeviceExternalFenceProperties;
+    PFN_vkGetPhysicalDeviceExternalFenceProperties GetPhysicalDeviceExternalFencePropertiesKHR;
+  };
   PFN_vkGetFenceFdKHR GetFenceFdKHR;
   PFN_vkImportFenceFdKHR ImportFenceFdKHR;
   PFN_vkReleaseDisplayEXT ReleaseDisplayEXT;
@@ -218,19 +254,46 @@ struct DispatchTable {
   PFN_vkRegisterDisplayEventEXT RegisterDisplayEventEXT;
   PFN_vkGetSwapchainCounterEXT GetSwapchainCounterEXT;
   PFN_vkGetPhysicalDeviceSurfaceCapabilities2EXT GetPhysicalDeviceSurfaceCapabilities2EXT;
-  PFN_vkEnumeratePhysicalDeviceGroups EnumeratePhysicalDeviceGroups;
-  PFN_vkGetDeviceGroupPeerMemoryFeatures GetDeviceGroupPeerMemoryFeatures;
-  PFN_vkBindBufferMemory2 BindBufferMemory2;
-  PFN_vkBindImageMemory2 BindImageMemory2;
-  PFN_vkCmdSetDeviceMask CmdSetDeviceMask;
+  union {
+    PFN_vkEnumeratePhysicalDeviceGroups EnumeratePhysicalDeviceGroups;
+    PFN_vkEnumeratePhysicalDeviceGroups EnumeratePhysicalDeviceGroupsKHR;
+  };
+  union {
+    PFN_vkGetDeviceGroupPeerMemoryFeatures GetDeviceGroupPeerMemoryFeatures;
+    PFN_vkGetDeviceGroupPeerMemoryFeatures GetDeviceGroupPeerMemoryFeaturesKHR;
+  };
+  union {
+    PFN_vkBindBufferMemory2 BindBufferMemory2;
+    PFN_vkBindBufferMemory2 BindBufferMemory2KHR;
+  };
+  union {
+    PFN_vkBindImageMemory2 BindImageMemory2;
+    PFN_vkBindImageMemory2 BindImageMemory2KHR;
+  };
+  union {
+    PFN_vkCmdSetDeviceMask CmdSetDeviceMask;
+    PFN_vkCmdSetDeviceMask CmdSetDeviceMaskKHR;
+  };
   PFN_vkGetDeviceGroupPresentCapabilitiesKHR GetDeviceGroupPresentCapabilitiesKHR;
   PFN_vkGetDeviceGroupSurfacePresentModesKHR GetDeviceGroupSurfacePresentModesKHR;
   PFN_vkAcquireNextImage2KHR AcquireNextImage2KHR;
-  PFN_vkCmdDispatchBase CmdDispatchBase;
+  union {
+    PFN_vkCmdDispatchBase CmdDispatchBase;
+    PFN_vkCmdDispatchBase CmdDispatchBaseKHR;
+  };
   PFN_vkGetPhysicalDevicePresentRectanglesKHR GetPhysicalDevicePresentRectanglesKHR;
-  PFN_vkCreateDescriptorUpdateTemplate CreateDescriptorUpdateTemplate;
-  PFN_vkDestroyDescriptorUpdateTemplate DestroyDescriptorUpdateTemplate;
-  PFN_vkUpdateDescriptorSetWithTemplate UpdateDescriptorSetWithTemplate;
+  union {
+    PFN_vkCreateDescriptorUpdateTemplate CreateDescriptorUpdateTemplate;
+    PFN_vkCreateDescriptorUpdateTemplate CreateDescriptorUpdateTemplateKHR;
+  };
+  union {
+    PFN_vkDestroyDescriptorUpdateTemplate DestroyDescriptorUpdateTemplate;
+    PFN_vkDestroyDescriptorUpdateTemplate DestroyDescriptorUpdateTemplateKHR;
+  };
+  union {
+    PFN_vkUpdateDescriptorSetWithTemplate UpdateDescriptorSetWithTemplate;
+    PFN_vkUpdateDescriptorSetWithTemplate UpdateDescriptorSetWithTemplateKHR;
+  };
   PFN_vkCmdPushDescriptorSetWithTemplateKHR CmdPushDescriptorSetWithTemplateKHR;
   PFN_vkSetHdrMetadataEXT SetHdrMetadataEXT;
   PFN_vkGetSwapchainStatusKHR GetSwapchainStatusKHR;
@@ -246,20 +309,47 @@ struct DispatchTable {
   PFN_vkGetPhysicalDeviceDisplayPlaneProperties2KHR GetPhysicalDeviceDisplayPlaneProperties2KHR;
   PFN_vkGetDisplayModeProperties2KHR GetDisplayModeProperties2KHR;
   PFN_vkGetDisplayPlaneCapabilities2KHR GetDisplayPlaneCapabilities2KHR;
-  PFN_vkGetBufferMemoryRequirements2 GetBufferMemoryRequirements2;
-  PFN_vkGetImageMemoryRequirements2 GetImageMemoryRequirements2;
-  PFN_vkGetImageSparseMemoryRequirements2 GetImageSparseMemoryRequirements2;
-  PFN_vkGetDeviceBufferMemoryRequirements GetDeviceBufferMemoryRequirements;
-  PFN_vkGetDeviceImageMemoryRequirements GetDeviceImageMemoryRequirements;
-  PFN_vkGetDeviceImageSparseMemoryRequirements GetDeviceImageSparseMemoryRequirements;
-  PFN_vkCreateSamplerYcbcrConversion CreateSamplerYcbcrConversion;
-  PFN_vkDestroySamplerYcbcrConversion DestroySamplerYcbcrConversion;
+  union {
+    PFN_vkGetBufferMemoryRequirements2 GetBufferMemoryRequirements2;
+    PFN_vkGetBufferMemoryRequirements2 GetBufferMemoryRequirements2KHR;
+  };
+  union {
+    PFN_vkGetImageMemoryRequirements2 GetImageMemoryRequirements2;
+    PFN_vkGetImageMemoryRequirements2 GetImageMemoryRequirements2KHR;
+  };
+  union {
+    PFN_vkGetImageSparseMemoryRequirements2 GetImageSparseMemoryRequirements2;
+    PFN_vkGetImageSparseMemoryRequirements2 GetImageSparseMemoryRequirements2KHR;
+  };
+  union {
+    PFN_vkGetDeviceBufferMemoryRequirements GetDeviceBufferMemoryRequirements;
+    PFN_vkGetDeviceBufferMemoryRequirements GetDeviceBufferMemoryRequirementsKHR;
+  };
+  union {
+    PFN_vkGetDeviceImageMemoryRequirements GetDeviceImageMemoryRequirements;
+    PFN_vkGetDeviceImageMemoryRequirements GetDeviceImageMemoryRequirementsKHR;
+  };
+  union {
+    PFN_vkGetDeviceImageSparseMemoryRequirements GetDeviceImageSparseMemoryRequirements;
+    PFN_vkGetDeviceImageSparseMemoryRequirements GetDeviceImageSparseMemoryRequirementsKHR;
+  };
+  union {
+    PFN_vkCreateSamplerYcbcrConversion CreateSamplerYcbcrConversion;
+    PFN_vkCreateSamplerYcbcrConversion CreateSamplerYcbcrConversionKHR;
+  };
+  union {
+    PFN_vkDestroySamplerYcbcrConversion DestroySamplerYcbcrConversion;
+    PFN_vkDestroySamplerYcbcrConversion DestroySamplerYcbcrConversionKHR;
+  };
   PFN_vkGetDeviceQueue2 GetDeviceQueue2;
   PFN_vkCreateValidationCacheEXT CreateValidationCacheEXT;
   PFN_vkDestroyValidationCacheEXT DestroyValidationCacheEXT;
   PFN_vkGetValidationCacheDataEXT GetValidationCacheDataEXT;
   PFN_vkMergeValidationCachesEXT MergeValidationCachesEXT;
-  PFN_vkGetDescriptorSetLayoutSupport GetDescriptorSetLayoutSupport;
+  union {
+    PFN_vkGetDescriptorSetLayoutSupport GetDescriptorSetLayoutSupport;
+    PFN_vkGetDescriptorSetLayoutSupport GetDescriptorSetLayoutSupportKHR;
+  };
   PFN_vkGetShaderInfoAMD GetShaderInfoAMD;
   PFN_vkSetLocalDimmingAMD SetLocalDimmingAMD;
   PFN_vkGetPhysicalDeviceCalibrateableTimeDomainsEXT GetPhysicalDeviceCalibrateableTimeDomainsEXT;
@@ -277,15 +367,44 @@ struct DispatchTable {
   PFN_vkSubmitDebugUtilsMessageEXT SubmitDebugUtilsMessageEXT;
   PFN_vkGetMemoryHostPointerPropertiesEXT GetMemoryHostPointerPropertiesEXT;
   PFN_vkCmdWriteBufferMarkerAMD CmdWriteBufferMarkerAMD;
-  PFN_vkCreateRenderPass2 CreateRenderPass2;
-  PFN_vkCmdBeginRenderPass2 CmdBeginRenderPass2;
-  PFN_vkCmdNextSubpass2 CmdNextSubpass2;
-  PFN_vkCmdEndRenderPass2 CmdEndRenderPass2;
-  PFN_vkGetSemaphoreCounterValue GetSemaphoreCounterValue;
-  PFN_vkWaitSemaphores WaitSemaphores;
-  PFN_vkSignalSemaphore SignalSemaphore;
-  PFN_vkCmdDrawIndirectCount CmdDrawIndirectCount;
-  PFN_vkCmdDrawIndexedIndirectCount CmdDrawIndexedIndirectCount;
+  union {
+    PFN_vkCreateRenderPass2 CreateRenderPass2;
+    PFN_vkCreateRenderPass2 CreateRenderPass2KHR;
+  };
+  union {
+    PFN_vkCmdBeginRenderPass2 CmdBeginRenderPass2;
+    PFN_vkCmdBeginRenderPass2 CmdBeginRenderPass2KHR;
+  };
+  union {
+    PFN_vkCmdNextSubpass2 CmdNextSubpass2;
+    PFN_vkCmdNextSubpass2 CmdNextSubpass2KHR;
+  };
+  union {
+    PFN_vkCmdEndRenderPass2 CmdEndRenderPass2;
+    PFN_vkCmdEndRenderPass2 CmdEndRenderPass2KHR;
+  };
+  union {
+    PFN_vkGetSemaphoreCounterValue GetSemaphoreCounterValue;
+    PFN_vkGetSemaphoreCounterValue GetSemaphoreCounterValueKHR;
+  };
+  union {
+    PFN_vkWaitSemaphores WaitSemaphores;
+    PFN_vkWaitSemaphores WaitSemaphoresKHR;
+  };
+  union {
+    PFN_vkSignalSemaphore SignalSemaphore;
+    PFN_vkSignalSemaphore SignalSemaphoreKHR;
+  };
+  union {
+    PFN_vkCmdDrawIndirectCount CmdDrawIndirectCount;
+    PFN_vkCmdDrawIndirectCount CmdDrawIndirectCountKHR;
+    PFN_vkCmdDrawIndirectCount CmdDrawIndirectCountAMD;
+  };
+  union {
+    PFN_vkCmdDrawIndexedIndirectCount CmdDrawIndexedIndirectCount;
+    PFN_vkCmdDrawIndexedIndirectCount CmdDrawIndexedIndirectCountKHR;
+    PFN_vkCmdDrawIndexedIndirectCount CmdDrawIndexedIndirectCountAMD;
+  };
   PFN_vkCmdSetCheckpointNV CmdSetCheckpointNV;
   PFN_vkGetQueueCheckpointDataNV GetQueueCheckpointDataNV;
   PFN_vkCmdBindTransformFeedbackBuffersEXT CmdBindTransformFeedbackBuffersEXT;
@@ -324,7 +443,10 @@ struct DispatchTable {
   PFN_vkWriteAccelerationStructuresPropertiesKHR WriteAccelerationStructuresPropertiesKHR;
   PFN_vkCmdTraceRaysKHR CmdTraceRaysKHR;
   PFN_vkCmdTraceRaysNV CmdTraceRaysNV;
-  PFN_vkGetRayTracingShaderGroupHandlesKHR GetRayTracingShaderGroupHandlesKHR;
+  union {
+    PFN_vkGetRayTracingShaderGroupHandlesKHR GetRayTracingShaderGroupHandlesKHR;
+    PFN_vkGetRayTracingShaderGroupHandlesKHR GetRayTracingShaderGroupHandlesNV;
+  };
   PFN_vkGetRayTracingCaptureReplayShaderGroupHandlesKHR GetRayTracingCaptureReplayShaderGroupHandlesKHR;
   PFN_vkGetAccelerationStructureHandleNV GetAccelerationStructureHandleNV;
   PFN_vkCreateRayTracingPipelinesNV CreateRayTracingPipelinesNV;
@@ -342,8 +464,15 @@ struct DispatchTable {
   PFN_vkAcquireProfilingLockKHR AcquireProfilingLockKHR;
   PFN_vkReleaseProfilingLockKHR ReleaseProfilingLockKHR;
   PFN_vkGetImageDrmFormatModifierPropertiesEXT GetImageDrmFormatModifierPropertiesEXT;
-  PFN_vkGetBufferOpaqueCaptureAddress GetBufferOpaqueCaptureAddress;
-  PFN_vkGetBufferDeviceAddress GetBufferDeviceAddress;
+  union {
+    PFN_vkGetBufferOpaqueCaptureAddress GetBufferOpaqueCaptureAddress;
+    PFN_vkGetBufferOpaqueCaptureAddress GetBufferOpaqueCaptureAddressKHR;
+  };
+  union {
+    PFN_vkGetBufferDeviceAddress GetBufferDeviceAddress;
+    PFN_vkGetBufferDeviceAddress GetBufferDeviceAddressKHR;
+    PFN_vkGetBufferDeviceAddress GetBufferDeviceAddressEXT;
+  };
   PFN_vkCreateHeadlessSurfaceEXT CreateHeadlessSurfaceEXT;
   PFN_vkGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV;
   PFN_vkInitializePerformanceApiINTEL InitializePerformanceApiINTEL;
@@ -355,12 +484,18 @@ struct DispatchTable {
   PFN_vkReleasePerformanceConfigurationINTEL ReleasePerformanceConfigurationINTEL;
   PFN_vkQueueSetPerformanceConfigurationINTEL QueueSetPerformanceConfigurationINTEL;
   PFN_vkGetPerformanceParameterINTEL GetPerformanceParameterINTEL;
-  PFN_vkGetDeviceMemoryOpaqueCaptureAddress GetDeviceMemoryOpaqueCaptureAddress;
+  union {
+    PFN_vkGetDeviceMemoryOpaqueCaptureAddress GetDeviceMemoryOpaqueCaptureAddress;
+    PFN_vkGetDeviceMemoryOpaqueCaptureAddress GetDeviceMemoryOpaqueCaptureAddressKHR;
+  };
   PFN_vkGetPipelineExecutablePropertiesKHR GetPipelineExecutablePropertiesKHR;
   PFN_vkGetPipelineExecutableStatisticsKHR GetPipelineExecutableStatisticsKHR;
   PFN_vkGetPipelineExecutableInternalRepresentationsKHR GetPipelineExecutableInternalRepresentationsKHR;
   PFN_vkCmdSetLineStippleEXT CmdSetLineStippleEXT;
-  PFN_vkGetPhysicalDeviceToolProperties GetPhysicalDeviceToolProperties;
+  union {
+    PFN_vkGetPhysicalDeviceToolProperties GetPhysicalDeviceToolProperties;
+    PFN_vkGetPhysicalDeviceToolProperties GetPhysicalDeviceToolPropertiesEXT;
+  };
   PFN_vkCreateAccelerationStructureKHR CreateAccelerationStructureKHR;
   PFN_vkCmdBuildAccelerationStructuresKHR CmdBuildAccelerationStructuresKHR;
   PFN_vkCmdBuildAccelerationStructuresIndirectKHR CmdBuildAccelerationStructuresIndirectKHR;
@@ -371,23 +506,68 @@ struct DispatchTable {
   PFN_vkGetDeferredOperationMaxConcurrencyKHR GetDeferredOperationMaxConcurrencyKHR;
   PFN_vkGetDeferredOperationResultKHR GetDeferredOperationResultKHR;
   PFN_vkDeferredOperationJoinKHR DeferredOperationJoinKHR;
-  PFN_vkCmdSetCullMode CmdSetCullMode;
-  PFN_vkCmdSetFrontFace CmdSetFrontFace;
-  PFN_vkCmdSetPrimitiveTopology CmdSetPrimitiveTopology;
-  PFN_vkCmdSetViewportWithCount CmdSetViewportWithCount;
-  PFN_vkCmdSetScissorWithCount CmdSetScissorWithCount;
-  PFN_vkCmdBindVertexBuffers2 CmdBindVertexBuffers2;
-  PFN_vkCmdSetDepthTestEnable CmdSetDepthTestEnable;
-  PFN_vkCmdSetDepthWriteEnable CmdSetDepthWriteEnable;
-  PFN_vkCmdSetDepthCompareOp CmdSetDepthCompareOp;
-  PFN_vkCmdSetDepthBoundsTestEnable CmdSetDepthBoundsTestEnable;
-  PFN_vkCmdSetStencilTestEnable CmdSetStencilTestEnable;
-  PFN_vkCmdSetStencilOp CmdSetStencilOp;
+  union {
+    PFN_vkCmdSetCullMode CmdSetCullMode;
+    PFN_vkCmdSetCullMode CmdSetCullModeEXT;
+  };
+  union {
+    PFN_vkCmdSetFrontFace CmdSetFrontFace;
+    PFN_vkCmdSetFrontFace CmdSetFrontFaceEXT;
+  };
+  union {
+    PFN_vkCmdSetPrimitiveTopology CmdSetPrimitiveTopology;
+    PFN_vkCmdSetPrimitiveTopology CmdSetPrimitiveTopologyEXT;
+  };
+  union {
+    PFN_vkCmdSetViewportWithCount CmdSetViewportWithCount;
+    PFN_vkCmdSetViewportWithCount CmdSetViewportWithCountEXT;
+  };
+  union {
+    PFN_vkCmdSetScissorWithCount CmdSetScissorWithCount;
+    PFN_vkCmdSetScissorWithCount CmdSetScissorWithCountEXT;
+  };
+  union {
+    PFN_vkCmdBindVertexBuffers2 CmdBindVertexBuffers2;
+    PFN_vkCmdBindVertexBuffers2 CmdBindVertexBuffers2EXT;
+  };
+  union {
+    PFN_vkCmdSetDepthTestEnable CmdSetDepthTestEnable;
+    PFN_vkCmdSetDepthTestEnable CmdSetDepthTestEnableEXT;
+  };
+  union {
+    PFN_vkCmdSetDepthWriteEnable CmdSetDepthWriteEnable;
+    PFN_vkCmdSetDepthWriteEnable CmdSetDepthWriteEnableEXT;
+  };
+  union {
+    PFN_vkCmdSetDepthCompareOp CmdSetDepthCompareOp;
+    PFN_vkCmdSetDepthCompareOp CmdSetDepthCompareOpEXT;
+  };
+  union {
+    PFN_vkCmdSetDepthBoundsTestEnable CmdSetDepthBoundsTestEnable;
+    PFN_vkCmdSetDepthBoundsTestEnable CmdSetDepthBoundsTestEnableEXT;
+  };
+  union {
+    PFN_vkCmdSetStencilTestEnable CmdSetStencilTestEnable;
+    PFN_vkCmdSetStencilTestEnable CmdSetStencilTestEnableEXT;
+  };
+  union {
+    PFN_vkCmdSetStencilOp CmdSetStencilOp;
+    PFN_vkCmdSetStencilOp CmdSetStencilOpEXT;
+  };
   PFN_vkCmdSetPatchControlPointsEXT CmdSetPatchControlPointsEXT;
-  PFN_vkCmdSetRasterizerDiscardEnable CmdSetRasterizerDiscardEnable;
-  PFN_vkCmdSetDepthBiasEnable CmdSetDepthBiasEnable;
+  union {
+    PFN_vkCmdSetRasterizerDiscardEnable CmdSetRasterizerDiscardEnable;
+    PFN_vkCmdSetRasterizerDiscardEnable CmdSetRasterizerDiscardEnableEXT;
+  };
+  union {
+    PFN_vkCmdSetDepthBiasEnable CmdSetDepthBiasEnable;
+    PFN_vkCmdSetDepthBiasEnable CmdSetDepthBiasEnableEXT;
+  };
   PFN_vkCmdSetLogicOpEXT CmdSetLogicOpEXT;
-  PFN_vkCmdSetPrimitiveRestartEnable CmdSetPrimitiveRestartEnable;
+  union {
+    PFN_vkCmdSetPrimitiveRestartEnable CmdSetPrimitiveRestartEnable;
+    PFN_vkCmdSetPrimitiveRestartEnable CmdSetPrimitiveRestartEnableEXT;
+  };
   PFN_vkCmdSetTessellationDomainOriginEXT CmdSetTessellationDomainOriginEXT;
   PFN_vkCmdSetDepthClampEnableEXT CmdSetDepthClampEnableEXT;
   PFN_vkCmdSetPolygonModeEXT CmdSetPolygonModeEXT;
@@ -419,28 +599,76 @@ struct DispatchTable {
   PFN_vkCmdSetShadingRateImageEnableNV CmdSetShadingRateImageEnableNV;
   PFN_vkCmdSetCoverageReductionModeNV CmdSetCoverageReductionModeNV;
   PFN_vkCmdSetRepresentativeFragmentTestEnableNV CmdSetRepresentativeFragmentTestEnableNV;
-  PFN_vkCreatePrivateDataSlot CreatePrivateDataSlot;
-  PFN_vkDestroyPrivateDataSlot DestroyPrivateDataSlot;
-  PFN_vkSetPrivateData SetPrivateData;
-  PFN_vkGetPrivateData GetPrivateData;
-  PFN_vkCmdCopyBuffer2 CmdCopyBuffer2;
-  PFN_vkCmdCopyImage2 CmdCopyImage2;
-  PFN_vkCmdBlitImage2 CmdBlitImage2;
-  PFN_vkCmdCopyBufferToImage2 CmdCopyBufferToImage2;
-  PFN_vkCmdCopyImageToBuffer2 CmdCopyImageToBuffer2;
-  PFN_vkCmdResolveImage2 CmdResolveImage2;
+  union {
+    PFN_vkCreatePrivateDataSlot CreatePrivateDataSlot;
+    PFN_vkCreatePrivateDataSlot CreatePrivateDataSlotEXT;
+  };
+  union {
+    PFN_vkDestroyPrivateDataSlot DestroyPrivateDataSlot;
+    PFN_vkDestroyPrivateDataSlot DestroyPrivateDataSlotEXT;
+  };
+  union {
+    PFN_vkSetPrivateData SetPrivateData;
+    PFN_vkSetPrivateData SetPrivateDataEXT;
+  };
+  union {
+    PFN_vkGetPrivateData GetPrivateData;
+    PFN_vkGetPrivateData GetPrivateDataEXT;
+  };
+  union {
+    PFN_vkCmdCopyBuffer2 CmdCopyBuffer2;
+    PFN_vkCmdCopyBuffer2 CmdCopyBuffer2KHR;
+  };
+  union {
+    PFN_vkCmdCopyImage2 CmdCopyImage2;
+    PFN_vkCmdCopyImage2 CmdCopyImage2KHR;
+  };
+  union {
+    PFN_vkCmdBlitImage2 CmdBlitImage2;
+    PFN_vkCmdBlitImage2 CmdBlitImage2KHR;
+  };
+  union {
+    PFN_vkCmdCopyBufferToImage2 CmdCopyBufferToImage2;
+    PFN_vkCmdCopyBufferToImage2 CmdCopyBufferToImage2KHR;
+  };
+  union {
+    PFN_vkCmdCopyImageToBuffer2 CmdCopyImageToBuffer2;
+    PFN_vkCmdCopyImageToBuffer2 CmdCopyImageToBuffer2KHR;
+  };
+  union {
+    PFN_vkCmdResolveImage2 CmdResolveImage2;
+    PFN_vkCmdResolveImage2 CmdResolveImage2KHR;
+  };
   PFN_vkCmdSetFragmentShadingRateKHR CmdSetFragmentShadingRateKHR;
   PFN_vkGetPhysicalDeviceFragmentShadingRatesKHR GetPhysicalDeviceFragmentShadingRatesKHR;
   PFN_vkCmdSetFragmentShadingRateEnumNV CmdSetFragmentShadingRateEnumNV;
   PFN_vkGetAccelerationStructureBuildSizesKHR GetAccelerationStructureBuildSizesKHR;
   PFN_vkCmdSetVertexInputEXT CmdSetVertexInputEXT;
   PFN_vkCmdSetColorWriteEnableEXT CmdSetColorWriteEnableEXT;
-  PFN_vkCmdSetEvent2 CmdSetEvent2;
-  PFN_vkCmdResetEvent2 CmdResetEvent2;
-  PFN_vkCmdWaitEvents2 CmdWaitEvents2;
-  PFN_vkCmdPipelineBarrier2 CmdPipelineBarrier2;
-  PFN_vkQueueSubmit2 QueueSubmit2;
-  PFN_vkCmdWriteTimestamp2 CmdWriteTimestamp2;
+  union {
+    PFN_vkCmdSetEvent2 CmdSetEvent2;
+    PFN_vkCmdSetEvent2 CmdSetEvent2KHR;
+  };
+  union {
+    PFN_vkCmdResetEvent2 CmdResetEvent2;
+    PFN_vkCmdResetEvent2 CmdResetEvent2KHR;
+  };
+  union {
+    PFN_vkCmdWaitEvents2 CmdWaitEvents2;
+    PFN_vkCmdWaitEvents2 CmdWaitEvents2KHR;
+  };
+  union {
+    PFN_vkCmdPipelineBarrier2 CmdPipelineBarrier2;
+    PFN_vkCmdPipelineBarrier2 CmdPipelineBarrier2KHR;
+  };
+  union {
+    PFN_vkQueueSubmit2 QueueSubmit2;
+    PFN_vkQueueSubmit2 QueueSubmit2KHR;
+  };
+  union {
+    PFN_vkCmdWriteTimestamp2 CmdWriteTimestamp2;
+    PFN_vkCmdWriteTimestamp2 CmdWriteTimestamp2KHR;
+  };
   PFN_vkCmdWriteBufferMarker2AMD CmdWriteBufferMarker2AMD;
   PFN_vkGetQueueCheckpointData2NV GetQueueCheckpointData2NV;
   PFN_vkGetPhysicalDeviceVideoCapabilitiesKHR GetPhysicalDeviceVideoCapabilitiesKHR;
@@ -479,8 +707,14 @@ struct DispatchTable {
   PFN_vkAcquireDrmDisplayEXT AcquireDrmDisplayEXT;
   PFN_vkGetDrmDisplayEXT GetDrmDisplayEXT;
   PFN_vkWaitForPresentKHR WaitForPresentKHR;
-  PFN_vkCmdBeginRendering CmdBeginRendering;
-  PFN_vkCmdEndRendering CmdEndRendering;
+  union {
+    PFN_vkCmdBeginRendering CmdBeginRendering;
+    PFN_vkCmdBeginRendering CmdBeginRenderingKHR;
+  };
+  union {
+    PFN_vkCmdEndRendering CmdEndRendering;
+    PFN_vkCmdEndRendering CmdEndRenderingKHR;
+  };
   PFN_vkGetDescriptorSetLayoutHostMappingInfoVALVE GetDescriptorSetLayoutHostMappingInfoVALVE;
   PFN_vkGetDescriptorSetHostMappingVALVE GetDescriptorSetHostMappingVALVE;
   PFN_vkCreateMicromapEXT CreateMicromapEXT;

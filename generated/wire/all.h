@@ -4,7 +4,6 @@
 
 #include "generated/wire/buffer.h"
 #include "generated/wire/command.h"
-#include "generated/wire/copy.h"
 #include "generated/wire/debug.h"
 #include "generated/wire/descriptor.h"
 #include "generated/wire/device.h"

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateBufferArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateBufferArgs&
     }
   }
 }
+
 // vkDestroyBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyBufferArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyBuff
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyBufferArgs& v) {
 }
+
 // vkCreateBufferView
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateBufferViewArgs& v) {
   uint32_t present0 = 0;
@@ -139,6 +142,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateBufferViewA
     }
   }
 }
+
 // vkDestroyBufferView
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyBufferViewArgs& v) {
   uint8_t* p = e.Take(16);
@@ -158,6 +162,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyBuff
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyBufferViewArgs& v) {
 }
+
 // vkGetPhysicalDeviceExternalBufferProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceExternalBufferPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -210,6 +215,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pExternalBufferProperties[i]);
   }
 }
+
 // vkGetBufferOpaqueCaptureAddress
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferOpaqueCaptureAddressArgs& v) {
   uint32_t present0 = 0;
@@ -246,6 +252,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferOpaqueCa
   const uint8_t* p = d.Take(8);
   v.result = Load<uint64_t>(p);
 }
+
 // vkGetBufferDeviceAddress
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferDeviceAddressArgs& v) {
   uint32_t present0 = 0;
@@ -282,4 +289,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferDeviceAd
   const uint8_t* p = d.Take(8);
   v.result = Load<VkDeviceAddress>(p);
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateBufferArgs {
   VkDevice device;
   const VkBufferCreateInfo* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreateBufferArgs& v);
 void DecodeRequest(Decoder& d, CreateBufferArgs& v);
 void EncodeReply(Encoder& e, const CreateBufferArgs& v);
 void DecodeReply(Decoder& d, CreateBufferArgs& v);
+
 struct DestroyBufferArgs {
   VkDevice device;
   VkBuffer buffer;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyBufferArgs& v);
 void DecodeRequest(Decoder& d, DestroyBufferArgs& v);
 void EncodeReply(Encoder& e, const DestroyBufferArgs& v);
 void DecodeReply(Decoder& d, DestroyBufferArgs& v);
+
 struct CreateBufferViewArgs {
   VkDevice device;
   const VkBufferViewCreateInfo* pCreateInfo;
@@ -39,6 +42,7 @@ void EncodeRequest(Encoder& e, const CreateBufferViewArgs& v);
 void DecodeRequest(Decoder& d, CreateBufferViewArgs& v);
 void EncodeReply(Encoder& e, const CreateBufferViewArgs& v);
 void DecodeReply(Decoder& d, CreateBufferViewArgs& v);
+
 struct DestroyBufferViewArgs {
   VkDevice device;
   VkBufferView bufferView;
@@ -49,6 +53,7 @@ void EncodeRequest(Encoder& e, const DestroyBufferViewArgs& v);
 void DecodeRequest(Decoder& d, DestroyBufferViewArgs& v);
 void EncodeReply(Encoder& e, const DestroyBufferViewArgs& v);
 void DecodeReply(Decoder& d, DestroyBufferViewArgs& v);
+
 struct GetPhysicalDeviceExternalBufferPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceExternalBufferInfo* pExternalBufferInfo;
@@ -58,6 +63,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceExternalBufferPropertiesAr
 void DecodeRequest(Decoder& d, GetPhysicalDeviceExternalBufferPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceExternalBufferPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceExternalBufferPropertiesArgs& v);
+using GetPhysicalDeviceExternalBufferPropertiesKHRArgs = GetPhysicalDeviceExternalBufferPropertiesArgs;
+
 struct GetBufferOpaqueCaptureAddressArgs {
   VkDevice device;
   const VkBufferDeviceAddressInfo* pInfo;
@@ -67,6 +74,8 @@ void EncodeRequest(Encoder& e, const GetBufferOpaqueCaptureAddressArgs& v);
 void DecodeRequest(Decoder& d, GetBufferOpaqueCaptureAddressArgs& v);
 void EncodeReply(Encoder& e, const GetBufferOpaqueCaptureAddressArgs& v);
 void DecodeReply(Decoder& d, GetBufferOpaqueCaptureAddressArgs& v);
+using GetBufferOpaqueCaptureAddressKHRArgs = GetBufferOpaqueCaptureAddressArgs;
+
 struct GetBufferDeviceAddressArgs {
   VkDevice device;
   const VkBufferDeviceAddressInfo* pInfo;
@@ -76,4 +85,7 @@ void EncodeRequest(Encoder& e, const GetBufferDeviceAddressArgs& v);
 void DecodeRequest(Decoder& d, GetBufferDeviceAddressArgs& v);
 void EncodeReply(Encoder& e, const GetBufferDeviceAddressArgs& v);
 void DecodeReply(Decoder& d, GetBufferDeviceAddressArgs& v);
+using GetBufferDeviceAddressKHRArgs = GetBufferDeviceAddressArgs;
+using GetBufferDeviceAddressEXTArgs = GetBufferDeviceAddressArgs;
+
 }  // namespace vesper::wire

@@ -212,4 +212,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkBufferDeviceAddressI
     v.pNext = DecodeChain(d, ChainTable());
   }
 }
+
 }  // namespace vesper::wire

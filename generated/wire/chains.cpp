@@ -619,6 +619,8 @@ constexpr ChainCodec kVideoEncodeH265EmitPictureParametersInfoEXTIn = ContentsOf
 constexpr ChainCodec kDescriptorBufferBindingPushDescriptorBufferHandleEXTIn = ContentsOf<VkDescriptorBufferBindingPushDescriptorBufferHandleEXT>(VK_STRUCTURE_TYPE_DESCRIPTOR_BUFFER_BINDING_PUSH_DESCRIPTOR_BUFFER_HANDLE_EXT);
 constexpr ChainCodec kRenderingFragmentShadingRateAttachmentInfoKHRIn = ContentsOf<VkRenderingFragmentShadingRateAttachmentInfoKHR>(VK_STRUCTURE_TYPE_RENDERING_FRAGMENT_SHADING_RATE_ATTACHMENT_INFO_KHR);
 constexpr ChainCodec kRenderingFragmentDensityMapAttachmentInfoEXTIn = ContentsOf<VkRenderingFragmentDensityMapAttachmentInfoEXT>(VK_STRUCTURE_TYPE_RENDERING_FRAGMENT_DENSITY_MAP_ATTACHMENT_INFO_EXT);
+constexpr ChainCodec kPipelinePropertiesIdentifierEXTOut = ShapeOf<VkPipelinePropertiesIdentifierEXT>(VK_STRUCTURE_TYPE_PIPELINE_PROPERTIES_IDENTIFIER_EXT);
+
 constexpr const ChainCodec* kInstanceCreateInfoInChainEntries[] = {
     &kDebugReportCallbackCreateInfoEXTIn,
     &kValidationFlagsEXTIn,
@@ -1532,6 +1534,10 @@ constexpr const ChainCodec* kRenderingInfoInChainEntries[] = {
 constexpr const ChainCodec* kSubresourceLayout2EXTOutChainEntries[] = {
     &kImageCompressionPropertiesEXTOut,
 };
+constexpr const ChainCodec* kGetPipelinePropertiesEXTOutChainEntries[] = {
+    &kPipelinePropertiesIdentifierEXTOut,
+};
+
 }  // namespace
 
 const ChainTable kInstanceCreateInfoInChain{kInstanceCreateInfoInChainEntries};
@@ -1613,4 +1619,6 @@ const ChainTable kVideoEncodeInfoKHRInChain{kVideoEncodeInfoKHRInChainEntries};
 const ChainTable kDescriptorBufferBindingInfoEXTInChain{kDescriptorBufferBindingInfoEXTInChainEntries};
 const ChainTable kRenderingInfoInChain{kRenderingInfoInChainEntries};
 const ChainTable kSubresourceLayout2EXTOutChain{kSubresourceLayout2EXTOutChainEntries};
+const ChainTable kGetPipelinePropertiesEXTOutChain{kGetPipelinePropertiesEXTOutChainEntries};
+
 }  // namespace vesper::wire

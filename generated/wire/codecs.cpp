@@ -477,11 +477,11 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<CmdBindDescriptorBuffersEXTArgs>(),
     CodecOf<CmdSetDescriptorBufferOffsetsEXTArgs>(),
     CodecOf<CmdBindDescriptorBufferEmbeddedSamplersEXTArgs>(),
-    {},  // vkGetBufferOpaqueCaptureDescriptorDataEXT: refused
-    {},  // vkGetImageOpaqueCaptureDescriptorDataEXT: refused
-    {},  // vkGetImageViewOpaqueCaptureDescriptorDataEXT: refused
-    {},  // vkGetSamplerOpaqueCaptureDescriptorDataEXT: refused
-    {},  // vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT: refused
+    CodecOf<GetBufferOpaqueCaptureDescriptorDataEXTArgs>(),
+    CodecOf<GetImageOpaqueCaptureDescriptorDataEXTArgs>(),
+    CodecOf<GetImageViewOpaqueCaptureDescriptorDataEXTArgs>(),
+    CodecOf<GetSamplerOpaqueCaptureDescriptorDataEXTArgs>(),
+    CodecOf<GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs>(),
     CodecOf<SetDeviceMemoryPriorityEXTArgs>(),
     CodecOf<AcquireDrmDisplayEXTArgs>(),
     CodecOf<GetDrmDisplayEXTArgs>(),
@@ -507,7 +507,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<GetShaderModuleIdentifierEXTArgs>(),
     CodecOf<GetShaderModuleCreateInfoIdentifierEXTArgs>(),
     CodecOf<GetImageSubresourceLayout2EXTArgs>(),
-    {},  // vkGetPipelinePropertiesEXT: refused
+    CodecOf<GetPipelinePropertiesEXTArgs>(),
     CodecOf<GetFramebufferTilePropertiesQCOMArgs>(),
     CodecOf<GetDynamicRenderingTilePropertiesQCOMArgs>(),
     CodecOf<GetPhysicalDeviceOpticalFlowImageFormatsNVArgs>(),

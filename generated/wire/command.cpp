@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateCommandPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateCommandPoolArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCommandPool
     }
   }
 }
+
 // vkDestroyCommandPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyCommandPoolArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyComm
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyCommandPoolArgs& v) {
 }
+
 // vkResetCommandPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetCommandPoolArgs& v) {
   uint8_t* p = e.Take(20);
@@ -105,6 +108,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetCommandPoolA
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkAllocateCommandBuffers
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AllocateCommandBuffersArgs& v) {
   uint32_t present0 = 0;
@@ -163,6 +167,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateCommandBu
     }
   }
 }
+
 // vkFreeCommandBuffers
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeCommandBuffersArgs& v) {
   uint32_t present0 = 0;
@@ -206,6 +211,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeCommand
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeCommandBuffersArgs& v) {
 }
+
 // vkBeginCommandBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BeginCommandBufferArgs& v) {
   uint32_t present0 = 0;
@@ -242,6 +248,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BeginCommandBuffe
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkEndCommandBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EndCommandBufferArgs& v) {
   uint8_t* p = e.Take(8);
@@ -262,6 +269,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EndCommandBufferA
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkResetCommandBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetCommandBufferArgs& v) {
   uint8_t* p = e.Take(12);
@@ -284,6 +292,425 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetCommandBuffe
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
+// vkCmdCopyBuffer
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(32);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kBuffer, v.srcBuffer));
+  Store(p + 20, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 28, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 24);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferArgs& v) {
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.regionCount = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 24);
+    auto* items = d.Array<VkBufferCopy>(n);
+    d.CopyTo(items, size_t{n} * 24);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdCopyBuffer: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferArgs& v) {
+}
+
+// vkCmdCopyImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(40);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 20, v.srcImageLayout);
+  Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 32, v.dstImageLayout);
+  Store(p + 36, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 68);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageArgs& v) {
+  const uint8_t* p = d.Take(40);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 20);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 32);
+  v.regionCount = Load<uint32_t>(p + 36);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 68);
+    auto* items = d.Array<VkImageCopy>(n);
+    d.CopyTo(items, size_t{n} * 68);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdCopyImage: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageArgs& v) {
+}
+
+// vkCmdBlitImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBlitImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(44);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 20, v.srcImageLayout);
+  Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 32, v.dstImageLayout);
+  Store(p + 36, v.regionCount);
+  Store(p + 40, v.filter);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 80);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBlitImageArgs& v) {
+  const uint8_t* p = d.Take(44);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 20);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 32);
+  v.regionCount = Load<uint32_t>(p + 36);
+  v.filter = Load<VkFilter>(p + 40);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 80);
+    auto* items = d.Array<VkImageBlit>(n);
+    d.CopyTo(items, size_t{n} * 80);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdBlitImage: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBlitImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBlitImageArgs& v) {
+}
+
+// vkCmdCopyBufferToImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferToImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(36);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kBuffer, v.srcBuffer));
+  Store(p + 20, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 28, v.dstImageLayout);
+  Store(p + 32, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 56);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferToImageArgs& v) {
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 28);
+  v.regionCount = Load<uint32_t>(p + 32);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 56);
+    auto* items = d.Array<VkBufferImageCopy>(n);
+    d.CopyTo(items, size_t{n} * 56);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdCopyBufferToImage: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferToImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferToImageArgs& v) {
+}
+
+// vkCmdCopyImageToBuffer
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageToBufferArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(36);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 20, v.srcImageLayout);
+  Store(p + 24, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 32, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 56);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageToBufferArgs& v) {
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 20);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  v.regionCount = Load<uint32_t>(p + 32);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 56);
+    auto* items = d.Array<VkBufferImageCopy>(n);
+    d.CopyTo(items, size_t{n} * 56);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdCopyImageToBuffer: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageToBufferArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageToBufferArgs& v) {
+}
+
+// vkCmdUpdateBuffer
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdUpdateBufferArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pData != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(36);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 20, v.dstOffset);
+  Store(p + 28, v.dataSize);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.dataSize);
+    e.Bytes(v.pData, n);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdUpdateBufferArgs& v) {
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.dstOffset = Load<VkDeviceSize>(p + 20);
+  v.dataSize = Load<VkDeviceSize>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.dataSize), 1);
+    auto* items = d.Array<uint8_t>(n);
+    d.CopyTo(items, size_t{n} * 1);
+    v.pData = items;
+  } else if (v.dataSize != 0) {
+    d.Fail("vkCmdUpdateBuffer: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdUpdateBufferArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdUpdateBufferArgs& v) {
+}
+
+// vkCmdFillBuffer
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdFillBufferArgs& v) {
+  uint8_t* p = e.Take(36);
+  Store(p + 0, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 16, v.dstOffset);
+  Store(p + 24, v.size);
+  Store(p + 32, v.data);
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdFillBufferArgs& v) {
+  const uint8_t* p = d.Take(36);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 0), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.dstOffset = Load<VkDeviceSize>(p + 16);
+  v.size = Load<VkDeviceSize>(p + 24);
+  v.data = Load<uint32_t>(p + 32);
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdFillBufferArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdFillBufferArgs& v) {
+}
+
+// vkCmdClearColorImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearColorImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pColor != nullptr) present0 |= 0x1u;
+  if (v.pRanges != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.image));
+  Store(p + 20, v.imageLayout);
+  Store(p + 24, v.rangeCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    e.Bytes(v.pColor, n * 16);
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.rangeCount);
+    e.Bytes(v.pRanges, n * 20);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdClearColorImageArgs& v) {
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.image = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.imageLayout = Load<VkImageLayout>(p + 20);
+  v.rangeCount = Load<uint32_t>(p + 24);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 16);
+    auto* items = d.Array<VkClearColorValue>(n);
+    d.CopyTo(items, size_t{n} * 16);
+    v.pColor = items;
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.rangeCount), 20);
+    auto* items = d.Array<VkImageSubresourceRange>(n);
+    d.CopyTo(items, size_t{n} * 20);
+    v.pRanges = items;
+  } else if (v.rangeCount != 0) {
+    d.Fail("vkCmdClearColorImage: pRanges is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearColorImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdClearColorImageArgs& v) {
+}
+
+// vkCmdClearDepthStencilImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearDepthStencilImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pDepthStencil != nullptr) present0 |= 0x1u;
+  if (v.pRanges != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.image));
+  Store(p + 20, v.imageLayout);
+  Store(p + 24, v.rangeCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    e.Bytes(v.pDepthStencil, n * 8);
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.rangeCount);
+    e.Bytes(v.pRanges, n * 20);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdClearDepthStencilImageArgs& v) {
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.image = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.imageLayout = Load<VkImageLayout>(p + 20);
+  v.rangeCount = Load<uint32_t>(p + 24);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
+    auto* items = d.Array<VkClearDepthStencilValue>(n);
+    d.CopyTo(items, size_t{n} * 8);
+    v.pDepthStencil = items;
+  } else {
+    d.Fail("vkCmdClearDepthStencilImage: pDepthStencil is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.rangeCount), 20);
+    auto* items = d.Array<VkImageSubresourceRange>(n);
+    d.CopyTo(items, size_t{n} * 20);
+    v.pRanges = items;
+  } else if (v.rangeCount != 0) {
+    d.Fail("vkCmdClearDepthStencilImage: pRanges is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearDepthStencilImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdClearDepthStencilImageArgs& v) {
+}
+
+// vkCmdResolveImage
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResolveImageArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pRegions != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(40);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 20, v.srcImageLayout);
+  Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 32, v.dstImageLayout);
+  Store(p + 36, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    e.Bytes(v.pRegions, n * 68);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResolveImageArgs& v) {
+  const uint8_t* p = d.Take(40);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 20);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 32);
+  v.regionCount = Load<uint32_t>(p + 36);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 68);
+    auto* items = d.Array<VkImageResolve>(n);
+    d.CopyTo(items, size_t{n} * 68);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdResolveImage: pRegions is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResolveImageArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResolveImageArgs& v) {
+}
+
 // vkCmdExecuteCommands
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdExecuteCommandsArgs& v) {
   uint32_t present0 = 0;
@@ -324,6 +751,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdExecuteC
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdExecuteCommandsArgs& v) {
 }
+
 // vkTrimCommandPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const TrimCommandPoolArgs& v) {
   uint8_t* p = e.Take(20);
@@ -344,6 +772,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const TrimCommand
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] TrimCommandPoolArgs& v) {
 }
+
 // vkCmdWriteBufferMarkerAMD
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteBufferMarkerAMDArgs& v) {
   uint8_t* p = e.Take(32);
@@ -368,6 +797,205 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteBuf
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteBufferMarkerAMDArgs& v) {
 }
+
+// vkCmdCopyBuffer2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBuffer2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pCopyBufferInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCopyBufferInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBuffer2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkCopyBufferInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCopyBufferInfo = items;
+  } else {
+    d.Fail("vkCmdCopyBuffer2: pCopyBufferInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBuffer2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBuffer2Args& v) {
+}
+
+// vkCmdCopyImage2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImage2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pCopyImageInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCopyImageInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImage2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkCopyImageInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCopyImageInfo = items;
+  } else {
+    d.Fail("vkCmdCopyImage2: pCopyImageInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImage2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImage2Args& v) {
+}
+
+// vkCmdBlitImage2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBlitImage2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pBlitImageInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pBlitImageInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBlitImage2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkBlitImageInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pBlitImageInfo = items;
+  } else {
+    d.Fail("vkCmdBlitImage2: pBlitImageInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBlitImage2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBlitImage2Args& v) {
+}
+
+// vkCmdCopyBufferToImage2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferToImage2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pCopyBufferToImageInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCopyBufferToImageInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferToImage2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkCopyBufferToImageInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCopyBufferToImageInfo = items;
+  } else {
+    d.Fail("vkCmdCopyBufferToImage2: pCopyBufferToImageInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBufferToImage2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyBufferToImage2Args& v) {
+}
+
+// vkCmdCopyImageToBuffer2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageToBuffer2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pCopyImageToBufferInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCopyImageToBufferInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageToBuffer2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkCopyImageToBufferInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCopyImageToBufferInfo = items;
+  } else {
+    d.Fail("vkCmdCopyImageToBuffer2: pCopyImageToBufferInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyImageToBuffer2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyImageToBuffer2Args& v) {
+}
+
+// vkCmdResolveImage2
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResolveImage2Args& v) {
+  uint32_t present0 = 0;
+  if (v.pResolveImageInfo != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pResolveImageInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResolveImage2Args& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkResolveImageInfo2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pResolveImageInfo = items;
+  } else {
+    d.Fail("vkCmdResolveImage2: pResolveImageInfo is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResolveImage2Args& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResolveImage2Args& v) {
+}
+
 // vkCmdWriteBufferMarker2AMD
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteBufferMarker2AMDArgs& v) {
   uint8_t* p = e.Take(36);
@@ -392,6 +1020,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteBuf
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteBufferMarker2AMDArgs& v) {
 }
+
 // vkCmdDecompressMemoryNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecompressMemoryNVArgs& v) {
   uint32_t present0 = 0;
@@ -426,6 +1055,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecompre
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDecompressMemoryNVArgs& v) {
 }
+
 // vkCmdOpticalFlowExecuteNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdOpticalFlowExecuteNVArgs& v) {
   uint32_t present0 = 0;
@@ -460,4 +1090,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdOpticalF
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdOpticalFlowExecuteNVArgs& v) {
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateCommandPoolArgs {
   VkDevice device;
   const VkCommandPoolCreateInfo* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreateCommandPoolArgs& v);
 void DecodeRequest(Decoder& d, CreateCommandPoolArgs& v);
 void EncodeReply(Encoder& e, const CreateCommandPoolArgs& v);
 void DecodeReply(Decoder& d, CreateCommandPoolArgs& v);
+
 struct DestroyCommandPoolArgs {
   VkDevice device;
   VkCommandPool commandPool;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyCommandPoolArgs& v);
 void DecodeRequest(Decoder& d, DestroyCommandPoolArgs& v);
 void EncodeReply(Encoder& e, const DestroyCommandPoolArgs& v);
 void DecodeReply(Decoder& d, DestroyCommandPoolArgs& v);
+
 struct ResetCommandPoolArgs {
   VkDevice device;
   VkCommandPool commandPool;
@@ -37,6 +40,7 @@ void EncodeRequest(Encoder& e, const ResetCommandPoolArgs& v);
 void DecodeRequest(Decoder& d, ResetCommandPoolArgs& v);
 void EncodeReply(Encoder& e, const ResetCommandPoolArgs& v);
 void DecodeReply(Decoder& d, ResetCommandPoolArgs& v);
+
 struct AllocateCommandBuffersArgs {
   VkDevice device;
   const VkCommandBufferAllocateInfo* pAllocateInfo;
@@ -48,6 +52,7 @@ void EncodeRequest(Encoder& e, const AllocateCommandBuffersArgs& v);
 void DecodeRequest(Decoder& d, AllocateCommandBuffersArgs& v);
 void EncodeReply(Encoder& e, const AllocateCommandBuffersArgs& v);
 void DecodeReply(Decoder& d, AllocateCommandBuffersArgs& v);
+
 struct FreeCommandBuffersArgs {
   VkDevice device;
   VkCommandPool commandPool;
@@ -59,6 +64,7 @@ void EncodeRequest(Encoder& e, const FreeCommandBuffersArgs& v);
 void DecodeRequest(Decoder& d, FreeCommandBuffersArgs& v);
 void EncodeReply(Encoder& e, const FreeCommandBuffersArgs& v);
 void DecodeReply(Decoder& d, FreeCommandBuffersArgs& v);
+
 struct BeginCommandBufferArgs {
   VkCommandBuffer commandBuffer;
   const VkCommandBufferBeginInfo* pBeginInfo;
@@ -68,6 +74,7 @@ void EncodeRequest(Encoder& e, const BeginCommandBufferArgs& v);
 void DecodeRequest(Decoder& d, BeginCommandBufferArgs& v);
 void EncodeReply(Encoder& e, const BeginCommandBufferArgs& v);
 void DecodeReply(Decoder& d, BeginCommandBufferArgs& v);
+
 struct EndCommandBufferArgs {
   VkCommandBuffer commandBuffer;
   VkResult result;
@@ -76,6 +83,7 @@ void EncodeRequest(Encoder& e, const EndCommandBufferArgs& v);
 void DecodeRequest(Decoder& d, EndCommandBufferArgs& v);
 void EncodeReply(Encoder& e, const EndCommandBufferArgs& v);
 void DecodeReply(Decoder& d, EndCommandBufferArgs& v);
+
 struct ResetCommandBufferArgs {
   VkCommandBuffer commandBuffer;
   VkCommandBufferResetFlags flags;
@@ -85,6 +93,138 @@ void EncodeRequest(Encoder& e, const ResetCommandBufferArgs& v);
 void DecodeRequest(Decoder& d, ResetCommandBufferArgs& v);
 void EncodeReply(Encoder& e, const ResetCommandBufferArgs& v);
 void DecodeReply(Decoder& d, ResetCommandBufferArgs& v);
+
+struct CmdCopyBufferArgs {
+  VkCommandBuffer commandBuffer;
+  VkBuffer srcBuffer;
+  VkBuffer dstBuffer;
+  uint32_t regionCount;
+  const VkBufferCopy* pRegions;
+};
+void EncodeRequest(Encoder& e, const CmdCopyBufferArgs& v);
+void DecodeRequest(Decoder& d, CmdCopyBufferArgs& v);
+void EncodeReply(Encoder& e, const CmdCopyBufferArgs& v);
+void DecodeReply(Decoder& d, CmdCopyBufferArgs& v);
+
+struct CmdCopyImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage srcImage;
+  VkImageLayout srcImageLayout;
+  VkImage dstImage;
+  VkImageLayout dstImageLayout;
+  uint32_t regionCount;
+  const VkImageCopy* pRegions;
+};
+void EncodeRequest(Encoder& e, const CmdCopyImageArgs& v);
+void DecodeRequest(Decoder& d, CmdCopyImageArgs& v);
+void EncodeReply(Encoder& e, const CmdCopyImageArgs& v);
+void DecodeReply(Decoder& d, CmdCopyImageArgs& v);
+
+struct CmdBlitImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage srcImage;
+  VkImageLayout srcImageLayout;
+  VkImage dstImage;
+  VkImageLayout dstImageLayout;
+  uint32_t regionCount;
+  const VkImageBlit* pRegions;
+  VkFilter filter;
+};
+void EncodeRequest(Encoder& e, const CmdBlitImageArgs& v);
+void DecodeRequest(Decoder& d, CmdBlitImageArgs& v);
+void EncodeReply(Encoder& e, const CmdBlitImageArgs& v);
+void DecodeReply(Decoder& d, CmdBlitImageArgs& v);
+
+struct CmdCopyBufferToImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkBuffer srcBuffer;
+  VkImage dstImage;
+  VkImageLayout dstImageLayout;
+  uint32_t regionCount;
+  const VkBufferImageCopy* pRegions;
+};
+void EncodeRequest(Encoder& e, const CmdCopyBufferToImageArgs& v);
+void DecodeRequest(Decoder& d, CmdCopyBufferToImageArgs& v);
+void EncodeReply(Encoder& e, const CmdCopyBufferToImageArgs& v);
+void DecodeReply(Decoder& d, CmdCopyBufferToImageArgs& v);
+
+struct CmdCopyImageToBufferArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage srcImage;
+  VkImageLayout srcImageLayout;
+  VkBuffer dstBuffer;
+  uint32_t regionCount;
+  const VkBufferImageCopy* pRegions;
+};
+void EncodeRequest(Encoder& e, const CmdCopyImageToBufferArgs& v);
+void DecodeRequest(Decoder& d, CmdCopyImageToBufferArgs& v);
+void EncodeReply(Encoder& e, const CmdCopyImageToBufferArgs& v);
+void DecodeReply(Decoder& d, CmdCopyImageToBufferArgs& v);
+
+struct CmdUpdateBufferArgs {
+  VkCommandBuffer commandBuffer;
+  VkBuffer dstBuffer;
+  VkDeviceSize dstOffset;
+  VkDeviceSize dataSize;
+  const void* pData;
+};
+void EncodeRequest(Encoder& e, const CmdUpdateBufferArgs& v);
+void DecodeRequest(Decoder& d, CmdUpdateBufferArgs& v);
+void EncodeReply(Encoder& e, const CmdUpdateBufferArgs& v);
+void DecodeReply(Decoder& d, CmdUpdateBufferArgs& v);
+
+struct CmdFillBufferArgs {
+  VkCommandBuffer commandBuffer;
+  VkBuffer dstBuffer;
+  VkDeviceSize dstOffset;
+  VkDeviceSize size;
+  uint32_t data;
+};
+void EncodeRequest(Encoder& e, const CmdFillBufferArgs& v);
+void DecodeRequest(Decoder& d, CmdFillBufferArgs& v);
+void EncodeReply(Encoder& e, const CmdFillBufferArgs& v);
+void DecodeReply(Decoder& d, CmdFillBufferArgs& v);
+
+struct CmdClearColorImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage image;
+  VkImageLayout imageLayout;
+  const VkClearColorValue* pColor;
+  uint32_t rangeCount;
+  const VkImageSubresourceRange* pRanges;
+};
+void EncodeRequest(Encoder& e, const CmdClearColorImageArgs& v);
+void DecodeRequest(Decoder& d, CmdClearColorImageArgs& v);
+void EncodeReply(Encoder& e, const CmdClearColorImageArgs& v);
+void DecodeReply(Decoder& d, CmdClearColorImageArgs& v);
+
+struct CmdClearDepthStencilImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage image;
+  VkImageLayout imageLayout;
+  const VkClearDepthStencilValue* pDepthStencil;
+  uint32_t rangeCount;
+  const VkImageSubresourceRange* pRanges;
+};
+void EncodeRequest(Encoder& e, const CmdClearDepthStencilImageArgs& v);
+void DecodeRequest(Decoder& d, CmdClearDepthStencilImageArgs& v);
+void EncodeReply(Encoder& e, const CmdClearDepthStencilImageArgs& v);
+void DecodeReply(Decoder& d, CmdClearDepthStencilImageArgs& v);
+
+struct CmdResolveImageArgs {
+  VkCommandBuffer commandBuffer;
+  VkImage srcImage;
+  VkImageLayout srcImageLayout;
+  VkImage dstImage;
+  VkImageLayout dstImageLayout;
+  uint32_t regionCount;
+  const VkImageResolve* pRegions;
+};
+void EncodeRequest(Encoder& e, const CmdResolveImageArgs& v);
+void DecodeRequest(Decoder& d, CmdResolveImageArgs& v);
+void EncodeReply(Encoder& e, const CmdResolveImageArgs& v);
+void DecodeReply(Decoder& d, CmdResolveImageArgs& v);
+
 struct CmdExecuteCommandsArgs {
   VkCommandBuffer commandBuffer;
   uint32_t commandBufferCount;
@@ -94,6 +234,7 @@ void EncodeRequest(Encoder& e, const CmdExecuteCommandsArgs& v);
 void DecodeRequest(Decoder& d, CmdExecuteCommandsArgs& v);
 void EncodeReply(Encoder& e, const CmdExecuteCommandsArgs& v);
 void DecodeReply(Decoder& d, CmdExecuteCommandsArgs& v);
+
 struct TrimCommandPoolArgs {
   VkDevice device;
   VkCommandPool commandPool;
@@ -103,6 +244,8 @@ void EncodeRequest(Encoder& e, const TrimCommandPoolArgs& v);
 void DecodeRequest(Decoder& d, TrimCommandPoolArgs& v);
 void EncodeReply(Encoder& e, const TrimCommandPoolArgs& v);
 void DecodeReply(Decoder& d, TrimCommandPoolArgs& v);
+using TrimCommandPoolKHRArgs = TrimCommandPoolArgs;
+
 struct CmdWriteBufferMarkerAMDArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineStageFlagBits pipelineStage;
@@ -114,6 +257,67 @@ void EncodeRequest(Encoder& e, const CmdWriteBufferMarkerAMDArgs& v);
 void DecodeRequest(Decoder& d, CmdWriteBufferMarkerAMDArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteBufferMarkerAMDArgs& v);
 void DecodeReply(Decoder& d, CmdWriteBufferMarkerAMDArgs& v);
+
+struct CmdCopyBuffer2Args {
+  VkCommandBuffer commandBuffer;
+  const VkCopyBufferInfo2* pCopyBufferInfo;
+};
+void EncodeRequest(Encoder& e, const CmdCopyBuffer2Args& v);
+void DecodeRequest(Decoder& d, CmdCopyBuffer2Args& v);
+void EncodeReply(Encoder& e, const CmdCopyBuffer2Args& v);
+void DecodeReply(Decoder& d, CmdCopyBuffer2Args& v);
+using CmdCopyBuffer2KHRArgs = CmdCopyBuffer2Args;
+
+struct CmdCopyImage2Args {
+  VkCommandBuffer commandBuffer;
+  const VkCopyImageInfo2* pCopyImageInfo;
+};
+void EncodeRequest(Encoder& e, const CmdCopyImage2Args& v);
+void DecodeRequest(Decoder& d, CmdCopyImage2Args& v);
+void EncodeReply(Encoder& e, const CmdCopyImage2Args& v);
+void DecodeReply(Decoder& d, CmdCopyImage2Args& v);
+using CmdCopyImage2KHRArgs = CmdCopyImage2Args;
+
+struct CmdBlitImage2Args {
+  VkCommandBuffer commandBuffer;
+  const VkBlitImageInfo2* pBlitImageInfo;
+};
+void EncodeRequest(Encoder& e, const CmdBlitImage2Args& v);
+void DecodeRequest(Decoder& d, CmdBlitImage2Args& v);
+void EncodeReply(Encoder& e, const CmdBlitImage2Args& v);
+void DecodeReply(Decoder& d, CmdBlitImage2Args& v);
+using CmdBlitImage2KHRArgs = CmdBlitImage2Args;
+
+struct CmdCopyBufferToImage2Args {
+  VkCommandBuffer commandBuffer;
+  const VkCopyBufferToImageInfo2* pCopyBufferToImageInfo;
+};
+void EncodeRequest(Encoder& e, const CmdCopyBufferToImage2Args& v);
+void DecodeRequest(Decoder& d, CmdCopyBufferToImage2Args& v);
+void EncodeReply(Encoder& e, const CmdCopyBufferToImage2Args& v);
+void DecodeReply(Decoder& d, CmdCopyBufferToImage2Args& v);
+using CmdCopyBufferToImage2KHRArgs = CmdCopyBufferToImage2Args;
+
+struct CmdCopyImageToBuffer2Args {
+  VkCommandBuffer commandBuffer;
+  const VkCopyImageToBufferInfo2* pCopyImageToBufferInfo;
+};
+void EncodeRequest(Encoder& e, const CmdCopyImageToBuffer2Args& v);
+void DecodeRequest(Decoder& d, CmdCopyImageToBuffer2Args& v);
+void EncodeReply(Encoder& e, const CmdCopyImageToBuffer2Args& v);
+void DecodeReply(Decoder& d, CmdCopyImageToBuffer2Args& v);
+using CmdCopyImageToBuffer2KHRArgs = CmdCopyImageToBuffer2Args;
+
+struct CmdResolveImage2Args {
+  VkCommandBuffer commandBuffer;
+  const VkResolveImageInfo2* pResolveImageInfo;
+};
+void EncodeRequest(Encoder& e, const CmdResolveImage2Args& v);
+void DecodeRequest(Decoder& d, CmdResolveImage2Args& v);
+void EncodeReply(Encoder& e, const CmdResolveImage2Args& v);
+void DecodeReply(Decoder& d, CmdResolveImage2Args& v);
+using CmdResolveImage2KHRArgs = CmdResolveImage2Args;
+
 struct CmdWriteBufferMarker2AMDArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineStageFlags2 stage;
@@ -125,6 +329,7 @@ void EncodeRequest(Encoder& e, const CmdWriteBufferMarker2AMDArgs& v);
 void DecodeRequest(Decoder& d, CmdWriteBufferMarker2AMDArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteBufferMarker2AMDArgs& v);
 void DecodeReply(Decoder& d, CmdWriteBufferMarker2AMDArgs& v);
+
 struct CmdDecompressMemoryNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t decompressRegionCount;
@@ -134,6 +339,7 @@ void EncodeRequest(Encoder& e, const CmdDecompressMemoryNVArgs& v);
 void DecodeRequest(Decoder& d, CmdDecompressMemoryNVArgs& v);
 void EncodeReply(Encoder& e, const CmdDecompressMemoryNVArgs& v);
 void DecodeReply(Decoder& d, CmdDecompressMemoryNVArgs& v);
+
 struct CmdOpticalFlowExecuteNVArgs {
   VkCommandBuffer commandBuffer;
   VkOpticalFlowSessionNV session;
@@ -143,4 +349,5 @@ void EncodeRequest(Encoder& e, const CmdOpticalFlowExecuteNVArgs& v);
 void DecodeRequest(Decoder& d, CmdOpticalFlowExecuteNVArgs& v);
 void EncodeReply(Encoder& e, const CmdOpticalFlowExecuteNVArgs& v);
 void DecodeReply(Decoder& d, CmdOpticalFlowExecuteNVArgs& v);
+
 }  // namespace vesper::wire

@@ -4,6 +4,24 @@
 
 namespace vesper::wire {
 
+static_assert(sizeof(VkClearColorValue) == 16);
+
+static_assert(sizeof(VkBufferCopy) == 24);
+
+static_assert(sizeof(VkImageCopy) == 68);
+
+static_assert(sizeof(VkImageBlit) == 80);
+
+static_assert(sizeof(VkBufferImageCopy) == 56);
+
+static_assert(sizeof(VkClearDepthStencilValue) == 8);
+
+static_assert(sizeof(VkClearValue) == 16);
+
+static_assert(sizeof(VkClearRect) == 24);
+
+static_assert(sizeof(VkImageResolve) == 68);
+
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCommandPoolCreateInfo& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;
@@ -169,4 +187,413 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCommandBufferBeginIn
     v.pInheritanceInfo = items;
   }
 }
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBufferCopy2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, v.srcOffset);
+  Store(p + 12, v.dstOffset);
+  Store(p + 20, v.size);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkBufferCopy2& v) {
+  v.sType = VK_STRUCTURE_TYPE_BUFFER_COPY_2;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcOffset = Load<VkDeviceSize>(p + 4);
+  v.dstOffset = Load<VkDeviceSize>(p + 12);
+  v.size = Load<VkDeviceSize>(p + 20);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyBufferInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(24);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kBuffer, v.srcBuffer));
+  Store(p + 12, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 20, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCopyBufferInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_COPY_BUFFER_INFO_2;
+  const uint8_t* p = d.Take(24);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.regionCount = Load<uint32_t>(p + 20);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkBufferCopy2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkCopyBufferInfo2: pRegions is absent");
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageCopy2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(72);
+  Store(p + 0, present0);
+  Store(p + 4, v.srcSubresource);
+  Store(p + 20, v.srcOffset);
+  Store(p + 32, v.dstSubresource);
+  Store(p + 48, v.dstOffset);
+  Store(p + 60, v.extent);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageCopy2& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMAGE_COPY_2;
+  const uint8_t* p = d.Take(72);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcSubresource = Load<VkImageSubresourceLayers>(p + 4);
+  v.srcOffset = Load<VkOffset3D>(p + 20);
+  v.dstSubresource = Load<VkImageSubresourceLayers>(p + 32);
+  v.dstOffset = Load<VkOffset3D>(p + 48);
+  v.extent = Load<VkExtent3D>(p + 60);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyImageInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(32);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 12, v.srcImageLayout);
+  Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 24, v.dstImageLayout);
+  Store(p + 28, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCopyImageInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_COPY_IMAGE_INFO_2;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 12);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 24);
+  v.regionCount = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkImageCopy2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkCopyImageInfo2: pRegions is absent");
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyCommandTransformInfoQCOM& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(8);
+  Store(p + 0, present0);
+  Store(p + 4, v.transform);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCopyCommandTransformInfoQCOM& v) {
+  v.sType = VK_STRUCTURE_TYPE_COPY_COMMAND_TRANSFORM_INFO_QCOM;
+  const uint8_t* p = d.Take(8);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.transform = Load<VkSurfaceTransformFlagBitsKHR>(p + 4);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageBlit2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(84);
+  Store(p + 0, present0);
+  Store(p + 4, v.srcSubresource);
+  std::memcpy(p + 20, v.srcOffsets, 24);
+  Store(p + 44, v.dstSubresource);
+  std::memcpy(p + 60, v.dstOffsets, 24);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, kImageBlit2InChain);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageBlit2& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMAGE_BLIT_2;
+  const uint8_t* p = d.Take(84);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcSubresource = Load<VkImageSubresourceLayers>(p + 4);
+  std::memcpy(v.srcOffsets, p + 20, 24);
+  v.dstSubresource = Load<VkImageSubresourceLayers>(p + 44);
+  std::memcpy(v.dstOffsets, p + 60, 24);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, kImageBlit2InChain);
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBlitImageInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(36);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 12, v.srcImageLayout);
+  Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 24, v.dstImageLayout);
+  Store(p + 28, v.regionCount);
+  Store(p + 32, v.filter);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkBlitImageInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_BLIT_IMAGE_INFO_2;
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 12);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 24);
+  v.regionCount = Load<uint32_t>(p + 28);
+  v.filter = Load<VkFilter>(p + 32);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkImageBlit2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkBlitImageInfo2: pRegions is absent");
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBufferImageCopy2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(60);
+  Store(p + 0, present0);
+  Store(p + 4, v.bufferOffset);
+  Store(p + 12, v.bufferRowLength);
+  Store(p + 16, v.bufferImageHeight);
+  Store(p + 20, v.imageSubresource);
+  Store(p + 36, v.imageOffset);
+  Store(p + 48, v.imageExtent);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, kBufferImageCopy2InChain);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkBufferImageCopy2& v) {
+  v.sType = VK_STRUCTURE_TYPE_BUFFER_IMAGE_COPY_2;
+  const uint8_t* p = d.Take(60);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.bufferOffset = Load<VkDeviceSize>(p + 4);
+  v.bufferRowLength = Load<uint32_t>(p + 12);
+  v.bufferImageHeight = Load<uint32_t>(p + 16);
+  v.imageSubresource = Load<VkImageSubresourceLayers>(p + 20);
+  v.imageOffset = Load<VkOffset3D>(p + 36);
+  v.imageExtent = Load<VkExtent3D>(p + 48);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, kBufferImageCopy2InChain);
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyBufferToImageInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kBuffer, v.srcBuffer));
+  Store(p + 12, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 20, v.dstImageLayout);
+  Store(p + 24, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCopyBufferToImageInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_COPY_BUFFER_TO_IMAGE_INFO_2;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 20);
+  v.regionCount = Load<uint32_t>(p + 24);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkBufferImageCopy2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkCopyBufferToImageInfo2: pRegions is absent");
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyImageToBufferInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 12, v.srcImageLayout);
+  Store(p + 16, e.Id(HandleType::kBuffer, v.dstBuffer));
+  Store(p + 24, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCopyImageToBufferInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_COPY_IMAGE_TO_BUFFER_INFO_2;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 12);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  v.regionCount = Load<uint32_t>(p + 24);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkBufferImageCopy2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkCopyImageToBufferInfo2: pRegions is absent");
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageResolve2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(72);
+  Store(p + 0, present0);
+  Store(p + 4, v.srcSubresource);
+  Store(p + 20, v.srcOffset);
+  Store(p + 32, v.dstSubresource);
+  Store(p + 48, v.dstOffset);
+  Store(p + 60, v.extent);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageResolve2& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMAGE_RESOLVE_2;
+  const uint8_t* p = d.Take(72);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcSubresource = Load<VkImageSubresourceLayers>(p + 4);
+  v.srcOffset = Load<VkOffset3D>(p + 20);
+  v.dstSubresource = Load<VkImageSubresourceLayers>(p + 32);
+  v.dstOffset = Load<VkOffset3D>(p + 48);
+  v.extent = Load<VkExtent3D>(p + 60);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkResolveImageInfo2& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pRegions != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(32);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
+  Store(p + 12, v.srcImageLayout);
+  Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
+  Store(p + 24, v.dstImageLayout);
+  Store(p + 28, v.regionCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const size_t n = static_cast<size_t>(v.regionCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pRegions[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkResolveImageInfo2& v) {
+  v.sType = VK_STRUCTURE_TYPE_RESOLVE_IMAGE_INFO_2;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.srcImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcImageLayout = Load<VkImageLayout>(p + 12);
+  v.dstImage = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  v.dstImageLayout = Load<VkImageLayout>(p + 24);
+  v.regionCount = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.regionCount), 4);
+    auto* items = d.Array<VkImageResolve2>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pRegions = items;
+  } else if (v.regionCount != 0) {
+    d.Fail("VkResolveImageInfo2: pRegions is absent");
+  }
+}
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateDebugReportCallbackEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDebugReportCallbackEXTArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDebugReport
     }
   }
 }
+
 // vkDestroyDebugReportCallbackEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebugReportCallbackEXTArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebu
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDebugReportCallbackEXTArgs& v) {
 }
+
 // vkDebugMarkerSetObjectNameEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DebugMarkerSetObjectNameEXTArgs& v) {
   uint32_t present0 = 0;
@@ -117,6 +120,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DebugMarkerSetObj
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkDebugMarkerSetObjectTagEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DebugMarkerSetObjectTagEXTArgs& v) {
   uint32_t present0 = 0;
@@ -153,6 +157,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DebugMarkerSetObj
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdDebugMarkerBeginEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMarkerBeginEXTArgs& v) {
   uint32_t present0 = 0;
@@ -185,6 +190,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMar
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDebugMarkerBeginEXTArgs& v) {
 }
+
 // vkCmdDebugMarkerEndEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMarkerEndEXTArgs& v) {
   uint8_t* p = e.Take(8);
@@ -201,6 +207,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMar
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDebugMarkerEndEXTArgs& v) {
 }
+
 // vkCmdDebugMarkerInsertEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMarkerInsertEXTArgs& v) {
   uint32_t present0 = 0;
@@ -233,6 +240,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDebugMar
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDebugMarkerInsertEXTArgs& v) {
 }
+
 // vkCreateValidationCacheEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateValidationCacheEXTArgs& v) {
   uint32_t present0 = 0;
@@ -291,6 +299,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateValidationC
     }
   }
 }
+
 // vkDestroyValidationCacheEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyValidationCacheEXTArgs& v) {
   uint8_t* p = e.Take(16);
@@ -310,6 +319,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyVali
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyValidationCacheEXTArgs& v) {
 }
+
 // vkGetValidationCacheDataEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetValidationCacheDataEXTArgs& v) {
   uint32_t present0 = 0;
@@ -364,6 +374,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetValidationCach
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkMergeValidationCachesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const MergeValidationCachesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -410,6 +421,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] MergeValidationCa
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkSetDebugUtilsObjectNameEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetDebugUtilsObjectNameEXTArgs& v) {
   uint32_t present0 = 0;
@@ -446,6 +458,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetDebugUtilsObje
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkSetDebugUtilsObjectTagEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetDebugUtilsObjectTagEXTArgs& v) {
   uint32_t present0 = 0;
@@ -482,6 +495,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetDebugUtilsObje
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkQueueBeginDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueBeginDebugUtilsLabelEXTArgs& v) {
   uint32_t present0 = 0;
@@ -514,6 +528,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueBeginD
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueBeginDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkQueueEndDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueEndDebugUtilsLabelEXTArgs& v) {
   uint8_t* p = e.Take(8);
@@ -530,6 +545,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueEndDeb
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueEndDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkQueueInsertDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueInsertDebugUtilsLabelEXTArgs& v) {
   uint32_t present0 = 0;
@@ -562,6 +578,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueInsert
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueInsertDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkCmdBeginDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginDebugUtilsLabelEXTArgs& v) {
   uint32_t present0 = 0;
@@ -594,6 +611,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginDeb
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkCmdEndDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndDebugUtilsLabelEXTArgs& v) {
   uint8_t* p = e.Take(8);
@@ -610,6 +628,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndDebug
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkCmdInsertDebugUtilsLabelEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdInsertDebugUtilsLabelEXTArgs& v) {
   uint32_t present0 = 0;
@@ -642,6 +661,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdInsertDe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdInsertDebugUtilsLabelEXTArgs& v) {
 }
+
 // vkCreateDebugUtilsMessengerEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDebugUtilsMessengerEXTArgs& v) {
   uint32_t present0 = 0;
@@ -700,6 +720,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDebugUtilsM
     }
   }
 }
+
 // vkDestroyDebugUtilsMessengerEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebugUtilsMessengerEXTArgs& v) {
   uint8_t* p = e.Take(16);
@@ -719,6 +740,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebu
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDebugUtilsMessengerEXTArgs& v) {
 }
+
 // vkCmdSetCheckpointNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCheckpointNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -737,6 +759,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCheck
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCheckpointNVArgs& v) {
 }
+
 // vkGetQueueCheckpointDataNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetQueueCheckpointDataNVArgs& v) {
   uint32_t present0 = 0;
@@ -791,6 +814,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpoin
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCheckpointData[i]);
   }
 }
+
 // vkGetQueueCheckpointData2NV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetQueueCheckpointData2NVArgs& v) {
   uint32_t present0 = 0;
@@ -845,4 +869,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpoin
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCheckpointData[i]);
   }
 }
+
 }  // namespace vesper::wire

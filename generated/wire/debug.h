@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateDebugReportCallbackEXTArgs {
   VkInstance instance;
   const VkDebugReportCallbackCreateInfoEXT* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreateDebugReportCallbackEXTArgs& v);
 void DecodeRequest(Decoder& d, CreateDebugReportCallbackEXTArgs& v);
 void EncodeReply(Encoder& e, const CreateDebugReportCallbackEXTArgs& v);
 void DecodeReply(Decoder& d, CreateDebugReportCallbackEXTArgs& v);
+
 struct DestroyDebugReportCallbackEXTArgs {
   VkInstance instance;
   VkDebugReportCallbackEXT callback;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyDebugReportCallbackEXTArgs& v);
 void DecodeRequest(Decoder& d, DestroyDebugReportCallbackEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyDebugReportCallbackEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyDebugReportCallbackEXTArgs& v);
+
 struct DebugMarkerSetObjectNameEXTArgs {
   VkDevice device;
   const VkDebugMarkerObjectNameInfoEXT* pNameInfo;
@@ -36,6 +39,7 @@ void EncodeRequest(Encoder& e, const DebugMarkerSetObjectNameEXTArgs& v);
 void DecodeRequest(Decoder& d, DebugMarkerSetObjectNameEXTArgs& v);
 void EncodeReply(Encoder& e, const DebugMarkerSetObjectNameEXTArgs& v);
 void DecodeReply(Decoder& d, DebugMarkerSetObjectNameEXTArgs& v);
+
 struct DebugMarkerSetObjectTagEXTArgs {
   VkDevice device;
   const VkDebugMarkerObjectTagInfoEXT* pTagInfo;
@@ -45,6 +49,7 @@ void EncodeRequest(Encoder& e, const DebugMarkerSetObjectTagEXTArgs& v);
 void DecodeRequest(Decoder& d, DebugMarkerSetObjectTagEXTArgs& v);
 void EncodeReply(Encoder& e, const DebugMarkerSetObjectTagEXTArgs& v);
 void DecodeReply(Decoder& d, DebugMarkerSetObjectTagEXTArgs& v);
+
 struct CmdDebugMarkerBeginEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkDebugMarkerMarkerInfoEXT* pMarkerInfo;
@@ -53,6 +58,7 @@ void EncodeRequest(Encoder& e, const CmdDebugMarkerBeginEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDebugMarkerBeginEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDebugMarkerBeginEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDebugMarkerBeginEXTArgs& v);
+
 struct CmdDebugMarkerEndEXTArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -60,6 +66,7 @@ void EncodeRequest(Encoder& e, const CmdDebugMarkerEndEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDebugMarkerEndEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDebugMarkerEndEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDebugMarkerEndEXTArgs& v);
+
 struct CmdDebugMarkerInsertEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkDebugMarkerMarkerInfoEXT* pMarkerInfo;
@@ -68,6 +75,7 @@ void EncodeRequest(Encoder& e, const CmdDebugMarkerInsertEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDebugMarkerInsertEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDebugMarkerInsertEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDebugMarkerInsertEXTArgs& v);
+
 struct CreateValidationCacheEXTArgs {
   VkDevice device;
   const VkValidationCacheCreateInfoEXT* pCreateInfo;
@@ -80,6 +88,7 @@ void EncodeRequest(Encoder& e, const CreateValidationCacheEXTArgs& v);
 void DecodeRequest(Decoder& d, CreateValidationCacheEXTArgs& v);
 void EncodeReply(Encoder& e, const CreateValidationCacheEXTArgs& v);
 void DecodeReply(Decoder& d, CreateValidationCacheEXTArgs& v);
+
 struct DestroyValidationCacheEXTArgs {
   VkDevice device;
   VkValidationCacheEXT validationCache;
@@ -90,6 +99,7 @@ void EncodeRequest(Encoder& e, const DestroyValidationCacheEXTArgs& v);
 void DecodeRequest(Decoder& d, DestroyValidationCacheEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyValidationCacheEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyValidationCacheEXTArgs& v);
+
 struct GetValidationCacheDataEXTArgs {
   VkDevice device;
   VkValidationCacheEXT validationCache;
@@ -101,6 +111,7 @@ void EncodeRequest(Encoder& e, const GetValidationCacheDataEXTArgs& v);
 void DecodeRequest(Decoder& d, GetValidationCacheDataEXTArgs& v);
 void EncodeReply(Encoder& e, const GetValidationCacheDataEXTArgs& v);
 void DecodeReply(Decoder& d, GetValidationCacheDataEXTArgs& v);
+
 struct MergeValidationCachesEXTArgs {
   VkDevice device;
   VkValidationCacheEXT dstCache;
@@ -112,6 +123,7 @@ void EncodeRequest(Encoder& e, const MergeValidationCachesEXTArgs& v);
 void DecodeRequest(Decoder& d, MergeValidationCachesEXTArgs& v);
 void EncodeReply(Encoder& e, const MergeValidationCachesEXTArgs& v);
 void DecodeReply(Decoder& d, MergeValidationCachesEXTArgs& v);
+
 struct SetDebugUtilsObjectNameEXTArgs {
   VkDevice device;
   const VkDebugUtilsObjectNameInfoEXT* pNameInfo;
@@ -121,6 +133,7 @@ void EncodeRequest(Encoder& e, const SetDebugUtilsObjectNameEXTArgs& v);
 void DecodeRequest(Decoder& d, SetDebugUtilsObjectNameEXTArgs& v);
 void EncodeReply(Encoder& e, const SetDebugUtilsObjectNameEXTArgs& v);
 void DecodeReply(Decoder& d, SetDebugUtilsObjectNameEXTArgs& v);
+
 struct SetDebugUtilsObjectTagEXTArgs {
   VkDevice device;
   const VkDebugUtilsObjectTagInfoEXT* pTagInfo;
@@ -130,6 +143,7 @@ void EncodeRequest(Encoder& e, const SetDebugUtilsObjectTagEXTArgs& v);
 void DecodeRequest(Decoder& d, SetDebugUtilsObjectTagEXTArgs& v);
 void EncodeReply(Encoder& e, const SetDebugUtilsObjectTagEXTArgs& v);
 void DecodeReply(Decoder& d, SetDebugUtilsObjectTagEXTArgs& v);
+
 struct QueueBeginDebugUtilsLabelEXTArgs {
   VkQueue queue;
   const VkDebugUtilsLabelEXT* pLabelInfo;
@@ -138,6 +152,7 @@ void EncodeRequest(Encoder& e, const QueueBeginDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, QueueBeginDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const QueueBeginDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, QueueBeginDebugUtilsLabelEXTArgs& v);
+
 struct QueueEndDebugUtilsLabelEXTArgs {
   VkQueue queue;
 };
@@ -145,6 +160,7 @@ void EncodeRequest(Encoder& e, const QueueEndDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, QueueEndDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const QueueEndDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, QueueEndDebugUtilsLabelEXTArgs& v);
+
 struct QueueInsertDebugUtilsLabelEXTArgs {
   VkQueue queue;
   const VkDebugUtilsLabelEXT* pLabelInfo;
@@ -153,6 +169,7 @@ void EncodeRequest(Encoder& e, const QueueInsertDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, QueueInsertDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const QueueInsertDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, QueueInsertDebugUtilsLabelEXTArgs& v);
+
 struct CmdBeginDebugUtilsLabelEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkDebugUtilsLabelEXT* pLabelInfo;
@@ -161,6 +178,7 @@ void EncodeRequest(Encoder& e, const CmdBeginDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBeginDebugUtilsLabelEXTArgs& v);
+
 struct CmdEndDebugUtilsLabelEXTArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -168,6 +186,7 @@ void EncodeRequest(Encoder& e, const CmdEndDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdEndDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdEndDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, CmdEndDebugUtilsLabelEXTArgs& v);
+
 struct CmdInsertDebugUtilsLabelEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkDebugUtilsLabelEXT* pLabelInfo;
@@ -176,6 +195,7 @@ void EncodeRequest(Encoder& e, const CmdInsertDebugUtilsLabelEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdInsertDebugUtilsLabelEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdInsertDebugUtilsLabelEXTArgs& v);
 void DecodeReply(Decoder& d, CmdInsertDebugUtilsLabelEXTArgs& v);
+
 struct CreateDebugUtilsMessengerEXTArgs {
   VkInstance instance;
   const VkDebugUtilsMessengerCreateInfoEXT* pCreateInfo;
@@ -188,6 +208,7 @@ void EncodeRequest(Encoder& e, const CreateDebugUtilsMessengerEXTArgs& v);
 void DecodeRequest(Decoder& d, CreateDebugUtilsMessengerEXTArgs& v);
 void EncodeReply(Encoder& e, const CreateDebugUtilsMessengerEXTArgs& v);
 void DecodeReply(Decoder& d, CreateDebugUtilsMessengerEXTArgs& v);
+
 struct DestroyDebugUtilsMessengerEXTArgs {
   VkInstance instance;
   VkDebugUtilsMessengerEXT messenger;
@@ -198,6 +219,7 @@ void EncodeRequest(Encoder& e, const DestroyDebugUtilsMessengerEXTArgs& v);
 void DecodeRequest(Decoder& d, DestroyDebugUtilsMessengerEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyDebugUtilsMessengerEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyDebugUtilsMessengerEXTArgs& v);
+
 struct CmdSetCheckpointNVArgs {
   VkCommandBuffer commandBuffer;
   const void* pCheckpointMarker;
@@ -206,6 +228,7 @@ void EncodeRequest(Encoder& e, const CmdSetCheckpointNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCheckpointNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCheckpointNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCheckpointNVArgs& v);
+
 struct GetQueueCheckpointDataNVArgs {
   VkQueue queue;
   uint32_t* pCheckpointDataCount;
@@ -215,6 +238,7 @@ void EncodeRequest(Encoder& e, const GetQueueCheckpointDataNVArgs& v);
 void DecodeRequest(Decoder& d, GetQueueCheckpointDataNVArgs& v);
 void EncodeReply(Encoder& e, const GetQueueCheckpointDataNVArgs& v);
 void DecodeReply(Decoder& d, GetQueueCheckpointDataNVArgs& v);
+
 struct GetQueueCheckpointData2NVArgs {
   VkQueue queue;
   uint32_t* pCheckpointDataCount;
@@ -224,4 +248,5 @@ void EncodeRequest(Encoder& e, const GetQueueCheckpointData2NVArgs& v);
 void DecodeRequest(Decoder& d, GetQueueCheckpointData2NVArgs& v);
 void EncodeReply(Encoder& e, const GetQueueCheckpointData2NVArgs& v);
 void DecodeReply(Decoder& d, GetQueueCheckpointData2NVArgs& v);
+
 }  // namespace vesper::wire

@@ -700,4 +700,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCheckpointData
   v.pCheckpointMarker = reinterpret_cast<void*>(static_cast<uintptr_t>(Load<uint64_t>(p + 8)));
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreatePipelineLayout
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreatePipelineLayoutArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreatePipelineLay
     }
   }
 }
+
 // vkDestroyPipelineLayout
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipelineLayoutArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyPipelineLayoutArgs& v) {
 }
+
 // vkCreateDescriptorSetLayout
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDescriptorSetLayoutArgs& v) {
   uint32_t present0 = 0;
@@ -139,6 +142,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDescriptorS
     }
   }
 }
+
 // vkDestroyDescriptorSetLayout
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDescriptorSetLayoutArgs& v) {
   uint8_t* p = e.Take(16);
@@ -158,6 +162,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDescriptorSetLayoutArgs& v) {
 }
+
 // vkCreateDescriptorPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDescriptorPoolArgs& v) {
   uint32_t present0 = 0;
@@ -216,6 +221,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDescriptorP
     }
   }
 }
+
 // vkDestroyDescriptorPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDescriptorPoolArgs& v) {
   uint8_t* p = e.Take(16);
@@ -235,6 +241,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDescriptorPoolArgs& v) {
 }
+
 // vkResetDescriptorPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetDescriptorPoolArgs& v) {
   uint8_t* p = e.Take(20);
@@ -259,6 +266,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetDescriptorPo
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkAllocateDescriptorSets
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AllocateDescriptorSetsArgs& v) {
   uint32_t present0 = 0;
@@ -317,6 +325,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateDescripto
     }
   }
 }
+
 // vkFreeDescriptorSets
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeDescriptorSetsArgs& v) {
   uint32_t present0 = 0;
@@ -364,6 +373,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeDescriptorSet
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkUpdateDescriptorSets
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const UpdateDescriptorSetsArgs& v) {
   uint32_t present0 = 0;
@@ -413,6 +423,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const UpdateDescr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] UpdateDescriptorSetsArgs& v) {
 }
+
 // vkCmdBindDescriptorSets
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDescriptorSetsArgs& v) {
   uint32_t present0 = 0;
@@ -472,6 +483,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindDescriptorSetsArgs& v) {
 }
+
 // vkCmdPushConstants
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPushConstantsArgs& v) {
   uint32_t present0 = 0;
@@ -512,6 +524,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPushCons
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdPushConstantsArgs& v) {
 }
+
 // vkCmdPushDescriptorSetKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPushDescriptorSetKHRArgs& v) {
   uint32_t present0 = 0;
@@ -552,6 +565,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPushDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdPushDescriptorSetKHRArgs& v) {
 }
+
 // vkGetDescriptorSetLayoutSupport
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDescriptorSetLayoutSupportArgs& v) {
   uint32_t present0 = 0;
@@ -604,6 +618,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDescriptorSetL
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSupport[i]);
   }
 }
+
 // vkGetDescriptorSetLayoutSizeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDescriptorSetLayoutSizeEXTArgs& v) {
   uint32_t present0 = 0;
@@ -639,6 +654,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDescriptorSetL
     if (d.ok()) d.CopyTo(v.pLayoutSizeInBytes, n * 8);
   }
 }
+
 // vkGetDescriptorSetLayoutBindingOffsetEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDescriptorSetLayoutBindingOffsetEXTArgs& v) {
   uint32_t present0 = 0;
@@ -676,6 +692,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDescriptorSetL
     if (d.ok()) d.CopyTo(v.pOffset, n * 8);
   }
 }
+
 // vkGetDescriptorEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDescriptorEXTArgs& v) {
   uint32_t present0 = 0;
@@ -724,6 +741,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDescriptorEXTA
     if (d.ok()) d.CopyTo(v.pDescriptor, n * 1);
   }
 }
+
 // vkCmdBindDescriptorBuffersEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDescriptorBuffersEXTArgs& v) {
   uint32_t present0 = 0;
@@ -758,6 +776,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindDescriptorBuffersEXTArgs& v) {
 }
+
 // vkCmdSetDescriptorBufferOffsetsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDescriptorBufferOffsetsEXTArgs& v) {
   uint32_t present0 = 0;
@@ -811,6 +830,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDescr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDescriptorBufferOffsetsEXTArgs& v) {
 }
+
 // vkCmdBindDescriptorBufferEmbeddedSamplersEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDescriptorBufferEmbeddedSamplersEXTArgs& v) {
   uint8_t* p = e.Take(24);
@@ -833,6 +853,227 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindDesc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindDescriptorBufferEmbeddedSamplersEXTArgs& v) {
 }
+
+// vkGetBufferOpaqueCaptureDescriptorDataEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pInfo != nullptr) present0 |= 0x1u;
+  if (v.pData != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p + 12, static_cast<uint64_t>(v.pData_size));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 12));
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkBufferCaptureDescriptorDataInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pInfo = items;
+  } else {
+    d.Fail("vkGetBufferOpaqueCaptureDescriptorDataEXT: pInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+  } else if (v.pData_size != 0) {
+    d.Fail("vkGetBufferOpaqueCaptureDescriptorDataEXT: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    const size_t n = static_cast<size_t>(v.pData_size);
+    e.Bytes(v.pData, n * 1);
+  }
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    size_t n = static_cast<size_t>(v.pData_size);
+    if (d.ok()) d.CopyTo(v.pData, n * 1);
+  }
+}
+
+// vkGetImageOpaqueCaptureDescriptorDataEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pInfo != nullptr) present0 |= 0x1u;
+  if (v.pData != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p + 12, static_cast<uint64_t>(v.pData_size));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 12));
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkImageCaptureDescriptorDataInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pInfo = items;
+  } else {
+    d.Fail("vkGetImageOpaqueCaptureDescriptorDataEXT: pInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+  } else if (v.pData_size != 0) {
+    d.Fail("vkGetImageOpaqueCaptureDescriptorDataEXT: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    const size_t n = static_cast<size_t>(v.pData_size);
+    e.Bytes(v.pData, n * 1);
+  }
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    size_t n = static_cast<size_t>(v.pData_size);
+    if (d.ok()) d.CopyTo(v.pData, n * 1);
+  }
+}
+
+// vkGetImageViewOpaqueCaptureDescriptorDataEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pInfo != nullptr) present0 |= 0x1u;
+  if (v.pData != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p + 12, static_cast<uint64_t>(v.pData_size));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 12));
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkImageViewCaptureDescriptorDataInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pInfo = items;
+  } else {
+    d.Fail("vkGetImageViewOpaqueCaptureDescriptorDataEXT: pInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+  } else if (v.pData_size != 0) {
+    d.Fail("vkGetImageViewOpaqueCaptureDescriptorDataEXT: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    const size_t n = static_cast<size_t>(v.pData_size);
+    e.Bytes(v.pData, n * 1);
+  }
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    size_t n = static_cast<size_t>(v.pData_size);
+    if (d.ok()) d.CopyTo(v.pData, n * 1);
+  }
+}
+
+// vkGetSamplerOpaqueCaptureDescriptorDataEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pInfo != nullptr) present0 |= 0x1u;
+  if (v.pData != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p + 12, static_cast<uint64_t>(v.pData_size));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 12));
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkSamplerCaptureDescriptorDataInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pInfo = items;
+  } else {
+    d.Fail("vkGetSamplerOpaqueCaptureDescriptorDataEXT: pInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+  } else if (v.pData_size != 0) {
+    d.Fail("vkGetSamplerOpaqueCaptureDescriptorDataEXT: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    const size_t n = static_cast<size_t>(v.pData_size);
+    e.Bytes(v.pData, n * 1);
+  }
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    size_t n = static_cast<size_t>(v.pData_size);
+    if (d.ok()) d.CopyTo(v.pData, n * 1);
+  }
+}
+
 // vkGetDescriptorSetLayoutHostMappingInfoVALVE
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDescriptorSetLayoutHostMappingInfoVALVEArgs& v) {
   uint32_t present0 = 0;
@@ -885,4 +1126,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDescriptorSetL
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pHostMapping[i]);
   }
 }
+
 }  // namespace vesper::wire

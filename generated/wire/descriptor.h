@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreatePipelineLayoutArgs {
   VkDevice device;
   const VkPipelineLayoutCreateInfo* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreatePipelineLayoutArgs& v);
 void DecodeRequest(Decoder& d, CreatePipelineLayoutArgs& v);
 void EncodeReply(Encoder& e, const CreatePipelineLayoutArgs& v);
 void DecodeReply(Decoder& d, CreatePipelineLayoutArgs& v);
+
 struct DestroyPipelineLayoutArgs {
   VkDevice device;
   VkPipelineLayout pipelineLayout;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyPipelineLayoutArgs& v);
 void DecodeRequest(Decoder& d, DestroyPipelineLayoutArgs& v);
 void EncodeReply(Encoder& e, const DestroyPipelineLayoutArgs& v);
 void DecodeReply(Decoder& d, DestroyPipelineLayoutArgs& v);
+
 struct CreateDescriptorSetLayoutArgs {
   VkDevice device;
   const VkDescriptorSetLayoutCreateInfo* pCreateInfo;
@@ -39,6 +42,7 @@ void EncodeRequest(Encoder& e, const CreateDescriptorSetLayoutArgs& v);
 void DecodeRequest(Decoder& d, CreateDescriptorSetLayoutArgs& v);
 void EncodeReply(Encoder& e, const CreateDescriptorSetLayoutArgs& v);
 void DecodeReply(Decoder& d, CreateDescriptorSetLayoutArgs& v);
+
 struct DestroyDescriptorSetLayoutArgs {
   VkDevice device;
   VkDescriptorSetLayout descriptorSetLayout;
@@ -49,6 +53,7 @@ void EncodeRequest(Encoder& e, const DestroyDescriptorSetLayoutArgs& v);
 void DecodeRequest(Decoder& d, DestroyDescriptorSetLayoutArgs& v);
 void EncodeReply(Encoder& e, const DestroyDescriptorSetLayoutArgs& v);
 void DecodeReply(Decoder& d, DestroyDescriptorSetLayoutArgs& v);
+
 struct CreateDescriptorPoolArgs {
   VkDevice device;
   const VkDescriptorPoolCreateInfo* pCreateInfo;
@@ -61,6 +66,7 @@ void EncodeRequest(Encoder& e, const CreateDescriptorPoolArgs& v);
 void DecodeRequest(Decoder& d, CreateDescriptorPoolArgs& v);
 void EncodeReply(Encoder& e, const CreateDescriptorPoolArgs& v);
 void DecodeReply(Decoder& d, CreateDescriptorPoolArgs& v);
+
 struct DestroyDescriptorPoolArgs {
   VkDevice device;
   VkDescriptorPool descriptorPool;
@@ -71,6 +77,7 @@ void EncodeRequest(Encoder& e, const DestroyDescriptorPoolArgs& v);
 void DecodeRequest(Decoder& d, DestroyDescriptorPoolArgs& v);
 void EncodeReply(Encoder& e, const DestroyDescriptorPoolArgs& v);
 void DecodeReply(Decoder& d, DestroyDescriptorPoolArgs& v);
+
 struct ResetDescriptorPoolArgs {
   VkDevice device;
   VkDescriptorPool descriptorPool;
@@ -81,6 +88,7 @@ void EncodeRequest(Encoder& e, const ResetDescriptorPoolArgs& v);
 void DecodeRequest(Decoder& d, ResetDescriptorPoolArgs& v);
 void EncodeReply(Encoder& e, const ResetDescriptorPoolArgs& v);
 void DecodeReply(Decoder& d, ResetDescriptorPoolArgs& v);
+
 struct AllocateDescriptorSetsArgs {
   VkDevice device;
   const VkDescriptorSetAllocateInfo* pAllocateInfo;
@@ -92,6 +100,7 @@ void EncodeRequest(Encoder& e, const AllocateDescriptorSetsArgs& v);
 void DecodeRequest(Decoder& d, AllocateDescriptorSetsArgs& v);
 void EncodeReply(Encoder& e, const AllocateDescriptorSetsArgs& v);
 void DecodeReply(Decoder& d, AllocateDescriptorSetsArgs& v);
+
 struct FreeDescriptorSetsArgs {
   VkDevice device;
   VkDescriptorPool descriptorPool;
@@ -104,6 +113,7 @@ void EncodeRequest(Encoder& e, const FreeDescriptorSetsArgs& v);
 void DecodeRequest(Decoder& d, FreeDescriptorSetsArgs& v);
 void EncodeReply(Encoder& e, const FreeDescriptorSetsArgs& v);
 void DecodeReply(Decoder& d, FreeDescriptorSetsArgs& v);
+
 struct UpdateDescriptorSetsArgs {
   VkDevice device;
   uint32_t descriptorWriteCount;
@@ -115,6 +125,7 @@ void EncodeRequest(Encoder& e, const UpdateDescriptorSetsArgs& v);
 void DecodeRequest(Decoder& d, UpdateDescriptorSetsArgs& v);
 void EncodeReply(Encoder& e, const UpdateDescriptorSetsArgs& v);
 void DecodeReply(Decoder& d, UpdateDescriptorSetsArgs& v);
+
 struct CmdBindDescriptorSetsArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -129,6 +140,7 @@ void EncodeRequest(Encoder& e, const CmdBindDescriptorSetsArgs& v);
 void DecodeRequest(Decoder& d, CmdBindDescriptorSetsArgs& v);
 void EncodeReply(Encoder& e, const CmdBindDescriptorSetsArgs& v);
 void DecodeReply(Decoder& d, CmdBindDescriptorSetsArgs& v);
+
 struct CmdPushConstantsArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineLayout layout;
@@ -141,6 +153,7 @@ void EncodeRequest(Encoder& e, const CmdPushConstantsArgs& v);
 void DecodeRequest(Decoder& d, CmdPushConstantsArgs& v);
 void EncodeReply(Encoder& e, const CmdPushConstantsArgs& v);
 void DecodeReply(Decoder& d, CmdPushConstantsArgs& v);
+
 struct CmdPushDescriptorSetKHRArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -153,6 +166,7 @@ void EncodeRequest(Encoder& e, const CmdPushDescriptorSetKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdPushDescriptorSetKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdPushDescriptorSetKHRArgs& v);
 void DecodeReply(Decoder& d, CmdPushDescriptorSetKHRArgs& v);
+
 struct GetDescriptorSetLayoutSupportArgs {
   VkDevice device;
   const VkDescriptorSetLayoutCreateInfo* pCreateInfo;
@@ -162,6 +176,8 @@ void EncodeRequest(Encoder& e, const GetDescriptorSetLayoutSupportArgs& v);
 void DecodeRequest(Decoder& d, GetDescriptorSetLayoutSupportArgs& v);
 void EncodeReply(Encoder& e, const GetDescriptorSetLayoutSupportArgs& v);
 void DecodeReply(Decoder& d, GetDescriptorSetLayoutSupportArgs& v);
+using GetDescriptorSetLayoutSupportKHRArgs = GetDescriptorSetLayoutSupportArgs;
+
 struct GetDescriptorSetLayoutSizeEXTArgs {
   VkDevice device;
   VkDescriptorSetLayout layout;
@@ -171,6 +187,7 @@ void EncodeRequest(Encoder& e, const GetDescriptorSetLayoutSizeEXTArgs& v);
 void DecodeRequest(Decoder& d, GetDescriptorSetLayoutSizeEXTArgs& v);
 void EncodeReply(Encoder& e, const GetDescriptorSetLayoutSizeEXTArgs& v);
 void DecodeReply(Decoder& d, GetDescriptorSetLayoutSizeEXTArgs& v);
+
 struct GetDescriptorSetLayoutBindingOffsetEXTArgs {
   VkDevice device;
   VkDescriptorSetLayout layout;
@@ -181,6 +198,7 @@ void EncodeRequest(Encoder& e, const GetDescriptorSetLayoutBindingOffsetEXTArgs&
 void DecodeRequest(Decoder& d, GetDescriptorSetLayoutBindingOffsetEXTArgs& v);
 void EncodeReply(Encoder& e, const GetDescriptorSetLayoutBindingOffsetEXTArgs& v);
 void DecodeReply(Decoder& d, GetDescriptorSetLayoutBindingOffsetEXTArgs& v);
+
 struct GetDescriptorEXTArgs {
   VkDevice device;
   const VkDescriptorGetInfoEXT* pDescriptorInfo;
@@ -191,6 +209,7 @@ void EncodeRequest(Encoder& e, const GetDescriptorEXTArgs& v);
 void DecodeRequest(Decoder& d, GetDescriptorEXTArgs& v);
 void EncodeReply(Encoder& e, const GetDescriptorEXTArgs& v);
 void DecodeReply(Decoder& d, GetDescriptorEXTArgs& v);
+
 struct CmdBindDescriptorBuffersEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t bufferCount;
@@ -200,6 +219,7 @@ void EncodeRequest(Encoder& e, const CmdBindDescriptorBuffersEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBindDescriptorBuffersEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBindDescriptorBuffersEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBindDescriptorBuffersEXTArgs& v);
+
 struct CmdSetDescriptorBufferOffsetsEXTArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -213,6 +233,7 @@ void EncodeRequest(Encoder& e, const CmdSetDescriptorBufferOffsetsEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDescriptorBufferOffsetsEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDescriptorBufferOffsetsEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetDescriptorBufferOffsetsEXTArgs& v);
+
 struct CmdBindDescriptorBufferEmbeddedSamplersEXTArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -223,6 +244,55 @@ void EncodeRequest(Encoder& e, const CmdBindDescriptorBufferEmbeddedSamplersEXTA
 void DecodeRequest(Decoder& d, CmdBindDescriptorBufferEmbeddedSamplersEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBindDescriptorBufferEmbeddedSamplersEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBindDescriptorBufferEmbeddedSamplersEXTArgs& v);
+
+struct GetBufferOpaqueCaptureDescriptorDataEXTArgs {
+  VkDevice device;
+  const VkBufferCaptureDescriptorDataInfoEXT* pInfo;
+  void* pData;
+  size_t pData_size;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetBufferOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeRequest(Decoder& d, GetBufferOpaqueCaptureDescriptorDataEXTArgs& v);
+void EncodeReply(Encoder& e, const GetBufferOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeReply(Decoder& d, GetBufferOpaqueCaptureDescriptorDataEXTArgs& v);
+
+struct GetImageOpaqueCaptureDescriptorDataEXTArgs {
+  VkDevice device;
+  const VkImageCaptureDescriptorDataInfoEXT* pInfo;
+  void* pData;
+  size_t pData_size;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetImageOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeRequest(Decoder& d, GetImageOpaqueCaptureDescriptorDataEXTArgs& v);
+void EncodeReply(Encoder& e, const GetImageOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeReply(Decoder& d, GetImageOpaqueCaptureDescriptorDataEXTArgs& v);
+
+struct GetImageViewOpaqueCaptureDescriptorDataEXTArgs {
+  VkDevice device;
+  const VkImageViewCaptureDescriptorDataInfoEXT* pInfo;
+  void* pData;
+  size_t pData_size;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeRequest(Decoder& d, GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v);
+void EncodeReply(Encoder& e, const GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeReply(Decoder& d, GetImageViewOpaqueCaptureDescriptorDataEXTArgs& v);
+
+struct GetSamplerOpaqueCaptureDescriptorDataEXTArgs {
+  VkDevice device;
+  const VkSamplerCaptureDescriptorDataInfoEXT* pInfo;
+  void* pData;
+  size_t pData_size;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeRequest(Decoder& d, GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v);
+void EncodeReply(Encoder& e, const GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeReply(Decoder& d, GetSamplerOpaqueCaptureDescriptorDataEXTArgs& v);
+
 struct GetDescriptorSetLayoutHostMappingInfoVALVEArgs {
   VkDevice device;
   const VkDescriptorSetBindingReferenceVALVE* pBindingReference;
@@ -232,4 +302,5 @@ void EncodeRequest(Encoder& e, const GetDescriptorSetLayoutHostMappingInfoVALVEA
 void DecodeRequest(Decoder& d, GetDescriptorSetLayoutHostMappingInfoVALVEArgs& v);
 void EncodeReply(Encoder& e, const GetDescriptorSetLayoutHostMappingInfoVALVEArgs& v);
 void DecodeReply(Decoder& d, GetDescriptorSetLayoutHostMappingInfoVALVEArgs& v);
+
 }  // namespace vesper::wire

@@ -890,6 +890,90 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorBufferBind
   }
 }
 
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBufferCaptureDescriptorDataInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kBuffer, v.buffer));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkBufferCaptureDescriptorDataInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_BUFFER_CAPTURE_DESCRIPTOR_DATA_INFO_EXT;
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageCaptureDescriptorDataInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImage, v.image));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageCaptureDescriptorDataInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMAGE_CAPTURE_DESCRIPTOR_DATA_INFO_EXT;
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.image = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageViewCaptureDescriptorDataInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kImageView, v.imageView));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageViewCaptureDescriptorDataInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMAGE_VIEW_CAPTURE_DESCRIPTOR_DATA_INFO_EXT;
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.imageView = d.Handle<VkImageView>(HandleType::kImageView, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSamplerCaptureDescriptorDataInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kSampler, v.sampler));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSamplerCaptureDescriptorDataInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_SAMPLER_CAPTURE_DESCRIPTOR_DATA_INFO_EXT;
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.sampler = d.Handle<VkSampler>(HandleType::kSampler, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescriptorSetBindingReferenceVALVE& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;
@@ -945,4 +1029,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetL
   v.descriptorSize = Load<uint32_t>(p + 8);
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkEnumeratePhysicalDevices
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumeratePhysicalDevicesArgs& v) {
   uint32_t present0 = 0;
@@ -59,6 +60,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysical
     }
   }
 }
+
 // vkGetPhysicalDeviceProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDevicePropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -96,6 +98,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     }
   }
 }
+
 // vkGetPhysicalDeviceQueueFamilyProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceQueueFamilyPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -144,6 +147,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pQueueFamilyProperties, n * 24);
   }
 }
+
 // vkGetPhysicalDeviceFeatures
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceFeaturesArgs& v) {
   uint32_t present0 = 0;
@@ -177,6 +181,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pFeatures, n * 220);
   }
 }
+
 // vkCreateDevice
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDeviceArgs& v) {
   uint32_t present0 = 0;
@@ -235,6 +240,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDeviceArgs&
     }
   }
 }
+
 // vkDestroyDevice
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDeviceArgs& v) {
   uint8_t* p = e.Take(8);
@@ -252,6 +258,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDevi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDeviceArgs& v) {
 }
+
 // vkEnumerateDeviceExtensionProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumerateDeviceExtensionPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -311,6 +318,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumerateDeviceEx
     if (d.ok()) d.CopyTo(v.pProperties, n * 260);
   }
 }
+
 // vkGetDeviceQueue
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceQueueArgs& v) {
   uint32_t present0 = 0;
@@ -356,6 +364,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceQueueArg
     }
   }
 }
+
 // vkGetPhysicalDeviceFeatures2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceFeatures2Args& v) {
   uint32_t present0 = 0;
@@ -395,6 +404,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pFeatures[i]);
   }
 }
+
 // vkGetPhysicalDeviceProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceProperties2Args& v) {
   uint32_t present0 = 0;
@@ -434,6 +444,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceQueueFamilyProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceQueueFamilyProperties2Args& v) {
   uint32_t present0 = 0;
@@ -488,6 +499,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pQueueFamilyProperties[i]);
   }
 }
+
 // vkEnumeratePhysicalDeviceGroups
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumeratePhysicalDeviceGroupsArgs& v) {
   uint32_t present0 = 0;
@@ -546,6 +558,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysical
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pPhysicalDeviceGroupProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceMultisamplePropertiesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceMultisamplePropertiesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -587,6 +600,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMultisampleProperties[i]);
   }
 }
+
 // vkGetDeviceQueue2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceQueue2Args& v) {
   uint32_t present0 = 0;
@@ -641,6 +655,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceQueue2Ar
     }
   }
 }
+
 // vkGetPhysicalDeviceCalibrateableTimeDomainsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs& v) {
   uint32_t present0 = 0;
@@ -693,6 +708,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pTimeDomains, n * 4);
   }
 }
+
 // vkGetPhysicalDeviceCooperativeMatrixPropertiesNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs& v) {
   uint32_t present0 = 0;
@@ -751,6 +767,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceFragmentShadingRatesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceFragmentShadingRatesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -809,4 +826,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pFragmentShadingRates[i]);
   }
 }
+
 }  // namespace vesper::wire

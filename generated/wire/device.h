@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct EnumeratePhysicalDevicesArgs {
   VkInstance instance;
   uint32_t* pPhysicalDeviceCount;
@@ -16,6 +17,7 @@ void EncodeRequest(Encoder& e, const EnumeratePhysicalDevicesArgs& v);
 void DecodeRequest(Decoder& d, EnumeratePhysicalDevicesArgs& v);
 void EncodeReply(Encoder& e, const EnumeratePhysicalDevicesArgs& v);
 void DecodeReply(Decoder& d, EnumeratePhysicalDevicesArgs& v);
+
 struct GetPhysicalDevicePropertiesArgs {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceProperties* pProperties;
@@ -24,6 +26,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDevicePropertiesArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDevicePropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDevicePropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDevicePropertiesArgs& v);
+
 struct GetPhysicalDeviceQueueFamilyPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pQueueFamilyPropertyCount;
@@ -33,6 +36,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceQueueFamilyPropertiesArgs&
 void DecodeRequest(Decoder& d, GetPhysicalDeviceQueueFamilyPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceQueueFamilyPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceQueueFamilyPropertiesArgs& v);
+
 struct GetPhysicalDeviceFeaturesArgs {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceFeatures* pFeatures;
@@ -41,6 +45,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceFeaturesArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceFeaturesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceFeaturesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceFeaturesArgs& v);
+
 struct CreateDeviceArgs {
   VkPhysicalDevice physicalDevice;
   const VkDeviceCreateInfo* pCreateInfo;
@@ -53,6 +58,7 @@ void EncodeRequest(Encoder& e, const CreateDeviceArgs& v);
 void DecodeRequest(Decoder& d, CreateDeviceArgs& v);
 void EncodeReply(Encoder& e, const CreateDeviceArgs& v);
 void DecodeReply(Decoder& d, CreateDeviceArgs& v);
+
 struct DestroyDeviceArgs {
   VkDevice device;
   const VkAllocationCallbacks* pAllocator;
@@ -62,6 +68,7 @@ void EncodeRequest(Encoder& e, const DestroyDeviceArgs& v);
 void DecodeRequest(Decoder& d, DestroyDeviceArgs& v);
 void EncodeReply(Encoder& e, const DestroyDeviceArgs& v);
 void DecodeReply(Decoder& d, DestroyDeviceArgs& v);
+
 struct EnumerateDeviceExtensionPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   const char* pLayerName;
@@ -73,6 +80,7 @@ void EncodeRequest(Encoder& e, const EnumerateDeviceExtensionPropertiesArgs& v);
 void DecodeRequest(Decoder& d, EnumerateDeviceExtensionPropertiesArgs& v);
 void EncodeReply(Encoder& e, const EnumerateDeviceExtensionPropertiesArgs& v);
 void DecodeReply(Decoder& d, EnumerateDeviceExtensionPropertiesArgs& v);
+
 struct GetDeviceQueueArgs {
   VkDevice device;
   uint32_t queueFamilyIndex;
@@ -84,6 +92,7 @@ void EncodeRequest(Encoder& e, const GetDeviceQueueArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceQueueArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceQueueArgs& v);
 void DecodeReply(Decoder& d, GetDeviceQueueArgs& v);
+
 struct GetPhysicalDeviceFeatures2Args {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceFeatures2* pFeatures;
@@ -92,6 +101,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceFeatures2Args& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceFeatures2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceFeatures2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceFeatures2Args& v);
+using GetPhysicalDeviceFeatures2KHRArgs = GetPhysicalDeviceFeatures2Args;
+
 struct GetPhysicalDeviceProperties2Args {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceProperties2* pProperties;
@@ -100,6 +111,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceProperties2Args& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceProperties2Args& v);
+using GetPhysicalDeviceProperties2KHRArgs = GetPhysicalDeviceProperties2Args;
+
 struct GetPhysicalDeviceQueueFamilyProperties2Args {
   VkPhysicalDevice physicalDevice;
   uint32_t* pQueueFamilyPropertyCount;
@@ -109,6 +122,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceQueueFamilyProperties2Args
 void DecodeRequest(Decoder& d, GetPhysicalDeviceQueueFamilyProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceQueueFamilyProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceQueueFamilyProperties2Args& v);
+using GetPhysicalDeviceQueueFamilyProperties2KHRArgs = GetPhysicalDeviceQueueFamilyProperties2Args;
+
 struct EnumeratePhysicalDeviceGroupsArgs {
   VkInstance instance;
   uint32_t* pPhysicalDeviceGroupCount;
@@ -119,6 +134,8 @@ void EncodeRequest(Encoder& e, const EnumeratePhysicalDeviceGroupsArgs& v);
 void DecodeRequest(Decoder& d, EnumeratePhysicalDeviceGroupsArgs& v);
 void EncodeReply(Encoder& e, const EnumeratePhysicalDeviceGroupsArgs& v);
 void DecodeReply(Decoder& d, EnumeratePhysicalDeviceGroupsArgs& v);
+using EnumeratePhysicalDeviceGroupsKHRArgs = EnumeratePhysicalDeviceGroupsArgs;
+
 struct GetPhysicalDeviceMultisamplePropertiesEXTArgs {
   VkPhysicalDevice physicalDevice;
   VkSampleCountFlagBits samples;
@@ -128,6 +145,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceMultisamplePropertiesEXTAr
 void DecodeRequest(Decoder& d, GetPhysicalDeviceMultisamplePropertiesEXTArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceMultisamplePropertiesEXTArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceMultisamplePropertiesEXTArgs& v);
+
 struct GetDeviceQueue2Args {
   VkDevice device;
   const VkDeviceQueueInfo2* pQueueInfo;
@@ -138,6 +156,7 @@ void EncodeRequest(Encoder& e, const GetDeviceQueue2Args& v);
 void DecodeRequest(Decoder& d, GetDeviceQueue2Args& v);
 void EncodeReply(Encoder& e, const GetDeviceQueue2Args& v);
 void DecodeReply(Decoder& d, GetDeviceQueue2Args& v);
+
 struct GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pTimeDomainCount;
@@ -148,6 +167,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceCalibrateableTimeDomainsEX
 void DecodeRequest(Decoder& d, GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs& v);
+
 struct GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pPropertyCount;
@@ -158,6 +178,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceCooperativeMatrixPropertie
 void DecodeRequest(Decoder& d, GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs& v);
+
 struct GetPhysicalDeviceFragmentShadingRatesKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pFragmentShadingRateCount;
@@ -168,4 +189,5 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceFragmentShadingRatesKHRArg
 void DecodeRequest(Decoder& d, GetPhysicalDeviceFragmentShadingRatesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceFragmentShadingRatesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceFragmentShadingRatesKHRArgs& v);
+
 }  // namespace vesper::wire

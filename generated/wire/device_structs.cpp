@@ -318,4 +318,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.fragmentSize = Load<VkExtent2D>(p + 4);
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCmdSetViewport
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportArgs& v) {
   uint32_t present0 = 0;
@@ -40,6 +41,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportArgs& v) {
 }
+
 // vkCmdSetScissor
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetScissorArgs& v) {
   uint32_t present0 = 0;
@@ -76,6 +78,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSciss
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetScissorArgs& v) {
 }
+
 // vkCmdSetLineWidth
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineWidthArgs& v) {
   uint8_t* p = e.Take(12);
@@ -94,6 +97,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineW
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLineWidthArgs& v) {
 }
+
 // vkCmdSetDepthBias
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthBiasArgs& v) {
   uint8_t* p = e.Take(20);
@@ -116,6 +120,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthBiasArgs& v) {
 }
+
 // vkCmdSetBlendConstants
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetBlendConstantsArgs& v) {
   uint8_t* p = e.Take(24);
@@ -134,6 +139,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetBlend
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetBlendConstantsArgs& v) {
 }
+
 // vkCmdSetDepthBounds
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthBoundsArgs& v) {
   uint8_t* p = e.Take(16);
@@ -154,6 +160,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthBoundsArgs& v) {
 }
+
 // vkCmdSetStencilCompareMask
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStencilCompareMaskArgs& v) {
   uint8_t* p = e.Take(16);
@@ -174,6 +181,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetStencilCompareMaskArgs& v) {
 }
+
 // vkCmdSetStencilWriteMask
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStencilWriteMaskArgs& v) {
   uint8_t* p = e.Take(16);
@@ -194,6 +202,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetStencilWriteMaskArgs& v) {
 }
+
 // vkCmdSetStencilReference
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStencilReferenceArgs& v) {
   uint8_t* p = e.Take(16);
@@ -214,6 +223,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetStencilReferenceArgs& v) {
 }
+
 // vkCmdBindIndexBuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindIndexBufferArgs& v) {
   uint8_t* p = e.Take(28);
@@ -236,6 +246,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindInde
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindIndexBufferArgs& v) {
 }
+
 // vkCmdBindVertexBuffers
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindVertexBuffersArgs& v) {
   uint32_t present0 = 0;
@@ -289,6 +300,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindVert
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindVertexBuffersArgs& v) {
 }
+
 // vkCmdDraw
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawArgs& v) {
   uint8_t* p = e.Take(24);
@@ -313,6 +325,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawArgs
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawArgs& v) {
 }
+
 // vkCmdDrawIndexed
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndexedArgs& v) {
   uint8_t* p = e.Take(28);
@@ -339,6 +352,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawInde
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndexedArgs& v) {
 }
+
 // vkCmdDrawMultiEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMultiEXTArgs& v) {
   uint32_t present0 = 0;
@@ -381,6 +395,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMult
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMultiEXTArgs& v) {
 }
+
 // vkCmdDrawMultiIndexedEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMultiIndexedEXTArgs& v) {
   uint32_t present0 = 0;
@@ -434,6 +449,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMult
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMultiIndexedEXTArgs& v) {
 }
+
 // vkCmdDrawIndirect
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndirectArgs& v) {
   uint8_t* p = e.Take(32);
@@ -458,6 +474,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndirectArgs& v) {
 }
+
 // vkCmdDrawIndexedIndirect
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndexedIndirectArgs& v) {
   uint8_t* p = e.Take(32);
@@ -482,6 +499,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawInde
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndexedIndirectArgs& v) {
 }
+
 // vkCmdDispatch
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatchArgs& v) {
   uint8_t* p = e.Take(20);
@@ -504,6 +522,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatch
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDispatchArgs& v) {
 }
+
 // vkCmdDispatchIndirect
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatchIndirectArgs& v) {
   uint8_t* p = e.Take(24);
@@ -524,6 +543,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatch
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDispatchIndirectArgs& v) {
 }
+
 // vkCmdDrawClusterHUAWEI
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawClusterHUAWEIArgs& v) {
   uint8_t* p = e.Take(20);
@@ -546,6 +566,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawClus
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawClusterHUAWEIArgs& v) {
 }
+
 // vkCmdDrawClusterIndirectHUAWEI
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawClusterIndirectHUAWEIArgs& v) {
   uint8_t* p = e.Take(24);
@@ -566,6 +587,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawClus
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawClusterIndirectHUAWEIArgs& v) {
 }
+
 // vkCmdCopyMemoryIndirectNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemoryIndirectNVArgs& v) {
   uint8_t* p = e.Take(24);
@@ -588,6 +610,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMemoryIndirectNVArgs& v) {
 }
+
 // vkCmdCopyMemoryToImageIndirectNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemoryToImageIndirectNVArgs& v) {
   uint32_t present0 = 0;
@@ -630,6 +653,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMemoryToImageIndirectNVArgs& v) {
 }
+
 // vkCmdExecuteGeneratedCommandsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdExecuteGeneratedCommandsNVArgs& v) {
   uint32_t present0 = 0;
@@ -664,6 +688,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdExecuteG
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdExecuteGeneratedCommandsNVArgs& v) {
 }
+
 // vkCmdPreprocessGeneratedCommandsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPreprocessGeneratedCommandsNVArgs& v) {
   uint32_t present0 = 0;
@@ -696,6 +721,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPreproce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdPreprocessGeneratedCommandsNVArgs& v) {
 }
+
 // vkGetGeneratedCommandsMemoryRequirementsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetGeneratedCommandsMemoryRequirementsNVArgs& v) {
   uint32_t present0 = 0;
@@ -748,6 +774,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetGeneratedComma
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkCreateIndirectCommandsLayoutNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateIndirectCommandsLayoutNVArgs& v) {
   uint32_t present0 = 0;
@@ -806,6 +833,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateIndirectCom
     }
   }
 }
+
 // vkDestroyIndirectCommandsLayoutNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyIndirectCommandsLayoutNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -825,6 +853,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyIndi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyIndirectCommandsLayoutNVArgs& v) {
 }
+
 // vkCmdSetDeviceMask
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDeviceMaskArgs& v) {
   uint8_t* p = e.Take(12);
@@ -843,6 +872,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDevic
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDeviceMaskArgs& v) {
 }
+
 // vkCmdDispatchBase
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatchBaseArgs& v) {
   uint8_t* p = e.Take(32);
@@ -871,6 +901,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDispatch
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDispatchBaseArgs& v) {
 }
+
 // vkCmdSetViewportWScalingNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportWScalingNVArgs& v) {
   uint32_t present0 = 0;
@@ -907,6 +938,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportWScalingNVArgs& v) {
 }
+
 // vkCmdSetDiscardRectangleEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDiscardRectangleEXTArgs& v) {
   uint32_t present0 = 0;
@@ -943,6 +975,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDisca
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDiscardRectangleEXTArgs& v) {
 }
+
 // vkCmdSetSampleLocationsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampleLocationsEXTArgs& v) {
   uint32_t present0 = 0;
@@ -975,6 +1008,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampl
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetSampleLocationsEXTArgs& v) {
 }
+
 // vkCmdDrawIndirectCount
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndirectCountArgs& v) {
   uint8_t* p = e.Take(48);
@@ -1003,6 +1037,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndirectCountArgs& v) {
 }
+
 // vkCmdDrawIndexedIndirectCount
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndexedIndirectCountArgs& v) {
   uint8_t* p = e.Take(48);
@@ -1031,6 +1066,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawInde
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndexedIndirectCountArgs& v) {
 }
+
 // vkCmdBindTransformFeedbackBuffersEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindTransformFeedbackBuffersEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1097,6 +1133,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindTran
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindTransformFeedbackBuffersEXTArgs& v) {
 }
+
 // vkCmdBeginTransformFeedbackEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginTransformFeedbackEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1148,6 +1185,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginTra
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginTransformFeedbackEXTArgs& v) {
 }
+
 // vkCmdEndTransformFeedbackEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndTransformFeedbackEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1199,6 +1237,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndTrans
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndTransformFeedbackEXTArgs& v) {
 }
+
 // vkCmdDrawIndirectByteCountEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndirectByteCountEXTArgs& v) {
   uint8_t* p = e.Take(40);
@@ -1227,6 +1266,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawIndi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawIndirectByteCountEXTArgs& v) {
 }
+
 // vkCmdSetExclusiveScissorNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetExclusiveScissorNVArgs& v) {
   uint32_t present0 = 0;
@@ -1263,6 +1303,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetExclu
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetExclusiveScissorNVArgs& v) {
 }
+
 // vkCmdBindShadingRateImageNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindShadingRateImageNVArgs& v) {
   uint8_t* p = e.Take(20);
@@ -1283,6 +1324,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindShad
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindShadingRateImageNVArgs& v) {
 }
+
 // vkCmdSetViewportShadingRatePaletteNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportShadingRatePaletteNVArgs& v) {
   uint32_t present0 = 0;
@@ -1319,6 +1361,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportShadingRatePaletteNVArgs& v) {
 }
+
 // vkCmdSetCoarseSampleOrderNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoarseSampleOrderNVArgs& v) {
   uint32_t present0 = 0;
@@ -1355,6 +1398,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoars
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoarseSampleOrderNVArgs& v) {
 }
+
 // vkCmdDrawMeshTasksNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1375,6 +1419,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksNVArgs& v) {
 }
+
 // vkCmdDrawMeshTasksIndirectNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksIndirectNVArgs& v) {
   uint8_t* p = e.Take(32);
@@ -1399,6 +1444,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksIndirectNVArgs& v) {
 }
+
 // vkCmdDrawMeshTasksIndirectCountNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksIndirectCountNVArgs& v) {
   uint8_t* p = e.Take(48);
@@ -1427,6 +1473,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksIndirectCountNVArgs& v) {
 }
+
 // vkCmdDrawMeshTasksEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksEXTArgs& v) {
   uint8_t* p = e.Take(20);
@@ -1449,6 +1496,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksEXTArgs& v) {
 }
+
 // vkCmdDrawMeshTasksIndirectEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksIndirectEXTArgs& v) {
   uint8_t* p = e.Take(32);
@@ -1473,6 +1521,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksIndirectEXTArgs& v) {
 }
+
 // vkCmdDrawMeshTasksIndirectCountEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMeshTasksIndirectCountEXTArgs& v) {
   uint8_t* p = e.Take(48);
@@ -1501,6 +1550,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawMesh
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawMeshTasksIndirectCountEXTArgs& v) {
 }
+
 // vkCmdBindInvocationMaskHUAWEI
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindInvocationMaskHUAWEIArgs& v) {
   uint8_t* p = e.Take(20);
@@ -1521,6 +1571,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindInvo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindInvocationMaskHUAWEIArgs& v) {
 }
+
 // vkCmdSetLineStippleEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineStippleEXTArgs& v) {
   uint8_t* p = e.Take(14);
@@ -1541,6 +1592,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineS
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLineStippleEXTArgs& v) {
 }
+
 // vkCmdSetCullMode
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCullModeArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1559,6 +1611,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCullM
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCullModeArgs& v) {
 }
+
 // vkCmdSetFrontFace
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFrontFaceArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1577,6 +1630,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFront
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetFrontFaceArgs& v) {
 }
+
 // vkCmdSetPrimitiveTopology
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPrimitiveTopologyArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1595,6 +1649,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPrimi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPrimitiveTopologyArgs& v) {
 }
+
 // vkCmdSetViewportWithCount
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportWithCountArgs& v) {
   uint32_t present0 = 0;
@@ -1629,6 +1684,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportWithCountArgs& v) {
 }
+
 // vkCmdSetScissorWithCount
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetScissorWithCountArgs& v) {
   uint32_t present0 = 0;
@@ -1663,6 +1719,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSciss
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetScissorWithCountArgs& v) {
 }
+
 // vkCmdBindVertexBuffers2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindVertexBuffers2Args& v) {
   uint32_t present0 = 0;
@@ -1738,6 +1795,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindVert
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindVertexBuffers2Args& v) {
 }
+
 // vkCmdSetDepthTestEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthTestEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1756,6 +1814,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthTestEnableArgs& v) {
 }
+
 // vkCmdSetDepthWriteEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthWriteEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1774,6 +1833,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthWriteEnableArgs& v) {
 }
+
 // vkCmdSetDepthCompareOp
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthCompareOpArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1792,6 +1852,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthCompareOpArgs& v) {
 }
+
 // vkCmdSetDepthBoundsTestEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthBoundsTestEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1810,6 +1871,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthBoundsTestEnableArgs& v) {
 }
+
 // vkCmdSetStencilTestEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStencilTestEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1828,6 +1890,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetStencilTestEnableArgs& v) {
 }
+
 // vkCmdSetStencilOp
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStencilOpArgs& v) {
   uint8_t* p = e.Take(28);
@@ -1854,6 +1917,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetStenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetStencilOpArgs& v) {
 }
+
 // vkCmdSetPatchControlPointsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPatchControlPointsEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1872,6 +1936,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPatch
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPatchControlPointsEXTArgs& v) {
 }
+
 // vkCmdSetRasterizerDiscardEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRasterizerDiscardEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1890,6 +1955,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRaste
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetRasterizerDiscardEnableArgs& v) {
 }
+
 // vkCmdSetDepthBiasEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthBiasEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1908,6 +1974,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthBiasEnableArgs& v) {
 }
+
 // vkCmdSetLogicOpEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLogicOpEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1926,6 +1993,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLogic
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLogicOpEXTArgs& v) {
 }
+
 // vkCmdSetPrimitiveRestartEnable
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPrimitiveRestartEnableArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1944,6 +2012,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPrimi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPrimitiveRestartEnableArgs& v) {
 }
+
 // vkCmdSetTessellationDomainOriginEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetTessellationDomainOriginEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1962,6 +2031,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetTesse
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetTessellationDomainOriginEXTArgs& v) {
 }
+
 // vkCmdSetDepthClampEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthClampEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1980,6 +2050,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthClampEnableEXTArgs& v) {
 }
+
 // vkCmdSetPolygonModeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPolygonModeEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1998,6 +2069,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPolyg
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPolygonModeEXTArgs& v) {
 }
+
 // vkCmdSetRasterizationSamplesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRasterizationSamplesEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2016,6 +2088,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRaste
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetRasterizationSamplesEXTArgs& v) {
 }
+
 // vkCmdSetSampleMaskEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampleMaskEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2050,6 +2123,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampl
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetSampleMaskEXTArgs& v) {
 }
+
 // vkCmdSetAlphaToCoverageEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetAlphaToCoverageEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2068,6 +2142,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetAlpha
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetAlphaToCoverageEnableEXTArgs& v) {
 }
+
 // vkCmdSetAlphaToOneEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetAlphaToOneEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2086,6 +2161,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetAlpha
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetAlphaToOneEnableEXTArgs& v) {
 }
+
 // vkCmdSetLogicOpEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLogicOpEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2104,6 +2180,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLogic
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLogicOpEnableEXTArgs& v) {
 }
+
 // vkCmdSetColorBlendEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColorBlendEnableEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2140,6 +2217,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColor
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorBlendEnableEXTArgs& v) {
 }
+
 // vkCmdSetColorBlendEquationEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColorBlendEquationEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2176,6 +2254,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColor
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorBlendEquationEXTArgs& v) {
 }
+
 // vkCmdSetColorWriteMaskEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColorWriteMaskEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2210,6 +2289,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColor
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorWriteMaskEXTArgs& v) {
 }
+
 // vkCmdSetRasterizationStreamEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRasterizationStreamEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2228,6 +2308,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRaste
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetRasterizationStreamEXTArgs& v) {
 }
+
 // vkCmdSetConservativeRasterizationModeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetConservativeRasterizationModeEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2246,6 +2327,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetConse
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetConservativeRasterizationModeEXTArgs& v) {
 }
+
 // vkCmdSetExtraPrimitiveOverestimationSizeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetExtraPrimitiveOverestimationSizeEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2264,6 +2346,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetExtra
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetExtraPrimitiveOverestimationSizeEXTArgs& v) {
 }
+
 // vkCmdSetDepthClipEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthClipEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2282,6 +2365,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthClipEnableEXTArgs& v) {
 }
+
 // vkCmdSetSampleLocationsEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampleLocationsEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2300,6 +2384,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetSampl
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetSampleLocationsEnableEXTArgs& v) {
 }
+
 // vkCmdSetColorBlendAdvancedEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColorBlendAdvancedEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2336,6 +2421,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColor
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorBlendAdvancedEXTArgs& v) {
 }
+
 // vkCmdSetProvokingVertexModeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetProvokingVertexModeEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2354,6 +2440,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetProvo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetProvokingVertexModeEXTArgs& v) {
 }
+
 // vkCmdSetLineRasterizationModeEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineRasterizationModeEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2372,6 +2459,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineR
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLineRasterizationModeEXTArgs& v) {
 }
+
 // vkCmdSetLineStippleEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineStippleEnableEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2390,6 +2478,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetLineS
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetLineStippleEnableEXTArgs& v) {
 }
+
 // vkCmdSetDepthClipNegativeOneToOneEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepthClipNegativeOneToOneEXTArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2408,6 +2497,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetDepth
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetDepthClipNegativeOneToOneEXTArgs& v) {
 }
+
 // vkCmdSetViewportWScalingEnableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportWScalingEnableNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2426,6 +2516,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportWScalingEnableNVArgs& v) {
 }
+
 // vkCmdSetViewportSwizzleNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewportSwizzleNVArgs& v) {
   uint32_t present0 = 0;
@@ -2462,6 +2553,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetViewp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetViewportSwizzleNVArgs& v) {
 }
+
 // vkCmdSetCoverageToColorEnableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageToColorEnableNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2480,6 +2572,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageToColorEnableNVArgs& v) {
 }
+
 // vkCmdSetCoverageToColorLocationNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageToColorLocationNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2498,6 +2591,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageToColorLocationNVArgs& v) {
 }
+
 // vkCmdSetCoverageModulationModeNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageModulationModeNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2516,6 +2610,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageModulationModeNVArgs& v) {
 }
+
 // vkCmdSetCoverageModulationTableEnableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageModulationTableEnableNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2534,6 +2629,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageModulationTableEnableNVArgs& v) {
 }
+
 // vkCmdSetCoverageModulationTableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageModulationTableNVArgs& v) {
   uint32_t present0 = 0;
@@ -2568,6 +2664,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageModulationTableNVArgs& v) {
 }
+
 // vkCmdSetShadingRateImageEnableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetShadingRateImageEnableNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2586,6 +2683,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetShadi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetShadingRateImageEnableNVArgs& v) {
 }
+
 // vkCmdSetCoverageReductionModeNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCoverageReductionModeNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2604,6 +2702,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCover
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetCoverageReductionModeNVArgs& v) {
 }
+
 // vkCmdSetRepresentativeFragmentTestEnableNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRepresentativeFragmentTestEnableNVArgs& v) {
   uint8_t* p = e.Take(12);
@@ -2622,6 +2721,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRepre
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetRepresentativeFragmentTestEnableNVArgs& v) {
 }
+
 // vkCmdSetFragmentShadingRateKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFragmentShadingRateKHRArgs& v) {
   uint32_t present0 = 0;
@@ -2656,6 +2756,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFragm
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetFragmentShadingRateKHRArgs& v) {
 }
+
 // vkCmdSetFragmentShadingRateEnumNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFragmentShadingRateEnumNVArgs& v) {
   uint8_t* p = e.Take(20);
@@ -2676,6 +2777,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetFragm
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetFragmentShadingRateEnumNVArgs& v) {
 }
+
 // vkCmdSetColorWriteEnableEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColorWriteEnableEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2710,6 +2812,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetColor
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorWriteEnableEXTArgs& v) {
 }
+
 // vkCmdDecompressMemoryIndirectCountNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecompressMemoryIndirectCountNVArgs& v) {
   uint8_t* p = e.Take(28);
@@ -2732,4 +2835,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecompre
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDecompressMemoryIndirectCountNVArgs& v) {
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CmdSetViewportArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstViewport;
@@ -15,6 +16,7 @@ void EncodeRequest(Encoder& e, const CmdSetViewportArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportArgs& v);
+
 struct CmdSetScissorArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstScissor;
@@ -25,6 +27,7 @@ void EncodeRequest(Encoder& e, const CmdSetScissorArgs& v);
 void DecodeRequest(Decoder& d, CmdSetScissorArgs& v);
 void EncodeReply(Encoder& e, const CmdSetScissorArgs& v);
 void DecodeReply(Decoder& d, CmdSetScissorArgs& v);
+
 struct CmdSetLineWidthArgs {
   VkCommandBuffer commandBuffer;
   float lineWidth;
@@ -33,6 +36,7 @@ void EncodeRequest(Encoder& e, const CmdSetLineWidthArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLineWidthArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLineWidthArgs& v);
 void DecodeReply(Decoder& d, CmdSetLineWidthArgs& v);
+
 struct CmdSetDepthBiasArgs {
   VkCommandBuffer commandBuffer;
   float depthBiasConstantFactor;
@@ -43,6 +47,7 @@ void EncodeRequest(Encoder& e, const CmdSetDepthBiasArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthBiasArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthBiasArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthBiasArgs& v);
+
 struct CmdSetBlendConstantsArgs {
   VkCommandBuffer commandBuffer;
   float blendConstants[4];
@@ -51,6 +56,7 @@ void EncodeRequest(Encoder& e, const CmdSetBlendConstantsArgs& v);
 void DecodeRequest(Decoder& d, CmdSetBlendConstantsArgs& v);
 void EncodeReply(Encoder& e, const CmdSetBlendConstantsArgs& v);
 void DecodeReply(Decoder& d, CmdSetBlendConstantsArgs& v);
+
 struct CmdSetDepthBoundsArgs {
   VkCommandBuffer commandBuffer;
   float minDepthBounds;
@@ -60,6 +66,7 @@ void EncodeRequest(Encoder& e, const CmdSetDepthBoundsArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthBoundsArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthBoundsArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthBoundsArgs& v);
+
 struct CmdSetStencilCompareMaskArgs {
   VkCommandBuffer commandBuffer;
   VkStencilFaceFlags faceMask;
@@ -69,6 +76,7 @@ void EncodeRequest(Encoder& e, const CmdSetStencilCompareMaskArgs& v);
 void DecodeRequest(Decoder& d, CmdSetStencilCompareMaskArgs& v);
 void EncodeReply(Encoder& e, const CmdSetStencilCompareMaskArgs& v);
 void DecodeReply(Decoder& d, CmdSetStencilCompareMaskArgs& v);
+
 struct CmdSetStencilWriteMaskArgs {
   VkCommandBuffer commandBuffer;
   VkStencilFaceFlags faceMask;
@@ -78,6 +86,7 @@ void EncodeRequest(Encoder& e, const CmdSetStencilWriteMaskArgs& v);
 void DecodeRequest(Decoder& d, CmdSetStencilWriteMaskArgs& v);
 void EncodeReply(Encoder& e, const CmdSetStencilWriteMaskArgs& v);
 void DecodeReply(Decoder& d, CmdSetStencilWriteMaskArgs& v);
+
 struct CmdSetStencilReferenceArgs {
   VkCommandBuffer commandBuffer;
   VkStencilFaceFlags faceMask;
@@ -87,6 +96,7 @@ void EncodeRequest(Encoder& e, const CmdSetStencilReferenceArgs& v);
 void DecodeRequest(Decoder& d, CmdSetStencilReferenceArgs& v);
 void EncodeReply(Encoder& e, const CmdSetStencilReferenceArgs& v);
 void DecodeReply(Decoder& d, CmdSetStencilReferenceArgs& v);
+
 struct CmdBindIndexBufferArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -97,6 +107,7 @@ void EncodeRequest(Encoder& e, const CmdBindIndexBufferArgs& v);
 void DecodeRequest(Decoder& d, CmdBindIndexBufferArgs& v);
 void EncodeReply(Encoder& e, const CmdBindIndexBufferArgs& v);
 void DecodeReply(Decoder& d, CmdBindIndexBufferArgs& v);
+
 struct CmdBindVertexBuffersArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstBinding;
@@ -108,6 +119,7 @@ void EncodeRequest(Encoder& e, const CmdBindVertexBuffersArgs& v);
 void DecodeRequest(Decoder& d, CmdBindVertexBuffersArgs& v);
 void EncodeReply(Encoder& e, const CmdBindVertexBuffersArgs& v);
 void DecodeReply(Decoder& d, CmdBindVertexBuffersArgs& v);
+
 struct CmdDrawArgs {
   VkCommandBuffer commandBuffer;
   uint32_t vertexCount;
@@ -119,6 +131,7 @@ void EncodeRequest(Encoder& e, const CmdDrawArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawArgs& v);
 void DecodeReply(Decoder& d, CmdDrawArgs& v);
+
 struct CmdDrawIndexedArgs {
   VkCommandBuffer commandBuffer;
   uint32_t indexCount;
@@ -131,6 +144,7 @@ void EncodeRequest(Encoder& e, const CmdDrawIndexedArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndexedArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndexedArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndexedArgs& v);
+
 struct CmdDrawMultiEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t drawCount;
@@ -143,6 +157,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMultiEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMultiEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMultiEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMultiEXTArgs& v);
+
 struct CmdDrawMultiIndexedEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t drawCount;
@@ -156,6 +171,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMultiIndexedEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMultiIndexedEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMultiIndexedEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMultiIndexedEXTArgs& v);
+
 struct CmdDrawIndirectArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -167,6 +183,7 @@ void EncodeRequest(Encoder& e, const CmdDrawIndirectArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndirectArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndirectArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndirectArgs& v);
+
 struct CmdDrawIndexedIndirectArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -178,6 +195,7 @@ void EncodeRequest(Encoder& e, const CmdDrawIndexedIndirectArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndexedIndirectArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndexedIndirectArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndexedIndirectArgs& v);
+
 struct CmdDispatchArgs {
   VkCommandBuffer commandBuffer;
   uint32_t groupCountX;
@@ -188,6 +206,7 @@ void EncodeRequest(Encoder& e, const CmdDispatchArgs& v);
 void DecodeRequest(Decoder& d, CmdDispatchArgs& v);
 void EncodeReply(Encoder& e, const CmdDispatchArgs& v);
 void DecodeReply(Decoder& d, CmdDispatchArgs& v);
+
 struct CmdDispatchIndirectArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -197,6 +216,7 @@ void EncodeRequest(Encoder& e, const CmdDispatchIndirectArgs& v);
 void DecodeRequest(Decoder& d, CmdDispatchIndirectArgs& v);
 void EncodeReply(Encoder& e, const CmdDispatchIndirectArgs& v);
 void DecodeReply(Decoder& d, CmdDispatchIndirectArgs& v);
+
 struct CmdDrawClusterHUAWEIArgs {
   VkCommandBuffer commandBuffer;
   uint32_t groupCountX;
@@ -207,6 +227,7 @@ void EncodeRequest(Encoder& e, const CmdDrawClusterHUAWEIArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawClusterHUAWEIArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawClusterHUAWEIArgs& v);
 void DecodeReply(Decoder& d, CmdDrawClusterHUAWEIArgs& v);
+
 struct CmdDrawClusterIndirectHUAWEIArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -216,6 +237,7 @@ void EncodeRequest(Encoder& e, const CmdDrawClusterIndirectHUAWEIArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawClusterIndirectHUAWEIArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawClusterIndirectHUAWEIArgs& v);
 void DecodeReply(Decoder& d, CmdDrawClusterIndirectHUAWEIArgs& v);
+
 struct CmdCopyMemoryIndirectNVArgs {
   VkCommandBuffer commandBuffer;
   VkDeviceAddress copyBufferAddress;
@@ -226,6 +248,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMemoryIndirectNVArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyMemoryIndirectNVArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMemoryIndirectNVArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMemoryIndirectNVArgs& v);
+
 struct CmdCopyMemoryToImageIndirectNVArgs {
   VkCommandBuffer commandBuffer;
   VkDeviceAddress copyBufferAddress;
@@ -239,6 +262,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMemoryToImageIndirectNVArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyMemoryToImageIndirectNVArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMemoryToImageIndirectNVArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMemoryToImageIndirectNVArgs& v);
+
 struct CmdExecuteGeneratedCommandsNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 isPreprocessed;
@@ -248,6 +272,7 @@ void EncodeRequest(Encoder& e, const CmdExecuteGeneratedCommandsNVArgs& v);
 void DecodeRequest(Decoder& d, CmdExecuteGeneratedCommandsNVArgs& v);
 void EncodeReply(Encoder& e, const CmdExecuteGeneratedCommandsNVArgs& v);
 void DecodeReply(Decoder& d, CmdExecuteGeneratedCommandsNVArgs& v);
+
 struct CmdPreprocessGeneratedCommandsNVArgs {
   VkCommandBuffer commandBuffer;
   const VkGeneratedCommandsInfoNV* pGeneratedCommandsInfo;
@@ -256,6 +281,7 @@ void EncodeRequest(Encoder& e, const CmdPreprocessGeneratedCommandsNVArgs& v);
 void DecodeRequest(Decoder& d, CmdPreprocessGeneratedCommandsNVArgs& v);
 void EncodeReply(Encoder& e, const CmdPreprocessGeneratedCommandsNVArgs& v);
 void DecodeReply(Decoder& d, CmdPreprocessGeneratedCommandsNVArgs& v);
+
 struct GetGeneratedCommandsMemoryRequirementsNVArgs {
   VkDevice device;
   const VkGeneratedCommandsMemoryRequirementsInfoNV* pInfo;
@@ -265,6 +291,7 @@ void EncodeRequest(Encoder& e, const GetGeneratedCommandsMemoryRequirementsNVArg
 void DecodeRequest(Decoder& d, GetGeneratedCommandsMemoryRequirementsNVArgs& v);
 void EncodeReply(Encoder& e, const GetGeneratedCommandsMemoryRequirementsNVArgs& v);
 void DecodeReply(Decoder& d, GetGeneratedCommandsMemoryRequirementsNVArgs& v);
+
 struct CreateIndirectCommandsLayoutNVArgs {
   VkDevice device;
   const VkIndirectCommandsLayoutCreateInfoNV* pCreateInfo;
@@ -277,6 +304,7 @@ void EncodeRequest(Encoder& e, const CreateIndirectCommandsLayoutNVArgs& v);
 void DecodeRequest(Decoder& d, CreateIndirectCommandsLayoutNVArgs& v);
 void EncodeReply(Encoder& e, const CreateIndirectCommandsLayoutNVArgs& v);
 void DecodeReply(Decoder& d, CreateIndirectCommandsLayoutNVArgs& v);
+
 struct DestroyIndirectCommandsLayoutNVArgs {
   VkDevice device;
   VkIndirectCommandsLayoutNV indirectCommandsLayout;
@@ -287,6 +315,7 @@ void EncodeRequest(Encoder& e, const DestroyIndirectCommandsLayoutNVArgs& v);
 void DecodeRequest(Decoder& d, DestroyIndirectCommandsLayoutNVArgs& v);
 void EncodeReply(Encoder& e, const DestroyIndirectCommandsLayoutNVArgs& v);
 void DecodeReply(Decoder& d, DestroyIndirectCommandsLayoutNVArgs& v);
+
 struct CmdSetDeviceMaskArgs {
   VkCommandBuffer commandBuffer;
   uint32_t deviceMask;
@@ -295,6 +324,8 @@ void EncodeRequest(Encoder& e, const CmdSetDeviceMaskArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDeviceMaskArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDeviceMaskArgs& v);
 void DecodeReply(Decoder& d, CmdSetDeviceMaskArgs& v);
+using CmdSetDeviceMaskKHRArgs = CmdSetDeviceMaskArgs;
+
 struct CmdDispatchBaseArgs {
   VkCommandBuffer commandBuffer;
   uint32_t baseGroupX;
@@ -308,6 +339,8 @@ void EncodeRequest(Encoder& e, const CmdDispatchBaseArgs& v);
 void DecodeRequest(Decoder& d, CmdDispatchBaseArgs& v);
 void EncodeReply(Encoder& e, const CmdDispatchBaseArgs& v);
 void DecodeReply(Decoder& d, CmdDispatchBaseArgs& v);
+using CmdDispatchBaseKHRArgs = CmdDispatchBaseArgs;
+
 struct CmdSetViewportWScalingNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstViewport;
@@ -318,6 +351,7 @@ void EncodeRequest(Encoder& e, const CmdSetViewportWScalingNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportWScalingNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportWScalingNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportWScalingNVArgs& v);
+
 struct CmdSetDiscardRectangleEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstDiscardRectangle;
@@ -328,6 +362,7 @@ void EncodeRequest(Encoder& e, const CmdSetDiscardRectangleEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDiscardRectangleEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDiscardRectangleEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetDiscardRectangleEXTArgs& v);
+
 struct CmdSetSampleLocationsEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkSampleLocationsInfoEXT* pSampleLocationsInfo;
@@ -336,6 +371,7 @@ void EncodeRequest(Encoder& e, const CmdSetSampleLocationsEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetSampleLocationsEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetSampleLocationsEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetSampleLocationsEXTArgs& v);
+
 struct CmdDrawIndirectCountArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -349,6 +385,9 @@ void EncodeRequest(Encoder& e, const CmdDrawIndirectCountArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndirectCountArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndirectCountArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndirectCountArgs& v);
+using CmdDrawIndirectCountKHRArgs = CmdDrawIndirectCountArgs;
+using CmdDrawIndirectCountAMDArgs = CmdDrawIndirectCountArgs;
+
 struct CmdDrawIndexedIndirectCountArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -362,6 +401,9 @@ void EncodeRequest(Encoder& e, const CmdDrawIndexedIndirectCountArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndexedIndirectCountArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndexedIndirectCountArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndexedIndirectCountArgs& v);
+using CmdDrawIndexedIndirectCountKHRArgs = CmdDrawIndexedIndirectCountArgs;
+using CmdDrawIndexedIndirectCountAMDArgs = CmdDrawIndexedIndirectCountArgs;
+
 struct CmdBindTransformFeedbackBuffersEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstBinding;
@@ -374,6 +416,7 @@ void EncodeRequest(Encoder& e, const CmdBindTransformFeedbackBuffersEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBindTransformFeedbackBuffersEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBindTransformFeedbackBuffersEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBindTransformFeedbackBuffersEXTArgs& v);
+
 struct CmdBeginTransformFeedbackEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstCounterBuffer;
@@ -385,6 +428,7 @@ void EncodeRequest(Encoder& e, const CmdBeginTransformFeedbackEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginTransformFeedbackEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginTransformFeedbackEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBeginTransformFeedbackEXTArgs& v);
+
 struct CmdEndTransformFeedbackEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstCounterBuffer;
@@ -396,6 +440,7 @@ void EncodeRequest(Encoder& e, const CmdEndTransformFeedbackEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdEndTransformFeedbackEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdEndTransformFeedbackEXTArgs& v);
 void DecodeReply(Decoder& d, CmdEndTransformFeedbackEXTArgs& v);
+
 struct CmdDrawIndirectByteCountEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t instanceCount;
@@ -409,6 +454,7 @@ void EncodeRequest(Encoder& e, const CmdDrawIndirectByteCountEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawIndirectByteCountEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawIndirectByteCountEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawIndirectByteCountEXTArgs& v);
+
 struct CmdSetExclusiveScissorNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstExclusiveScissor;
@@ -419,6 +465,7 @@ void EncodeRequest(Encoder& e, const CmdSetExclusiveScissorNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetExclusiveScissorNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetExclusiveScissorNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetExclusiveScissorNVArgs& v);
+
 struct CmdBindShadingRateImageNVArgs {
   VkCommandBuffer commandBuffer;
   VkImageView imageView;
@@ -428,6 +475,7 @@ void EncodeRequest(Encoder& e, const CmdBindShadingRateImageNVArgs& v);
 void DecodeRequest(Decoder& d, CmdBindShadingRateImageNVArgs& v);
 void EncodeReply(Encoder& e, const CmdBindShadingRateImageNVArgs& v);
 void DecodeReply(Decoder& d, CmdBindShadingRateImageNVArgs& v);
+
 struct CmdSetViewportShadingRatePaletteNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstViewport;
@@ -438,6 +486,7 @@ void EncodeRequest(Encoder& e, const CmdSetViewportShadingRatePaletteNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportShadingRatePaletteNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportShadingRatePaletteNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportShadingRatePaletteNVArgs& v);
+
 struct CmdSetCoarseSampleOrderNVArgs {
   VkCommandBuffer commandBuffer;
   VkCoarseSampleOrderTypeNV sampleOrderType;
@@ -448,6 +497,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoarseSampleOrderNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoarseSampleOrderNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoarseSampleOrderNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoarseSampleOrderNVArgs& v);
+
 struct CmdDrawMeshTasksNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t taskCount;
@@ -457,6 +507,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksNVArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksNVArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksNVArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksNVArgs& v);
+
 struct CmdDrawMeshTasksIndirectNVArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -468,6 +519,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksIndirectNVArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksIndirectNVArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksIndirectNVArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksIndirectNVArgs& v);
+
 struct CmdDrawMeshTasksIndirectCountNVArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -481,6 +533,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksIndirectCountNVArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksIndirectCountNVArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksIndirectCountNVArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksIndirectCountNVArgs& v);
+
 struct CmdDrawMeshTasksEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t groupCountX;
@@ -491,6 +544,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksEXTArgs& v);
+
 struct CmdDrawMeshTasksIndirectEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -502,6 +556,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksIndirectEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksIndirectEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksIndirectEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksIndirectEXTArgs& v);
+
 struct CmdDrawMeshTasksIndirectCountEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer buffer;
@@ -515,6 +570,7 @@ void EncodeRequest(Encoder& e, const CmdDrawMeshTasksIndirectCountEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdDrawMeshTasksIndirectCountEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdDrawMeshTasksIndirectCountEXTArgs& v);
 void DecodeReply(Decoder& d, CmdDrawMeshTasksIndirectCountEXTArgs& v);
+
 struct CmdBindInvocationMaskHUAWEIArgs {
   VkCommandBuffer commandBuffer;
   VkImageView imageView;
@@ -524,6 +580,7 @@ void EncodeRequest(Encoder& e, const CmdBindInvocationMaskHUAWEIArgs& v);
 void DecodeRequest(Decoder& d, CmdBindInvocationMaskHUAWEIArgs& v);
 void EncodeReply(Encoder& e, const CmdBindInvocationMaskHUAWEIArgs& v);
 void DecodeReply(Decoder& d, CmdBindInvocationMaskHUAWEIArgs& v);
+
 struct CmdSetLineStippleEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t lineStippleFactor;
@@ -533,6 +590,7 @@ void EncodeRequest(Encoder& e, const CmdSetLineStippleEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLineStippleEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLineStippleEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetLineStippleEXTArgs& v);
+
 struct CmdSetCullModeArgs {
   VkCommandBuffer commandBuffer;
   VkCullModeFlags cullMode;
@@ -541,6 +599,8 @@ void EncodeRequest(Encoder& e, const CmdSetCullModeArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCullModeArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCullModeArgs& v);
 void DecodeReply(Decoder& d, CmdSetCullModeArgs& v);
+using CmdSetCullModeEXTArgs = CmdSetCullModeArgs;
+
 struct CmdSetFrontFaceArgs {
   VkCommandBuffer commandBuffer;
   VkFrontFace frontFace;
@@ -549,6 +609,8 @@ void EncodeRequest(Encoder& e, const CmdSetFrontFaceArgs& v);
 void DecodeRequest(Decoder& d, CmdSetFrontFaceArgs& v);
 void EncodeReply(Encoder& e, const CmdSetFrontFaceArgs& v);
 void DecodeReply(Decoder& d, CmdSetFrontFaceArgs& v);
+using CmdSetFrontFaceEXTArgs = CmdSetFrontFaceArgs;
+
 struct CmdSetPrimitiveTopologyArgs {
   VkCommandBuffer commandBuffer;
   VkPrimitiveTopology primitiveTopology;
@@ -557,6 +619,8 @@ void EncodeRequest(Encoder& e, const CmdSetPrimitiveTopologyArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPrimitiveTopologyArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPrimitiveTopologyArgs& v);
 void DecodeReply(Decoder& d, CmdSetPrimitiveTopologyArgs& v);
+using CmdSetPrimitiveTopologyEXTArgs = CmdSetPrimitiveTopologyArgs;
+
 struct CmdSetViewportWithCountArgs {
   VkCommandBuffer commandBuffer;
   uint32_t viewportCount;
@@ -566,6 +630,8 @@ void EncodeRequest(Encoder& e, const CmdSetViewportWithCountArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportWithCountArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportWithCountArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportWithCountArgs& v);
+using CmdSetViewportWithCountEXTArgs = CmdSetViewportWithCountArgs;
+
 struct CmdSetScissorWithCountArgs {
   VkCommandBuffer commandBuffer;
   uint32_t scissorCount;
@@ -575,6 +641,8 @@ void EncodeRequest(Encoder& e, const CmdSetScissorWithCountArgs& v);
 void DecodeRequest(Decoder& d, CmdSetScissorWithCountArgs& v);
 void EncodeReply(Encoder& e, const CmdSetScissorWithCountArgs& v);
 void DecodeReply(Decoder& d, CmdSetScissorWithCountArgs& v);
+using CmdSetScissorWithCountEXTArgs = CmdSetScissorWithCountArgs;
+
 struct CmdBindVertexBuffers2Args {
   VkCommandBuffer commandBuffer;
   uint32_t firstBinding;
@@ -588,6 +656,8 @@ void EncodeRequest(Encoder& e, const CmdBindVertexBuffers2Args& v);
 void DecodeRequest(Decoder& d, CmdBindVertexBuffers2Args& v);
 void EncodeReply(Encoder& e, const CmdBindVertexBuffers2Args& v);
 void DecodeReply(Decoder& d, CmdBindVertexBuffers2Args& v);
+using CmdBindVertexBuffers2EXTArgs = CmdBindVertexBuffers2Args;
+
 struct CmdSetDepthTestEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthTestEnable;
@@ -596,6 +666,8 @@ void EncodeRequest(Encoder& e, const CmdSetDepthTestEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthTestEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthTestEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthTestEnableArgs& v);
+using CmdSetDepthTestEnableEXTArgs = CmdSetDepthTestEnableArgs;
+
 struct CmdSetDepthWriteEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthWriteEnable;
@@ -604,6 +676,8 @@ void EncodeRequest(Encoder& e, const CmdSetDepthWriteEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthWriteEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthWriteEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthWriteEnableArgs& v);
+using CmdSetDepthWriteEnableEXTArgs = CmdSetDepthWriteEnableArgs;
+
 struct CmdSetDepthCompareOpArgs {
   VkCommandBuffer commandBuffer;
   VkCompareOp depthCompareOp;
@@ -612,6 +686,8 @@ void EncodeRequest(Encoder& e, const CmdSetDepthCompareOpArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthCompareOpArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthCompareOpArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthCompareOpArgs& v);
+using CmdSetDepthCompareOpEXTArgs = CmdSetDepthCompareOpArgs;
+
 struct CmdSetDepthBoundsTestEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthBoundsTestEnable;
@@ -620,6 +696,8 @@ void EncodeRequest(Encoder& e, const CmdSetDepthBoundsTestEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthBoundsTestEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthBoundsTestEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthBoundsTestEnableArgs& v);
+using CmdSetDepthBoundsTestEnableEXTArgs = CmdSetDepthBoundsTestEnableArgs;
+
 struct CmdSetStencilTestEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 stencilTestEnable;
@@ -628,6 +706,8 @@ void EncodeRequest(Encoder& e, const CmdSetStencilTestEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetStencilTestEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetStencilTestEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetStencilTestEnableArgs& v);
+using CmdSetStencilTestEnableEXTArgs = CmdSetStencilTestEnableArgs;
+
 struct CmdSetStencilOpArgs {
   VkCommandBuffer commandBuffer;
   VkStencilFaceFlags faceMask;
@@ -640,6 +720,8 @@ void EncodeRequest(Encoder& e, const CmdSetStencilOpArgs& v);
 void DecodeRequest(Decoder& d, CmdSetStencilOpArgs& v);
 void EncodeReply(Encoder& e, const CmdSetStencilOpArgs& v);
 void DecodeReply(Decoder& d, CmdSetStencilOpArgs& v);
+using CmdSetStencilOpEXTArgs = CmdSetStencilOpArgs;
+
 struct CmdSetPatchControlPointsEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t patchControlPoints;
@@ -648,6 +730,7 @@ void EncodeRequest(Encoder& e, const CmdSetPatchControlPointsEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPatchControlPointsEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPatchControlPointsEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetPatchControlPointsEXTArgs& v);
+
 struct CmdSetRasterizerDiscardEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 rasterizerDiscardEnable;
@@ -656,6 +739,8 @@ void EncodeRequest(Encoder& e, const CmdSetRasterizerDiscardEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetRasterizerDiscardEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetRasterizerDiscardEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetRasterizerDiscardEnableArgs& v);
+using CmdSetRasterizerDiscardEnableEXTArgs = CmdSetRasterizerDiscardEnableArgs;
+
 struct CmdSetDepthBiasEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthBiasEnable;
@@ -664,6 +749,8 @@ void EncodeRequest(Encoder& e, const CmdSetDepthBiasEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthBiasEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthBiasEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthBiasEnableArgs& v);
+using CmdSetDepthBiasEnableEXTArgs = CmdSetDepthBiasEnableArgs;
+
 struct CmdSetLogicOpEXTArgs {
   VkCommandBuffer commandBuffer;
   VkLogicOp logicOp;
@@ -672,6 +759,7 @@ void EncodeRequest(Encoder& e, const CmdSetLogicOpEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLogicOpEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLogicOpEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetLogicOpEXTArgs& v);
+
 struct CmdSetPrimitiveRestartEnableArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 primitiveRestartEnable;
@@ -680,6 +768,8 @@ void EncodeRequest(Encoder& e, const CmdSetPrimitiveRestartEnableArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPrimitiveRestartEnableArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPrimitiveRestartEnableArgs& v);
 void DecodeReply(Decoder& d, CmdSetPrimitiveRestartEnableArgs& v);
+using CmdSetPrimitiveRestartEnableEXTArgs = CmdSetPrimitiveRestartEnableArgs;
+
 struct CmdSetTessellationDomainOriginEXTArgs {
   VkCommandBuffer commandBuffer;
   VkTessellationDomainOrigin domainOrigin;
@@ -688,6 +778,7 @@ void EncodeRequest(Encoder& e, const CmdSetTessellationDomainOriginEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetTessellationDomainOriginEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetTessellationDomainOriginEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetTessellationDomainOriginEXTArgs& v);
+
 struct CmdSetDepthClampEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthClampEnable;
@@ -696,6 +787,7 @@ void EncodeRequest(Encoder& e, const CmdSetDepthClampEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthClampEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthClampEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthClampEnableEXTArgs& v);
+
 struct CmdSetPolygonModeEXTArgs {
   VkCommandBuffer commandBuffer;
   VkPolygonMode polygonMode;
@@ -704,6 +796,7 @@ void EncodeRequest(Encoder& e, const CmdSetPolygonModeEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPolygonModeEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPolygonModeEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetPolygonModeEXTArgs& v);
+
 struct CmdSetRasterizationSamplesEXTArgs {
   VkCommandBuffer commandBuffer;
   VkSampleCountFlagBits rasterizationSamples;
@@ -712,6 +805,7 @@ void EncodeRequest(Encoder& e, const CmdSetRasterizationSamplesEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetRasterizationSamplesEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetRasterizationSamplesEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetRasterizationSamplesEXTArgs& v);
+
 struct CmdSetSampleMaskEXTArgs {
   VkCommandBuffer commandBuffer;
   VkSampleCountFlagBits samples;
@@ -721,6 +815,7 @@ void EncodeRequest(Encoder& e, const CmdSetSampleMaskEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetSampleMaskEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetSampleMaskEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetSampleMaskEXTArgs& v);
+
 struct CmdSetAlphaToCoverageEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 alphaToCoverageEnable;
@@ -729,6 +824,7 @@ void EncodeRequest(Encoder& e, const CmdSetAlphaToCoverageEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetAlphaToCoverageEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetAlphaToCoverageEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetAlphaToCoverageEnableEXTArgs& v);
+
 struct CmdSetAlphaToOneEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 alphaToOneEnable;
@@ -737,6 +833,7 @@ void EncodeRequest(Encoder& e, const CmdSetAlphaToOneEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetAlphaToOneEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetAlphaToOneEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetAlphaToOneEnableEXTArgs& v);
+
 struct CmdSetLogicOpEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 logicOpEnable;
@@ -745,6 +842,7 @@ void EncodeRequest(Encoder& e, const CmdSetLogicOpEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLogicOpEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLogicOpEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetLogicOpEnableEXTArgs& v);
+
 struct CmdSetColorBlendEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstAttachment;
@@ -755,6 +853,7 @@ void EncodeRequest(Encoder& e, const CmdSetColorBlendEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetColorBlendEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetColorBlendEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetColorBlendEnableEXTArgs& v);
+
 struct CmdSetColorBlendEquationEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstAttachment;
@@ -765,6 +864,7 @@ void EncodeRequest(Encoder& e, const CmdSetColorBlendEquationEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetColorBlendEquationEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetColorBlendEquationEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetColorBlendEquationEXTArgs& v);
+
 struct CmdSetColorWriteMaskEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstAttachment;
@@ -775,6 +875,7 @@ void EncodeRequest(Encoder& e, const CmdSetColorWriteMaskEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetColorWriteMaskEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetColorWriteMaskEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetColorWriteMaskEXTArgs& v);
+
 struct CmdSetRasterizationStreamEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t rasterizationStream;
@@ -783,6 +884,7 @@ void EncodeRequest(Encoder& e, const CmdSetRasterizationStreamEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetRasterizationStreamEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetRasterizationStreamEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetRasterizationStreamEXTArgs& v);
+
 struct CmdSetConservativeRasterizationModeEXTArgs {
   VkCommandBuffer commandBuffer;
   VkConservativeRasterizationModeEXT conservativeRasterizationMode;
@@ -791,6 +893,7 @@ void EncodeRequest(Encoder& e, const CmdSetConservativeRasterizationModeEXTArgs&
 void DecodeRequest(Decoder& d, CmdSetConservativeRasterizationModeEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetConservativeRasterizationModeEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetConservativeRasterizationModeEXTArgs& v);
+
 struct CmdSetExtraPrimitiveOverestimationSizeEXTArgs {
   VkCommandBuffer commandBuffer;
   float extraPrimitiveOverestimationSize;
@@ -799,6 +902,7 @@ void EncodeRequest(Encoder& e, const CmdSetExtraPrimitiveOverestimationSizeEXTAr
 void DecodeRequest(Decoder& d, CmdSetExtraPrimitiveOverestimationSizeEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetExtraPrimitiveOverestimationSizeEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetExtraPrimitiveOverestimationSizeEXTArgs& v);
+
 struct CmdSetDepthClipEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 depthClipEnable;
@@ -807,6 +911,7 @@ void EncodeRequest(Encoder& e, const CmdSetDepthClipEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthClipEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthClipEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthClipEnableEXTArgs& v);
+
 struct CmdSetSampleLocationsEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 sampleLocationsEnable;
@@ -815,6 +920,7 @@ void EncodeRequest(Encoder& e, const CmdSetSampleLocationsEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetSampleLocationsEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetSampleLocationsEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetSampleLocationsEnableEXTArgs& v);
+
 struct CmdSetColorBlendAdvancedEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstAttachment;
@@ -825,6 +931,7 @@ void EncodeRequest(Encoder& e, const CmdSetColorBlendAdvancedEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetColorBlendAdvancedEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetColorBlendAdvancedEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetColorBlendAdvancedEXTArgs& v);
+
 struct CmdSetProvokingVertexModeEXTArgs {
   VkCommandBuffer commandBuffer;
   VkProvokingVertexModeEXT provokingVertexMode;
@@ -833,6 +940,7 @@ void EncodeRequest(Encoder& e, const CmdSetProvokingVertexModeEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetProvokingVertexModeEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetProvokingVertexModeEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetProvokingVertexModeEXTArgs& v);
+
 struct CmdSetLineRasterizationModeEXTArgs {
   VkCommandBuffer commandBuffer;
   VkLineRasterizationModeEXT lineRasterizationMode;
@@ -841,6 +949,7 @@ void EncodeRequest(Encoder& e, const CmdSetLineRasterizationModeEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLineRasterizationModeEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLineRasterizationModeEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetLineRasterizationModeEXTArgs& v);
+
 struct CmdSetLineStippleEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 stippledLineEnable;
@@ -849,6 +958,7 @@ void EncodeRequest(Encoder& e, const CmdSetLineStippleEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetLineStippleEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetLineStippleEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetLineStippleEnableEXTArgs& v);
+
 struct CmdSetDepthClipNegativeOneToOneEXTArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 negativeOneToOne;
@@ -857,6 +967,7 @@ void EncodeRequest(Encoder& e, const CmdSetDepthClipNegativeOneToOneEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetDepthClipNegativeOneToOneEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetDepthClipNegativeOneToOneEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetDepthClipNegativeOneToOneEXTArgs& v);
+
 struct CmdSetViewportWScalingEnableNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 viewportWScalingEnable;
@@ -865,6 +976,7 @@ void EncodeRequest(Encoder& e, const CmdSetViewportWScalingEnableNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportWScalingEnableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportWScalingEnableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportWScalingEnableNVArgs& v);
+
 struct CmdSetViewportSwizzleNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t firstViewport;
@@ -875,6 +987,7 @@ void EncodeRequest(Encoder& e, const CmdSetViewportSwizzleNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetViewportSwizzleNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetViewportSwizzleNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetViewportSwizzleNVArgs& v);
+
 struct CmdSetCoverageToColorEnableNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 coverageToColorEnable;
@@ -883,6 +996,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageToColorEnableNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoverageToColorEnableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageToColorEnableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageToColorEnableNVArgs& v);
+
 struct CmdSetCoverageToColorLocationNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t coverageToColorLocation;
@@ -891,6 +1005,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageToColorLocationNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoverageToColorLocationNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageToColorLocationNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageToColorLocationNVArgs& v);
+
 struct CmdSetCoverageModulationModeNVArgs {
   VkCommandBuffer commandBuffer;
   VkCoverageModulationModeNV coverageModulationMode;
@@ -899,6 +1014,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageModulationModeNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoverageModulationModeNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageModulationModeNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageModulationModeNVArgs& v);
+
 struct CmdSetCoverageModulationTableEnableNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 coverageModulationTableEnable;
@@ -907,6 +1023,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageModulationTableEnableNVArgs& 
 void DecodeRequest(Decoder& d, CmdSetCoverageModulationTableEnableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageModulationTableEnableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageModulationTableEnableNVArgs& v);
+
 struct CmdSetCoverageModulationTableNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t coverageModulationTableCount;
@@ -916,6 +1033,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageModulationTableNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoverageModulationTableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageModulationTableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageModulationTableNVArgs& v);
+
 struct CmdSetShadingRateImageEnableNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 shadingRateImageEnable;
@@ -924,6 +1042,7 @@ void EncodeRequest(Encoder& e, const CmdSetShadingRateImageEnableNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetShadingRateImageEnableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetShadingRateImageEnableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetShadingRateImageEnableNVArgs& v);
+
 struct CmdSetCoverageReductionModeNVArgs {
   VkCommandBuffer commandBuffer;
   VkCoverageReductionModeNV coverageReductionMode;
@@ -932,6 +1051,7 @@ void EncodeRequest(Encoder& e, const CmdSetCoverageReductionModeNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetCoverageReductionModeNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetCoverageReductionModeNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetCoverageReductionModeNVArgs& v);
+
 struct CmdSetRepresentativeFragmentTestEnableNVArgs {
   VkCommandBuffer commandBuffer;
   VkBool32 representativeFragmentTestEnable;
@@ -940,6 +1060,7 @@ void EncodeRequest(Encoder& e, const CmdSetRepresentativeFragmentTestEnableNVArg
 void DecodeRequest(Decoder& d, CmdSetRepresentativeFragmentTestEnableNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetRepresentativeFragmentTestEnableNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetRepresentativeFragmentTestEnableNVArgs& v);
+
 struct CmdSetFragmentShadingRateKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkExtent2D* pFragmentSize;
@@ -949,6 +1070,7 @@ void EncodeRequest(Encoder& e, const CmdSetFragmentShadingRateKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdSetFragmentShadingRateKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdSetFragmentShadingRateKHRArgs& v);
 void DecodeReply(Decoder& d, CmdSetFragmentShadingRateKHRArgs& v);
+
 struct CmdSetFragmentShadingRateEnumNVArgs {
   VkCommandBuffer commandBuffer;
   VkFragmentShadingRateNV shadingRate;
@@ -958,6 +1080,7 @@ void EncodeRequest(Encoder& e, const CmdSetFragmentShadingRateEnumNVArgs& v);
 void DecodeRequest(Decoder& d, CmdSetFragmentShadingRateEnumNVArgs& v);
 void EncodeReply(Encoder& e, const CmdSetFragmentShadingRateEnumNVArgs& v);
 void DecodeReply(Decoder& d, CmdSetFragmentShadingRateEnumNVArgs& v);
+
 struct CmdSetColorWriteEnableEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t attachmentCount;
@@ -967,6 +1090,7 @@ void EncodeRequest(Encoder& e, const CmdSetColorWriteEnableEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetColorWriteEnableEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetColorWriteEnableEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetColorWriteEnableEXTArgs& v);
+
 struct CmdDecompressMemoryIndirectCountNVArgs {
   VkCommandBuffer commandBuffer;
   VkDeviceAddress indirectCommandsAddress;
@@ -977,4 +1101,5 @@ void EncodeRequest(Encoder& e, const CmdDecompressMemoryIndirectCountNVArgs& v);
 void DecodeRequest(Decoder& d, CmdDecompressMemoryIndirectCountNVArgs& v);
 void EncodeReply(Encoder& e, const CmdDecompressMemoryIndirectCountNVArgs& v);
 void DecodeReply(Decoder& d, CmdDecompressMemoryIndirectCountNVArgs& v);
+
 }  // namespace vesper::wire

@@ -222,4 +222,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkIndirectCommandsLayo
     d.Fail("VkIndirectCommandsLayoutCreateInfoNV: pStreamStrides is absent");
   }
 }
+
 }  // namespace vesper::wire

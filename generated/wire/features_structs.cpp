@@ -8024,4 +8024,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxBufferSize = Load<VkDeviceSize>(p + 184);
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
 }  // namespace vesper::wire

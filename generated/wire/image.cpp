@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkGetPhysicalDeviceFormatProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceFormatPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -39,6 +40,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pFormatProperties, n * 12);
   }
 }
+
 // vkGetPhysicalDeviceImageFormatProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceImageFormatPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -88,6 +90,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pImageFormatProperties, n * 32);
   }
 }
+
 // vkCreateImage
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateImageArgs& v) {
   uint32_t present0 = 0;
@@ -146,6 +149,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateImageArgs& 
     }
   }
 }
+
 // vkDestroyImage
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyImageArgs& v) {
   uint8_t* p = e.Take(16);
@@ -165,6 +169,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyImag
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyImageArgs& v) {
 }
+
 // vkGetImageSubresourceLayout
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageSubresourceLayoutArgs& v) {
   uint32_t present0 = 0;
@@ -213,6 +218,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSubresour
     if (d.ok()) d.CopyTo(v.pLayout, n * 40);
   }
 }
+
 // vkCreateImageView
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateImageViewArgs& v) {
   uint32_t present0 = 0;
@@ -271,6 +277,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateImageViewAr
     }
   }
 }
+
 // vkDestroyImageView
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyImageViewArgs& v) {
   uint8_t* p = e.Take(16);
@@ -290,6 +297,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyImag
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyImageViewArgs& v) {
 }
+
 // vkCreateSampler
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateSamplerArgs& v) {
   uint32_t present0 = 0;
@@ -348,6 +356,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSamplerArgs
     }
   }
 }
+
 // vkDestroySampler
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySamplerArgs& v) {
   uint8_t* p = e.Take(16);
@@ -367,6 +376,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySamp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroySamplerArgs& v) {
 }
+
 // vkGetPhysicalDeviceExternalImageFormatPropertiesNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceExternalImageFormatPropertiesNVArgs& v) {
   uint32_t present0 = 0;
@@ -422,6 +432,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     }
   }
 }
+
 // vkGetPhysicalDeviceFormatProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceFormatProperties2Args& v) {
   uint32_t present0 = 0;
@@ -463,6 +474,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pFormatProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceImageFormatProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceImageFormatProperties2Args& v) {
   uint32_t present0 = 0;
@@ -521,6 +533,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pImageFormatProperties[i]);
   }
 }
+
 // vkCreateSamplerYcbcrConversion
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateSamplerYcbcrConversionArgs& v) {
   uint32_t present0 = 0;
@@ -579,6 +592,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSamplerYcbc
     }
   }
 }
+
 // vkDestroySamplerYcbcrConversion
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySamplerYcbcrConversionArgs& v) {
   uint8_t* p = e.Take(16);
@@ -598,6 +612,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySamp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroySamplerYcbcrConversionArgs& v) {
 }
+
 // vkGetImageViewHandleNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageViewHandleNVXArgs& v) {
   uint32_t present0 = 0;
@@ -634,6 +649,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageViewHandl
   const uint8_t* p = d.Take(4);
   v.result = Load<uint32_t>(p);
 }
+
 // vkGetImageViewAddressNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageViewAddressNVXArgs& v) {
   uint32_t present0 = 0;
@@ -681,6 +697,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageViewAddre
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetImageDrmFormatModifierPropertiesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageDrmFormatModifierPropertiesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -728,6 +745,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageDrmFormat
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetImageSubresourceLayout2EXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageSubresourceLayout2EXTArgs& v) {
   uint32_t present0 = 0;
@@ -782,6 +800,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSubresour
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pLayout[i]);
   }
 }
+
 // vkGetPhysicalDeviceOpticalFlowImageFormatsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceOpticalFlowImageFormatsNVArgs& v) {
   uint32_t present0 = 0;
@@ -853,6 +872,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pImageFormatProperties[i]);
   }
 }
+
 // vkBindOpticalFlowSessionImageNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindOpticalFlowSessionImageNVArgs& v) {
   uint8_t* p = e.Take(32);
@@ -881,4 +901,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindOpticalFlowSe
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct GetPhysicalDeviceFormatPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   VkFormat format;
@@ -14,6 +15,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceFormatPropertiesArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceFormatPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceFormatPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceFormatPropertiesArgs& v);
+
 struct GetPhysicalDeviceImageFormatPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   VkFormat format;
@@ -28,6 +30,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceImageFormatPropertiesArgs&
 void DecodeRequest(Decoder& d, GetPhysicalDeviceImageFormatPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceImageFormatPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceImageFormatPropertiesArgs& v);
+
 struct CreateImageArgs {
   VkDevice device;
   const VkImageCreateInfo* pCreateInfo;
@@ -40,6 +43,7 @@ void EncodeRequest(Encoder& e, const CreateImageArgs& v);
 void DecodeRequest(Decoder& d, CreateImageArgs& v);
 void EncodeReply(Encoder& e, const CreateImageArgs& v);
 void DecodeReply(Decoder& d, CreateImageArgs& v);
+
 struct DestroyImageArgs {
   VkDevice device;
   VkImage image;
@@ -50,6 +54,7 @@ void EncodeRequest(Encoder& e, const DestroyImageArgs& v);
 void DecodeRequest(Decoder& d, DestroyImageArgs& v);
 void EncodeReply(Encoder& e, const DestroyImageArgs& v);
 void DecodeReply(Decoder& d, DestroyImageArgs& v);
+
 struct GetImageSubresourceLayoutArgs {
   VkDevice device;
   VkImage image;
@@ -60,6 +65,7 @@ void EncodeRequest(Encoder& e, const GetImageSubresourceLayoutArgs& v);
 void DecodeRequest(Decoder& d, GetImageSubresourceLayoutArgs& v);
 void EncodeReply(Encoder& e, const GetImageSubresourceLayoutArgs& v);
 void DecodeReply(Decoder& d, GetImageSubresourceLayoutArgs& v);
+
 struct CreateImageViewArgs {
   VkDevice device;
   const VkImageViewCreateInfo* pCreateInfo;
@@ -72,6 +78,7 @@ void EncodeRequest(Encoder& e, const CreateImageViewArgs& v);
 void DecodeRequest(Decoder& d, CreateImageViewArgs& v);
 void EncodeReply(Encoder& e, const CreateImageViewArgs& v);
 void DecodeReply(Decoder& d, CreateImageViewArgs& v);
+
 struct DestroyImageViewArgs {
   VkDevice device;
   VkImageView imageView;
@@ -82,6 +89,7 @@ void EncodeRequest(Encoder& e, const DestroyImageViewArgs& v);
 void DecodeRequest(Decoder& d, DestroyImageViewArgs& v);
 void EncodeReply(Encoder& e, const DestroyImageViewArgs& v);
 void DecodeReply(Decoder& d, DestroyImageViewArgs& v);
+
 struct CreateSamplerArgs {
   VkDevice device;
   const VkSamplerCreateInfo* pCreateInfo;
@@ -94,6 +102,7 @@ void EncodeRequest(Encoder& e, const CreateSamplerArgs& v);
 void DecodeRequest(Decoder& d, CreateSamplerArgs& v);
 void EncodeReply(Encoder& e, const CreateSamplerArgs& v);
 void DecodeReply(Decoder& d, CreateSamplerArgs& v);
+
 struct DestroySamplerArgs {
   VkDevice device;
   VkSampler sampler;
@@ -104,6 +113,7 @@ void EncodeRequest(Encoder& e, const DestroySamplerArgs& v);
 void DecodeRequest(Decoder& d, DestroySamplerArgs& v);
 void EncodeReply(Encoder& e, const DestroySamplerArgs& v);
 void DecodeReply(Decoder& d, DestroySamplerArgs& v);
+
 struct GetPhysicalDeviceExternalImageFormatPropertiesNVArgs {
   VkPhysicalDevice physicalDevice;
   VkFormat format;
@@ -119,6 +129,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceExternalImageFormatPropert
 void DecodeRequest(Decoder& d, GetPhysicalDeviceExternalImageFormatPropertiesNVArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceExternalImageFormatPropertiesNVArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceExternalImageFormatPropertiesNVArgs& v);
+
 struct GetPhysicalDeviceFormatProperties2Args {
   VkPhysicalDevice physicalDevice;
   VkFormat format;
@@ -128,6 +139,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceFormatProperties2Args& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceFormatProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceFormatProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceFormatProperties2Args& v);
+using GetPhysicalDeviceFormatProperties2KHRArgs = GetPhysicalDeviceFormatProperties2Args;
+
 struct GetPhysicalDeviceImageFormatProperties2Args {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceImageFormatInfo2* pImageFormatInfo;
@@ -138,6 +151,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceImageFormatProperties2Args
 void DecodeRequest(Decoder& d, GetPhysicalDeviceImageFormatProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceImageFormatProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceImageFormatProperties2Args& v);
+using GetPhysicalDeviceImageFormatProperties2KHRArgs = GetPhysicalDeviceImageFormatProperties2Args;
+
 struct CreateSamplerYcbcrConversionArgs {
   VkDevice device;
   const VkSamplerYcbcrConversionCreateInfo* pCreateInfo;
@@ -150,6 +165,8 @@ void EncodeRequest(Encoder& e, const CreateSamplerYcbcrConversionArgs& v);
 void DecodeRequest(Decoder& d, CreateSamplerYcbcrConversionArgs& v);
 void EncodeReply(Encoder& e, const CreateSamplerYcbcrConversionArgs& v);
 void DecodeReply(Decoder& d, CreateSamplerYcbcrConversionArgs& v);
+using CreateSamplerYcbcrConversionKHRArgs = CreateSamplerYcbcrConversionArgs;
+
 struct DestroySamplerYcbcrConversionArgs {
   VkDevice device;
   VkSamplerYcbcrConversion ycbcrConversion;
@@ -160,6 +177,8 @@ void EncodeRequest(Encoder& e, const DestroySamplerYcbcrConversionArgs& v);
 void DecodeRequest(Decoder& d, DestroySamplerYcbcrConversionArgs& v);
 void EncodeReply(Encoder& e, const DestroySamplerYcbcrConversionArgs& v);
 void DecodeReply(Decoder& d, DestroySamplerYcbcrConversionArgs& v);
+using DestroySamplerYcbcrConversionKHRArgs = DestroySamplerYcbcrConversionArgs;
+
 struct GetImageViewHandleNVXArgs {
   VkDevice device;
   const VkImageViewHandleInfoNVX* pInfo;
@@ -169,6 +188,7 @@ void EncodeRequest(Encoder& e, const GetImageViewHandleNVXArgs& v);
 void DecodeRequest(Decoder& d, GetImageViewHandleNVXArgs& v);
 void EncodeReply(Encoder& e, const GetImageViewHandleNVXArgs& v);
 void DecodeReply(Decoder& d, GetImageViewHandleNVXArgs& v);
+
 struct GetImageViewAddressNVXArgs {
   VkDevice device;
   VkImageView imageView;
@@ -179,6 +199,7 @@ void EncodeRequest(Encoder& e, const GetImageViewAddressNVXArgs& v);
 void DecodeRequest(Decoder& d, GetImageViewAddressNVXArgs& v);
 void EncodeReply(Encoder& e, const GetImageViewAddressNVXArgs& v);
 void DecodeReply(Decoder& d, GetImageViewAddressNVXArgs& v);
+
 struct GetImageDrmFormatModifierPropertiesEXTArgs {
   VkDevice device;
   VkImage image;
@@ -189,6 +210,7 @@ void EncodeRequest(Encoder& e, const GetImageDrmFormatModifierPropertiesEXTArgs&
 void DecodeRequest(Decoder& d, GetImageDrmFormatModifierPropertiesEXTArgs& v);
 void EncodeReply(Encoder& e, const GetImageDrmFormatModifierPropertiesEXTArgs& v);
 void DecodeReply(Decoder& d, GetImageDrmFormatModifierPropertiesEXTArgs& v);
+
 struct GetImageSubresourceLayout2EXTArgs {
   VkDevice device;
   VkImage image;
@@ -199,6 +221,7 @@ void EncodeRequest(Encoder& e, const GetImageSubresourceLayout2EXTArgs& v);
 void DecodeRequest(Decoder& d, GetImageSubresourceLayout2EXTArgs& v);
 void EncodeReply(Encoder& e, const GetImageSubresourceLayout2EXTArgs& v);
 void DecodeReply(Decoder& d, GetImageSubresourceLayout2EXTArgs& v);
+
 struct GetPhysicalDeviceOpticalFlowImageFormatsNVArgs {
   VkPhysicalDevice physicalDevice;
   const VkOpticalFlowImageFormatInfoNV* pOpticalFlowImageFormatInfo;
@@ -210,6 +233,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceOpticalFlowImageFormatsNVA
 void DecodeRequest(Decoder& d, GetPhysicalDeviceOpticalFlowImageFormatsNVArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceOpticalFlowImageFormatsNVArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceOpticalFlowImageFormatsNVArgs& v);
+
 struct BindOpticalFlowSessionImageNVArgs {
   VkDevice device;
   VkOpticalFlowSessionNV session;
@@ -222,4 +246,5 @@ void EncodeRequest(Encoder& e, const BindOpticalFlowSessionImageNVArgs& v);
 void DecodeRequest(Decoder& d, BindOpticalFlowSessionImageNVArgs& v);
 void EncodeReply(Encoder& e, const BindOpticalFlowSessionImageNVArgs& v);
 void DecodeReply(Decoder& d, BindOpticalFlowSessionImageNVArgs& v);
+
 }  // namespace vesper::wire

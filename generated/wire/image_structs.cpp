@@ -1230,4 +1230,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkOpticalFlowIma
   const uint8_t* p = d.Take(4);
   v.format = Load<VkFormat>(p + 0);
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateInstance
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateInstanceArgs& v) {
   uint32_t present0 = 0;
@@ -60,6 +61,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateInstanceArg
     }
   }
 }
+
 // vkDestroyInstance
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyInstanceArgs& v) {
   uint8_t* p = e.Take(8);
@@ -77,6 +79,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyInst
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyInstanceArgs& v) {
 }
+
 // vkEnumerateInstanceVersion
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumerateInstanceVersionArgs& v) {
   uint32_t present0 = 0;
@@ -114,6 +117,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumerateInstance
     if (d.ok()) d.CopyTo(v.pApiVersion, n * 4);
   }
 }
+
 // vkEnumerateInstanceExtensionProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumerateInstanceExtensionPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -171,4 +175,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumerateInstance
     if (d.ok()) d.CopyTo(v.pProperties, n * 260);
   }
 }
+
 }  // namespace vesper::wire

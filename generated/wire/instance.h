@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateInstanceArgs {
   const VkInstanceCreateInfo* pCreateInfo;
   const VkAllocationCallbacks* pAllocator;
@@ -16,6 +17,7 @@ void EncodeRequest(Encoder& e, const CreateInstanceArgs& v);
 void DecodeRequest(Decoder& d, CreateInstanceArgs& v);
 void EncodeReply(Encoder& e, const CreateInstanceArgs& v);
 void DecodeReply(Decoder& d, CreateInstanceArgs& v);
+
 struct DestroyInstanceArgs {
   VkInstance instance;
   const VkAllocationCallbacks* pAllocator;
@@ -25,6 +27,7 @@ void EncodeRequest(Encoder& e, const DestroyInstanceArgs& v);
 void DecodeRequest(Decoder& d, DestroyInstanceArgs& v);
 void EncodeReply(Encoder& e, const DestroyInstanceArgs& v);
 void DecodeReply(Decoder& d, DestroyInstanceArgs& v);
+
 struct EnumerateInstanceVersionArgs {
   uint32_t* pApiVersion;
   VkResult result;
@@ -33,6 +36,7 @@ void EncodeRequest(Encoder& e, const EnumerateInstanceVersionArgs& v);
 void DecodeRequest(Decoder& d, EnumerateInstanceVersionArgs& v);
 void EncodeReply(Encoder& e, const EnumerateInstanceVersionArgs& v);
 void DecodeReply(Decoder& d, EnumerateInstanceVersionArgs& v);
+
 struct EnumerateInstanceExtensionPropertiesArgs {
   const char* pLayerName;
   uint32_t* pPropertyCount;
@@ -43,4 +47,5 @@ void EncodeRequest(Encoder& e, const EnumerateInstanceExtensionPropertiesArgs& v
 void DecodeRequest(Decoder& d, EnumerateInstanceExtensionPropertiesArgs& v);
 void EncodeReply(Encoder& e, const EnumerateInstanceExtensionPropertiesArgs& v);
 void DecodeReply(Decoder& d, EnumerateInstanceExtensionPropertiesArgs& v);
+
 }  // namespace vesper::wire

@@ -96,4 +96,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkInstanceCreateInfo& 
     v.ppEnabledExtensionNames = d.Strings(v.enabledExtensionCount);
   }
 }
+
 }  // namespace vesper::wire

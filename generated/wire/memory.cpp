@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkGetPhysicalDeviceMemoryProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceMemoryPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -41,6 +42,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     }
   }
 }
+
 // vkAllocateMemory
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AllocateMemoryArgs& v) {
   uint32_t present0 = 0;
@@ -99,6 +101,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AllocateMemoryArg
     }
   }
 }
+
 // vkFreeMemory
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeMemoryArgs& v) {
   uint8_t* p = e.Take(16);
@@ -118,6 +121,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeMemoryA
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeMemoryArgs& v) {
 }
+
 // vkFlushMappedMemoryRanges
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const FlushMappedMemoryRangesArgs& v) {
   uint32_t present0 = 0;
@@ -156,6 +160,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] FlushMappedMemory
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkInvalidateMappedMemoryRanges
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const InvalidateMappedMemoryRangesArgs& v) {
   uint32_t present0 = 0;
@@ -194,6 +199,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] InvalidateMappedM
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetDeviceMemoryCommitment
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceMemoryCommitmentArgs& v) {
   uint32_t present0 = 0;
@@ -229,6 +235,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceMemoryCo
     if (d.ok()) d.CopyTo(v.pCommittedMemoryInBytes, n * 8);
   }
 }
+
 // vkGetBufferMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -268,6 +275,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferMemoryRe
     }
   }
 }
+
 // vkBindBufferMemory
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindBufferMemoryArgs& v) {
   uint8_t* p = e.Take(32);
@@ -294,6 +302,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindBufferMemoryA
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetImageMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -333,6 +342,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageMemoryReq
     }
   }
 }
+
 // vkBindImageMemory
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindImageMemoryArgs& v) {
   uint8_t* p = e.Take(32);
@@ -359,6 +369,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindImageMemoryAr
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetImageSparseMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageSparseMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -409,6 +420,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSparseMem
     if (d.ok()) d.CopyTo(v.pSparseMemoryRequirements, n * 48);
   }
 }
+
 // vkGetPhysicalDeviceSparseImageFormatProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSparseImageFormatPropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -467,6 +479,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pProperties, n * 20);
   }
 }
+
 // vkGetPhysicalDeviceMemoryProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceMemoryProperties2Args& v) {
   uint32_t present0 = 0;
@@ -506,6 +519,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceSparseImageFormatProperties2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSparseImageFormatProperties2Args& v) {
   uint32_t present0 = 0;
@@ -573,6 +587,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetMemoryFdKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetMemoryFdKHRArgs& v) {
   uint32_t present0 = 0;
@@ -625,6 +640,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetMemoryFdKHRArg
     if (d.ok()) d.CopyTo(v.pFd, n * 4);
   }
 }
+
 // vkGetMemoryFdPropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetMemoryFdPropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -674,6 +690,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetMemoryFdProper
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryFdProperties[i]);
   }
 }
+
 // vkGetDeviceGroupPeerMemoryFeatures
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceGroupPeerMemoryFeaturesArgs& v) {
   uint32_t present0 = 0;
@@ -713,6 +730,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceGroupPee
     if (d.ok()) d.CopyTo(v.pPeerMemoryFeatures, n * 4);
   }
 }
+
 // vkBindBufferMemory2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindBufferMemory2Args& v) {
   uint32_t present0 = 0;
@@ -751,6 +769,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindBufferMemory2
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkBindImageMemory2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindImageMemory2Args& v) {
   uint32_t present0 = 0;
@@ -789,6 +808,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindImageMemory2A
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetBufferMemoryRequirements2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetBufferMemoryRequirements2Args& v) {
   uint32_t present0 = 0;
@@ -841,6 +861,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetBufferMemoryRe
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkGetImageMemoryRequirements2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageMemoryRequirements2Args& v) {
   uint32_t present0 = 0;
@@ -893,6 +914,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageMemoryReq
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkGetImageSparseMemoryRequirements2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetImageSparseMemoryRequirements2Args& v) {
   uint32_t present0 = 0;
@@ -960,6 +982,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSparseMem
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSparseMemoryRequirements[i]);
   }
 }
+
 // vkGetDeviceBufferMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceBufferMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -1012,6 +1035,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceBufferMe
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkGetDeviceImageMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceImageMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -1064,6 +1088,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceImageMem
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkGetDeviceImageSparseMemoryRequirements
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceImageSparseMemoryRequirementsArgs& v) {
   uint32_t present0 = 0;
@@ -1131,6 +1156,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceImageSpa
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSparseMemoryRequirements[i]);
   }
 }
+
 // vkGetMemoryHostPointerPropertiesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetMemoryHostPointerPropertiesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1180,6 +1206,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetMemoryHostPoin
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryHostPointerProperties[i]);
   }
 }
+
 // vkGetDeviceMemoryOpaqueCaptureAddress
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceMemoryOpaqueCaptureAddressArgs& v) {
   uint32_t present0 = 0;
@@ -1216,6 +1243,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceMemoryOp
   const uint8_t* p = d.Take(8);
   v.result = Load<uint64_t>(p);
 }
+
 // vkSetDeviceMemoryPriorityEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetDeviceMemoryPriorityEXTArgs& v) {
   uint8_t* p = e.Take(20);
@@ -1236,4 +1264,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetDeviceMe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetDeviceMemoryPriorityEXTArgs& v) {
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct GetPhysicalDeviceMemoryPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceMemoryProperties* pMemoryProperties;
@@ -13,6 +14,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceMemoryPropertiesArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceMemoryPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceMemoryPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceMemoryPropertiesArgs& v);
+
 struct AllocateMemoryArgs {
   VkDevice device;
   const VkMemoryAllocateInfo* pAllocateInfo;
@@ -25,6 +27,7 @@ void EncodeRequest(Encoder& e, const AllocateMemoryArgs& v);
 void DecodeRequest(Decoder& d, AllocateMemoryArgs& v);
 void EncodeReply(Encoder& e, const AllocateMemoryArgs& v);
 void DecodeReply(Decoder& d, AllocateMemoryArgs& v);
+
 struct FreeMemoryArgs {
   VkDevice device;
   VkDeviceMemory memory;
@@ -35,6 +38,7 @@ void EncodeRequest(Encoder& e, const FreeMemoryArgs& v);
 void DecodeRequest(Decoder& d, FreeMemoryArgs& v);
 void EncodeReply(Encoder& e, const FreeMemoryArgs& v);
 void DecodeReply(Decoder& d, FreeMemoryArgs& v);
+
 struct FlushMappedMemoryRangesArgs {
   VkDevice device;
   uint32_t memoryRangeCount;
@@ -45,6 +49,7 @@ void EncodeRequest(Encoder& e, const FlushMappedMemoryRangesArgs& v);
 void DecodeRequest(Decoder& d, FlushMappedMemoryRangesArgs& v);
 void EncodeReply(Encoder& e, const FlushMappedMemoryRangesArgs& v);
 void DecodeReply(Decoder& d, FlushMappedMemoryRangesArgs& v);
+
 struct InvalidateMappedMemoryRangesArgs {
   VkDevice device;
   uint32_t memoryRangeCount;
@@ -55,6 +60,7 @@ void EncodeRequest(Encoder& e, const InvalidateMappedMemoryRangesArgs& v);
 void DecodeRequest(Decoder& d, InvalidateMappedMemoryRangesArgs& v);
 void EncodeReply(Encoder& e, const InvalidateMappedMemoryRangesArgs& v);
 void DecodeReply(Decoder& d, InvalidateMappedMemoryRangesArgs& v);
+
 struct GetDeviceMemoryCommitmentArgs {
   VkDevice device;
   VkDeviceMemory memory;
@@ -64,6 +70,7 @@ void EncodeRequest(Encoder& e, const GetDeviceMemoryCommitmentArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceMemoryCommitmentArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceMemoryCommitmentArgs& v);
 void DecodeReply(Decoder& d, GetDeviceMemoryCommitmentArgs& v);
+
 struct GetBufferMemoryRequirementsArgs {
   VkDevice device;
   VkBuffer buffer;
@@ -73,6 +80,7 @@ void EncodeRequest(Encoder& e, const GetBufferMemoryRequirementsArgs& v);
 void DecodeRequest(Decoder& d, GetBufferMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetBufferMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetBufferMemoryRequirementsArgs& v);
+
 struct BindBufferMemoryArgs {
   VkDevice device;
   VkBuffer buffer;
@@ -84,6 +92,7 @@ void EncodeRequest(Encoder& e, const BindBufferMemoryArgs& v);
 void DecodeRequest(Decoder& d, BindBufferMemoryArgs& v);
 void EncodeReply(Encoder& e, const BindBufferMemoryArgs& v);
 void DecodeReply(Decoder& d, BindBufferMemoryArgs& v);
+
 struct GetImageMemoryRequirementsArgs {
   VkDevice device;
   VkImage image;
@@ -93,6 +102,7 @@ void EncodeRequest(Encoder& e, const GetImageMemoryRequirementsArgs& v);
 void DecodeRequest(Decoder& d, GetImageMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetImageMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetImageMemoryRequirementsArgs& v);
+
 struct BindImageMemoryArgs {
   VkDevice device;
   VkImage image;
@@ -104,6 +114,7 @@ void EncodeRequest(Encoder& e, const BindImageMemoryArgs& v);
 void DecodeRequest(Decoder& d, BindImageMemoryArgs& v);
 void EncodeReply(Encoder& e, const BindImageMemoryArgs& v);
 void DecodeReply(Decoder& d, BindImageMemoryArgs& v);
+
 struct GetImageSparseMemoryRequirementsArgs {
   VkDevice device;
   VkImage image;
@@ -114,6 +125,7 @@ void EncodeRequest(Encoder& e, const GetImageSparseMemoryRequirementsArgs& v);
 void DecodeRequest(Decoder& d, GetImageSparseMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetImageSparseMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetImageSparseMemoryRequirementsArgs& v);
+
 struct GetPhysicalDeviceSparseImageFormatPropertiesArgs {
   VkPhysicalDevice physicalDevice;
   VkFormat format;
@@ -128,6 +140,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSparseImageFormatPropertie
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSparseImageFormatPropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSparseImageFormatPropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSparseImageFormatPropertiesArgs& v);
+
 struct GetPhysicalDeviceMemoryProperties2Args {
   VkPhysicalDevice physicalDevice;
   VkPhysicalDeviceMemoryProperties2* pMemoryProperties;
@@ -136,6 +149,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceMemoryProperties2Args& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceMemoryProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceMemoryProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceMemoryProperties2Args& v);
+using GetPhysicalDeviceMemoryProperties2KHRArgs = GetPhysicalDeviceMemoryProperties2Args;
+
 struct GetPhysicalDeviceSparseImageFormatProperties2Args {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceSparseImageFormatInfo2* pFormatInfo;
@@ -146,6 +161,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSparseImageFormatPropertie
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSparseImageFormatProperties2Args& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSparseImageFormatProperties2Args& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSparseImageFormatProperties2Args& v);
+using GetPhysicalDeviceSparseImageFormatProperties2KHRArgs = GetPhysicalDeviceSparseImageFormatProperties2Args;
+
 struct GetMemoryFdKHRArgs {
   VkDevice device;
   const VkMemoryGetFdInfoKHR* pGetFdInfo;
@@ -156,6 +173,7 @@ void EncodeRequest(Encoder& e, const GetMemoryFdKHRArgs& v);
 void DecodeRequest(Decoder& d, GetMemoryFdKHRArgs& v);
 void EncodeReply(Encoder& e, const GetMemoryFdKHRArgs& v);
 void DecodeReply(Decoder& d, GetMemoryFdKHRArgs& v);
+
 struct GetMemoryFdPropertiesKHRArgs {
   VkDevice device;
   VkExternalMemoryHandleTypeFlagBits handleType;
@@ -167,6 +185,7 @@ void EncodeRequest(Encoder& e, const GetMemoryFdPropertiesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetMemoryFdPropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetMemoryFdPropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetMemoryFdPropertiesKHRArgs& v);
+
 struct GetDeviceGroupPeerMemoryFeaturesArgs {
   VkDevice device;
   uint32_t heapIndex;
@@ -178,6 +197,8 @@ void EncodeRequest(Encoder& e, const GetDeviceGroupPeerMemoryFeaturesArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceGroupPeerMemoryFeaturesArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceGroupPeerMemoryFeaturesArgs& v);
 void DecodeReply(Decoder& d, GetDeviceGroupPeerMemoryFeaturesArgs& v);
+using GetDeviceGroupPeerMemoryFeaturesKHRArgs = GetDeviceGroupPeerMemoryFeaturesArgs;
+
 struct BindBufferMemory2Args {
   VkDevice device;
   uint32_t bindInfoCount;
@@ -188,6 +209,8 @@ void EncodeRequest(Encoder& e, const BindBufferMemory2Args& v);
 void DecodeRequest(Decoder& d, BindBufferMemory2Args& v);
 void EncodeReply(Encoder& e, const BindBufferMemory2Args& v);
 void DecodeReply(Decoder& d, BindBufferMemory2Args& v);
+using BindBufferMemory2KHRArgs = BindBufferMemory2Args;
+
 struct BindImageMemory2Args {
   VkDevice device;
   uint32_t bindInfoCount;
@@ -198,6 +221,8 @@ void EncodeRequest(Encoder& e, const BindImageMemory2Args& v);
 void DecodeRequest(Decoder& d, BindImageMemory2Args& v);
 void EncodeReply(Encoder& e, const BindImageMemory2Args& v);
 void DecodeReply(Decoder& d, BindImageMemory2Args& v);
+using BindImageMemory2KHRArgs = BindImageMemory2Args;
+
 struct GetBufferMemoryRequirements2Args {
   VkDevice device;
   const VkBufferMemoryRequirementsInfo2* pInfo;
@@ -207,6 +232,8 @@ void EncodeRequest(Encoder& e, const GetBufferMemoryRequirements2Args& v);
 void DecodeRequest(Decoder& d, GetBufferMemoryRequirements2Args& v);
 void EncodeReply(Encoder& e, const GetBufferMemoryRequirements2Args& v);
 void DecodeReply(Decoder& d, GetBufferMemoryRequirements2Args& v);
+using GetBufferMemoryRequirements2KHRArgs = GetBufferMemoryRequirements2Args;
+
 struct GetImageMemoryRequirements2Args {
   VkDevice device;
   const VkImageMemoryRequirementsInfo2* pInfo;
@@ -216,6 +243,8 @@ void EncodeRequest(Encoder& e, const GetImageMemoryRequirements2Args& v);
 void DecodeRequest(Decoder& d, GetImageMemoryRequirements2Args& v);
 void EncodeReply(Encoder& e, const GetImageMemoryRequirements2Args& v);
 void DecodeReply(Decoder& d, GetImageMemoryRequirements2Args& v);
+using GetImageMemoryRequirements2KHRArgs = GetImageMemoryRequirements2Args;
+
 struct GetImageSparseMemoryRequirements2Args {
   VkDevice device;
   const VkImageSparseMemoryRequirementsInfo2* pInfo;
@@ -226,6 +255,8 @@ void EncodeRequest(Encoder& e, const GetImageSparseMemoryRequirements2Args& v);
 void DecodeRequest(Decoder& d, GetImageSparseMemoryRequirements2Args& v);
 void EncodeReply(Encoder& e, const GetImageSparseMemoryRequirements2Args& v);
 void DecodeReply(Decoder& d, GetImageSparseMemoryRequirements2Args& v);
+using GetImageSparseMemoryRequirements2KHRArgs = GetImageSparseMemoryRequirements2Args;
+
 struct GetDeviceBufferMemoryRequirementsArgs {
   VkDevice device;
   const VkDeviceBufferMemoryRequirements* pInfo;
@@ -235,6 +266,8 @@ void EncodeRequest(Encoder& e, const GetDeviceBufferMemoryRequirementsArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceBufferMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceBufferMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetDeviceBufferMemoryRequirementsArgs& v);
+using GetDeviceBufferMemoryRequirementsKHRArgs = GetDeviceBufferMemoryRequirementsArgs;
+
 struct GetDeviceImageMemoryRequirementsArgs {
   VkDevice device;
   const VkDeviceImageMemoryRequirements* pInfo;
@@ -244,6 +277,8 @@ void EncodeRequest(Encoder& e, const GetDeviceImageMemoryRequirementsArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceImageMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceImageMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetDeviceImageMemoryRequirementsArgs& v);
+using GetDeviceImageMemoryRequirementsKHRArgs = GetDeviceImageMemoryRequirementsArgs;
+
 struct GetDeviceImageSparseMemoryRequirementsArgs {
   VkDevice device;
   const VkDeviceImageMemoryRequirements* pInfo;
@@ -254,6 +289,8 @@ void EncodeRequest(Encoder& e, const GetDeviceImageSparseMemoryRequirementsArgs&
 void DecodeRequest(Decoder& d, GetDeviceImageSparseMemoryRequirementsArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceImageSparseMemoryRequirementsArgs& v);
 void DecodeReply(Decoder& d, GetDeviceImageSparseMemoryRequirementsArgs& v);
+using GetDeviceImageSparseMemoryRequirementsKHRArgs = GetDeviceImageSparseMemoryRequirementsArgs;
+
 struct GetMemoryHostPointerPropertiesEXTArgs {
   VkDevice device;
   VkExternalMemoryHandleTypeFlagBits handleType;
@@ -265,6 +302,7 @@ void EncodeRequest(Encoder& e, const GetMemoryHostPointerPropertiesEXTArgs& v);
 void DecodeRequest(Decoder& d, GetMemoryHostPointerPropertiesEXTArgs& v);
 void EncodeReply(Encoder& e, const GetMemoryHostPointerPropertiesEXTArgs& v);
 void DecodeReply(Decoder& d, GetMemoryHostPointerPropertiesEXTArgs& v);
+
 struct GetDeviceMemoryOpaqueCaptureAddressArgs {
   VkDevice device;
   const VkDeviceMemoryOpaqueCaptureAddressInfo* pInfo;
@@ -274,6 +312,8 @@ void EncodeRequest(Encoder& e, const GetDeviceMemoryOpaqueCaptureAddressArgs& v)
 void DecodeRequest(Decoder& d, GetDeviceMemoryOpaqueCaptureAddressArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceMemoryOpaqueCaptureAddressArgs& v);
 void DecodeReply(Decoder& d, GetDeviceMemoryOpaqueCaptureAddressArgs& v);
+using GetDeviceMemoryOpaqueCaptureAddressKHRArgs = GetDeviceMemoryOpaqueCaptureAddressArgs;
+
 struct SetDeviceMemoryPriorityEXTArgs {
   VkDevice device;
   VkDeviceMemory memory;
@@ -283,4 +323,5 @@ void EncodeRequest(Encoder& e, const SetDeviceMemoryPriorityEXTArgs& v);
 void DecodeRequest(Decoder& d, SetDeviceMemoryPriorityEXTArgs& v);
 void EncodeReply(Encoder& e, const SetDeviceMemoryPriorityEXTArgs& v);
 void DecodeReply(Decoder& d, SetDeviceMemoryPriorityEXTArgs& v);
+
 }  // namespace vesper::wire

@@ -1044,4 +1044,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceMemoryOpaqueCa
     v.pNext = DecodeChain(d, ChainTable());
   }
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkSetLocalDimmingAMD
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetLocalDimmingAMDArgs& v) {
   uint8_t* p = e.Take(20);
@@ -24,6 +25,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetLocalDim
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetLocalDimmingAMDArgs& v) {
 }
+
 // vkCompileDeferredNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CompileDeferredNVArgs& v) {
   uint8_t* p = e.Take(20);
@@ -48,6 +50,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CompileDeferredNV
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCreateOpticalFlowSessionNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateOpticalFlowSessionNVArgs& v) {
   uint32_t present0 = 0;
@@ -106,6 +109,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateOpticalFlow
     }
   }
 }
+
 // vkDestroyOpticalFlowSessionNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyOpticalFlowSessionNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -125,4 +129,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyOpti
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyOpticalFlowSessionNVArgs& v) {
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct SetLocalDimmingAMDArgs {
   VkDevice device;
   VkSwapchainKHR swapChain;
@@ -14,6 +15,7 @@ void EncodeRequest(Encoder& e, const SetLocalDimmingAMDArgs& v);
 void DecodeRequest(Decoder& d, SetLocalDimmingAMDArgs& v);
 void EncodeReply(Encoder& e, const SetLocalDimmingAMDArgs& v);
 void DecodeReply(Decoder& d, SetLocalDimmingAMDArgs& v);
+
 struct CompileDeferredNVArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -24,6 +26,7 @@ void EncodeRequest(Encoder& e, const CompileDeferredNVArgs& v);
 void DecodeRequest(Decoder& d, CompileDeferredNVArgs& v);
 void EncodeReply(Encoder& e, const CompileDeferredNVArgs& v);
 void DecodeReply(Decoder& d, CompileDeferredNVArgs& v);
+
 struct CreateOpticalFlowSessionNVArgs {
   VkDevice device;
   const VkOpticalFlowSessionCreateInfoNV* pCreateInfo;
@@ -36,6 +39,7 @@ void EncodeRequest(Encoder& e, const CreateOpticalFlowSessionNVArgs& v);
 void DecodeRequest(Decoder& d, CreateOpticalFlowSessionNVArgs& v);
 void EncodeReply(Encoder& e, const CreateOpticalFlowSessionNVArgs& v);
 void DecodeReply(Decoder& d, CreateOpticalFlowSessionNVArgs& v);
+
 struct DestroyOpticalFlowSessionNVArgs {
   VkDevice device;
   VkOpticalFlowSessionNV session;
@@ -46,4 +50,5 @@ void EncodeRequest(Encoder& e, const DestroyOpticalFlowSessionNVArgs& v);
 void DecodeRequest(Decoder& d, DestroyOpticalFlowSessionNVArgs& v);
 void EncodeReply(Encoder& e, const DestroyOpticalFlowSessionNVArgs& v);
 void DecodeReply(Decoder& d, DestroyOpticalFlowSessionNVArgs& v);
+
 }  // namespace vesper::wire

@@ -361,4 +361,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkOpticalFlowExecuteIn
     d.Fail("VkOpticalFlowExecuteInfoNV: pRegions is absent");
   }
 }
+
 }  // namespace vesper::wire

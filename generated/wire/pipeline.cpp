@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateShaderModule
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateShaderModuleArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateShaderModul
     }
   }
 }
+
 // vkDestroyShaderModule
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyShaderModuleArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyShad
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyShaderModuleArgs& v) {
 }
+
 // vkCreatePipelineCache
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreatePipelineCacheArgs& v) {
   uint32_t present0 = 0;
@@ -139,6 +142,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreatePipelineCac
     }
   }
 }
+
 // vkDestroyPipelineCache
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipelineCacheArgs& v) {
   uint8_t* p = e.Take(16);
@@ -158,6 +162,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyPipelineCacheArgs& v) {
 }
+
 // vkGetPipelineCacheData
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelineCacheDataArgs& v) {
   uint32_t present0 = 0;
@@ -212,6 +217,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineCacheD
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkMergePipelineCaches
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const MergePipelineCachesArgs& v) {
   uint32_t present0 = 0;
@@ -258,6 +264,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] MergePipelineCach
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCreateGraphicsPipelines
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateGraphicsPipelinesArgs& v) {
   uint32_t present0 = 0;
@@ -326,6 +333,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateGraphicsPip
     for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
   }
 }
+
 // vkCreateComputePipelines
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateComputePipelinesArgs& v) {
   uint32_t present0 = 0;
@@ -394,6 +402,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateComputePipe
     for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
   }
 }
+
 // vkDestroyPipeline
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipelineArgs& v) {
   uint8_t* p = e.Take(16);
@@ -413,6 +422,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyPipe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyPipelineArgs& v) {
 }
+
 // vkCmdBindPipeline
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindPipelineArgs& v) {
   uint8_t* p = e.Take(20);
@@ -433,6 +443,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindPipe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindPipelineArgs& v) {
 }
+
 // vkGetShaderInfoAMD
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetShaderInfoAMDArgs& v) {
   uint32_t present0 = 0;
@@ -491,6 +502,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetShaderInfoAMDA
     if (d.ok()) d.CopyTo(v.pInfo, n * 1);
   }
 }
+
 // vkGetPipelineExecutablePropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelineExecutablePropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -562,6 +574,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExecut
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetPipelineExecutableStatisticsKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelineExecutableStatisticsKHRArgs& v) {
   uint32_t present0 = 0;
@@ -633,6 +646,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExecut
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pStatistics[i]);
   }
 }
+
 // vkGetPipelineExecutableInternalRepresentationsKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelineExecutableInternalRepresentationsKHRArgs& v) {
   uint32_t present0 = 0;
@@ -704,6 +718,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExecut
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pInternalRepresentations[i]);
   }
 }
+
 // vkCmdSetVertexInputEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetVertexInputEXTArgs& v) {
   uint32_t present0 = 0;
@@ -753,6 +768,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetVerte
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetVertexInputEXTArgs& v) {
 }
+
 // vkCreateCuModuleNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateCuModuleNVXArgs& v) {
   uint32_t present0 = 0;
@@ -811,6 +827,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCuModuleNVX
     }
   }
 }
+
 // vkCreateCuFunctionNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateCuFunctionNVXArgs& v) {
   uint32_t present0 = 0;
@@ -869,6 +886,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateCuFunctionN
     }
   }
 }
+
 // vkDestroyCuModuleNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyCuModuleNVXArgs& v) {
   uint8_t* p = e.Take(16);
@@ -888,6 +906,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyCuMo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyCuModuleNVXArgs& v) {
 }
+
 // vkDestroyCuFunctionNVX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyCuFunctionNVXArgs& v) {
   uint8_t* p = e.Take(16);
@@ -907,6 +926,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyCuFu
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyCuFunctionNVXArgs& v) {
 }
+
 // vkGetShaderModuleIdentifierEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetShaderModuleIdentifierEXTArgs& v) {
   uint32_t present0 = 0;
@@ -948,6 +968,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetShaderModuleId
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pIdentifier[i]);
   }
 }
+
 // vkGetShaderModuleCreateInfoIdentifierEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetShaderModuleCreateInfoIdentifierEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1000,4 +1021,56 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetShaderModuleCr
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pIdentifier[i]);
   }
 }
+
+// vkGetPipelinePropertiesEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelinePropertiesEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pPipelineInfo != nullptr) present0 |= 0x1u;
+  if (v.pPipelineProperties != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(12);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pPipelineInfo[i]);
+  }
+  if ((present0 & 0x2u) != 0) {
+    EncodeChain(e, v.pPipelineProperties, kGetPipelinePropertiesEXTOutChain);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelinePropertiesEXTArgs& v) {
+  const uint8_t* p = d.Take(12);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkPipelineInfoKHR>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pPipelineInfo = items;
+  } else {
+    d.Fail("vkGetPipelinePropertiesEXT: pPipelineInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pPipelineProperties = static_cast<VkBaseOutStructure*>(DecodeChain(d, kGetPipelinePropertiesEXTOutChain));
+    if (v.pPipelineProperties == nullptr) d.Fail("vkGetPipelinePropertiesEXT: pPipelineProperties is nothing known");
+  } else {
+    d.Fail("vkGetPipelinePropertiesEXT: pPipelineProperties is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipelinePropertiesEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pPipelineProperties != nullptr) EncodeChainReply(e, v.pPipelineProperties, kGetPipelinePropertiesEXTOutChain);
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelinePropertiesEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pPipelineProperties != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pPipelineProperties)), kGetPipelinePropertiesEXTOutChain);
+}
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateShaderModuleArgs {
   VkDevice device;
   const VkShaderModuleCreateInfo* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreateShaderModuleArgs& v);
 void DecodeRequest(Decoder& d, CreateShaderModuleArgs& v);
 void EncodeReply(Encoder& e, const CreateShaderModuleArgs& v);
 void DecodeReply(Decoder& d, CreateShaderModuleArgs& v);
+
 struct DestroyShaderModuleArgs {
   VkDevice device;
   VkShaderModule shaderModule;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyShaderModuleArgs& v);
 void DecodeRequest(Decoder& d, DestroyShaderModuleArgs& v);
 void EncodeReply(Encoder& e, const DestroyShaderModuleArgs& v);
 void DecodeReply(Decoder& d, DestroyShaderModuleArgs& v);
+
 struct CreatePipelineCacheArgs {
   VkDevice device;
   const VkPipelineCacheCreateInfo* pCreateInfo;
@@ -39,6 +42,7 @@ void EncodeRequest(Encoder& e, const CreatePipelineCacheArgs& v);
 void DecodeRequest(Decoder& d, CreatePipelineCacheArgs& v);
 void EncodeReply(Encoder& e, const CreatePipelineCacheArgs& v);
 void DecodeReply(Decoder& d, CreatePipelineCacheArgs& v);
+
 struct DestroyPipelineCacheArgs {
   VkDevice device;
   VkPipelineCache pipelineCache;
@@ -49,6 +53,7 @@ void EncodeRequest(Encoder& e, const DestroyPipelineCacheArgs& v);
 void DecodeRequest(Decoder& d, DestroyPipelineCacheArgs& v);
 void EncodeReply(Encoder& e, const DestroyPipelineCacheArgs& v);
 void DecodeReply(Decoder& d, DestroyPipelineCacheArgs& v);
+
 struct GetPipelineCacheDataArgs {
   VkDevice device;
   VkPipelineCache pipelineCache;
@@ -60,6 +65,7 @@ void EncodeRequest(Encoder& e, const GetPipelineCacheDataArgs& v);
 void DecodeRequest(Decoder& d, GetPipelineCacheDataArgs& v);
 void EncodeReply(Encoder& e, const GetPipelineCacheDataArgs& v);
 void DecodeReply(Decoder& d, GetPipelineCacheDataArgs& v);
+
 struct MergePipelineCachesArgs {
   VkDevice device;
   VkPipelineCache dstCache;
@@ -71,6 +77,7 @@ void EncodeRequest(Encoder& e, const MergePipelineCachesArgs& v);
 void DecodeRequest(Decoder& d, MergePipelineCachesArgs& v);
 void EncodeReply(Encoder& e, const MergePipelineCachesArgs& v);
 void DecodeReply(Decoder& d, MergePipelineCachesArgs& v);
+
 struct CreateGraphicsPipelinesArgs {
   VkDevice device;
   VkPipelineCache pipelineCache;
@@ -85,6 +92,7 @@ void EncodeRequest(Encoder& e, const CreateGraphicsPipelinesArgs& v);
 void DecodeRequest(Decoder& d, CreateGraphicsPipelinesArgs& v);
 void EncodeReply(Encoder& e, const CreateGraphicsPipelinesArgs& v);
 void DecodeReply(Decoder& d, CreateGraphicsPipelinesArgs& v);
+
 struct CreateComputePipelinesArgs {
   VkDevice device;
   VkPipelineCache pipelineCache;
@@ -99,6 +107,7 @@ void EncodeRequest(Encoder& e, const CreateComputePipelinesArgs& v);
 void DecodeRequest(Decoder& d, CreateComputePipelinesArgs& v);
 void EncodeReply(Encoder& e, const CreateComputePipelinesArgs& v);
 void DecodeReply(Decoder& d, CreateComputePipelinesArgs& v);
+
 struct DestroyPipelineArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -109,6 +118,7 @@ void EncodeRequest(Encoder& e, const DestroyPipelineArgs& v);
 void DecodeRequest(Decoder& d, DestroyPipelineArgs& v);
 void EncodeReply(Encoder& e, const DestroyPipelineArgs& v);
 void DecodeReply(Decoder& d, DestroyPipelineArgs& v);
+
 struct CmdBindPipelineArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -118,6 +128,7 @@ void EncodeRequest(Encoder& e, const CmdBindPipelineArgs& v);
 void DecodeRequest(Decoder& d, CmdBindPipelineArgs& v);
 void EncodeReply(Encoder& e, const CmdBindPipelineArgs& v);
 void DecodeReply(Decoder& d, CmdBindPipelineArgs& v);
+
 struct GetShaderInfoAMDArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -131,6 +142,7 @@ void EncodeRequest(Encoder& e, const GetShaderInfoAMDArgs& v);
 void DecodeRequest(Decoder& d, GetShaderInfoAMDArgs& v);
 void EncodeReply(Encoder& e, const GetShaderInfoAMDArgs& v);
 void DecodeReply(Decoder& d, GetShaderInfoAMDArgs& v);
+
 struct GetPipelineExecutablePropertiesKHRArgs {
   VkDevice device;
   const VkPipelineInfoKHR* pPipelineInfo;
@@ -142,6 +154,7 @@ void EncodeRequest(Encoder& e, const GetPipelineExecutablePropertiesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetPipelineExecutablePropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPipelineExecutablePropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPipelineExecutablePropertiesKHRArgs& v);
+
 struct GetPipelineExecutableStatisticsKHRArgs {
   VkDevice device;
   const VkPipelineExecutableInfoKHR* pExecutableInfo;
@@ -153,6 +166,7 @@ void EncodeRequest(Encoder& e, const GetPipelineExecutableStatisticsKHRArgs& v);
 void DecodeRequest(Decoder& d, GetPipelineExecutableStatisticsKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPipelineExecutableStatisticsKHRArgs& v);
 void DecodeReply(Decoder& d, GetPipelineExecutableStatisticsKHRArgs& v);
+
 struct GetPipelineExecutableInternalRepresentationsKHRArgs {
   VkDevice device;
   const VkPipelineExecutableInfoKHR* pExecutableInfo;
@@ -164,6 +178,7 @@ void EncodeRequest(Encoder& e, const GetPipelineExecutableInternalRepresentation
 void DecodeRequest(Decoder& d, GetPipelineExecutableInternalRepresentationsKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPipelineExecutableInternalRepresentationsKHRArgs& v);
 void DecodeReply(Decoder& d, GetPipelineExecutableInternalRepresentationsKHRArgs& v);
+
 struct CmdSetVertexInputEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t vertexBindingDescriptionCount;
@@ -175,6 +190,7 @@ void EncodeRequest(Encoder& e, const CmdSetVertexInputEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdSetVertexInputEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdSetVertexInputEXTArgs& v);
 void DecodeReply(Decoder& d, CmdSetVertexInputEXTArgs& v);
+
 struct CreateCuModuleNVXArgs {
   VkDevice device;
   const VkCuModuleCreateInfoNVX* pCreateInfo;
@@ -187,6 +203,7 @@ void EncodeRequest(Encoder& e, const CreateCuModuleNVXArgs& v);
 void DecodeRequest(Decoder& d, CreateCuModuleNVXArgs& v);
 void EncodeReply(Encoder& e, const CreateCuModuleNVXArgs& v);
 void DecodeReply(Decoder& d, CreateCuModuleNVXArgs& v);
+
 struct CreateCuFunctionNVXArgs {
   VkDevice device;
   const VkCuFunctionCreateInfoNVX* pCreateInfo;
@@ -199,6 +216,7 @@ void EncodeRequest(Encoder& e, const CreateCuFunctionNVXArgs& v);
 void DecodeRequest(Decoder& d, CreateCuFunctionNVXArgs& v);
 void EncodeReply(Encoder& e, const CreateCuFunctionNVXArgs& v);
 void DecodeReply(Decoder& d, CreateCuFunctionNVXArgs& v);
+
 struct DestroyCuModuleNVXArgs {
   VkDevice device;
   VkCuModuleNVX module;
@@ -209,6 +227,7 @@ void EncodeRequest(Encoder& e, const DestroyCuModuleNVXArgs& v);
 void DecodeRequest(Decoder& d, DestroyCuModuleNVXArgs& v);
 void EncodeReply(Encoder& e, const DestroyCuModuleNVXArgs& v);
 void DecodeReply(Decoder& d, DestroyCuModuleNVXArgs& v);
+
 struct DestroyCuFunctionNVXArgs {
   VkDevice device;
   VkCuFunctionNVX function;
@@ -219,6 +238,7 @@ void EncodeRequest(Encoder& e, const DestroyCuFunctionNVXArgs& v);
 void DecodeRequest(Decoder& d, DestroyCuFunctionNVXArgs& v);
 void EncodeReply(Encoder& e, const DestroyCuFunctionNVXArgs& v);
 void DecodeReply(Decoder& d, DestroyCuFunctionNVXArgs& v);
+
 struct GetShaderModuleIdentifierEXTArgs {
   VkDevice device;
   VkShaderModule shaderModule;
@@ -228,6 +248,7 @@ void EncodeRequest(Encoder& e, const GetShaderModuleIdentifierEXTArgs& v);
 void DecodeRequest(Decoder& d, GetShaderModuleIdentifierEXTArgs& v);
 void EncodeReply(Encoder& e, const GetShaderModuleIdentifierEXTArgs& v);
 void DecodeReply(Decoder& d, GetShaderModuleIdentifierEXTArgs& v);
+
 struct GetShaderModuleCreateInfoIdentifierEXTArgs {
   VkDevice device;
   const VkShaderModuleCreateInfo* pCreateInfo;
@@ -237,4 +258,16 @@ void EncodeRequest(Encoder& e, const GetShaderModuleCreateInfoIdentifierEXTArgs&
 void DecodeRequest(Decoder& d, GetShaderModuleCreateInfoIdentifierEXTArgs& v);
 void EncodeReply(Encoder& e, const GetShaderModuleCreateInfoIdentifierEXTArgs& v);
 void DecodeReply(Decoder& d, GetShaderModuleCreateInfoIdentifierEXTArgs& v);
+
+struct GetPipelinePropertiesEXTArgs {
+  VkDevice device;
+  const VkPipelineInfoEXT* pPipelineInfo;
+  VkBaseOutStructure* pPipelineProperties;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetPipelinePropertiesEXTArgs& v);
+void DecodeRequest(Decoder& d, GetPipelinePropertiesEXTArgs& v);
+void EncodeReply(Encoder& e, const GetPipelinePropertiesEXTArgs& v);
+void DecodeReply(Decoder& d, GetPipelinePropertiesEXTArgs& v);
+
 }  // namespace vesper::wire

@@ -2017,4 +2017,36 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkShaderModuleId
   std::memcpy(v.identifier, p + 4, 32);
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
+void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelinePropertiesIdentifierEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(4);
+  Store(p + 0, present0);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelinePropertiesIdentifierEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_PIPELINE_PROPERTIES_IDENTIFIER_EXT;
+  const uint8_t* p = d.Take(4);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelinePropertiesIdentifierEXT& v) {
+  uint8_t* p = e.Take(16);
+  std::memcpy(p + 0, v.pipelineIdentifier, 16);
+  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+}
+
+void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelinePropertiesIdentifierEXT& v) {
+  const uint8_t* p = d.Take(16);
+  std::memcpy(v.pipelineIdentifier, p + 0, 16);
+  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+}
+
 }  // namespace vesper::wire

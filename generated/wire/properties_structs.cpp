@@ -2857,4 +2857,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.subsetAllocation = Load<VkBool32>(p + 260);
   if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
+
 }  // namespace vesper::wire

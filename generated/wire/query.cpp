@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCreateQueryPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateQueryPoolArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateQueryPoolAr
     }
   }
 }
+
 // vkDestroyQueryPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyQueryPoolArgs& v) {
   uint8_t* p = e.Take(16);
@@ -81,6 +83,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyQuer
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyQueryPoolArgs& v) {
 }
+
 // vkGetQueryPoolResults
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetQueryPoolResultsArgs& v) {
   uint32_t present0 = 0;
@@ -132,6 +135,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueryPoolResul
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkResetQueryPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetQueryPoolArgs& v) {
   uint8_t* p = e.Take(24);
@@ -154,6 +158,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetQueryP
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetQueryPoolArgs& v) {
 }
+
 // vkCmdBeginQuery
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginQueryArgs& v) {
   uint8_t* p = e.Take(24);
@@ -176,6 +181,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginQue
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginQueryArgs& v) {
 }
+
 // vkCmdEndQuery
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndQueryArgs& v) {
   uint8_t* p = e.Take(20);
@@ -196,6 +202,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndQuery
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndQueryArgs& v) {
 }
+
 // vkCmdResetQueryPool
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetQueryPoolArgs& v) {
   uint8_t* p = e.Take(24);
@@ -218,6 +225,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetQue
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResetQueryPoolArgs& v) {
 }
+
 // vkCmdWriteTimestamp
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteTimestampArgs& v) {
   uint8_t* p = e.Take(24);
@@ -240,6 +248,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteTim
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteTimestampArgs& v) {
 }
+
 // vkCmdCopyQueryPoolResults
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyQueryPoolResultsArgs& v) {
   uint8_t* p = e.Take(52);
@@ -270,6 +279,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyQuer
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyQueryPoolResultsArgs& v) {
 }
+
 // vkGetCalibratedTimestampsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetCalibratedTimestampsEXTArgs& v) {
   uint32_t present0 = 0;
@@ -338,6 +348,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetCalibratedTime
     if (d.ok()) d.CopyTo(v.pMaxDeviation, n * 8);
   }
 }
+
 // vkCmdBeginQueryIndexedEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginQueryIndexedEXTArgs& v) {
   uint8_t* p = e.Take(28);
@@ -362,6 +373,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginQue
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginQueryIndexedEXTArgs& v) {
 }
+
 // vkCmdEndQueryIndexedEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndQueryIndexedEXTArgs& v) {
   uint8_t* p = e.Take(24);
@@ -384,6 +396,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndQuery
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndQueryIndexedEXTArgs& v) {
 }
+
 // vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs& v) {
   uint32_t present0 = 0;
@@ -466,6 +479,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysical
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCounterDescriptions[i]);
   }
 }
+
 // vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -512,6 +526,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pNumPasses, n * 4);
   }
 }
+
 // vkAcquireProfilingLockKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AcquireProfilingLockKHRArgs& v) {
   uint32_t present0 = 0;
@@ -548,6 +563,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquireProfilingL
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkReleaseProfilingLockKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ReleaseProfilingLockKHRArgs& v) {
   uint8_t* p = e.Take(8);
@@ -564,6 +580,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const ReleaseProf
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ReleaseProfilingLockKHRArgs& v) {
 }
+
 // vkUninitializePerformanceApiINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const UninitializePerformanceApiINTELArgs& v) {
   uint8_t* p = e.Take(8);
@@ -580,6 +597,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const Uninitializ
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] UninitializePerformanceApiINTELArgs& v) {
 }
+
 // vkCmdSetPerformanceMarkerINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPerformanceMarkerINTELArgs& v) {
   uint32_t present0 = 0;
@@ -616,6 +634,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPerformance
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdSetPerformanceStreamMarkerINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPerformanceStreamMarkerINTELArgs& v) {
   uint32_t present0 = 0;
@@ -652,6 +671,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPerformance
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdSetPerformanceOverrideINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetPerformanceOverrideINTELArgs& v) {
   uint32_t present0 = 0;
@@ -688,6 +708,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetPerformance
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkAcquirePerformanceConfigurationINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AcquirePerformanceConfigurationINTELArgs& v) {
   uint32_t present0 = 0;
@@ -746,6 +767,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquirePerformanc
     }
   }
 }
+
 // vkReleasePerformanceConfigurationINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ReleasePerformanceConfigurationINTELArgs& v) {
   uint8_t* p = e.Take(16);
@@ -768,6 +790,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ReleasePerformanc
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdWriteTimestamp2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteTimestamp2Args& v) {
   uint8_t* p = e.Take(28);
@@ -790,4 +813,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteTim
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteTimestamp2Args& v) {
 }
+
 }  // namespace vesper::wire

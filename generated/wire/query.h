@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CreateQueryPoolArgs {
   VkDevice device;
   const VkQueryPoolCreateInfo* pCreateInfo;
@@ -17,6 +18,7 @@ void EncodeRequest(Encoder& e, const CreateQueryPoolArgs& v);
 void DecodeRequest(Decoder& d, CreateQueryPoolArgs& v);
 void EncodeReply(Encoder& e, const CreateQueryPoolArgs& v);
 void DecodeReply(Decoder& d, CreateQueryPoolArgs& v);
+
 struct DestroyQueryPoolArgs {
   VkDevice device;
   VkQueryPool queryPool;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const DestroyQueryPoolArgs& v);
 void DecodeRequest(Decoder& d, DestroyQueryPoolArgs& v);
 void EncodeReply(Encoder& e, const DestroyQueryPoolArgs& v);
 void DecodeReply(Decoder& d, DestroyQueryPoolArgs& v);
+
 struct GetQueryPoolResultsArgs {
   VkDevice device;
   VkQueryPool queryPool;
@@ -42,6 +45,7 @@ void EncodeRequest(Encoder& e, const GetQueryPoolResultsArgs& v);
 void DecodeRequest(Decoder& d, GetQueryPoolResultsArgs& v);
 void EncodeReply(Encoder& e, const GetQueryPoolResultsArgs& v);
 void DecodeReply(Decoder& d, GetQueryPoolResultsArgs& v);
+
 struct ResetQueryPoolArgs {
   VkDevice device;
   VkQueryPool queryPool;
@@ -52,6 +56,8 @@ void EncodeRequest(Encoder& e, const ResetQueryPoolArgs& v);
 void DecodeRequest(Decoder& d, ResetQueryPoolArgs& v);
 void EncodeReply(Encoder& e, const ResetQueryPoolArgs& v);
 void DecodeReply(Decoder& d, ResetQueryPoolArgs& v);
+using ResetQueryPoolEXTArgs = ResetQueryPoolArgs;
+
 struct CmdBeginQueryArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -62,6 +68,7 @@ void EncodeRequest(Encoder& e, const CmdBeginQueryArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginQueryArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginQueryArgs& v);
 void DecodeReply(Decoder& d, CmdBeginQueryArgs& v);
+
 struct CmdEndQueryArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -71,6 +78,7 @@ void EncodeRequest(Encoder& e, const CmdEndQueryArgs& v);
 void DecodeRequest(Decoder& d, CmdEndQueryArgs& v);
 void EncodeReply(Encoder& e, const CmdEndQueryArgs& v);
 void DecodeReply(Decoder& d, CmdEndQueryArgs& v);
+
 struct CmdResetQueryPoolArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -81,6 +89,7 @@ void EncodeRequest(Encoder& e, const CmdResetQueryPoolArgs& v);
 void DecodeRequest(Decoder& d, CmdResetQueryPoolArgs& v);
 void EncodeReply(Encoder& e, const CmdResetQueryPoolArgs& v);
 void DecodeReply(Decoder& d, CmdResetQueryPoolArgs& v);
+
 struct CmdWriteTimestampArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineStageFlagBits pipelineStage;
@@ -91,6 +100,7 @@ void EncodeRequest(Encoder& e, const CmdWriteTimestampArgs& v);
 void DecodeRequest(Decoder& d, CmdWriteTimestampArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteTimestampArgs& v);
 void DecodeReply(Decoder& d, CmdWriteTimestampArgs& v);
+
 struct CmdCopyQueryPoolResultsArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -105,6 +115,7 @@ void EncodeRequest(Encoder& e, const CmdCopyQueryPoolResultsArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyQueryPoolResultsArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyQueryPoolResultsArgs& v);
 void DecodeReply(Decoder& d, CmdCopyQueryPoolResultsArgs& v);
+
 struct GetCalibratedTimestampsEXTArgs {
   VkDevice device;
   uint32_t timestampCount;
@@ -117,6 +128,7 @@ void EncodeRequest(Encoder& e, const GetCalibratedTimestampsEXTArgs& v);
 void DecodeRequest(Decoder& d, GetCalibratedTimestampsEXTArgs& v);
 void EncodeReply(Encoder& e, const GetCalibratedTimestampsEXTArgs& v);
 void DecodeReply(Decoder& d, GetCalibratedTimestampsEXTArgs& v);
+
 struct CmdBeginQueryIndexedEXTArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -128,6 +140,7 @@ void EncodeRequest(Encoder& e, const CmdBeginQueryIndexedEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginQueryIndexedEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginQueryIndexedEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBeginQueryIndexedEXTArgs& v);
+
 struct CmdEndQueryIndexedEXTArgs {
   VkCommandBuffer commandBuffer;
   VkQueryPool queryPool;
@@ -138,6 +151,7 @@ void EncodeRequest(Encoder& e, const CmdEndQueryIndexedEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdEndQueryIndexedEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdEndQueryIndexedEXTArgs& v);
 void DecodeReply(Decoder& d, CmdEndQueryIndexedEXTArgs& v);
+
 struct EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t queueFamilyIndex;
@@ -150,6 +164,7 @@ void EncodeRequest(Encoder& e, const EnumeratePhysicalDeviceQueueFamilyPerforman
 void DecodeRequest(Decoder& d, EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs& v);
 void EncodeReply(Encoder& e, const EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs& v);
 void DecodeReply(Decoder& d, EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs& v);
+
 struct GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkQueryPoolPerformanceCreateInfoKHR* pPerformanceQueryCreateInfo;
@@ -159,6 +174,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceQueueFamilyPerformanceQuer
 void DecodeRequest(Decoder& d, GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs& v);
+
 struct AcquireProfilingLockKHRArgs {
   VkDevice device;
   const VkAcquireProfilingLockInfoKHR* pInfo;
@@ -168,6 +184,7 @@ void EncodeRequest(Encoder& e, const AcquireProfilingLockKHRArgs& v);
 void DecodeRequest(Decoder& d, AcquireProfilingLockKHRArgs& v);
 void EncodeReply(Encoder& e, const AcquireProfilingLockKHRArgs& v);
 void DecodeReply(Decoder& d, AcquireProfilingLockKHRArgs& v);
+
 struct ReleaseProfilingLockKHRArgs {
   VkDevice device;
 };
@@ -175,6 +192,7 @@ void EncodeRequest(Encoder& e, const ReleaseProfilingLockKHRArgs& v);
 void DecodeRequest(Decoder& d, ReleaseProfilingLockKHRArgs& v);
 void EncodeReply(Encoder& e, const ReleaseProfilingLockKHRArgs& v);
 void DecodeReply(Decoder& d, ReleaseProfilingLockKHRArgs& v);
+
 struct UninitializePerformanceApiINTELArgs {
   VkDevice device;
 };
@@ -182,6 +200,7 @@ void EncodeRequest(Encoder& e, const UninitializePerformanceApiINTELArgs& v);
 void DecodeRequest(Decoder& d, UninitializePerformanceApiINTELArgs& v);
 void EncodeReply(Encoder& e, const UninitializePerformanceApiINTELArgs& v);
 void DecodeReply(Decoder& d, UninitializePerformanceApiINTELArgs& v);
+
 struct CmdSetPerformanceMarkerINTELArgs {
   VkCommandBuffer commandBuffer;
   const VkPerformanceMarkerInfoINTEL* pMarkerInfo;
@@ -191,6 +210,7 @@ void EncodeRequest(Encoder& e, const CmdSetPerformanceMarkerINTELArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPerformanceMarkerINTELArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPerformanceMarkerINTELArgs& v);
 void DecodeReply(Decoder& d, CmdSetPerformanceMarkerINTELArgs& v);
+
 struct CmdSetPerformanceStreamMarkerINTELArgs {
   VkCommandBuffer commandBuffer;
   const VkPerformanceStreamMarkerInfoINTEL* pMarkerInfo;
@@ -200,6 +220,7 @@ void EncodeRequest(Encoder& e, const CmdSetPerformanceStreamMarkerINTELArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPerformanceStreamMarkerINTELArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPerformanceStreamMarkerINTELArgs& v);
 void DecodeReply(Decoder& d, CmdSetPerformanceStreamMarkerINTELArgs& v);
+
 struct CmdSetPerformanceOverrideINTELArgs {
   VkCommandBuffer commandBuffer;
   const VkPerformanceOverrideInfoINTEL* pOverrideInfo;
@@ -209,6 +230,7 @@ void EncodeRequest(Encoder& e, const CmdSetPerformanceOverrideINTELArgs& v);
 void DecodeRequest(Decoder& d, CmdSetPerformanceOverrideINTELArgs& v);
 void EncodeReply(Encoder& e, const CmdSetPerformanceOverrideINTELArgs& v);
 void DecodeReply(Decoder& d, CmdSetPerformanceOverrideINTELArgs& v);
+
 struct AcquirePerformanceConfigurationINTELArgs {
   VkDevice device;
   const VkPerformanceConfigurationAcquireInfoINTEL* pAcquireInfo;
@@ -220,6 +242,7 @@ void EncodeRequest(Encoder& e, const AcquirePerformanceConfigurationINTELArgs& v
 void DecodeRequest(Decoder& d, AcquirePerformanceConfigurationINTELArgs& v);
 void EncodeReply(Encoder& e, const AcquirePerformanceConfigurationINTELArgs& v);
 void DecodeReply(Decoder& d, AcquirePerformanceConfigurationINTELArgs& v);
+
 struct ReleasePerformanceConfigurationINTELArgs {
   VkDevice device;
   VkPerformanceConfigurationINTEL configuration;
@@ -229,6 +252,7 @@ void EncodeRequest(Encoder& e, const ReleasePerformanceConfigurationINTELArgs& v
 void DecodeRequest(Decoder& d, ReleasePerformanceConfigurationINTELArgs& v);
 void EncodeReply(Encoder& e, const ReleasePerformanceConfigurationINTELArgs& v);
 void DecodeReply(Decoder& d, ReleasePerformanceConfigurationINTELArgs& v);
+
 struct CmdWriteTimestamp2Args {
   VkCommandBuffer commandBuffer;
   VkPipelineStageFlags2 stage;
@@ -239,4 +263,6 @@ void EncodeRequest(Encoder& e, const CmdWriteTimestamp2Args& v);
 void DecodeRequest(Decoder& d, CmdWriteTimestamp2Args& v);
 void EncodeReply(Encoder& e, const CmdWriteTimestamp2Args& v);
 void DecodeReply(Decoder& d, CmdWriteTimestamp2Args& v);
+using CmdWriteTimestamp2KHRArgs = CmdWriteTimestamp2Args;
+
 }  // namespace vesper::wire

@@ -324,4 +324,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPerformanceConfigura
     v.pNext = DecodeChain(d, ChainTable());
   }
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkCmdBindPipelineShaderGroupNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindPipelineShaderGroupNVArgs& v) {
   uint8_t* p = e.Take(24);
@@ -26,6 +27,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindPipe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindPipelineShaderGroupNVArgs& v) {
 }
+
 // vkCreateAccelerationStructureNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateAccelerationStructureNVArgs& v) {
   uint32_t present0 = 0;
@@ -84,6 +86,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateAcceleratio
     }
   }
 }
+
 // vkDestroyAccelerationStructureKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyAccelerationStructureKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -103,6 +106,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyAcce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyAccelerationStructureKHRArgs& v) {
 }
+
 // vkDestroyAccelerationStructureNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyAccelerationStructureNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -122,6 +126,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyAcce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyAccelerationStructureNVArgs& v) {
 }
+
 // vkGetAccelerationStructureMemoryRequirementsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureMemoryRequirementsNVArgs& v) {
   uint32_t present0 = 0;
@@ -174,6 +179,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationSt
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkBindAccelerationStructureMemoryNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindAccelerationStructureMemoryNVArgs& v) {
   uint32_t present0 = 0;
@@ -212,6 +218,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindAccelerationS
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdCopyAccelerationStructureNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAccelerationStructureNVArgs& v) {
   uint8_t* p = e.Take(28);
@@ -234,6 +241,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAcce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyAccelerationStructureNVArgs& v) {
 }
+
 // vkCmdCopyAccelerationStructureKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAccelerationStructureKHRArgs& v) {
   uint32_t present0 = 0;
@@ -266,6 +274,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAcce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyAccelerationStructureKHRArgs& v) {
 }
+
 // vkCopyAccelerationStructureKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyAccelerationStructureKHRArgs& v) {
   uint32_t present0 = 0;
@@ -304,6 +313,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CopyAccelerationS
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdCopyAccelerationStructureToMemoryKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAccelerationStructureToMemoryKHRArgs& v) {
   uint32_t present0 = 0;
@@ -336,6 +346,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyAcce
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyAccelerationStructureToMemoryKHRArgs& v) {
 }
+
 // vkCmdCopyMemoryToAccelerationStructureKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemoryToAccelerationStructureKHRArgs& v) {
   uint32_t present0 = 0;
@@ -368,6 +379,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMemoryToAccelerationStructureKHRArgs& v) {
 }
+
 // vkCmdWriteAccelerationStructuresPropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteAccelerationStructuresPropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -414,6 +426,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteAcc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteAccelerationStructuresPropertiesKHRArgs& v) {
 }
+
 // vkCmdWriteAccelerationStructuresPropertiesNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteAccelerationStructuresPropertiesNVArgs& v) {
   uint32_t present0 = 0;
@@ -460,6 +473,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteAcc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteAccelerationStructuresPropertiesNVArgs& v) {
 }
+
 // vkCmdBuildAccelerationStructureNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAccelerationStructureNVArgs& v) {
   uint32_t present0 = 0;
@@ -506,6 +520,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAcc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildAccelerationStructureNVArgs& v) {
 }
+
 // vkWriteAccelerationStructuresPropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const WriteAccelerationStructuresPropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -572,6 +587,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] WriteAcceleration
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkCmdTraceRaysKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRaysKHRArgs& v) {
   uint32_t present0 = 0;
@@ -649,6 +665,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRay
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdTraceRaysKHRArgs& v) {
 }
+
 // vkCmdTraceRaysNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRaysNVArgs& v) {
   uint8_t* p = e.Take(108);
@@ -693,6 +710,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRay
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdTraceRaysNVArgs& v) {
 }
+
 // vkGetRayTracingShaderGroupHandlesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetRayTracingShaderGroupHandlesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -740,6 +758,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetRayTracingShad
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkGetRayTracingCaptureReplayShaderGroupHandlesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -787,6 +806,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetRayTracingCapt
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkGetAccelerationStructureHandleNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureHandleNVArgs& v) {
   uint32_t present0 = 0;
@@ -830,6 +850,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationSt
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkCreateRayTracingPipelinesNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRayTracingPipelinesNVArgs& v) {
   uint32_t present0 = 0;
@@ -898,6 +919,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingP
     for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
   }
 }
+
 // vkCreateRayTracingPipelinesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRayTracingPipelinesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -968,6 +990,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingP
     for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
   }
 }
+
 // vkCmdTraceRaysIndirectKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRaysIndirectKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1041,6 +1064,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRay
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdTraceRaysIndirectKHRArgs& v) {
 }
+
 // vkCmdTraceRaysIndirect2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRaysIndirect2KHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1059,6 +1083,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdTraceRay
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdTraceRaysIndirect2KHRArgs& v) {
 }
+
 // vkGetDeviceAccelerationStructureCompatibilityKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceAccelerationStructureCompatibilityKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1105,6 +1130,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceAccelera
     if (d.ok()) d.CopyTo(v.pCompatibility, n * 4);
   }
 }
+
 // vkGetRayTracingShaderGroupStackSizeKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetRayTracingShaderGroupStackSizeKHRArgs& v) {
   uint8_t* p = e.Take(24);
@@ -1131,6 +1157,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetRayTracingShad
   const uint8_t* p = d.Take(8);
   v.result = Load<VkDeviceSize>(p);
 }
+
 // vkCmdSetRayTracingPipelineStackSizeKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRayTracingPipelineStackSizeKHRArgs& v) {
   uint8_t* p = e.Take(12);
@@ -1149,6 +1176,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetRayTr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetRayTracingPipelineStackSizeKHRArgs& v) {
 }
+
 // vkCreateAccelerationStructureKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateAccelerationStructureKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1207,6 +1235,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateAcceleratio
     }
   }
 }
+
 // vkCmdBuildAccelerationStructuresKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAccelerationStructuresKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1262,6 +1291,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAcc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildAccelerationStructuresKHRArgs& v) {
 }
+
 // vkCmdBuildAccelerationStructuresIndirectKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAccelerationStructuresIndirectKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1343,6 +1373,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildAcc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildAccelerationStructuresIndirectKHRArgs& v) {
 }
+
 // vkGetAccelerationStructureDeviceAddressKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureDeviceAddressKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1379,6 +1410,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationSt
   const uint8_t* p = d.Take(8);
   v.result = Load<VkDeviceAddress>(p);
 }
+
 // vkCreateDeferredOperationKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDeferredOperationKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1424,6 +1456,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDeferredOpe
     }
   }
 }
+
 // vkDestroyDeferredOperationKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDeferredOperationKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1443,6 +1476,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDefe
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDeferredOperationKHRArgs& v) {
 }
+
 // vkGetDeferredOperationMaxConcurrencyKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeferredOperationMaxConcurrencyKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1465,6 +1499,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeferredOperat
   const uint8_t* p = d.Take(4);
   v.result = Load<uint32_t>(p);
 }
+
 // vkGetDeferredOperationResultKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeferredOperationResultKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1487,6 +1522,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeferredOperat
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkDeferredOperationJoinKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DeferredOperationJoinKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1509,6 +1545,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DeferredOperation
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetAccelerationStructureBuildSizesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureBuildSizesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1574,6 +1611,62 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationSt
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSizeInfo[i]);
   }
 }
+
+// vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pInfo != nullptr) present0 |= 0x1u;
+  if (v.pData != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p + 12, static_cast<uint64_t>(v.pData_size));
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 12));
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkAccelerationStructureCaptureDescriptorDataInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pInfo = items;
+  } else {
+    d.Fail("vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT: pInfo is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+  } else if (v.pData_size != 0) {
+    d.Fail("vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT: pData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v) {
+  uint8_t* p = e.Take(4);
+  Store(p, v.result);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    const size_t n = static_cast<size_t>(v.pData_size);
+    e.Bytes(v.pData, n * 1);
+  }
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v) {
+  const uint8_t* p = d.Take(4);
+  v.result = Load<VkResult>(p);
+  if (v.result < 0) return;
+  if (v.pData != nullptr) {
+    size_t n = static_cast<size_t>(v.pData_size);
+    if (d.ok()) d.CopyTo(v.pData, n * 1);
+  }
+}
+
 // vkCreateMicromapEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateMicromapEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1632,6 +1725,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateMicromapEXT
     }
   }
 }
+
 // vkCmdBuildMicromapsEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildMicromapsEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1666,6 +1760,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildMic
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildMicromapsEXTArgs& v) {
 }
+
 // vkDestroyMicromapEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyMicromapEXTArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1685,6 +1780,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyMicr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyMicromapEXTArgs& v) {
 }
+
 // vkCmdCopyMicromapEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMicromapEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1717,6 +1813,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMicr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMicromapEXTArgs& v) {
 }
+
 // vkCopyMicromapEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyMicromapEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1755,6 +1852,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CopyMicromapEXTAr
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdCopyMicromapToMemoryEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMicromapToMemoryEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1787,6 +1885,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMicr
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMicromapToMemoryEXTArgs& v) {
 }
+
 // vkCmdCopyMemoryToMicromapEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemoryToMicromapEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1819,6 +1918,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMemo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMemoryToMicromapEXTArgs& v) {
 }
+
 // vkCmdWriteMicromapsPropertiesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteMicromapsPropertiesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1865,6 +1965,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWriteMic
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWriteMicromapsPropertiesEXTArgs& v) {
 }
+
 // vkWriteMicromapsPropertiesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const WriteMicromapsPropertiesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1931,6 +2032,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] WriteMicromapsPro
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
+
 // vkGetDeviceMicromapCompatibilityEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceMicromapCompatibilityEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1977,6 +2079,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceMicromap
     if (d.ok()) d.CopyTo(v.pCompatibility, n * 4);
   }
 }
+
 // vkGetMicromapBuildSizesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetMicromapBuildSizesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2031,4 +2134,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetMicromapBuildS
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSizeInfo[i]);
   }
 }
+
 }  // namespace vesper::wire

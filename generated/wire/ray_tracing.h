@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct CmdBindPipelineShaderGroupNVArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineBindPoint pipelineBindPoint;
@@ -15,6 +16,7 @@ void EncodeRequest(Encoder& e, const CmdBindPipelineShaderGroupNVArgs& v);
 void DecodeRequest(Decoder& d, CmdBindPipelineShaderGroupNVArgs& v);
 void EncodeReply(Encoder& e, const CmdBindPipelineShaderGroupNVArgs& v);
 void DecodeReply(Decoder& d, CmdBindPipelineShaderGroupNVArgs& v);
+
 struct CreateAccelerationStructureNVArgs {
   VkDevice device;
   const VkAccelerationStructureCreateInfoNV* pCreateInfo;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const CreateAccelerationStructureNVArgs& v);
 void DecodeRequest(Decoder& d, CreateAccelerationStructureNVArgs& v);
 void EncodeReply(Encoder& e, const CreateAccelerationStructureNVArgs& v);
 void DecodeReply(Decoder& d, CreateAccelerationStructureNVArgs& v);
+
 struct DestroyAccelerationStructureKHRArgs {
   VkDevice device;
   VkAccelerationStructureKHR accelerationStructure;
@@ -37,6 +40,7 @@ void EncodeRequest(Encoder& e, const DestroyAccelerationStructureKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroyAccelerationStructureKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroyAccelerationStructureKHRArgs& v);
 void DecodeReply(Decoder& d, DestroyAccelerationStructureKHRArgs& v);
+
 struct DestroyAccelerationStructureNVArgs {
   VkDevice device;
   VkAccelerationStructureNV accelerationStructure;
@@ -47,6 +51,7 @@ void EncodeRequest(Encoder& e, const DestroyAccelerationStructureNVArgs& v);
 void DecodeRequest(Decoder& d, DestroyAccelerationStructureNVArgs& v);
 void EncodeReply(Encoder& e, const DestroyAccelerationStructureNVArgs& v);
 void DecodeReply(Decoder& d, DestroyAccelerationStructureNVArgs& v);
+
 struct GetAccelerationStructureMemoryRequirementsNVArgs {
   VkDevice device;
   const VkAccelerationStructureMemoryRequirementsInfoNV* pInfo;
@@ -56,6 +61,7 @@ void EncodeRequest(Encoder& e, const GetAccelerationStructureMemoryRequirementsN
 void DecodeRequest(Decoder& d, GetAccelerationStructureMemoryRequirementsNVArgs& v);
 void EncodeReply(Encoder& e, const GetAccelerationStructureMemoryRequirementsNVArgs& v);
 void DecodeReply(Decoder& d, GetAccelerationStructureMemoryRequirementsNVArgs& v);
+
 struct BindAccelerationStructureMemoryNVArgs {
   VkDevice device;
   uint32_t bindInfoCount;
@@ -66,6 +72,7 @@ void EncodeRequest(Encoder& e, const BindAccelerationStructureMemoryNVArgs& v);
 void DecodeRequest(Decoder& d, BindAccelerationStructureMemoryNVArgs& v);
 void EncodeReply(Encoder& e, const BindAccelerationStructureMemoryNVArgs& v);
 void DecodeReply(Decoder& d, BindAccelerationStructureMemoryNVArgs& v);
+
 struct CmdCopyAccelerationStructureNVArgs {
   VkCommandBuffer commandBuffer;
   VkAccelerationStructureNV dst;
@@ -76,6 +83,7 @@ void EncodeRequest(Encoder& e, const CmdCopyAccelerationStructureNVArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyAccelerationStructureNVArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyAccelerationStructureNVArgs& v);
 void DecodeReply(Decoder& d, CmdCopyAccelerationStructureNVArgs& v);
+
 struct CmdCopyAccelerationStructureKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyAccelerationStructureInfoKHR* pInfo;
@@ -84,6 +92,7 @@ void EncodeRequest(Encoder& e, const CmdCopyAccelerationStructureKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyAccelerationStructureKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyAccelerationStructureKHRArgs& v);
 void DecodeReply(Decoder& d, CmdCopyAccelerationStructureKHRArgs& v);
+
 struct CopyAccelerationStructureKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR deferredOperation;
@@ -94,6 +103,7 @@ void EncodeRequest(Encoder& e, const CopyAccelerationStructureKHRArgs& v);
 void DecodeRequest(Decoder& d, CopyAccelerationStructureKHRArgs& v);
 void EncodeReply(Encoder& e, const CopyAccelerationStructureKHRArgs& v);
 void DecodeReply(Decoder& d, CopyAccelerationStructureKHRArgs& v);
+
 struct CmdCopyAccelerationStructureToMemoryKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyAccelerationStructureToMemoryInfoKHR* pInfo;
@@ -102,6 +112,7 @@ void EncodeRequest(Encoder& e, const CmdCopyAccelerationStructureToMemoryKHRArgs
 void DecodeRequest(Decoder& d, CmdCopyAccelerationStructureToMemoryKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyAccelerationStructureToMemoryKHRArgs& v);
 void DecodeReply(Decoder& d, CmdCopyAccelerationStructureToMemoryKHRArgs& v);
+
 struct CmdCopyMemoryToAccelerationStructureKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyMemoryToAccelerationStructureInfoKHR* pInfo;
@@ -110,6 +121,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMemoryToAccelerationStructureKHRArgs
 void DecodeRequest(Decoder& d, CmdCopyMemoryToAccelerationStructureKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMemoryToAccelerationStructureKHRArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMemoryToAccelerationStructureKHRArgs& v);
+
 struct CmdWriteAccelerationStructuresPropertiesKHRArgs {
   VkCommandBuffer commandBuffer;
   uint32_t accelerationStructureCount;
@@ -122,6 +134,7 @@ void EncodeRequest(Encoder& e, const CmdWriteAccelerationStructuresPropertiesKHR
 void DecodeRequest(Decoder& d, CmdWriteAccelerationStructuresPropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteAccelerationStructuresPropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, CmdWriteAccelerationStructuresPropertiesKHRArgs& v);
+
 struct CmdWriteAccelerationStructuresPropertiesNVArgs {
   VkCommandBuffer commandBuffer;
   uint32_t accelerationStructureCount;
@@ -134,6 +147,7 @@ void EncodeRequest(Encoder& e, const CmdWriteAccelerationStructuresPropertiesNVA
 void DecodeRequest(Decoder& d, CmdWriteAccelerationStructuresPropertiesNVArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteAccelerationStructuresPropertiesNVArgs& v);
 void DecodeReply(Decoder& d, CmdWriteAccelerationStructuresPropertiesNVArgs& v);
+
 struct CmdBuildAccelerationStructureNVArgs {
   VkCommandBuffer commandBuffer;
   const VkAccelerationStructureInfoNV* pInfo;
@@ -149,6 +163,7 @@ void EncodeRequest(Encoder& e, const CmdBuildAccelerationStructureNVArgs& v);
 void DecodeRequest(Decoder& d, CmdBuildAccelerationStructureNVArgs& v);
 void EncodeReply(Encoder& e, const CmdBuildAccelerationStructureNVArgs& v);
 void DecodeReply(Decoder& d, CmdBuildAccelerationStructureNVArgs& v);
+
 struct WriteAccelerationStructuresPropertiesKHRArgs {
   VkDevice device;
   uint32_t accelerationStructureCount;
@@ -163,6 +178,7 @@ void EncodeRequest(Encoder& e, const WriteAccelerationStructuresPropertiesKHRArg
 void DecodeRequest(Decoder& d, WriteAccelerationStructuresPropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const WriteAccelerationStructuresPropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, WriteAccelerationStructuresPropertiesKHRArgs& v);
+
 struct CmdTraceRaysKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkStridedDeviceAddressRegionKHR* pRaygenShaderBindingTable;
@@ -177,6 +193,7 @@ void EncodeRequest(Encoder& e, const CmdTraceRaysKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdTraceRaysKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdTraceRaysKHRArgs& v);
 void DecodeReply(Decoder& d, CmdTraceRaysKHRArgs& v);
+
 struct CmdTraceRaysNVArgs {
   VkCommandBuffer commandBuffer;
   VkBuffer raygenShaderBindingTableBuffer;
@@ -198,6 +215,7 @@ void EncodeRequest(Encoder& e, const CmdTraceRaysNVArgs& v);
 void DecodeRequest(Decoder& d, CmdTraceRaysNVArgs& v);
 void EncodeReply(Encoder& e, const CmdTraceRaysNVArgs& v);
 void DecodeReply(Decoder& d, CmdTraceRaysNVArgs& v);
+
 struct GetRayTracingShaderGroupHandlesKHRArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -211,6 +229,8 @@ void EncodeRequest(Encoder& e, const GetRayTracingShaderGroupHandlesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetRayTracingShaderGroupHandlesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetRayTracingShaderGroupHandlesKHRArgs& v);
 void DecodeReply(Decoder& d, GetRayTracingShaderGroupHandlesKHRArgs& v);
+using GetRayTracingShaderGroupHandlesNVArgs = GetRayTracingShaderGroupHandlesKHRArgs;
+
 struct GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -224,6 +244,7 @@ void EncodeRequest(Encoder& e, const GetRayTracingCaptureReplayShaderGroupHandle
 void DecodeRequest(Decoder& d, GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs& v);
 void DecodeReply(Decoder& d, GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs& v);
+
 struct GetAccelerationStructureHandleNVArgs {
   VkDevice device;
   VkAccelerationStructureNV accelerationStructure;
@@ -235,6 +256,7 @@ void EncodeRequest(Encoder& e, const GetAccelerationStructureHandleNVArgs& v);
 void DecodeRequest(Decoder& d, GetAccelerationStructureHandleNVArgs& v);
 void EncodeReply(Encoder& e, const GetAccelerationStructureHandleNVArgs& v);
 void DecodeReply(Decoder& d, GetAccelerationStructureHandleNVArgs& v);
+
 struct CreateRayTracingPipelinesNVArgs {
   VkDevice device;
   VkPipelineCache pipelineCache;
@@ -249,6 +271,7 @@ void EncodeRequest(Encoder& e, const CreateRayTracingPipelinesNVArgs& v);
 void DecodeRequest(Decoder& d, CreateRayTracingPipelinesNVArgs& v);
 void EncodeReply(Encoder& e, const CreateRayTracingPipelinesNVArgs& v);
 void DecodeReply(Decoder& d, CreateRayTracingPipelinesNVArgs& v);
+
 struct CreateRayTracingPipelinesKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR deferredOperation;
@@ -264,6 +287,7 @@ void EncodeRequest(Encoder& e, const CreateRayTracingPipelinesKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateRayTracingPipelinesKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateRayTracingPipelinesKHRArgs& v);
 void DecodeReply(Decoder& d, CreateRayTracingPipelinesKHRArgs& v);
+
 struct CmdTraceRaysIndirectKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkStridedDeviceAddressRegionKHR* pRaygenShaderBindingTable;
@@ -276,6 +300,7 @@ void EncodeRequest(Encoder& e, const CmdTraceRaysIndirectKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdTraceRaysIndirectKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdTraceRaysIndirectKHRArgs& v);
 void DecodeReply(Decoder& d, CmdTraceRaysIndirectKHRArgs& v);
+
 struct CmdTraceRaysIndirect2KHRArgs {
   VkCommandBuffer commandBuffer;
   VkDeviceAddress indirectDeviceAddress;
@@ -284,6 +309,7 @@ void EncodeRequest(Encoder& e, const CmdTraceRaysIndirect2KHRArgs& v);
 void DecodeRequest(Decoder& d, CmdTraceRaysIndirect2KHRArgs& v);
 void EncodeReply(Encoder& e, const CmdTraceRaysIndirect2KHRArgs& v);
 void DecodeReply(Decoder& d, CmdTraceRaysIndirect2KHRArgs& v);
+
 struct GetDeviceAccelerationStructureCompatibilityKHRArgs {
   VkDevice device;
   const VkAccelerationStructureVersionInfoKHR* pVersionInfo;
@@ -293,6 +319,7 @@ void EncodeRequest(Encoder& e, const GetDeviceAccelerationStructureCompatibility
 void DecodeRequest(Decoder& d, GetDeviceAccelerationStructureCompatibilityKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceAccelerationStructureCompatibilityKHRArgs& v);
 void DecodeReply(Decoder& d, GetDeviceAccelerationStructureCompatibilityKHRArgs& v);
+
 struct GetRayTracingShaderGroupStackSizeKHRArgs {
   VkDevice device;
   VkPipeline pipeline;
@@ -304,6 +331,7 @@ void EncodeRequest(Encoder& e, const GetRayTracingShaderGroupStackSizeKHRArgs& v
 void DecodeRequest(Decoder& d, GetRayTracingShaderGroupStackSizeKHRArgs& v);
 void EncodeReply(Encoder& e, const GetRayTracingShaderGroupStackSizeKHRArgs& v);
 void DecodeReply(Decoder& d, GetRayTracingShaderGroupStackSizeKHRArgs& v);
+
 struct CmdSetRayTracingPipelineStackSizeKHRArgs {
   VkCommandBuffer commandBuffer;
   uint32_t pipelineStackSize;
@@ -312,6 +340,7 @@ void EncodeRequest(Encoder& e, const CmdSetRayTracingPipelineStackSizeKHRArgs& v
 void DecodeRequest(Decoder& d, CmdSetRayTracingPipelineStackSizeKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdSetRayTracingPipelineStackSizeKHRArgs& v);
 void DecodeReply(Decoder& d, CmdSetRayTracingPipelineStackSizeKHRArgs& v);
+
 struct CreateAccelerationStructureKHRArgs {
   VkDevice device;
   const VkAccelerationStructureCreateInfoKHR* pCreateInfo;
@@ -324,6 +353,7 @@ void EncodeRequest(Encoder& e, const CreateAccelerationStructureKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateAccelerationStructureKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateAccelerationStructureKHRArgs& v);
 void DecodeReply(Decoder& d, CreateAccelerationStructureKHRArgs& v);
+
 struct CmdBuildAccelerationStructuresKHRArgs {
   VkCommandBuffer commandBuffer;
   uint32_t infoCount;
@@ -334,6 +364,7 @@ void EncodeRequest(Encoder& e, const CmdBuildAccelerationStructuresKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdBuildAccelerationStructuresKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdBuildAccelerationStructuresKHRArgs& v);
 void DecodeReply(Decoder& d, CmdBuildAccelerationStructuresKHRArgs& v);
+
 struct CmdBuildAccelerationStructuresIndirectKHRArgs {
   VkCommandBuffer commandBuffer;
   uint32_t infoCount;
@@ -346,6 +377,7 @@ void EncodeRequest(Encoder& e, const CmdBuildAccelerationStructuresIndirectKHRAr
 void DecodeRequest(Decoder& d, CmdBuildAccelerationStructuresIndirectKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdBuildAccelerationStructuresIndirectKHRArgs& v);
 void DecodeReply(Decoder& d, CmdBuildAccelerationStructuresIndirectKHRArgs& v);
+
 struct GetAccelerationStructureDeviceAddressKHRArgs {
   VkDevice device;
   const VkAccelerationStructureDeviceAddressInfoKHR* pInfo;
@@ -355,6 +387,7 @@ void EncodeRequest(Encoder& e, const GetAccelerationStructureDeviceAddressKHRArg
 void DecodeRequest(Decoder& d, GetAccelerationStructureDeviceAddressKHRArgs& v);
 void EncodeReply(Encoder& e, const GetAccelerationStructureDeviceAddressKHRArgs& v);
 void DecodeReply(Decoder& d, GetAccelerationStructureDeviceAddressKHRArgs& v);
+
 struct CreateDeferredOperationKHRArgs {
   VkDevice device;
   const VkAllocationCallbacks* pAllocator;
@@ -366,6 +399,7 @@ void EncodeRequest(Encoder& e, const CreateDeferredOperationKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateDeferredOperationKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateDeferredOperationKHRArgs& v);
 void DecodeReply(Decoder& d, CreateDeferredOperationKHRArgs& v);
+
 struct DestroyDeferredOperationKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR operation;
@@ -376,6 +410,7 @@ void EncodeRequest(Encoder& e, const DestroyDeferredOperationKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroyDeferredOperationKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroyDeferredOperationKHRArgs& v);
 void DecodeReply(Decoder& d, DestroyDeferredOperationKHRArgs& v);
+
 struct GetDeferredOperationMaxConcurrencyKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR operation;
@@ -385,6 +420,7 @@ void EncodeRequest(Encoder& e, const GetDeferredOperationMaxConcurrencyKHRArgs& 
 void DecodeRequest(Decoder& d, GetDeferredOperationMaxConcurrencyKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDeferredOperationMaxConcurrencyKHRArgs& v);
 void DecodeReply(Decoder& d, GetDeferredOperationMaxConcurrencyKHRArgs& v);
+
 struct GetDeferredOperationResultKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR operation;
@@ -394,6 +430,7 @@ void EncodeRequest(Encoder& e, const GetDeferredOperationResultKHRArgs& v);
 void DecodeRequest(Decoder& d, GetDeferredOperationResultKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDeferredOperationResultKHRArgs& v);
 void DecodeReply(Decoder& d, GetDeferredOperationResultKHRArgs& v);
+
 struct DeferredOperationJoinKHRArgs {
   VkDevice device;
   VkDeferredOperationKHR operation;
@@ -403,6 +440,7 @@ void EncodeRequest(Encoder& e, const DeferredOperationJoinKHRArgs& v);
 void DecodeRequest(Decoder& d, DeferredOperationJoinKHRArgs& v);
 void EncodeReply(Encoder& e, const DeferredOperationJoinKHRArgs& v);
 void DecodeReply(Decoder& d, DeferredOperationJoinKHRArgs& v);
+
 struct GetAccelerationStructureBuildSizesKHRArgs {
   VkDevice device;
   VkAccelerationStructureBuildTypeKHR buildType;
@@ -414,6 +452,19 @@ void EncodeRequest(Encoder& e, const GetAccelerationStructureBuildSizesKHRArgs& 
 void DecodeRequest(Decoder& d, GetAccelerationStructureBuildSizesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetAccelerationStructureBuildSizesKHRArgs& v);
 void DecodeReply(Decoder& d, GetAccelerationStructureBuildSizesKHRArgs& v);
+
+struct GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs {
+  VkDevice device;
+  const VkAccelerationStructureCaptureDescriptorDataInfoEXT* pInfo;
+  void* pData;
+  size_t pData_size;
+  VkResult result;
+};
+void EncodeRequest(Encoder& e, const GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeRequest(Decoder& d, GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v);
+void EncodeReply(Encoder& e, const GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v);
+void DecodeReply(Decoder& d, GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs& v);
+
 struct CreateMicromapEXTArgs {
   VkDevice device;
   const VkMicromapCreateInfoEXT* pCreateInfo;
@@ -426,6 +477,7 @@ void EncodeRequest(Encoder& e, const CreateMicromapEXTArgs& v);
 void DecodeRequest(Decoder& d, CreateMicromapEXTArgs& v);
 void EncodeReply(Encoder& e, const CreateMicromapEXTArgs& v);
 void DecodeReply(Decoder& d, CreateMicromapEXTArgs& v);
+
 struct CmdBuildMicromapsEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t infoCount;
@@ -435,6 +487,7 @@ void EncodeRequest(Encoder& e, const CmdBuildMicromapsEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBuildMicromapsEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBuildMicromapsEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBuildMicromapsEXTArgs& v);
+
 struct DestroyMicromapEXTArgs {
   VkDevice device;
   VkMicromapEXT micromap;
@@ -445,6 +498,7 @@ void EncodeRequest(Encoder& e, const DestroyMicromapEXTArgs& v);
 void DecodeRequest(Decoder& d, DestroyMicromapEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyMicromapEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyMicromapEXTArgs& v);
+
 struct CmdCopyMicromapEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyMicromapInfoEXT* pInfo;
@@ -453,6 +507,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMicromapEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyMicromapEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMicromapEXTArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMicromapEXTArgs& v);
+
 struct CopyMicromapEXTArgs {
   VkDevice device;
   VkDeferredOperationKHR deferredOperation;
@@ -463,6 +518,7 @@ void EncodeRequest(Encoder& e, const CopyMicromapEXTArgs& v);
 void DecodeRequest(Decoder& d, CopyMicromapEXTArgs& v);
 void EncodeReply(Encoder& e, const CopyMicromapEXTArgs& v);
 void DecodeReply(Decoder& d, CopyMicromapEXTArgs& v);
+
 struct CmdCopyMicromapToMemoryEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyMicromapToMemoryInfoEXT* pInfo;
@@ -471,6 +527,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMicromapToMemoryEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyMicromapToMemoryEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMicromapToMemoryEXTArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMicromapToMemoryEXTArgs& v);
+
 struct CmdCopyMemoryToMicromapEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkCopyMemoryToMicromapInfoEXT* pInfo;
@@ -479,6 +536,7 @@ void EncodeRequest(Encoder& e, const CmdCopyMemoryToMicromapEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdCopyMemoryToMicromapEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdCopyMemoryToMicromapEXTArgs& v);
 void DecodeReply(Decoder& d, CmdCopyMemoryToMicromapEXTArgs& v);
+
 struct CmdWriteMicromapsPropertiesEXTArgs {
   VkCommandBuffer commandBuffer;
   uint32_t micromapCount;
@@ -491,6 +549,7 @@ void EncodeRequest(Encoder& e, const CmdWriteMicromapsPropertiesEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdWriteMicromapsPropertiesEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdWriteMicromapsPropertiesEXTArgs& v);
 void DecodeReply(Decoder& d, CmdWriteMicromapsPropertiesEXTArgs& v);
+
 struct WriteMicromapsPropertiesEXTArgs {
   VkDevice device;
   uint32_t micromapCount;
@@ -505,6 +564,7 @@ void EncodeRequest(Encoder& e, const WriteMicromapsPropertiesEXTArgs& v);
 void DecodeRequest(Decoder& d, WriteMicromapsPropertiesEXTArgs& v);
 void EncodeReply(Encoder& e, const WriteMicromapsPropertiesEXTArgs& v);
 void DecodeReply(Decoder& d, WriteMicromapsPropertiesEXTArgs& v);
+
 struct GetDeviceMicromapCompatibilityEXTArgs {
   VkDevice device;
   const VkMicromapVersionInfoEXT* pVersionInfo;
@@ -514,6 +574,7 @@ void EncodeRequest(Encoder& e, const GetDeviceMicromapCompatibilityEXTArgs& v);
 void DecodeRequest(Decoder& d, GetDeviceMicromapCompatibilityEXTArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceMicromapCompatibilityEXTArgs& v);
 void DecodeReply(Decoder& d, GetDeviceMicromapCompatibilityEXTArgs& v);
+
 struct GetMicromapBuildSizesEXTArgs {
   VkDevice device;
   VkAccelerationStructureBuildTypeKHR buildType;
@@ -524,4 +585,5 @@ void EncodeRequest(Encoder& e, const GetMicromapBuildSizesEXTArgs& v);
 void DecodeRequest(Decoder& d, GetMicromapBuildSizesEXTArgs& v);
 void EncodeReply(Encoder& e, const GetMicromapBuildSizesEXTArgs& v);
 void DecodeReply(Decoder& d, GetMicromapBuildSizesEXTArgs& v);
+
 }  // namespace vesper::wire

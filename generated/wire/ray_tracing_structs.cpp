@@ -1798,6 +1798,29 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationSt
   v.buildScratchSize = Load<VkDeviceSize>(p + 16);
 }
 
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAccelerationStructureCaptureDescriptorDataInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.Id(HandleType::kAccelerationStructureKHR, v.accelerationStructure));
+  Store(p + 12, e.Id(HandleType::kAccelerationStructureNV, v.accelerationStructureNV));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationStructureCaptureDescriptorDataInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_CAPTURE_DESCRIPTOR_DATA_INFO_EXT;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.accelerationStructure = d.Handle<VkAccelerationStructureKHR>(HandleType::kAccelerationStructureKHR, Load<ObjectId>(p + 4), HandleUse::kOptional);
+  v.accelerationStructureNV = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p + 12), HandleUse::kOptional);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMicromapCreateInfoEXT& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;
@@ -2035,4 +2058,5 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMicromapBuildS
   v.buildScratchSize = Load<VkDeviceSize>(p + 8);
   v.discardable = Load<VkBool32>(p + 16);
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs& v) {
   uint32_t present0 = 0;
@@ -45,6 +46,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceSubpassS
     if (d.ok()) d.CopyTo(v.pMaxWorkgroupSize, n * 8);
   }
 }
+
 // vkCreateFramebuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateFramebufferArgs& v) {
   uint32_t present0 = 0;
@@ -103,6 +105,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateFramebuffer
     }
   }
 }
+
 // vkDestroyFramebuffer
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyFramebufferArgs& v) {
   uint8_t* p = e.Take(16);
@@ -122,6 +125,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyFram
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyFramebufferArgs& v) {
 }
+
 // vkCreateRenderPass
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRenderPassArgs& v) {
   uint32_t present0 = 0;
@@ -180,6 +184,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPassA
     }
   }
 }
+
 // vkDestroyRenderPass
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyRenderPassArgs& v) {
   uint8_t* p = e.Take(16);
@@ -199,6 +204,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyRend
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyRenderPassArgs& v) {
 }
+
 // vkGetRenderAreaGranularity
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetRenderAreaGranularityArgs& v) {
   uint32_t present0 = 0;
@@ -234,6 +240,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetRenderAreaGran
     if (d.ok()) d.CopyTo(v.pGranularity, n * 8);
   }
 }
+
 // vkCmdSubpassShadingHUAWEI
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSubpassShadingHUAWEIArgs& v) {
   uint8_t* p = e.Take(8);
@@ -250,6 +257,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSubpassS
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSubpassShadingHUAWEIArgs& v) {
 }
+
 // vkCmdClearAttachments
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearAttachmentsArgs& v) {
   uint32_t present0 = 0;
@@ -299,6 +307,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearAtt
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdClearAttachmentsArgs& v) {
 }
+
 // vkCmdBeginConditionalRenderingEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginConditionalRenderingEXTArgs& v) {
   uint32_t present0 = 0;
@@ -331,6 +340,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginCon
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginConditionalRenderingEXTArgs& v) {
 }
+
 // vkCmdEndConditionalRenderingEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndConditionalRenderingEXTArgs& v) {
   uint8_t* p = e.Take(8);
@@ -347,6 +357,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndCondi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndConditionalRenderingEXTArgs& v) {
 }
+
 // vkCmdBeginRenderPass
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRenderPassArgs& v) {
   uint32_t present0 = 0;
@@ -381,6 +392,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRen
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginRenderPassArgs& v) {
 }
+
 // vkCmdNextSubpass
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdNextSubpassArgs& v) {
   uint8_t* p = e.Take(12);
@@ -399,6 +411,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdNextSubp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdNextSubpassArgs& v) {
 }
+
 // vkCmdEndRenderPass
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRenderPassArgs& v) {
   uint8_t* p = e.Take(8);
@@ -415,6 +428,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRende
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndRenderPassArgs& v) {
 }
+
 // vkCreateRenderPass2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRenderPass2Args& v) {
   uint32_t present0 = 0;
@@ -479,6 +493,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPass2
     for (size_t i = 0; i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pCreateInfo[i]);
   }
 }
+
 // vkCmdBeginRenderPass2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRenderPass2Args& v) {
   uint32_t present0 = 0;
@@ -524,6 +539,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRen
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginRenderPass2Args& v) {
 }
+
 // vkCmdNextSubpass2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdNextSubpass2Args& v) {
   uint32_t present0 = 0;
@@ -569,6 +585,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdNextSubp
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdNextSubpass2Args& v) {
 }
+
 // vkCmdEndRenderPass2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRenderPass2Args& v) {
   uint32_t present0 = 0;
@@ -601,6 +618,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRende
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndRenderPass2Args& v) {
 }
+
 // vkGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs& v) {
   uint32_t present0 = 0;
@@ -659,6 +677,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCombinations[i]);
   }
 }
+
 // vkCmdBeginRendering
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRenderingArgs& v) {
   uint32_t present0 = 0;
@@ -691,6 +710,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginRen
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginRenderingArgs& v) {
 }
+
 // vkCmdEndRendering
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRenderingArgs& v) {
   uint8_t* p = e.Take(8);
@@ -707,6 +727,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndRende
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndRenderingArgs& v) {
 }
+
 // vkGetFramebufferTilePropertiesQCOM
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetFramebufferTilePropertiesQCOMArgs& v) {
   uint32_t present0 = 0;
@@ -767,6 +788,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetFramebufferTil
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetDynamicRenderingTilePropertiesQCOM
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDynamicRenderingTilePropertiesQCOMArgs& v) {
   uint32_t present0 = 0;
@@ -825,4 +847,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDynamicRenderi
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs {
   VkDevice device;
   VkRenderPass renderpass;
@@ -15,6 +16,7 @@ void EncodeRequest(Encoder& e, const GetDeviceSubpassShadingMaxWorkgroupSizeHUAW
 void DecodeRequest(Decoder& d, GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs& v);
 void DecodeReply(Decoder& d, GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs& v);
+
 struct CreateFramebufferArgs {
   VkDevice device;
   const VkFramebufferCreateInfo* pCreateInfo;
@@ -27,6 +29,7 @@ void EncodeRequest(Encoder& e, const CreateFramebufferArgs& v);
 void DecodeRequest(Decoder& d, CreateFramebufferArgs& v);
 void EncodeReply(Encoder& e, const CreateFramebufferArgs& v);
 void DecodeReply(Decoder& d, CreateFramebufferArgs& v);
+
 struct DestroyFramebufferArgs {
   VkDevice device;
   VkFramebuffer framebuffer;
@@ -37,6 +40,7 @@ void EncodeRequest(Encoder& e, const DestroyFramebufferArgs& v);
 void DecodeRequest(Decoder& d, DestroyFramebufferArgs& v);
 void EncodeReply(Encoder& e, const DestroyFramebufferArgs& v);
 void DecodeReply(Decoder& d, DestroyFramebufferArgs& v);
+
 struct CreateRenderPassArgs {
   VkDevice device;
   const VkRenderPassCreateInfo* pCreateInfo;
@@ -49,6 +53,7 @@ void EncodeRequest(Encoder& e, const CreateRenderPassArgs& v);
 void DecodeRequest(Decoder& d, CreateRenderPassArgs& v);
 void EncodeReply(Encoder& e, const CreateRenderPassArgs& v);
 void DecodeReply(Decoder& d, CreateRenderPassArgs& v);
+
 struct DestroyRenderPassArgs {
   VkDevice device;
   VkRenderPass renderPass;
@@ -59,6 +64,7 @@ void EncodeRequest(Encoder& e, const DestroyRenderPassArgs& v);
 void DecodeRequest(Decoder& d, DestroyRenderPassArgs& v);
 void EncodeReply(Encoder& e, const DestroyRenderPassArgs& v);
 void DecodeReply(Decoder& d, DestroyRenderPassArgs& v);
+
 struct GetRenderAreaGranularityArgs {
   VkDevice device;
   VkRenderPass renderPass;
@@ -68,6 +74,7 @@ void EncodeRequest(Encoder& e, const GetRenderAreaGranularityArgs& v);
 void DecodeRequest(Decoder& d, GetRenderAreaGranularityArgs& v);
 void EncodeReply(Encoder& e, const GetRenderAreaGranularityArgs& v);
 void DecodeReply(Decoder& d, GetRenderAreaGranularityArgs& v);
+
 struct CmdSubpassShadingHUAWEIArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -75,6 +82,7 @@ void EncodeRequest(Encoder& e, const CmdSubpassShadingHUAWEIArgs& v);
 void DecodeRequest(Decoder& d, CmdSubpassShadingHUAWEIArgs& v);
 void EncodeReply(Encoder& e, const CmdSubpassShadingHUAWEIArgs& v);
 void DecodeReply(Decoder& d, CmdSubpassShadingHUAWEIArgs& v);
+
 struct CmdClearAttachmentsArgs {
   VkCommandBuffer commandBuffer;
   uint32_t attachmentCount;
@@ -86,6 +94,7 @@ void EncodeRequest(Encoder& e, const CmdClearAttachmentsArgs& v);
 void DecodeRequest(Decoder& d, CmdClearAttachmentsArgs& v);
 void EncodeReply(Encoder& e, const CmdClearAttachmentsArgs& v);
 void DecodeReply(Decoder& d, CmdClearAttachmentsArgs& v);
+
 struct CmdBeginConditionalRenderingEXTArgs {
   VkCommandBuffer commandBuffer;
   const VkConditionalRenderingBeginInfoEXT* pConditionalRenderingBegin;
@@ -94,6 +103,7 @@ void EncodeRequest(Encoder& e, const CmdBeginConditionalRenderingEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginConditionalRenderingEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginConditionalRenderingEXTArgs& v);
 void DecodeReply(Decoder& d, CmdBeginConditionalRenderingEXTArgs& v);
+
 struct CmdEndConditionalRenderingEXTArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -101,6 +111,7 @@ void EncodeRequest(Encoder& e, const CmdEndConditionalRenderingEXTArgs& v);
 void DecodeRequest(Decoder& d, CmdEndConditionalRenderingEXTArgs& v);
 void EncodeReply(Encoder& e, const CmdEndConditionalRenderingEXTArgs& v);
 void DecodeReply(Decoder& d, CmdEndConditionalRenderingEXTArgs& v);
+
 struct CmdBeginRenderPassArgs {
   VkCommandBuffer commandBuffer;
   const VkRenderPassBeginInfo* pRenderPassBegin;
@@ -110,6 +121,7 @@ void EncodeRequest(Encoder& e, const CmdBeginRenderPassArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginRenderPassArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginRenderPassArgs& v);
 void DecodeReply(Decoder& d, CmdBeginRenderPassArgs& v);
+
 struct CmdNextSubpassArgs {
   VkCommandBuffer commandBuffer;
   VkSubpassContents contents;
@@ -118,6 +130,7 @@ void EncodeRequest(Encoder& e, const CmdNextSubpassArgs& v);
 void DecodeRequest(Decoder& d, CmdNextSubpassArgs& v);
 void EncodeReply(Encoder& e, const CmdNextSubpassArgs& v);
 void DecodeReply(Decoder& d, CmdNextSubpassArgs& v);
+
 struct CmdEndRenderPassArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -125,6 +138,7 @@ void EncodeRequest(Encoder& e, const CmdEndRenderPassArgs& v);
 void DecodeRequest(Decoder& d, CmdEndRenderPassArgs& v);
 void EncodeReply(Encoder& e, const CmdEndRenderPassArgs& v);
 void DecodeReply(Decoder& d, CmdEndRenderPassArgs& v);
+
 struct CreateRenderPass2Args {
   VkDevice device;
   const VkRenderPassCreateInfo2* pCreateInfo;
@@ -137,6 +151,8 @@ void EncodeRequest(Encoder& e, const CreateRenderPass2Args& v);
 void DecodeRequest(Decoder& d, CreateRenderPass2Args& v);
 void EncodeReply(Encoder& e, const CreateRenderPass2Args& v);
 void DecodeReply(Decoder& d, CreateRenderPass2Args& v);
+using CreateRenderPass2KHRArgs = CreateRenderPass2Args;
+
 struct CmdBeginRenderPass2Args {
   VkCommandBuffer commandBuffer;
   const VkRenderPassBeginInfo* pRenderPassBegin;
@@ -146,6 +162,8 @@ void EncodeRequest(Encoder& e, const CmdBeginRenderPass2Args& v);
 void DecodeRequest(Decoder& d, CmdBeginRenderPass2Args& v);
 void EncodeReply(Encoder& e, const CmdBeginRenderPass2Args& v);
 void DecodeReply(Decoder& d, CmdBeginRenderPass2Args& v);
+using CmdBeginRenderPass2KHRArgs = CmdBeginRenderPass2Args;
+
 struct CmdNextSubpass2Args {
   VkCommandBuffer commandBuffer;
   const VkSubpassBeginInfo* pSubpassBeginInfo;
@@ -155,6 +173,8 @@ void EncodeRequest(Encoder& e, const CmdNextSubpass2Args& v);
 void DecodeRequest(Decoder& d, CmdNextSubpass2Args& v);
 void EncodeReply(Encoder& e, const CmdNextSubpass2Args& v);
 void DecodeReply(Decoder& d, CmdNextSubpass2Args& v);
+using CmdNextSubpass2KHRArgs = CmdNextSubpass2Args;
+
 struct CmdEndRenderPass2Args {
   VkCommandBuffer commandBuffer;
   const VkSubpassEndInfo* pSubpassEndInfo;
@@ -163,6 +183,8 @@ void EncodeRequest(Encoder& e, const CmdEndRenderPass2Args& v);
 void DecodeRequest(Decoder& d, CmdEndRenderPass2Args& v);
 void EncodeReply(Encoder& e, const CmdEndRenderPass2Args& v);
 void DecodeReply(Decoder& d, CmdEndRenderPass2Args& v);
+using CmdEndRenderPass2KHRArgs = CmdEndRenderPass2Args;
+
 struct GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pCombinationCount;
@@ -173,6 +195,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSupportedFramebufferMixedS
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs& v);
+
 struct CmdBeginRenderingArgs {
   VkCommandBuffer commandBuffer;
   const VkRenderingInfo* pRenderingInfo;
@@ -181,6 +204,8 @@ void EncodeRequest(Encoder& e, const CmdBeginRenderingArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginRenderingArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginRenderingArgs& v);
 void DecodeReply(Decoder& d, CmdBeginRenderingArgs& v);
+using CmdBeginRenderingKHRArgs = CmdBeginRenderingArgs;
+
 struct CmdEndRenderingArgs {
   VkCommandBuffer commandBuffer;
 };
@@ -188,6 +213,8 @@ void EncodeRequest(Encoder& e, const CmdEndRenderingArgs& v);
 void DecodeRequest(Decoder& d, CmdEndRenderingArgs& v);
 void EncodeReply(Encoder& e, const CmdEndRenderingArgs& v);
 void DecodeReply(Decoder& d, CmdEndRenderingArgs& v);
+using CmdEndRenderingKHRArgs = CmdEndRenderingArgs;
+
 struct GetFramebufferTilePropertiesQCOMArgs {
   VkDevice device;
   VkFramebuffer framebuffer;
@@ -199,6 +226,7 @@ void EncodeRequest(Encoder& e, const GetFramebufferTilePropertiesQCOMArgs& v);
 void DecodeRequest(Decoder& d, GetFramebufferTilePropertiesQCOMArgs& v);
 void EncodeReply(Encoder& e, const GetFramebufferTilePropertiesQCOMArgs& v);
 void DecodeReply(Decoder& d, GetFramebufferTilePropertiesQCOMArgs& v);
+
 struct GetDynamicRenderingTilePropertiesQCOMArgs {
   VkDevice device;
   const VkRenderingInfo* pRenderingInfo;
@@ -209,4 +237,5 @@ void EncodeRequest(Encoder& e, const GetDynamicRenderingTilePropertiesQCOMArgs& 
 void DecodeRequest(Decoder& d, GetDynamicRenderingTilePropertiesQCOMArgs& v);
 void EncodeReply(Encoder& e, const GetDynamicRenderingTilePropertiesQCOMArgs& v);
 void DecodeReply(Decoder& d, GetDynamicRenderingTilePropertiesQCOMArgs& v);
+
 }  // namespace vesper::wire

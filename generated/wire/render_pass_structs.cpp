@@ -1535,4 +1535,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRenderingInfo& v) {
     v.pStencilAttachment = items;
   }
 }
+
 }  // namespace vesper::wire

@@ -114,10 +114,12 @@ void Put(Encoder& e, uint8_t* p, const StdVideoEncodeH265PictureInfoFlags& v);
 void Get(Decoder& d, const uint8_t* p, StdVideoEncodeH265PictureInfoFlags& v);
 void Put(Encoder& e, uint8_t* p, const StdVideoEncodeH265PictureInfo& v);
 void Get(Decoder& d, const uint8_t* p, StdVideoEncodeH265PictureInfo& v);
+
 void Encode(Encoder& e, const VkAccelerationStructureGeometryDataKHR& v, VkGeometryTypeKHR selector);
 void Decode(Decoder& d, VkAccelerationStructureGeometryDataKHR& v, VkGeometryTypeKHR selector);
 void Encode(Encoder& e, const VkDescriptorDataEXT& v, VkDescriptorType selector);
 void Decode(Decoder& d, VkDescriptorDataEXT& v, VkDescriptorType selector);
+
 void Encode(Encoder& e, const VkApplicationInfo& v);
 void Decode(Decoder& d, VkApplicationInfo& v);
 void Encode(Encoder& e, const VkDebugReportCallbackCreateInfoEXT& v);
@@ -2348,6 +2350,16 @@ void Encode(Encoder& e, const VkDescriptorBufferBindingPushDescriptorBufferHandl
 void Decode(Decoder& d, VkDescriptorBufferBindingPushDescriptorBufferHandleEXT& v);
 void Encode(Encoder& e, const VkDescriptorBufferBindingInfoEXT& v);
 void Decode(Decoder& d, VkDescriptorBufferBindingInfoEXT& v);
+void Encode(Encoder& e, const VkBufferCaptureDescriptorDataInfoEXT& v);
+void Decode(Decoder& d, VkBufferCaptureDescriptorDataInfoEXT& v);
+void Encode(Encoder& e, const VkImageCaptureDescriptorDataInfoEXT& v);
+void Decode(Decoder& d, VkImageCaptureDescriptorDataInfoEXT& v);
+void Encode(Encoder& e, const VkImageViewCaptureDescriptorDataInfoEXT& v);
+void Decode(Decoder& d, VkImageViewCaptureDescriptorDataInfoEXT& v);
+void Encode(Encoder& e, const VkSamplerCaptureDescriptorDataInfoEXT& v);
+void Decode(Decoder& d, VkSamplerCaptureDescriptorDataInfoEXT& v);
+void Encode(Encoder& e, const VkAccelerationStructureCaptureDescriptorDataInfoEXT& v);
+void Decode(Decoder& d, VkAccelerationStructureCaptureDescriptorDataInfoEXT& v);
 void Encode(Encoder& e, const VkRenderingAttachmentInfo& v);
 void Decode(Decoder& d, VkRenderingAttachmentInfo& v);
 void Encode(Encoder& e, const VkRenderingFragmentShadingRateAttachmentInfoKHR& v);
@@ -2388,6 +2400,10 @@ void EncodeShape(Encoder& e, const VkSubresourceLayout2EXT& v);
 void DecodeShape(Decoder& d, VkSubresourceLayout2EXT& v);
 void EncodeResult(Encoder& e, const VkSubresourceLayout2EXT& v);
 void DecodeResult(Decoder& d, VkSubresourceLayout2EXT& v);
+void EncodeShape(Encoder& e, const VkPipelinePropertiesIdentifierEXT& v);
+void DecodeShape(Decoder& d, VkPipelinePropertiesIdentifierEXT& v);
+void EncodeResult(Encoder& e, const VkPipelinePropertiesIdentifierEXT& v);
+void DecodeResult(Decoder& d, VkPipelinePropertiesIdentifierEXT& v);
 void EncodeShape(Encoder& e, const VkTilePropertiesQCOM& v);
 void DecodeShape(Decoder& d, VkTilePropertiesQCOM& v);
 void EncodeResult(Encoder& e, const VkTilePropertiesQCOM& v);
@@ -2402,6 +2418,7 @@ void Encode(Encoder& e, const VkOpticalFlowExecuteInfoNV& v);
 void Decode(Decoder& d, VkOpticalFlowExecuteInfoNV& v);
 void Encode(Encoder& e, const VkReleaseSwapchainImagesInfoEXT& v);
 void Decode(Decoder& d, VkReleaseSwapchainImagesInfoEXT& v);
+
 extern const ChainTable kInstanceCreateInfoInChain;
 extern const ChainTable kDeviceQueueCreateInfoInChain;
 extern const ChainTable kPhysicalDeviceFeatures2InChain;
@@ -2481,6 +2498,8 @@ extern const ChainTable kVideoEncodeInfoKHRInChain;
 extern const ChainTable kDescriptorBufferBindingInfoEXTInChain;
 extern const ChainTable kRenderingInfoInChain;
 extern const ChainTable kSubresourceLayout2EXTOutChain;
+extern const ChainTable kGetPipelinePropertiesEXTOutChain;
+
 template <typename T>
 ObjectId HiddenId(Encoder& e, T object_type, uint64_t handle) {
   const HandleType type = HandleTypeOf(object_type);

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkQueueSubmit
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueSubmitArgs& v) {
   uint32_t present0 = 0;
@@ -44,6 +45,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueSubmitArgs& 
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkQueueWaitIdle
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueWaitIdleArgs& v) {
   uint8_t* p = e.Take(8);
@@ -64,6 +66,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueWaitIdleArgs
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkDeviceWaitIdle
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DeviceWaitIdleArgs& v) {
   uint8_t* p = e.Take(8);
@@ -84,6 +87,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DeviceWaitIdleArg
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkQueueBindSparse
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueBindSparseArgs& v) {
   uint32_t present0 = 0;
@@ -124,6 +128,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueBindSparseAr
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCreateFence
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateFenceArgs& v) {
   uint32_t present0 = 0;
@@ -182,6 +187,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateFenceArgs& 
     }
   }
 }
+
 // vkDestroyFence
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyFenceArgs& v) {
   uint8_t* p = e.Take(16);
@@ -201,6 +207,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyFenc
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyFenceArgs& v) {
 }
+
 // vkResetFences
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetFencesArgs& v) {
   uint32_t present0 = 0;
@@ -245,6 +252,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetFencesArgs& 
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetFenceStatus
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetFenceStatusArgs& v) {
   uint8_t* p = e.Take(16);
@@ -267,6 +275,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetFenceStatusArg
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkWaitForFences
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const WaitForFencesArgs& v) {
   uint32_t present0 = 0;
@@ -315,6 +324,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] WaitForFencesArgs
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCreateSemaphore
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateSemaphoreArgs& v) {
   uint32_t present0 = 0;
@@ -373,6 +383,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSemaphoreAr
     }
   }
 }
+
 // vkDestroySemaphore
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySemaphoreArgs& v) {
   uint8_t* p = e.Take(16);
@@ -392,6 +403,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySema
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroySemaphoreArgs& v) {
 }
+
 // vkCreateEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateEventArgs& v) {
   uint32_t present0 = 0;
@@ -450,6 +462,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateEventArgs& 
     }
   }
 }
+
 // vkDestroyEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyEventArgs& v) {
   uint8_t* p = e.Take(16);
@@ -469,6 +482,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyEven
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyEventArgs& v) {
 }
+
 // vkGetEventStatus
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetEventStatusArgs& v) {
   uint8_t* p = e.Take(16);
@@ -491,6 +505,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetEventStatusArg
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkSetEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetEventArgs& v) {
   uint8_t* p = e.Take(16);
@@ -513,6 +528,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetEventArgs& v) 
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkResetEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ResetEventArgs& v) {
   uint8_t* p = e.Take(16);
@@ -535,6 +551,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ResetEventArgs& v
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdSetEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetEventArgs& v) {
   uint8_t* p = e.Take(20);
@@ -555,6 +572,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetEvent
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetEventArgs& v) {
 }
+
 // vkCmdResetEvent
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetEventArgs& v) {
   uint8_t* p = e.Take(20);
@@ -575,6 +593,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetEve
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResetEventArgs& v) {
 }
+
 // vkCmdWaitEvents
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWaitEventsArgs& v) {
   uint32_t present0 = 0;
@@ -664,6 +683,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWaitEven
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWaitEventsArgs& v) {
 }
+
 // vkCmdPipelineBarrier
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPipelineBarrierArgs& v) {
   uint32_t present0 = 0;
@@ -734,6 +754,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPipeline
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdPipelineBarrierArgs& v) {
 }
+
 // vkGetPhysicalDeviceExternalSemaphoreProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceExternalSemaphorePropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -786,6 +807,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pExternalSemaphoreProperties[i]);
   }
 }
+
 // vkGetSemaphoreFdKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSemaphoreFdKHRArgs& v) {
   uint32_t present0 = 0;
@@ -838,6 +860,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSemaphoreFdKHR
     if (d.ok()) d.CopyTo(v.pFd, n * 4);
   }
 }
+
 // vkImportSemaphoreFdKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ImportSemaphoreFdKHRArgs& v) {
   uint32_t present0 = 0;
@@ -874,6 +897,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ImportSemaphoreFd
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetPhysicalDeviceExternalFenceProperties
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceExternalFencePropertiesArgs& v) {
   uint32_t present0 = 0;
@@ -926,6 +950,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pExternalFenceProperties[i]);
   }
 }
+
 // vkGetFenceFdKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetFenceFdKHRArgs& v) {
   uint32_t present0 = 0;
@@ -978,6 +1003,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetFenceFdKHRArgs
     if (d.ok()) d.CopyTo(v.pFd, n * 4);
   }
 }
+
 // vkImportFenceFdKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ImportFenceFdKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1014,6 +1040,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ImportFenceFdKHRA
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkRegisterDeviceEventEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const RegisterDeviceEventEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1072,6 +1099,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] RegisterDeviceEve
     }
   }
 }
+
 // vkGetSemaphoreCounterValue
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSemaphoreCounterValueArgs& v) {
   uint32_t present0 = 0;
@@ -1113,6 +1141,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSemaphoreCount
     if (d.ok()) d.CopyTo(v.pValue, n * 8);
   }
 }
+
 // vkWaitSemaphores
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const WaitSemaphoresArgs& v) {
   uint32_t present0 = 0;
@@ -1151,6 +1180,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] WaitSemaphoresArg
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkSignalSemaphore
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SignalSemaphoreArgs& v) {
   uint32_t present0 = 0;
@@ -1187,6 +1217,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SignalSemaphoreAr
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkQueueSetPerformanceConfigurationINTEL
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueSetPerformanceConfigurationINTELArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1209,6 +1240,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueSetPerforman
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdSetEvent2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetEvent2Args& v) {
   uint32_t present0 = 0;
@@ -1243,6 +1275,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetEvent
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetEvent2Args& v) {
 }
+
 // vkCmdResetEvent2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetEvent2Args& v) {
   uint8_t* p = e.Take(24);
@@ -1263,6 +1296,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResetEve
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdResetEvent2Args& v) {
 }
+
 // vkCmdWaitEvents2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWaitEvents2Args& v) {
   uint32_t present0 = 0;
@@ -1316,6 +1350,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdWaitEven
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdWaitEvents2Args& v) {
 }
+
 // vkCmdPipelineBarrier2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPipelineBarrier2Args& v) {
   uint32_t present0 = 0;
@@ -1348,6 +1383,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdPipeline
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdPipelineBarrier2Args& v) {
 }
+
 // vkQueueSubmit2
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueueSubmit2Args& v) {
   uint32_t present0 = 0;
@@ -1388,4 +1424,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueueSubmit2Args&
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct QueueSubmitArgs {
   VkQueue queue;
   uint32_t submitCount;
@@ -16,6 +17,7 @@ void EncodeRequest(Encoder& e, const QueueSubmitArgs& v);
 void DecodeRequest(Decoder& d, QueueSubmitArgs& v);
 void EncodeReply(Encoder& e, const QueueSubmitArgs& v);
 void DecodeReply(Decoder& d, QueueSubmitArgs& v);
+
 struct QueueWaitIdleArgs {
   VkQueue queue;
   VkResult result;
@@ -24,6 +26,7 @@ void EncodeRequest(Encoder& e, const QueueWaitIdleArgs& v);
 void DecodeRequest(Decoder& d, QueueWaitIdleArgs& v);
 void EncodeReply(Encoder& e, const QueueWaitIdleArgs& v);
 void DecodeReply(Decoder& d, QueueWaitIdleArgs& v);
+
 struct DeviceWaitIdleArgs {
   VkDevice device;
   VkResult result;
@@ -32,6 +35,7 @@ void EncodeRequest(Encoder& e, const DeviceWaitIdleArgs& v);
 void DecodeRequest(Decoder& d, DeviceWaitIdleArgs& v);
 void EncodeReply(Encoder& e, const DeviceWaitIdleArgs& v);
 void DecodeReply(Decoder& d, DeviceWaitIdleArgs& v);
+
 struct QueueBindSparseArgs {
   VkQueue queue;
   uint32_t bindInfoCount;
@@ -43,6 +47,7 @@ void EncodeRequest(Encoder& e, const QueueBindSparseArgs& v);
 void DecodeRequest(Decoder& d, QueueBindSparseArgs& v);
 void EncodeReply(Encoder& e, const QueueBindSparseArgs& v);
 void DecodeReply(Decoder& d, QueueBindSparseArgs& v);
+
 struct CreateFenceArgs {
   VkDevice device;
   const VkFenceCreateInfo* pCreateInfo;
@@ -55,6 +60,7 @@ void EncodeRequest(Encoder& e, const CreateFenceArgs& v);
 void DecodeRequest(Decoder& d, CreateFenceArgs& v);
 void EncodeReply(Encoder& e, const CreateFenceArgs& v);
 void DecodeReply(Decoder& d, CreateFenceArgs& v);
+
 struct DestroyFenceArgs {
   VkDevice device;
   VkFence fence;
@@ -65,6 +71,7 @@ void EncodeRequest(Encoder& e, const DestroyFenceArgs& v);
 void DecodeRequest(Decoder& d, DestroyFenceArgs& v);
 void EncodeReply(Encoder& e, const DestroyFenceArgs& v);
 void DecodeReply(Decoder& d, DestroyFenceArgs& v);
+
 struct ResetFencesArgs {
   VkDevice device;
   uint32_t fenceCount;
@@ -75,6 +82,7 @@ void EncodeRequest(Encoder& e, const ResetFencesArgs& v);
 void DecodeRequest(Decoder& d, ResetFencesArgs& v);
 void EncodeReply(Encoder& e, const ResetFencesArgs& v);
 void DecodeReply(Decoder& d, ResetFencesArgs& v);
+
 struct GetFenceStatusArgs {
   VkDevice device;
   VkFence fence;
@@ -84,6 +92,7 @@ void EncodeRequest(Encoder& e, const GetFenceStatusArgs& v);
 void DecodeRequest(Decoder& d, GetFenceStatusArgs& v);
 void EncodeReply(Encoder& e, const GetFenceStatusArgs& v);
 void DecodeReply(Decoder& d, GetFenceStatusArgs& v);
+
 struct WaitForFencesArgs {
   VkDevice device;
   uint32_t fenceCount;
@@ -96,6 +105,7 @@ void EncodeRequest(Encoder& e, const WaitForFencesArgs& v);
 void DecodeRequest(Decoder& d, WaitForFencesArgs& v);
 void EncodeReply(Encoder& e, const WaitForFencesArgs& v);
 void DecodeReply(Decoder& d, WaitForFencesArgs& v);
+
 struct CreateSemaphoreArgs {
   VkDevice device;
   const VkSemaphoreCreateInfo* pCreateInfo;
@@ -108,6 +118,7 @@ void EncodeRequest(Encoder& e, const CreateSemaphoreArgs& v);
 void DecodeRequest(Decoder& d, CreateSemaphoreArgs& v);
 void EncodeReply(Encoder& e, const CreateSemaphoreArgs& v);
 void DecodeReply(Decoder& d, CreateSemaphoreArgs& v);
+
 struct DestroySemaphoreArgs {
   VkDevice device;
   VkSemaphore semaphore;
@@ -118,6 +129,7 @@ void EncodeRequest(Encoder& e, const DestroySemaphoreArgs& v);
 void DecodeRequest(Decoder& d, DestroySemaphoreArgs& v);
 void EncodeReply(Encoder& e, const DestroySemaphoreArgs& v);
 void DecodeReply(Decoder& d, DestroySemaphoreArgs& v);
+
 struct CreateEventArgs {
   VkDevice device;
   const VkEventCreateInfo* pCreateInfo;
@@ -130,6 +142,7 @@ void EncodeRequest(Encoder& e, const CreateEventArgs& v);
 void DecodeRequest(Decoder& d, CreateEventArgs& v);
 void EncodeReply(Encoder& e, const CreateEventArgs& v);
 void DecodeReply(Decoder& d, CreateEventArgs& v);
+
 struct DestroyEventArgs {
   VkDevice device;
   VkEvent event;
@@ -140,6 +153,7 @@ void EncodeRequest(Encoder& e, const DestroyEventArgs& v);
 void DecodeRequest(Decoder& d, DestroyEventArgs& v);
 void EncodeReply(Encoder& e, const DestroyEventArgs& v);
 void DecodeReply(Decoder& d, DestroyEventArgs& v);
+
 struct GetEventStatusArgs {
   VkDevice device;
   VkEvent event;
@@ -149,6 +163,7 @@ void EncodeRequest(Encoder& e, const GetEventStatusArgs& v);
 void DecodeRequest(Decoder& d, GetEventStatusArgs& v);
 void EncodeReply(Encoder& e, const GetEventStatusArgs& v);
 void DecodeReply(Decoder& d, GetEventStatusArgs& v);
+
 struct SetEventArgs {
   VkDevice device;
   VkEvent event;
@@ -158,6 +173,7 @@ void EncodeRequest(Encoder& e, const SetEventArgs& v);
 void DecodeRequest(Decoder& d, SetEventArgs& v);
 void EncodeReply(Encoder& e, const SetEventArgs& v);
 void DecodeReply(Decoder& d, SetEventArgs& v);
+
 struct ResetEventArgs {
   VkDevice device;
   VkEvent event;
@@ -167,6 +183,7 @@ void EncodeRequest(Encoder& e, const ResetEventArgs& v);
 void DecodeRequest(Decoder& d, ResetEventArgs& v);
 void EncodeReply(Encoder& e, const ResetEventArgs& v);
 void DecodeReply(Decoder& d, ResetEventArgs& v);
+
 struct CmdSetEventArgs {
   VkCommandBuffer commandBuffer;
   VkEvent event;
@@ -176,6 +193,7 @@ void EncodeRequest(Encoder& e, const CmdSetEventArgs& v);
 void DecodeRequest(Decoder& d, CmdSetEventArgs& v);
 void EncodeReply(Encoder& e, const CmdSetEventArgs& v);
 void DecodeReply(Decoder& d, CmdSetEventArgs& v);
+
 struct CmdResetEventArgs {
   VkCommandBuffer commandBuffer;
   VkEvent event;
@@ -185,6 +203,7 @@ void EncodeRequest(Encoder& e, const CmdResetEventArgs& v);
 void DecodeRequest(Decoder& d, CmdResetEventArgs& v);
 void EncodeReply(Encoder& e, const CmdResetEventArgs& v);
 void DecodeReply(Decoder& d, CmdResetEventArgs& v);
+
 struct CmdWaitEventsArgs {
   VkCommandBuffer commandBuffer;
   uint32_t eventCount;
@@ -202,6 +221,7 @@ void EncodeRequest(Encoder& e, const CmdWaitEventsArgs& v);
 void DecodeRequest(Decoder& d, CmdWaitEventsArgs& v);
 void EncodeReply(Encoder& e, const CmdWaitEventsArgs& v);
 void DecodeReply(Decoder& d, CmdWaitEventsArgs& v);
+
 struct CmdPipelineBarrierArgs {
   VkCommandBuffer commandBuffer;
   VkPipelineStageFlags srcStageMask;
@@ -218,6 +238,7 @@ void EncodeRequest(Encoder& e, const CmdPipelineBarrierArgs& v);
 void DecodeRequest(Decoder& d, CmdPipelineBarrierArgs& v);
 void EncodeReply(Encoder& e, const CmdPipelineBarrierArgs& v);
 void DecodeReply(Decoder& d, CmdPipelineBarrierArgs& v);
+
 struct GetPhysicalDeviceExternalSemaphorePropertiesArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceExternalSemaphoreInfo* pExternalSemaphoreInfo;
@@ -227,6 +248,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceExternalSemaphorePropertie
 void DecodeRequest(Decoder& d, GetPhysicalDeviceExternalSemaphorePropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceExternalSemaphorePropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceExternalSemaphorePropertiesArgs& v);
+using GetPhysicalDeviceExternalSemaphorePropertiesKHRArgs = GetPhysicalDeviceExternalSemaphorePropertiesArgs;
+
 struct GetSemaphoreFdKHRArgs {
   VkDevice device;
   const VkSemaphoreGetFdInfoKHR* pGetFdInfo;
@@ -237,6 +260,7 @@ void EncodeRequest(Encoder& e, const GetSemaphoreFdKHRArgs& v);
 void DecodeRequest(Decoder& d, GetSemaphoreFdKHRArgs& v);
 void EncodeReply(Encoder& e, const GetSemaphoreFdKHRArgs& v);
 void DecodeReply(Decoder& d, GetSemaphoreFdKHRArgs& v);
+
 struct ImportSemaphoreFdKHRArgs {
   VkDevice device;
   const VkImportSemaphoreFdInfoKHR* pImportSemaphoreFdInfo;
@@ -246,6 +270,7 @@ void EncodeRequest(Encoder& e, const ImportSemaphoreFdKHRArgs& v);
 void DecodeRequest(Decoder& d, ImportSemaphoreFdKHRArgs& v);
 void EncodeReply(Encoder& e, const ImportSemaphoreFdKHRArgs& v);
 void DecodeReply(Decoder& d, ImportSemaphoreFdKHRArgs& v);
+
 struct GetPhysicalDeviceExternalFencePropertiesArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceExternalFenceInfo* pExternalFenceInfo;
@@ -255,6 +280,8 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceExternalFencePropertiesArg
 void DecodeRequest(Decoder& d, GetPhysicalDeviceExternalFencePropertiesArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceExternalFencePropertiesArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceExternalFencePropertiesArgs& v);
+using GetPhysicalDeviceExternalFencePropertiesKHRArgs = GetPhysicalDeviceExternalFencePropertiesArgs;
+
 struct GetFenceFdKHRArgs {
   VkDevice device;
   const VkFenceGetFdInfoKHR* pGetFdInfo;
@@ -265,6 +292,7 @@ void EncodeRequest(Encoder& e, const GetFenceFdKHRArgs& v);
 void DecodeRequest(Decoder& d, GetFenceFdKHRArgs& v);
 void EncodeReply(Encoder& e, const GetFenceFdKHRArgs& v);
 void DecodeReply(Decoder& d, GetFenceFdKHRArgs& v);
+
 struct ImportFenceFdKHRArgs {
   VkDevice device;
   const VkImportFenceFdInfoKHR* pImportFenceFdInfo;
@@ -274,6 +302,7 @@ void EncodeRequest(Encoder& e, const ImportFenceFdKHRArgs& v);
 void DecodeRequest(Decoder& d, ImportFenceFdKHRArgs& v);
 void EncodeReply(Encoder& e, const ImportFenceFdKHRArgs& v);
 void DecodeReply(Decoder& d, ImportFenceFdKHRArgs& v);
+
 struct RegisterDeviceEventEXTArgs {
   VkDevice device;
   const VkDeviceEventInfoEXT* pDeviceEventInfo;
@@ -286,6 +315,7 @@ void EncodeRequest(Encoder& e, const RegisterDeviceEventEXTArgs& v);
 void DecodeRequest(Decoder& d, RegisterDeviceEventEXTArgs& v);
 void EncodeReply(Encoder& e, const RegisterDeviceEventEXTArgs& v);
 void DecodeReply(Decoder& d, RegisterDeviceEventEXTArgs& v);
+
 struct GetSemaphoreCounterValueArgs {
   VkDevice device;
   VkSemaphore semaphore;
@@ -296,6 +326,8 @@ void EncodeRequest(Encoder& e, const GetSemaphoreCounterValueArgs& v);
 void DecodeRequest(Decoder& d, GetSemaphoreCounterValueArgs& v);
 void EncodeReply(Encoder& e, const GetSemaphoreCounterValueArgs& v);
 void DecodeReply(Decoder& d, GetSemaphoreCounterValueArgs& v);
+using GetSemaphoreCounterValueKHRArgs = GetSemaphoreCounterValueArgs;
+
 struct WaitSemaphoresArgs {
   VkDevice device;
   const VkSemaphoreWaitInfo* pWaitInfo;
@@ -306,6 +338,8 @@ void EncodeRequest(Encoder& e, const WaitSemaphoresArgs& v);
 void DecodeRequest(Decoder& d, WaitSemaphoresArgs& v);
 void EncodeReply(Encoder& e, const WaitSemaphoresArgs& v);
 void DecodeReply(Decoder& d, WaitSemaphoresArgs& v);
+using WaitSemaphoresKHRArgs = WaitSemaphoresArgs;
+
 struct SignalSemaphoreArgs {
   VkDevice device;
   const VkSemaphoreSignalInfo* pSignalInfo;
@@ -315,6 +349,8 @@ void EncodeRequest(Encoder& e, const SignalSemaphoreArgs& v);
 void DecodeRequest(Decoder& d, SignalSemaphoreArgs& v);
 void EncodeReply(Encoder& e, const SignalSemaphoreArgs& v);
 void DecodeReply(Decoder& d, SignalSemaphoreArgs& v);
+using SignalSemaphoreKHRArgs = SignalSemaphoreArgs;
+
 struct QueueSetPerformanceConfigurationINTELArgs {
   VkQueue queue;
   VkPerformanceConfigurationINTEL configuration;
@@ -324,6 +360,7 @@ void EncodeRequest(Encoder& e, const QueueSetPerformanceConfigurationINTELArgs& 
 void DecodeRequest(Decoder& d, QueueSetPerformanceConfigurationINTELArgs& v);
 void EncodeReply(Encoder& e, const QueueSetPerformanceConfigurationINTELArgs& v);
 void DecodeReply(Decoder& d, QueueSetPerformanceConfigurationINTELArgs& v);
+
 struct CmdSetEvent2Args {
   VkCommandBuffer commandBuffer;
   VkEvent event;
@@ -333,6 +370,8 @@ void EncodeRequest(Encoder& e, const CmdSetEvent2Args& v);
 void DecodeRequest(Decoder& d, CmdSetEvent2Args& v);
 void EncodeReply(Encoder& e, const CmdSetEvent2Args& v);
 void DecodeReply(Decoder& d, CmdSetEvent2Args& v);
+using CmdSetEvent2KHRArgs = CmdSetEvent2Args;
+
 struct CmdResetEvent2Args {
   VkCommandBuffer commandBuffer;
   VkEvent event;
@@ -342,6 +381,8 @@ void EncodeRequest(Encoder& e, const CmdResetEvent2Args& v);
 void DecodeRequest(Decoder& d, CmdResetEvent2Args& v);
 void EncodeReply(Encoder& e, const CmdResetEvent2Args& v);
 void DecodeReply(Decoder& d, CmdResetEvent2Args& v);
+using CmdResetEvent2KHRArgs = CmdResetEvent2Args;
+
 struct CmdWaitEvents2Args {
   VkCommandBuffer commandBuffer;
   uint32_t eventCount;
@@ -352,6 +393,8 @@ void EncodeRequest(Encoder& e, const CmdWaitEvents2Args& v);
 void DecodeRequest(Decoder& d, CmdWaitEvents2Args& v);
 void EncodeReply(Encoder& e, const CmdWaitEvents2Args& v);
 void DecodeReply(Decoder& d, CmdWaitEvents2Args& v);
+using CmdWaitEvents2KHRArgs = CmdWaitEvents2Args;
+
 struct CmdPipelineBarrier2Args {
   VkCommandBuffer commandBuffer;
   const VkDependencyInfo* pDependencyInfo;
@@ -360,6 +403,8 @@ void EncodeRequest(Encoder& e, const CmdPipelineBarrier2Args& v);
 void DecodeRequest(Decoder& d, CmdPipelineBarrier2Args& v);
 void EncodeReply(Encoder& e, const CmdPipelineBarrier2Args& v);
 void DecodeReply(Decoder& d, CmdPipelineBarrier2Args& v);
+using CmdPipelineBarrier2KHRArgs = CmdPipelineBarrier2Args;
+
 struct QueueSubmit2Args {
   VkQueue queue;
   uint32_t submitCount;
@@ -371,4 +416,6 @@ void EncodeRequest(Encoder& e, const QueueSubmit2Args& v);
 void DecodeRequest(Decoder& d, QueueSubmit2Args& v);
 void EncodeReply(Encoder& e, const QueueSubmit2Args& v);
 void DecodeReply(Decoder& d, QueueSubmit2Args& v);
+using QueueSubmit2KHRArgs = QueueSubmit2Args;
+
 }  // namespace vesper::wire

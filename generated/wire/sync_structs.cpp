@@ -1251,4 +1251,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubmitInfo2& v) {
     d.Fail("VkSubmitInfo2: pSignalSemaphoreInfos is absent");
   }
 }
+
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkGetPhysicalDeviceVideoCapabilitiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceVideoCapabilitiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCapabilities[i]);
   }
 }
+
 // vkGetPhysicalDeviceVideoFormatPropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceVideoFormatPropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -133,6 +135,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pVideoFormatProperties[i]);
   }
 }
+
 // vkCreateVideoSessionKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateVideoSessionKHRArgs& v) {
   uint32_t present0 = 0;
@@ -191,6 +194,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateVideoSessio
     }
   }
 }
+
 // vkDestroyVideoSessionKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyVideoSessionKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -210,6 +214,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyVide
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyVideoSessionKHRArgs& v) {
 }
+
 // vkCreateVideoSessionParametersKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateVideoSessionParametersKHRArgs& v) {
   uint32_t present0 = 0;
@@ -268,6 +273,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateVideoSessio
     }
   }
 }
+
 // vkUpdateVideoSessionParametersKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const UpdateVideoSessionParametersKHRArgs& v) {
   uint32_t present0 = 0;
@@ -306,6 +312,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] UpdateVideoSessio
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkDestroyVideoSessionParametersKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyVideoSessionParametersKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -325,6 +332,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyVide
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyVideoSessionParametersKHRArgs& v) {
 }
+
 // vkGetVideoSessionMemoryRequirementsKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetVideoSessionMemoryRequirementsKHRArgs& v) {
   uint32_t present0 = 0;
@@ -385,6 +393,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetVideoSessionMe
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pMemoryRequirements[i]);
   }
 }
+
 // vkBindVideoSessionMemoryKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindVideoSessionMemoryKHRArgs& v) {
   uint32_t present0 = 0;
@@ -425,6 +434,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] BindVideoSessionM
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkCmdDecodeVideoKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecodeVideoKHRArgs& v) {
   uint32_t present0 = 0;
@@ -457,6 +467,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDecodeVi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDecodeVideoKHRArgs& v) {
 }
+
 // vkCmdBeginVideoCodingKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginVideoCodingKHRArgs& v) {
   uint32_t present0 = 0;
@@ -489,6 +500,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBeginVid
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBeginVideoCodingKHRArgs& v) {
 }
+
 // vkCmdControlVideoCodingKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdControlVideoCodingKHRArgs& v) {
   uint32_t present0 = 0;
@@ -521,6 +533,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdControlV
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdControlVideoCodingKHRArgs& v) {
 }
+
 // vkCmdEndVideoCodingKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndVideoCodingKHRArgs& v) {
   uint32_t present0 = 0;
@@ -553,6 +566,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEndVideo
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEndVideoCodingKHRArgs& v) {
 }
+
 // vkCmdEncodeVideoKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEncodeVideoKHRArgs& v) {
   uint32_t present0 = 0;
@@ -585,4 +599,5 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdEncodeVi
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdEncodeVideoKHRArgs& v) {
 }
+
 }  // namespace vesper::wire

@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct GetPhysicalDeviceVideoCapabilitiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkVideoProfileInfoKHR* pVideoProfile;
@@ -15,6 +16,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceVideoCapabilitiesKHRArgs& 
 void DecodeRequest(Decoder& d, GetPhysicalDeviceVideoCapabilitiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceVideoCapabilitiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceVideoCapabilitiesKHRArgs& v);
+
 struct GetPhysicalDeviceVideoFormatPropertiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceVideoFormatInfoKHR* pVideoFormatInfo;
@@ -26,6 +28,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceVideoFormatPropertiesKHRAr
 void DecodeRequest(Decoder& d, GetPhysicalDeviceVideoFormatPropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceVideoFormatPropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceVideoFormatPropertiesKHRArgs& v);
+
 struct CreateVideoSessionKHRArgs {
   VkDevice device;
   const VkVideoSessionCreateInfoKHR* pCreateInfo;
@@ -38,6 +41,7 @@ void EncodeRequest(Encoder& e, const CreateVideoSessionKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateVideoSessionKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateVideoSessionKHRArgs& v);
 void DecodeReply(Decoder& d, CreateVideoSessionKHRArgs& v);
+
 struct DestroyVideoSessionKHRArgs {
   VkDevice device;
   VkVideoSessionKHR videoSession;
@@ -48,6 +52,7 @@ void EncodeRequest(Encoder& e, const DestroyVideoSessionKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroyVideoSessionKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroyVideoSessionKHRArgs& v);
 void DecodeReply(Decoder& d, DestroyVideoSessionKHRArgs& v);
+
 struct CreateVideoSessionParametersKHRArgs {
   VkDevice device;
   const VkVideoSessionParametersCreateInfoKHR* pCreateInfo;
@@ -60,6 +65,7 @@ void EncodeRequest(Encoder& e, const CreateVideoSessionParametersKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateVideoSessionParametersKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateVideoSessionParametersKHRArgs& v);
 void DecodeReply(Decoder& d, CreateVideoSessionParametersKHRArgs& v);
+
 struct UpdateVideoSessionParametersKHRArgs {
   VkDevice device;
   VkVideoSessionParametersKHR videoSessionParameters;
@@ -70,6 +76,7 @@ void EncodeRequest(Encoder& e, const UpdateVideoSessionParametersKHRArgs& v);
 void DecodeRequest(Decoder& d, UpdateVideoSessionParametersKHRArgs& v);
 void EncodeReply(Encoder& e, const UpdateVideoSessionParametersKHRArgs& v);
 void DecodeReply(Decoder& d, UpdateVideoSessionParametersKHRArgs& v);
+
 struct DestroyVideoSessionParametersKHRArgs {
   VkDevice device;
   VkVideoSessionParametersKHR videoSessionParameters;
@@ -80,6 +87,7 @@ void EncodeRequest(Encoder& e, const DestroyVideoSessionParametersKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroyVideoSessionParametersKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroyVideoSessionParametersKHRArgs& v);
 void DecodeReply(Decoder& d, DestroyVideoSessionParametersKHRArgs& v);
+
 struct GetVideoSessionMemoryRequirementsKHRArgs {
   VkDevice device;
   VkVideoSessionKHR videoSession;
@@ -91,6 +99,7 @@ void EncodeRequest(Encoder& e, const GetVideoSessionMemoryRequirementsKHRArgs& v
 void DecodeRequest(Decoder& d, GetVideoSessionMemoryRequirementsKHRArgs& v);
 void EncodeReply(Encoder& e, const GetVideoSessionMemoryRequirementsKHRArgs& v);
 void DecodeReply(Decoder& d, GetVideoSessionMemoryRequirementsKHRArgs& v);
+
 struct BindVideoSessionMemoryKHRArgs {
   VkDevice device;
   VkVideoSessionKHR videoSession;
@@ -102,6 +111,7 @@ void EncodeRequest(Encoder& e, const BindVideoSessionMemoryKHRArgs& v);
 void DecodeRequest(Decoder& d, BindVideoSessionMemoryKHRArgs& v);
 void EncodeReply(Encoder& e, const BindVideoSessionMemoryKHRArgs& v);
 void DecodeReply(Decoder& d, BindVideoSessionMemoryKHRArgs& v);
+
 struct CmdDecodeVideoKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkVideoDecodeInfoKHR* pDecodeInfo;
@@ -110,6 +120,7 @@ void EncodeRequest(Encoder& e, const CmdDecodeVideoKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdDecodeVideoKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdDecodeVideoKHRArgs& v);
 void DecodeReply(Decoder& d, CmdDecodeVideoKHRArgs& v);
+
 struct CmdBeginVideoCodingKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkVideoBeginCodingInfoKHR* pBeginInfo;
@@ -118,6 +129,7 @@ void EncodeRequest(Encoder& e, const CmdBeginVideoCodingKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdBeginVideoCodingKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdBeginVideoCodingKHRArgs& v);
 void DecodeReply(Decoder& d, CmdBeginVideoCodingKHRArgs& v);
+
 struct CmdControlVideoCodingKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkVideoCodingControlInfoKHR* pCodingControlInfo;
@@ -126,6 +138,7 @@ void EncodeRequest(Encoder& e, const CmdControlVideoCodingKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdControlVideoCodingKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdControlVideoCodingKHRArgs& v);
 void DecodeReply(Decoder& d, CmdControlVideoCodingKHRArgs& v);
+
 struct CmdEndVideoCodingKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkVideoEndCodingInfoKHR* pEndCodingInfo;
@@ -134,6 +147,7 @@ void EncodeRequest(Encoder& e, const CmdEndVideoCodingKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdEndVideoCodingKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdEndVideoCodingKHRArgs& v);
 void DecodeReply(Decoder& d, CmdEndVideoCodingKHRArgs& v);
+
 struct CmdEncodeVideoKHRArgs {
   VkCommandBuffer commandBuffer;
   const VkVideoEncodeInfoKHR* pEncodeInfo;
@@ -142,4 +156,5 @@ void EncodeRequest(Encoder& e, const CmdEncodeVideoKHRArgs& v);
 void DecodeRequest(Decoder& d, CmdEncodeVideoKHRArgs& v);
 void EncodeReply(Encoder& e, const CmdEncodeVideoKHRArgs& v);
 void DecodeReply(Decoder& d, CmdEncodeVideoKHRArgs& v);
+
 }  // namespace vesper::wire

@@ -144,8 +144,6 @@ void Get([[maybe_unused]] Decoder& d, const uint8_t* p, StdVideoH265HrdFlags& v)
   v.low_delay_hrd_flag = (Load<uint32_t>(p + 0) >> 20) & 0xffu;
 }
 
-static_assert(sizeof(StdVideoH265SubLayerHrdParameters) == 516);
-
 void Put([[maybe_unused]] Encoder& e, uint8_t* p, const StdVideoH265ProfileTierLevelFlags& v) {
   Store(p + 0, static_cast<uint32_t>(v.general_tier_flag));
   Store(p + 0, Load<uint32_t>(p + 0) | static_cast<uint32_t>(v.general_progressive_source_flag) << 1);
@@ -1459,8 +1457,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH264SequencePa
     auto* items = d.Array<StdVideoH264HrdParameters>(n);
     d.CopyTo(items, size_t{n} * 308);
     v.pHrdParameters = items;
-  } else {
-    d.Fail("StdVideoH264SequenceParameterSetVui: pHrdParameters is absent");
   }
 }
 
@@ -1494,7 +1490,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoH264Sequ
   Store(p + 60, v.frame_crop_bottom_offset);
   Store(p + 64, v.reserved2);
   if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.num_ref_frames_in_pic_order_cnt_cycle);
     e.Bytes(v.pOffsetForRefFrame, n * 4);
   }
   if ((present0 & 0x2u) != 0) {
@@ -1533,28 +1529,22 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH264SequencePa
   v.frame_crop_bottom_offset = Load<uint32_t>(p + 60);
   v.reserved2 = Load<uint32_t>(p + 64);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.num_ref_frames_in_pic_order_cnt_cycle), 4);
     auto* items = d.Array<int32_t>(n);
     d.CopyTo(items, size_t{n} * 4);
     v.pOffsetForRefFrame = items;
-  } else {
-    d.Fail("StdVideoH264SequenceParameterSet: pOffsetForRefFrame is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 484);
     auto* items = d.Array<StdVideoH264ScalingLists>(n);
     d.CopyTo(items, size_t{n} * 484);
     v.pScalingLists = items;
-  } else {
-    d.Fail("StdVideoH264SequenceParameterSet: pScalingLists is absent");
   }
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
     auto* items = d.Array<StdVideoH264SequenceParameterSetVui>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
     v.pSequenceParameterSetVui = items;
-  } else {
-    d.Fail("StdVideoH264SequenceParameterSet: pSequenceParameterSetVui is absent");
   }
 }
 
@@ -1597,8 +1587,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH264PicturePar
     auto* items = d.Array<StdVideoH264ScalingLists>(n);
     d.CopyTo(items, size_t{n} * 484);
     v.pScalingLists = items;
-  } else {
-    d.Fail("StdVideoH264PictureParameterSet: pScalingLists is absent");
   }
 }
 
@@ -1686,66 +1674,37 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeH264Sessi
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoH265HrdParameters& v) {
-  uint32_t present0 = 0;
-  if (v.pSubLayerHrdParametersNal != nullptr) present0 |= 0x1u;
-  if (v.pSubLayerHrdParametersVcl != nullptr) present0 |= 0x2u;
-  uint8_t* p = e.Take(44);
-  Store(p + 0, present0);
-  Put(e, p + 4, v.flags);
-  Store(p + 8, v.tick_divisor_minus2);
-  Store(p + 9, v.du_cpb_removal_delay_increment_length_minus1);
-  Store(p + 10, v.dpb_output_delay_du_length_minus1);
-  Store(p + 11, v.bit_rate_scale);
-  Store(p + 12, v.cpb_size_scale);
-  Store(p + 13, v.cpb_size_du_scale);
-  Store(p + 14, v.initial_cpb_removal_delay_length_minus1);
-  Store(p + 15, v.au_cpb_removal_delay_length_minus1);
-  Store(p + 16, v.dpb_output_delay_length_minus1);
-  std::memcpy(p + 17, v.cpb_cnt_minus1, 7);
-  std::memcpy(p + 24, v.elemental_duration_in_tc_minus1, 14);
-  std::memcpy(p + 38, v.reserved, 6);
-  if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    e.Bytes(v.pSubLayerHrdParametersNal, n * 516);
-  }
-  if ((present0 & 0x2u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    e.Bytes(v.pSubLayerHrdParametersVcl, n * 516);
-  }
+  uint8_t* p = e.Take(40);
+  Put(e, p + 0, v.flags);
+  Store(p + 4, v.tick_divisor_minus2);
+  Store(p + 5, v.du_cpb_removal_delay_increment_length_minus1);
+  Store(p + 6, v.dpb_output_delay_du_length_minus1);
+  Store(p + 7, v.bit_rate_scale);
+  Store(p + 8, v.cpb_size_scale);
+  Store(p + 9, v.cpb_size_du_scale);
+  Store(p + 10, v.initial_cpb_removal_delay_length_minus1);
+  Store(p + 11, v.au_cpb_removal_delay_length_minus1);
+  Store(p + 12, v.dpb_output_delay_length_minus1);
+  std::memcpy(p + 13, v.cpb_cnt_minus1, 7);
+  std::memcpy(p + 20, v.elemental_duration_in_tc_minus1, 14);
+  std::memcpy(p + 34, v.reserved, 6);
 }
 
 void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265HrdParameters& v) {
-  const uint8_t* p = d.Take(44);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  Get(d, p + 4, v.flags);
-  v.tick_divisor_minus2 = Load<uint8_t>(p + 8);
-  v.du_cpb_removal_delay_increment_length_minus1 = Load<uint8_t>(p + 9);
-  v.dpb_output_delay_du_length_minus1 = Load<uint8_t>(p + 10);
-  v.bit_rate_scale = Load<uint8_t>(p + 11);
-  v.cpb_size_scale = Load<uint8_t>(p + 12);
-  v.cpb_size_du_scale = Load<uint8_t>(p + 13);
-  v.initial_cpb_removal_delay_length_minus1 = Load<uint8_t>(p + 14);
-  v.au_cpb_removal_delay_length_minus1 = Load<uint8_t>(p + 15);
-  v.dpb_output_delay_length_minus1 = Load<uint8_t>(p + 16);
-  std::memcpy(v.cpb_cnt_minus1, p + 17, 7);
-  std::memcpy(v.elemental_duration_in_tc_minus1, p + 24, 14);
-  std::memcpy(v.reserved, p + 38, 6);
-  if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 516);
-    auto* items = d.Array<StdVideoH265SubLayerHrdParameters>(n);
-    d.CopyTo(items, size_t{n} * 516);
-    v.pSubLayerHrdParametersNal = items;
-  } else {
-    d.Fail("StdVideoH265HrdParameters: pSubLayerHrdParametersNal is absent");
-  }
-  if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 516);
-    auto* items = d.Array<StdVideoH265SubLayerHrdParameters>(n);
-    d.CopyTo(items, size_t{n} * 516);
-    v.pSubLayerHrdParametersVcl = items;
-  } else {
-    d.Fail("StdVideoH265HrdParameters: pSubLayerHrdParametersVcl is absent");
-  }
+  const uint8_t* p = d.Take(40);
+  Get(d, p + 0, v.flags);
+  v.tick_divisor_minus2 = Load<uint8_t>(p + 4);
+  v.du_cpb_removal_delay_increment_length_minus1 = Load<uint8_t>(p + 5);
+  v.dpb_output_delay_du_length_minus1 = Load<uint8_t>(p + 6);
+  v.bit_rate_scale = Load<uint8_t>(p + 7);
+  v.cpb_size_scale = Load<uint8_t>(p + 8);
+  v.cpb_size_du_scale = Load<uint8_t>(p + 9);
+  v.initial_cpb_removal_delay_length_minus1 = Load<uint8_t>(p + 10);
+  v.au_cpb_removal_delay_length_minus1 = Load<uint8_t>(p + 11);
+  v.dpb_output_delay_length_minus1 = Load<uint8_t>(p + 12);
+  std::memcpy(v.cpb_cnt_minus1, p + 13, 7);
+  std::memcpy(v.elemental_duration_in_tc_minus1, p + 20, 14);
+  std::memcpy(v.reserved, p + 34, 6);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoH265VideoParameterSet& v) {
@@ -1804,16 +1763,12 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265VideoParam
       Get(d, p + 0, items[i]);
     }
     v.pDecPicBufMgr = items;
-  } else {
-    d.Fail("StdVideoH265VideoParameterSet: pDecPicBufMgr is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
     auto* items = d.Array<StdVideoH265HrdParameters>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
     v.pHrdParameters = items;
-  } else {
-    d.Fail("StdVideoH265VideoParameterSet: pHrdParameters is absent");
   }
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 12);
@@ -1823,8 +1778,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265VideoParam
       Get(d, p + 0, items[i]);
     }
     v.pProfileTierLevel = items;
-  } else {
-    d.Fail("StdVideoH265VideoParameterSet: pProfileTierLevel is absent");
   }
 }
 
@@ -1897,8 +1850,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265SequencePa
     auto* items = d.Array<StdVideoH265HrdParameters>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
     v.pHrdParameters = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSetVui: pHrdParameters is absent");
   }
 }
 
@@ -1964,7 +1915,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoH265Sequ
     e.Bytes(v.pScalingLists, n * 1000);
   }
   if ((present0 & 0x8u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.num_short_term_ref_pic_sets);
     uint8_t* p = e.Take(88 * n);
     for (size_t i = 0; i < n; ++i) {
       Put(e, p + 88 * i, v.pShortTermRefPicSet[i]);
@@ -2027,8 +1978,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265SequencePa
       Get(d, p + 0, items[i]);
     }
     v.pProfileTierLevel = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pProfileTierLevel is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 42);
@@ -2038,51 +1987,39 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265SequencePa
       Get(d, p + 0, items[i]);
     }
     v.pDecPicBufMgr = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pDecPicBufMgr is absent");
   }
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 1000);
     auto* items = d.Array<StdVideoH265ScalingLists>(n);
     d.CopyTo(items, size_t{n} * 1000);
     v.pScalingLists = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pScalingLists is absent");
   }
   if ((present0 & 0x8u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 88);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.num_short_term_ref_pic_sets), 88);
     auto* items = d.Array<StdVideoH265ShortTermRefPicSet>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint8_t* p = d.Take(88);
       Get(d, p + 0, items[i]);
     }
     v.pShortTermRefPicSet = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pShortTermRefPicSet is absent");
   }
   if ((present0 & 0x10u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 132);
     auto* items = d.Array<StdVideoH265LongTermRefPicsSps>(n);
     d.CopyTo(items, size_t{n} * 132);
     v.pLongTermRefPicsSps = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pLongTermRefPicsSps is absent");
   }
   if ((present0 & 0x20u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
     auto* items = d.Array<StdVideoH265SequenceParameterSetVui>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
     v.pSequenceParameterSetVui = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pSequenceParameterSetVui is absent");
   }
   if ((present0 & 0x40u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 768);
     auto* items = d.Array<StdVideoH265PredictorPaletteEntries>(n);
     d.CopyTo(items, size_t{n} * 768);
     v.pPredictorPaletteEntries = items;
-  } else {
-    d.Fail("StdVideoH265SequenceParameterSet: pPredictorPaletteEntries is absent");
   }
 }
 
@@ -2178,16 +2115,12 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoH265PicturePar
     auto* items = d.Array<StdVideoH265ScalingLists>(n);
     d.CopyTo(items, size_t{n} * 1000);
     v.pScalingLists = items;
-  } else {
-    d.Fail("StdVideoH265PictureParameterSet: pScalingLists is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 768);
     auto* items = d.Array<StdVideoH265PredictorPaletteEntries>(n);
     d.CopyTo(items, size_t{n} * 768);
     v.pPredictorPaletteEntries = items;
-  } else {
-    d.Fail("StdVideoH265PictureParameterSet: pPredictorPaletteEntries is absent");
   }
 }
 
@@ -3201,15 +3134,15 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoEncodeH2
   Store(p + 9, v.refList1ModOpCount);
   Store(p + 10, v.refPicMarkingOpCount);
   if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.refList0ModOpCount);
     e.Bytes(v.pRefList0ModOperations, n * 8);
   }
   if ((present0 & 0x2u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.refList1ModOpCount);
     e.Bytes(v.pRefList1ModOperations, n * 8);
   }
   if ((present0 & 0x4u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.refPicMarkingOpCount);
     e.Bytes(v.pRefPicMarkingOperations, n * 12);
   }
 }
@@ -3222,28 +3155,22 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoEncodeH264RefM
   v.refList1ModOpCount = Load<uint8_t>(p + 9);
   v.refPicMarkingOpCount = Load<uint8_t>(p + 10);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.refList0ModOpCount), 8);
     auto* items = d.Array<StdVideoEncodeH264RefListModEntry>(n);
     d.CopyTo(items, size_t{n} * 8);
     v.pRefList0ModOperations = items;
-  } else {
-    d.Fail("StdVideoEncodeH264RefMemMgmtCtrlOperations: pRefList0ModOperations is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.refList1ModOpCount), 8);
     auto* items = d.Array<StdVideoEncodeH264RefListModEntry>(n);
     d.CopyTo(items, size_t{n} * 8);
     v.pRefList1ModOperations = items;
-  } else {
-    d.Fail("StdVideoEncodeH264RefMemMgmtCtrlOperations: pRefList1ModOperations is absent");
   }
   if ((present0 & 0x4u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 12);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.refPicMarkingOpCount), 12);
     auto* items = d.Array<StdVideoEncodeH264RefPicMarkingEntry>(n);
     d.CopyTo(items, size_t{n} * 12);
     v.pRefPicMarkingOperations = items;
-  } else {
-    d.Fail("StdVideoEncodeH264RefMemMgmtCtrlOperations: pRefPicMarkingOperations is absent");
   }
 }
 
@@ -3354,8 +3281,6 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoEncodeH264Slic
       Get(d, p + 0, items[i]);
     }
     v.pWeightTable = items;
-  } else {
-    d.Fail("StdVideoEncodeH264SliceHeader: pWeightTable is absent");
   }
 }
 
@@ -3556,11 +3481,11 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const StdVideoEncodeH2
   Store(p + 8, v.referenceList0ModificationsCount);
   Store(p + 9, v.referenceList1ModificationsCount);
   if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.referenceList0ModificationsCount);
     e.Bytes(v.pReferenceList0Modifications, n * 1);
   }
   if ((present0 & 0x2u) != 0) {
-    const size_t n = static_cast<size_t>(1);
+    const size_t n = static_cast<size_t>(v.referenceList1ModificationsCount);
     e.Bytes(v.pReferenceList1Modifications, n * 1);
   }
 }
@@ -3572,20 +3497,16 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoEncodeH265Refe
   v.referenceList0ModificationsCount = Load<uint8_t>(p + 8);
   v.referenceList1ModificationsCount = Load<uint8_t>(p + 9);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 1);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.referenceList0ModificationsCount), 1);
     auto* items = d.Array<uint8_t>(n);
     d.CopyTo(items, size_t{n} * 1);
     v.pReferenceList0Modifications = items;
-  } else {
-    d.Fail("StdVideoEncodeH265ReferenceModifications: pReferenceList0Modifications is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 1);
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.referenceList1ModificationsCount), 1);
     auto* items = d.Array<uint8_t>(n);
     d.CopyTo(items, size_t{n} * 1);
     v.pReferenceList1Modifications = items;
-  } else {
-    d.Fail("StdVideoEncodeH265ReferenceModifications: pReferenceList1Modifications is absent");
   }
 }
 
@@ -3716,24 +3637,18 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] StdVideoEncodeH265Slic
       Get(d, p + 0, items[i]);
     }
     v.pShortTermRefPicSet = items;
-  } else {
-    d.Fail("StdVideoEncodeH265SliceSegmentHeader: pShortTermRefPicSet is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 148);
     auto* items = d.Array<StdVideoEncodeH265SliceSegmentLongTermRefPics>(n);
     d.CopyTo(items, size_t{n} * 148);
     v.pLongTermRefPics = items;
-  } else {
-    d.Fail("StdVideoEncodeH265SliceSegmentHeader: pLongTermRefPics is absent");
   }
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 190);
     auto* items = d.Array<StdVideoEncodeH265WeightTable>(n);
     d.CopyTo(items, size_t{n} * 190);
     v.pWeightTable = items;
-  } else {
-    d.Fail("StdVideoEncodeH265SliceSegmentHeader: pWeightTable is absent");
   }
 }
 
@@ -3946,4 +3861,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeInfoKHR& 
     d.Fail("VkVideoEncodeInfoKHR: pReferenceSlots is absent");
   }
 }
+
 }  // namespace vesper::wire

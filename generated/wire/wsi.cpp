@@ -4,6 +4,7 @@
 #include "runtime/vk/conditions.h"
 
 namespace vesper::wire {
+
 // vkGetPhysicalDeviceDisplayPropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceDisplayPropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -62,6 +63,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceDisplayPlanePropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceDisplayPlanePropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -118,6 +120,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     }
   }
 }
+
 // vkGetDisplayPlaneSupportedDisplaysKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDisplayPlaneSupportedDisplaysKHRArgs& v) {
   uint32_t present0 = 0;
@@ -175,6 +178,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayPlaneSu
     }
   }
 }
+
 // vkGetDisplayModePropertiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDisplayModePropertiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -233,6 +237,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayModePro
     }
   }
 }
+
 // vkCreateDisplayModeKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDisplayModeKHRArgs& v) {
   uint32_t present0 = 0;
@@ -293,6 +298,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDisplayMode
     }
   }
 }
+
 // vkGetDisplayPlaneCapabilitiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDisplayPlaneCapabilitiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -336,6 +342,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayPlaneCa
     if (d.ok()) d.CopyTo(v.pCapabilities, n * 68);
   }
 }
+
 // vkCreateDisplayPlaneSurfaceKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateDisplayPlaneSurfaceKHRArgs& v) {
   uint32_t present0 = 0;
@@ -394,6 +401,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateDisplayPlan
     }
   }
 }
+
 // vkCreateSharedSwapchainsKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateSharedSwapchainsKHRArgs& v) {
   uint32_t present0 = 0;
@@ -454,6 +462,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSharedSwapc
     }
   }
 }
+
 // vkDestroySurfaceKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySurfaceKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -473,6 +482,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySurf
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroySurfaceKHRArgs& v) {
 }
+
 // vkGetPhysicalDeviceSurfaceSupportKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceSupportKHRArgs& v) {
   uint32_t present0 = 0;
@@ -516,6 +526,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pSupported, n * 4);
   }
 }
+
 // vkGetPhysicalDeviceSurfaceCapabilitiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -557,6 +568,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pSurfaceCapabilities, n * 52);
   }
 }
+
 // vkGetPhysicalDeviceSurfaceFormatsKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceFormatsKHRArgs& v) {
   uint32_t present0 = 0;
@@ -611,6 +623,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pSurfaceFormats, n * 8);
   }
 }
+
 // vkGetPhysicalDeviceSurfacePresentModesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfacePresentModesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -665,6 +678,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pPresentModes, n * 4);
   }
 }
+
 // vkCreateSwapchainKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateSwapchainKHRArgs& v) {
   uint32_t present0 = 0;
@@ -723,6 +737,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateSwapchainKH
     }
   }
 }
+
 // vkDestroySwapchainKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySwapchainKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -742,6 +757,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroySwap
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroySwapchainKHRArgs& v) {
 }
+
 // vkGetSwapchainImagesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSwapchainImagesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -799,6 +815,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSwapchainImage
     }
   }
 }
+
 // vkAcquireNextImageKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AcquireNextImageKHRArgs& v) {
   uint32_t present0 = 0;
@@ -846,6 +863,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquireNextImageK
     if (d.ok()) d.CopyTo(v.pImageIndex, n * 4);
   }
 }
+
 // vkQueuePresentKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueuePresentKHRArgs& v) {
   uint32_t present0 = 0;
@@ -888,6 +906,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueuePresentKHRAr
     for (size_t i = 0; i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pPresentInfo[i]);
   }
 }
+
 // vkReleaseDisplayEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ReleaseDisplayEXTArgs& v) {
   uint8_t* p = e.Take(16);
@@ -910,6 +929,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ReleaseDisplayEXT
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkDisplayPowerControlEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DisplayPowerControlEXTArgs& v) {
   uint32_t present0 = 0;
@@ -948,6 +968,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DisplayPowerContr
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkRegisterDisplayEventEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const RegisterDisplayEventEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1008,6 +1029,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] RegisterDisplayEv
     }
   }
 }
+
 // vkGetSwapchainCounterEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSwapchainCounterEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1051,6 +1073,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSwapchainCount
     if (d.ok()) d.CopyTo(v.pCounterValue, n * 8);
   }
 }
+
 // vkGetPhysicalDeviceSurfaceCapabilities2EXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v) {
   uint32_t present0 = 0;
@@ -1098,6 +1121,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSurfaceCapabilities[i]);
   }
 }
+
 // vkGetDeviceGroupPresentCapabilitiesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceGroupPresentCapabilitiesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1143,6 +1167,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceGroupPre
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pDeviceGroupPresentCapabilities[i]);
   }
 }
+
 // vkGetDeviceGroupSurfacePresentModesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDeviceGroupSurfacePresentModesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1182,6 +1207,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceGroupSur
     if (d.ok()) d.CopyTo(v.pModes, n * 4);
   }
 }
+
 // vkAcquireNextImage2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AcquireNextImage2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1234,6 +1260,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquireNextImage2
     if (d.ok()) d.CopyTo(v.pImageIndex, n * 4);
   }
 }
+
 // vkGetPhysicalDevicePresentRectanglesKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDevicePresentRectanglesKHRArgs& v) {
   uint32_t present0 = 0;
@@ -1288,6 +1315,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     if (d.ok()) d.CopyTo(v.pRects, n * 16);
   }
 }
+
 // vkSetHdrMetadataEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetHdrMetadataEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1341,6 +1369,7 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const SetHdrMetad
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SetHdrMetadataEXTArgs& v) {
 }
+
 // vkGetSwapchainStatusKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetSwapchainStatusKHRArgs& v) {
   uint8_t* p = e.Take(16);
@@ -1363,6 +1392,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSwapchainStatu
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetRefreshCycleDurationGOOGLE
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetRefreshCycleDurationGOOGLEArgs& v) {
   uint32_t present0 = 0;
@@ -1404,6 +1434,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetRefreshCycleDu
     if (d.ok()) d.CopyTo(v.pDisplayTimingProperties, n * 8);
   }
 }
+
 // vkGetPastPresentationTimingGOOGLE
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPastPresentationTimingGOOGLEArgs& v) {
   uint32_t present0 = 0;
@@ -1462,6 +1493,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPastPresentati
     }
   }
 }
+
 // vkGetPhysicalDeviceSurfaceCapabilities2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1520,6 +1552,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSurfaceCapabilities[i]);
   }
 }
+
 // vkGetPhysicalDeviceSurfaceFormats2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceSurfaceFormats2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1591,6 +1624,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pSurfaceFormats[i]);
   }
 }
+
 // vkGetPhysicalDeviceDisplayProperties2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceDisplayProperties2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1649,6 +1683,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetPhysicalDeviceDisplayPlaneProperties2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPhysicalDeviceDisplayPlaneProperties2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1707,6 +1742,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevice
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetDisplayModeProperties2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDisplayModeProperties2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1767,6 +1803,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayModePro
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
   }
 }
+
 // vkGetDisplayPlaneCapabilities2KHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDisplayPlaneCapabilities2KHRArgs& v) {
   uint32_t present0 = 0;
@@ -1825,6 +1862,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayPlaneCa
     for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pCapabilities[i]);
   }
 }
+
 // vkCreateHeadlessSurfaceEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateHeadlessSurfaceEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1883,6 +1921,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateHeadlessSur
     }
   }
 }
+
 // vkAcquireDrmDisplayEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const AcquireDrmDisplayEXTArgs& v) {
   uint8_t* p = e.Take(20);
@@ -1907,6 +1946,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] AcquireDrmDisplay
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkGetDrmDisplayEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetDrmDisplayEXTArgs& v) {
   uint32_t present0 = 0;
@@ -1956,6 +1996,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDrmDisplayEXTA
     }
   }
 }
+
 // vkWaitForPresentKHR
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const WaitForPresentKHRArgs& v) {
   uint8_t* p = e.Take(32);
@@ -1982,6 +2023,7 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] WaitForPresentKHR
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 // vkReleaseSwapchainImagesEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const ReleaseSwapchainImagesEXTArgs& v) {
   uint32_t present0 = 0;
@@ -2018,4 +2060,5 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] ReleaseSwapchainI
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
+
 }  // namespace vesper::wire

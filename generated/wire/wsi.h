@@ -5,6 +5,7 @@
 #include "generated/wire/structs.h"
 
 namespace vesper::wire {
+
 struct GetPhysicalDeviceDisplayPropertiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pPropertyCount;
@@ -15,6 +16,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceDisplayPropertiesKHRArgs& 
 void DecodeRequest(Decoder& d, GetPhysicalDeviceDisplayPropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceDisplayPropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceDisplayPropertiesKHRArgs& v);
+
 struct GetPhysicalDeviceDisplayPlanePropertiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pPropertyCount;
@@ -25,6 +27,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceDisplayPlanePropertiesKHRA
 void DecodeRequest(Decoder& d, GetPhysicalDeviceDisplayPlanePropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceDisplayPlanePropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceDisplayPlanePropertiesKHRArgs& v);
+
 struct GetDisplayPlaneSupportedDisplaysKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t planeIndex;
@@ -37,6 +40,7 @@ void EncodeRequest(Encoder& e, const GetDisplayPlaneSupportedDisplaysKHRArgs& v)
 void DecodeRequest(Decoder& d, GetDisplayPlaneSupportedDisplaysKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayPlaneSupportedDisplaysKHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayPlaneSupportedDisplaysKHRArgs& v);
+
 struct GetDisplayModePropertiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayKHR display;
@@ -48,6 +52,7 @@ void EncodeRequest(Encoder& e, const GetDisplayModePropertiesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetDisplayModePropertiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayModePropertiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayModePropertiesKHRArgs& v);
+
 struct CreateDisplayModeKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayKHR display;
@@ -61,6 +66,7 @@ void EncodeRequest(Encoder& e, const CreateDisplayModeKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateDisplayModeKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateDisplayModeKHRArgs& v);
 void DecodeReply(Decoder& d, CreateDisplayModeKHRArgs& v);
+
 struct GetDisplayPlaneCapabilitiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayModeKHR mode;
@@ -72,6 +78,7 @@ void EncodeRequest(Encoder& e, const GetDisplayPlaneCapabilitiesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetDisplayPlaneCapabilitiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayPlaneCapabilitiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayPlaneCapabilitiesKHRArgs& v);
+
 struct CreateDisplayPlaneSurfaceKHRArgs {
   VkInstance instance;
   const VkDisplaySurfaceCreateInfoKHR* pCreateInfo;
@@ -84,6 +91,7 @@ void EncodeRequest(Encoder& e, const CreateDisplayPlaneSurfaceKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateDisplayPlaneSurfaceKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateDisplayPlaneSurfaceKHRArgs& v);
 void DecodeReply(Decoder& d, CreateDisplayPlaneSurfaceKHRArgs& v);
+
 struct CreateSharedSwapchainsKHRArgs {
   VkDevice device;
   uint32_t swapchainCount;
@@ -97,6 +105,7 @@ void EncodeRequest(Encoder& e, const CreateSharedSwapchainsKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateSharedSwapchainsKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateSharedSwapchainsKHRArgs& v);
 void DecodeReply(Decoder& d, CreateSharedSwapchainsKHRArgs& v);
+
 struct DestroySurfaceKHRArgs {
   VkInstance instance;
   VkSurfaceKHR surface;
@@ -107,6 +116,7 @@ void EncodeRequest(Encoder& e, const DestroySurfaceKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroySurfaceKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroySurfaceKHRArgs& v);
 void DecodeReply(Decoder& d, DestroySurfaceKHRArgs& v);
+
 struct GetPhysicalDeviceSurfaceSupportKHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t queueFamilyIndex;
@@ -118,6 +128,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceSupportKHRArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceSupportKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceSupportKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceSupportKHRArgs& v);
+
 struct GetPhysicalDeviceSurfaceCapabilitiesKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkSurfaceKHR surface;
@@ -128,6 +139,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceCapabilitiesKHRArgs
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
+
 struct GetPhysicalDeviceSurfaceFormatsKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkSurfaceKHR surface;
@@ -139,6 +151,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
+
 struct GetPhysicalDeviceSurfacePresentModesKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkSurfaceKHR surface;
@@ -150,6 +163,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfacePresentModesKHRArgs
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
+
 struct CreateSwapchainKHRArgs {
   VkDevice device;
   const VkSwapchainCreateInfoKHR* pCreateInfo;
@@ -162,6 +176,7 @@ void EncodeRequest(Encoder& e, const CreateSwapchainKHRArgs& v);
 void DecodeRequest(Decoder& d, CreateSwapchainKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateSwapchainKHRArgs& v);
 void DecodeReply(Decoder& d, CreateSwapchainKHRArgs& v);
+
 struct DestroySwapchainKHRArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -172,6 +187,7 @@ void EncodeRequest(Encoder& e, const DestroySwapchainKHRArgs& v);
 void DecodeRequest(Decoder& d, DestroySwapchainKHRArgs& v);
 void EncodeReply(Encoder& e, const DestroySwapchainKHRArgs& v);
 void DecodeReply(Decoder& d, DestroySwapchainKHRArgs& v);
+
 struct GetSwapchainImagesKHRArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -184,6 +200,7 @@ void EncodeRequest(Encoder& e, const GetSwapchainImagesKHRArgs& v);
 void DecodeRequest(Decoder& d, GetSwapchainImagesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetSwapchainImagesKHRArgs& v);
 void DecodeReply(Decoder& d, GetSwapchainImagesKHRArgs& v);
+
 struct AcquireNextImageKHRArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -197,6 +214,7 @@ void EncodeRequest(Encoder& e, const AcquireNextImageKHRArgs& v);
 void DecodeRequest(Decoder& d, AcquireNextImageKHRArgs& v);
 void EncodeReply(Encoder& e, const AcquireNextImageKHRArgs& v);
 void DecodeReply(Decoder& d, AcquireNextImageKHRArgs& v);
+
 struct QueuePresentKHRArgs {
   VkQueue queue;
   const VkPresentInfoKHR* pPresentInfo;
@@ -206,6 +224,7 @@ void EncodeRequest(Encoder& e, const QueuePresentKHRArgs& v);
 void DecodeRequest(Decoder& d, QueuePresentKHRArgs& v);
 void EncodeReply(Encoder& e, const QueuePresentKHRArgs& v);
 void DecodeReply(Decoder& d, QueuePresentKHRArgs& v);
+
 struct ReleaseDisplayEXTArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayKHR display;
@@ -215,6 +234,7 @@ void EncodeRequest(Encoder& e, const ReleaseDisplayEXTArgs& v);
 void DecodeRequest(Decoder& d, ReleaseDisplayEXTArgs& v);
 void EncodeReply(Encoder& e, const ReleaseDisplayEXTArgs& v);
 void DecodeReply(Decoder& d, ReleaseDisplayEXTArgs& v);
+
 struct DisplayPowerControlEXTArgs {
   VkDevice device;
   VkDisplayKHR display;
@@ -225,6 +245,7 @@ void EncodeRequest(Encoder& e, const DisplayPowerControlEXTArgs& v);
 void DecodeRequest(Decoder& d, DisplayPowerControlEXTArgs& v);
 void EncodeReply(Encoder& e, const DisplayPowerControlEXTArgs& v);
 void DecodeReply(Decoder& d, DisplayPowerControlEXTArgs& v);
+
 struct RegisterDisplayEventEXTArgs {
   VkDevice device;
   VkDisplayKHR display;
@@ -238,6 +259,7 @@ void EncodeRequest(Encoder& e, const RegisterDisplayEventEXTArgs& v);
 void DecodeRequest(Decoder& d, RegisterDisplayEventEXTArgs& v);
 void EncodeReply(Encoder& e, const RegisterDisplayEventEXTArgs& v);
 void DecodeReply(Decoder& d, RegisterDisplayEventEXTArgs& v);
+
 struct GetSwapchainCounterEXTArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -249,6 +271,7 @@ void EncodeRequest(Encoder& e, const GetSwapchainCounterEXTArgs& v);
 void DecodeRequest(Decoder& d, GetSwapchainCounterEXTArgs& v);
 void EncodeReply(Encoder& e, const GetSwapchainCounterEXTArgs& v);
 void DecodeReply(Decoder& d, GetSwapchainCounterEXTArgs& v);
+
 struct GetPhysicalDeviceSurfaceCapabilities2EXTArgs {
   VkPhysicalDevice physicalDevice;
   VkSurfaceKHR surface;
@@ -259,6 +282,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2EXTArg
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
+
 struct GetDeviceGroupPresentCapabilitiesKHRArgs {
   VkDevice device;
   VkDeviceGroupPresentCapabilitiesKHR* pDeviceGroupPresentCapabilities;
@@ -268,6 +292,7 @@ void EncodeRequest(Encoder& e, const GetDeviceGroupPresentCapabilitiesKHRArgs& v
 void DecodeRequest(Decoder& d, GetDeviceGroupPresentCapabilitiesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceGroupPresentCapabilitiesKHRArgs& v);
 void DecodeReply(Decoder& d, GetDeviceGroupPresentCapabilitiesKHRArgs& v);
+
 struct GetDeviceGroupSurfacePresentModesKHRArgs {
   VkDevice device;
   VkSurfaceKHR surface;
@@ -278,6 +303,7 @@ void EncodeRequest(Encoder& e, const GetDeviceGroupSurfacePresentModesKHRArgs& v
 void DecodeRequest(Decoder& d, GetDeviceGroupSurfacePresentModesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetDeviceGroupSurfacePresentModesKHRArgs& v);
 void DecodeReply(Decoder& d, GetDeviceGroupSurfacePresentModesKHRArgs& v);
+
 struct AcquireNextImage2KHRArgs {
   VkDevice device;
   const VkAcquireNextImageInfoKHR* pAcquireInfo;
@@ -288,6 +314,7 @@ void EncodeRequest(Encoder& e, const AcquireNextImage2KHRArgs& v);
 void DecodeRequest(Decoder& d, AcquireNextImage2KHRArgs& v);
 void EncodeReply(Encoder& e, const AcquireNextImage2KHRArgs& v);
 void DecodeReply(Decoder& d, AcquireNextImage2KHRArgs& v);
+
 struct GetPhysicalDevicePresentRectanglesKHRArgs {
   VkPhysicalDevice physicalDevice;
   VkSurfaceKHR surface;
@@ -299,6 +326,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDevicePresentRectanglesKHRArgs& 
 void DecodeRequest(Decoder& d, GetPhysicalDevicePresentRectanglesKHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDevicePresentRectanglesKHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDevicePresentRectanglesKHRArgs& v);
+
 struct SetHdrMetadataEXTArgs {
   VkDevice device;
   uint32_t swapchainCount;
@@ -309,6 +337,7 @@ void EncodeRequest(Encoder& e, const SetHdrMetadataEXTArgs& v);
 void DecodeRequest(Decoder& d, SetHdrMetadataEXTArgs& v);
 void EncodeReply(Encoder& e, const SetHdrMetadataEXTArgs& v);
 void DecodeReply(Decoder& d, SetHdrMetadataEXTArgs& v);
+
 struct GetSwapchainStatusKHRArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -318,6 +347,7 @@ void EncodeRequest(Encoder& e, const GetSwapchainStatusKHRArgs& v);
 void DecodeRequest(Decoder& d, GetSwapchainStatusKHRArgs& v);
 void EncodeReply(Encoder& e, const GetSwapchainStatusKHRArgs& v);
 void DecodeReply(Decoder& d, GetSwapchainStatusKHRArgs& v);
+
 struct GetRefreshCycleDurationGOOGLEArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -328,6 +358,7 @@ void EncodeRequest(Encoder& e, const GetRefreshCycleDurationGOOGLEArgs& v);
 void DecodeRequest(Decoder& d, GetRefreshCycleDurationGOOGLEArgs& v);
 void EncodeReply(Encoder& e, const GetRefreshCycleDurationGOOGLEArgs& v);
 void DecodeReply(Decoder& d, GetRefreshCycleDurationGOOGLEArgs& v);
+
 struct GetPastPresentationTimingGOOGLEArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -339,6 +370,7 @@ void EncodeRequest(Encoder& e, const GetPastPresentationTimingGOOGLEArgs& v);
 void DecodeRequest(Decoder& d, GetPastPresentationTimingGOOGLEArgs& v);
 void EncodeReply(Encoder& e, const GetPastPresentationTimingGOOGLEArgs& v);
 void DecodeReply(Decoder& d, GetPastPresentationTimingGOOGLEArgs& v);
+
 struct GetPhysicalDeviceSurfaceCapabilities2KHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo;
@@ -349,6 +381,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2KHRArg
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
+
 struct GetPhysicalDeviceSurfaceFormats2KHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo;
@@ -360,6 +393,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceFormats2KHRArgs& v)
 void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
+
 struct GetPhysicalDeviceDisplayProperties2KHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pPropertyCount;
@@ -370,6 +404,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceDisplayProperties2KHRArgs&
 void DecodeRequest(Decoder& d, GetPhysicalDeviceDisplayProperties2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceDisplayProperties2KHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceDisplayProperties2KHRArgs& v);
+
 struct GetPhysicalDeviceDisplayPlaneProperties2KHRArgs {
   VkPhysicalDevice physicalDevice;
   uint32_t* pPropertyCount;
@@ -380,6 +415,7 @@ void EncodeRequest(Encoder& e, const GetPhysicalDeviceDisplayPlaneProperties2KHR
 void DecodeRequest(Decoder& d, GetPhysicalDeviceDisplayPlaneProperties2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceDisplayPlaneProperties2KHRArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceDisplayPlaneProperties2KHRArgs& v);
+
 struct GetDisplayModeProperties2KHRArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayKHR display;
@@ -391,6 +427,7 @@ void EncodeRequest(Encoder& e, const GetDisplayModeProperties2KHRArgs& v);
 void DecodeRequest(Decoder& d, GetDisplayModeProperties2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayModeProperties2KHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayModeProperties2KHRArgs& v);
+
 struct GetDisplayPlaneCapabilities2KHRArgs {
   VkPhysicalDevice physicalDevice;
   const VkDisplayPlaneInfo2KHR* pDisplayPlaneInfo;
@@ -401,6 +438,7 @@ void EncodeRequest(Encoder& e, const GetDisplayPlaneCapabilities2KHRArgs& v);
 void DecodeRequest(Decoder& d, GetDisplayPlaneCapabilities2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayPlaneCapabilities2KHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayPlaneCapabilities2KHRArgs& v);
+
 struct CreateHeadlessSurfaceEXTArgs {
   VkInstance instance;
   const VkHeadlessSurfaceCreateInfoEXT* pCreateInfo;
@@ -413,6 +451,7 @@ void EncodeRequest(Encoder& e, const CreateHeadlessSurfaceEXTArgs& v);
 void DecodeRequest(Decoder& d, CreateHeadlessSurfaceEXTArgs& v);
 void EncodeReply(Encoder& e, const CreateHeadlessSurfaceEXTArgs& v);
 void DecodeReply(Decoder& d, CreateHeadlessSurfaceEXTArgs& v);
+
 struct AcquireDrmDisplayEXTArgs {
   VkPhysicalDevice physicalDevice;
   int32_t drmFd;
@@ -423,6 +462,7 @@ void EncodeRequest(Encoder& e, const AcquireDrmDisplayEXTArgs& v);
 void DecodeRequest(Decoder& d, AcquireDrmDisplayEXTArgs& v);
 void EncodeReply(Encoder& e, const AcquireDrmDisplayEXTArgs& v);
 void DecodeReply(Decoder& d, AcquireDrmDisplayEXTArgs& v);
+
 struct GetDrmDisplayEXTArgs {
   VkPhysicalDevice physicalDevice;
   int32_t drmFd;
@@ -435,6 +475,7 @@ void EncodeRequest(Encoder& e, const GetDrmDisplayEXTArgs& v);
 void DecodeRequest(Decoder& d, GetDrmDisplayEXTArgs& v);
 void EncodeReply(Encoder& e, const GetDrmDisplayEXTArgs& v);
 void DecodeReply(Decoder& d, GetDrmDisplayEXTArgs& v);
+
 struct WaitForPresentKHRArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;
@@ -446,6 +487,7 @@ void EncodeRequest(Encoder& e, const WaitForPresentKHRArgs& v);
 void DecodeRequest(Decoder& d, WaitForPresentKHRArgs& v);
 void EncodeReply(Encoder& e, const WaitForPresentKHRArgs& v);
 void DecodeReply(Decoder& d, WaitForPresentKHRArgs& v);
+
 struct ReleaseSwapchainImagesEXTArgs {
   VkDevice device;
   const VkReleaseSwapchainImagesInfoEXT* pReleaseInfo;
@@ -455,4 +497,5 @@ void EncodeRequest(Encoder& e, const ReleaseSwapchainImagesEXTArgs& v);
 void DecodeRequest(Decoder& d, ReleaseSwapchainImagesEXTArgs& v);
 void EncodeReply(Encoder& e, const ReleaseSwapchainImagesEXTArgs& v);
 void DecodeReply(Decoder& d, ReleaseSwapchainImagesEXTArgs& v);
+
 }  // namespace vesper::wire

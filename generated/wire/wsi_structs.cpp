@@ -1732,4 +1732,5 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkReleaseSwapchainImag
     d.Fail("VkReleaseSwapchainImagesInfoEXT: pImageIndices is absent");
   }
 }
+
 }  // namespace vesper::wire

@@ -23,7 +23,7 @@ void Answerer::Answer(const Struct& s, uint8_t* p, Role role, bool failed) {
   }
   for (const Member& m : s.members) {
     if (m.what == What::kChain) {
-      AnswerChain(s, Pointer(p, m), role);
+      if (!m.is_output_chain || !failed) AnswerChain(s, Pointer(p, m), ChainRole(m, role));
     } else if (IsReturnedPointer(m, role)) {
       WriteAs(p + m.offset, static_cast<void*>(kDriversText));
     } else if (m.pointers == 0 && role == Role::kOut) {

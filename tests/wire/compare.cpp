@@ -63,7 +63,7 @@ void Comparer::Request(const Struct& s, const uint8_t* src, const uint8_t* dst, 
 }
 
 void Comparer::RequestMember(const Struct& s, const Member& m, const uint8_t* src, const uint8_t* dst, Role role) {
-  if (m.what == What::kChain) return RequestChain(s, Pointer(src, m), Pointer(dst, m), role);
+  if (m.what == What::kChain) return RequestChain(s, Pointer(src, m), Pointer(dst, m), ChainRole(m, role));
   if (m.pointers != 0) return RequestPointer(s, m, src, dst, role);
   if (m.what == What::kUnion) return RequestUnion(m, src, dst, role);
   if (m.what == What::kLocal) {
@@ -175,7 +175,8 @@ void Comparer::Reply(const Struct& s, const uint8_t* src, const uint8_t* dst, Ro
 
 void Comparer::ReplyMember(const Struct& s, const Member& m, const uint8_t* src, const uint8_t* dst, Role role,
                            bool failed) {
-  if (m.what == What::kChain) return ReplyChain(s, Pointer(src, m), Pointer(dst, m), role);
+  if (m.is_output_chain && failed) return;
+  if (m.what == What::kChain) return ReplyChain(s, Pointer(src, m), Pointer(dst, m), ChainRole(m, role));
   if (m.what == What::kType || m.what == What::kUnion) return;
   if (IsReturnedPointer(m, role)) {
     Allow(dst + m.offset, sizeof(void*));

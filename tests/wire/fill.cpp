@@ -29,7 +29,7 @@ void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
       for (size_t i = 0; i < std::max(m.extent, 1u); ++i) Fill(*m.type, p + m.offset + i * m.size, role);
     }
     if (m.what == What::kUnion) FillUnion(s, m, p, role);
-    if (m.what == What::kChain) FillChain(s, m, p, role);
+    if (m.what == What::kChain) FillChain(s, m, p, ChainRole(m, role));
   }
   for (const Member& m : s.members) {
     if (m.pointers != 0) FillPointer(s, m, p, role);
@@ -120,7 +120,7 @@ void Filler::FillUnion(const Struct& s, const Member& m, uint8_t* p, Role role) 
 
 void Filler::FillChain(const Struct& s, const Member& m, uint8_t* p, Role role) {
   WriteAs<ChainLink*>(p + m.offset, nullptr);
-  if (depth_ > kDeepest || Small()) return;
+  if (!m.is_output_chain && (depth_ > kDeepest || Small())) return;
   std::vector<const Struct*> wanted;
   if (shape_.chain != Shape::kAnyChain) {
     if (!s.extenders.empty()) wanted.push_back(s.extenders[shape_.chain % s.extenders.size()]);
@@ -131,6 +131,7 @@ void Filler::FillChain(const Struct& s, const Member& m, uint8_t* p, Role role) 
       if (std::find(wanted.begin(), wanted.end(), each) == wanted.end()) wanted.push_back(each);
     }
   }
+  if (m.is_output_chain && wanted.empty()) wanted.push_back(s.extenders[random_->Below(s.extenders.size())]);
   uint8_t* link = p + m.offset;
   for (const Struct* each : wanted) {
     if (random_->OneIn(8)) {

@@ -60,7 +60,11 @@ struct Member {
   bool is_optional = false;
   bool is_ignorable = false;
   bool (*read_if)(const void* owner) = nullptr;  // garbage where this is false
+  bool is_output_chain = false;  // an argument: any of the extenders, written by the driver
 };
+
+// The role of a chain whose owner has `role`.
+inline Role ChainRole(const Member& m, Role role) { return m.is_output_chain ? Role::kOut : role; }
 
 struct Struct {
   const char* name;
