@@ -185,10 +185,13 @@ class Lowering:
             return replace(made, op="none")
         if member.type == ALLOCATOR:
             return replace(made, op="none")
+        if role == "out" and member.pointers and member.const and member.name != "pNext":  # the driver's own memory: the client gets null
+            return replace(made, op="none", direction="out")
         if row and row.get("opaque"):
             return replace(made, op="opaque", element="scalar", size=8)
         if member.name == "pNext" and member.kind is Kind.VOID:
-            return replace(made, op="chain", role=role, pointers=1)
+            direction = "out" if role == "out" else "in"  # whatever const says: it is wrong in places
+            return replace(made, op="chain", role=role, pointers=1, direction=direction)
         if member.is_string and member.kind is Kind.SCALAR:
             return self._string(made, member, members)
         made = self._element(owner, member, made, row, role)
@@ -266,7 +269,8 @@ class Lowering:
         inner = role if member.pointers == 0 else "in" if made.direction == "in" else "out"
         self.lower_struct(struct, inner)
         echo = made.direction == "in" and self.echoes(struct.name, inner)
-        return replace(made, op="struct", element="deep", size=4, role=inner, echo=echo)
+        least = 4 if inner == "in" or struct.has_chain else 0  # a shape without a chain may take no bytes at all
+        return replace(made, op="struct", element="deep", size=least, role=inner, echo=echo)
 
     def _by_value(self, owner: Struct | Command, member: Member, made: Field) -> Field:
         if made.op == "blob":
@@ -373,6 +377,8 @@ class Lowering:
                 for name in self.analysis.extenders.get(struct.name, ()):
                     if self._try_struct(name, role):
                         chain.append(name)
+            if role == "in" and any(self.echoes(name, role) for name in chain):
+                fields = tuple(replace(f, echo=True) if f.op == "chain" else f for f in fields)
             if any(f.op == "new_handle" for f in fields):
                 raise Unclassified(struct.place, f"{struct.name} makes objects")
             fields = _number_presence(_bound_outputs(fields))
