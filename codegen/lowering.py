@@ -58,10 +58,13 @@ class Lowering:
             made = replace(made, condition=condition(str(row.get("read_if")), scope))
         if member.type == ALLOCATOR or (row and row.get("local")):
             return replace(made, op="none")
+        if role == "out" and member.pointers and member.const and member.name != "pNext":
+            return replace(made, op="none", direction="out")  # the driver's own memory: the client gets null
         if row and row.get("opaque"):
             return replace(made, op="opaque", element="scalar", size=8)
         if member.name == "pNext" and member.kind is Kind.VOID:
-            return replace(made, op="chain", role=role, pointers=1)
+            # whatever const says: it is wrong in places
+            return replace(made, op="chain", role=role, pointers=1, direction="out" if role == "out" else "in")
         if member.type == ANY_OUTPUT and member.valid_structs:
             return replace(made, op="chain", role="out", required=True)
         if member.is_string and member.kind is Kind.SCALAR:
@@ -130,7 +133,8 @@ class Lowering:
         inner = role if member.pointers == 0 else "in" if made.direction == "in" else "out"
         self.lower_struct(struct, inner)
         echo = made.direction == "in" and inner == "in" and struct.name in self.analysis.echoing
-        return replace(made, op="struct", element="deep", size=4, role=inner, echo=echo)
+        least = 4 if inner == "in" or struct.has_chain else 0  # a shape without a chain may take no bytes
+        return replace(made, op="struct", element="deep", size=least, role=inner, echo=echo)
 
     def _by_value(self, owner: Struct | Command, member: Member, made: Field) -> Field:
         if made.op == "blob":
@@ -269,6 +273,8 @@ class Lowering:
                 raise Unclassified(struct.place, f"{struct.name} makes objects")
             extenders = self.analysis.extenders.get(struct.name, ()) if struct.has_chain else ()
             chain = tuple(name for name in extenders if self._try_struct(name, role))
+            if role == "in" and any(name in self.analysis.echoing for name in chain):
+                fields = tuple(replace(f, echo=True) if f.op == "chain" else f for f in fields)
             fields = number_presence(bound_outputs(fields))
             words = (sum(f.present >= 0 for f in fields) + 31) // 32
             fields, request, reply = place_fields(fields, words)

@@ -183,13 +183,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalBufferP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkExternalBufferProperties& v) {
   uint8_t* p = e.Take(12);
   Store(p + 0, v.externalMemoryProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalBufferProperties& v) {
   const uint8_t* p = d.Take(12);
   v.externalMemoryProperties = Load<VkExternalMemoryProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBufferDeviceAddressInfo& v) {

@@ -394,13 +394,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePrivateDataFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.privateData);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePrivateDataFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.privateData = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDeviceMemoryReportFeaturesEXT& v) {
@@ -425,13 +425,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDeviceMemoryReportFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.deviceMemoryReport);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDeviceMemoryReportFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.deviceMemoryReport = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFaultFeaturesEXT& v) {
@@ -457,14 +457,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.deviceFault);
   Store(p + 4, v.deviceFaultVendorBinary);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFaultFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.deviceFault = Load<VkBool32>(p + 0);
   v.deviceFaultVendorBinary = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyCheckpointPropertiesNV& v) {
@@ -489,13 +489,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyChec
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyCheckpointPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.checkpointExecutionStageMask);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyCheckpointPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.checkpointExecutionStageMask = Load<VkPipelineStageFlags>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyCheckpointProperties2NV& v) {
@@ -520,13 +520,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyChec
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyCheckpointProperties2NV& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.checkpointExecutionStageMask);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyCheckpointProperties2NV& v) {
   const uint8_t* p = d.Take(8);
   v.checkpointExecutionStageMask = Load<VkPipelineStageFlags2>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkValidationCacheCreateInfoEXT& v) {
@@ -658,14 +658,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCheckpoi
   uint8_t* p = e.Take(12);
   Store(p + 0, v.stage);
   Store(p + 4, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(v.pCheckpointMarker)));
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCheckpointDataNV& v) {
   const uint8_t* p = d.Take(12);
   v.stage = Load<VkPipelineStageFlagBits>(p + 0);
   v.pCheckpointMarker = reinterpret_cast<void*>(static_cast<uintptr_t>(Load<uint64_t>(p + 4)));
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCheckpointData2NV& v) {
@@ -691,14 +691,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCheckpoi
   uint8_t* p = e.Take(16);
   Store(p + 0, v.stage);
   Store(p + 8, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(v.pCheckpointMarker)));
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCheckpointData2NV& v) {
   const uint8_t* p = d.Take(16);
   v.stage = Load<VkPipelineStageFlags2>(p + 0);
   v.pCheckpointMarker = reinterpret_cast<void*>(static_cast<uintptr_t>(Load<uint64_t>(p + 8)));
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

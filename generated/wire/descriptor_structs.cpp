@@ -555,13 +555,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetVa
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescriptorSetVariableDescriptorCountLayoutSupport& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxVariableDescriptorCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetVariableDescriptorCountLayoutSupport& v) {
   const uint8_t* p = d.Take(4);
   v.maxVariableDescriptorCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescriptorSetLayoutSupport& v) {
@@ -586,13 +586,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetLa
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescriptorSetLayoutSupport& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.supported);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kDescriptorSetLayoutSupportOutChain);
+  EncodeChainReply(e, v.pNext, kDescriptorSetLayoutSupportOutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetLayoutSupport& v) {
   const uint8_t* p = d.Take(4);
   v.supported = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kDescriptorSetLayoutSupportOutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kDescriptorSetLayoutSupportOutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescriptorAddressInfoEXT& v) {
@@ -1020,14 +1020,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDescript
   uint8_t* p = e.Take(12);
   Store(p + 0, static_cast<uint64_t>(v.descriptorOffset));
   Store(p + 8, v.descriptorSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetLayoutHostMappingInfoVALVE& v) {
   const uint8_t* p = d.Take(12);
   v.descriptorOffset = static_cast<size_t>(Load<uint64_t>(p + 0));
   v.descriptorSize = Load<uint32_t>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

@@ -220,14 +220,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFam
   uint8_t* p = e.Take(68);
   Store(p + 0, v.priorityCount);
   std::memcpy(p + 4, v.priorities, 64);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyGlobalPriorityPropertiesKHR& v) {
   const uint8_t* p = d.Take(68);
   v.priorityCount = Load<uint32_t>(p + 0);
   std::memcpy(v.priorities, p + 4, 64);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyProperties2& v) {
@@ -252,13 +252,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyProp
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyProperties2& v) {
   uint8_t* p = e.Take(24);
   Store(p + 0, v.queueFamilyProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kQueueFamilyProperties2OutChain);
+  EncodeChainReply(e, v.pNext, kQueueFamilyProperties2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyProperties2& v) {
   const uint8_t* p = d.Take(24);
   v.queueFamilyProperties = Load<VkQueueFamilyProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kQueueFamilyProperties2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kQueueFamilyProperties2OutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDeviceQueueInfo2& v) {
@@ -309,14 +309,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(12);
   Store(p + 0, v.sampleCounts);
   Store(p + 4, v.fragmentSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShadingRateKHR& v) {
   const uint8_t* p = d.Take(12);
   v.sampleCounts = Load<VkSampleCountFlags>(p + 0);
   v.fragmentSize = Load<VkExtent2D>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

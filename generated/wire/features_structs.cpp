@@ -3227,13 +3227,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.deviceGeneratedCommands);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.deviceGeneratedCommands = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVariablePointersFeatures& v) {
@@ -3259,14 +3259,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.variablePointersStorageBuffer);
   Store(p + 4, v.variablePointers);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVariablePointersFeatures& v) {
   const uint8_t* p = d.Take(8);
   v.variablePointersStorageBuffer = Load<VkBool32>(p + 0);
   v.variablePointers = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewFeatures& v) {
@@ -3293,7 +3293,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.multiview);
   Store(p + 4, v.multiviewGeometryShader);
   Store(p + 8, v.multiviewTessellationShader);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiviewFeatures& v) {
@@ -3301,7 +3301,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.multiview = Load<VkBool32>(p + 0);
   v.multiviewGeometryShader = Load<VkBool32>(p + 4);
   v.multiviewTessellationShader = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevice16BitStorageFeatures& v) {
@@ -3329,7 +3329,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.uniformAndStorageBuffer16BitAccess);
   Store(p + 8, v.storagePushConstant16);
   Store(p + 12, v.storageInputOutput16);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice16BitStorageFeatures& v) {
@@ -3338,7 +3338,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.uniformAndStorageBuffer16BitAccess = Load<VkBool32>(p + 4);
   v.storagePushConstant16 = Load<VkBool32>(p + 8);
   v.storageInputOutput16 = Load<VkBool32>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSubgroupExtendedTypesFeatures& v) {
@@ -3363,13 +3363,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSubgroupExtendedTypesFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderSubgroupExtendedTypes);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderSubgroupExtendedTypesFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderSubgroupExtendedTypes = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSamplerYcbcrConversionFeatures& v) {
@@ -3394,13 +3394,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSamplerYcbcrConversionFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.samplerYcbcrConversion);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSamplerYcbcrConversionFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.samplerYcbcrConversion = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProtectedMemoryFeatures& v) {
@@ -3425,13 +3425,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProtectedMemoryFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.protectedMemory);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceProtectedMemoryFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.protectedMemory = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBlendOperationAdvancedFeaturesEXT& v) {
@@ -3456,13 +3456,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceB
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBlendOperationAdvancedFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.advancedBlendCoherentOperations);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceBlendOperationAdvancedFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.advancedBlendCoherentOperations = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiDrawFeaturesEXT& v) {
@@ -3487,13 +3487,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiDrawFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.multiDraw);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiDrawFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.multiDraw = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInlineUniformBlockFeatures& v) {
@@ -3519,14 +3519,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.inlineUniformBlock);
   Store(p + 4, v.descriptorBindingInlineUniformBlockUpdateAfterBind);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceInlineUniformBlockFeatures& v) {
   const uint8_t* p = d.Take(8);
   v.inlineUniformBlock = Load<VkBool32>(p + 0);
   v.descriptorBindingInlineUniformBlockUpdateAfterBind = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMaintenance4Features& v) {
@@ -3551,13 +3551,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMaintenance4Features& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maintenance4);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMaintenance4Features& v) {
   const uint8_t* p = d.Take(4);
   v.maintenance4 = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderDrawParametersFeatures& v) {
@@ -3582,13 +3582,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderDrawParametersFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderDrawParameters);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderDrawParametersFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderDrawParameters = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderFloat16Int8Features& v) {
@@ -3614,14 +3614,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderFloat16);
   Store(p + 4, v.shaderInt8);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderFloat16Int8Features& v) {
   const uint8_t* p = d.Take(8);
   v.shaderFloat16 = Load<VkBool32>(p + 0);
   v.shaderInt8 = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceHostQueryResetFeatures& v) {
@@ -3646,13 +3646,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceH
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceHostQueryResetFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.hostQueryReset);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceHostQueryResetFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.hostQueryReset = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGlobalPriorityQueryFeaturesKHR& v) {
@@ -3677,13 +3677,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceG
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGlobalPriorityQueryFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.globalPriorityQuery);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceGlobalPriorityQueryFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.globalPriorityQuery = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorIndexingFeatures& v) {
@@ -3727,7 +3727,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 68, v.descriptorBindingPartiallyBound);
   Store(p + 72, v.descriptorBindingVariableDescriptorCount);
   Store(p + 76, v.runtimeDescriptorArray);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorIndexingFeatures& v) {
@@ -3752,7 +3752,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.descriptorBindingPartiallyBound = Load<VkBool32>(p + 68);
   v.descriptorBindingVariableDescriptorCount = Load<VkBool32>(p + 72);
   v.runtimeDescriptorArray = Load<VkBool32>(p + 76);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTimelineSemaphoreFeatures& v) {
@@ -3777,13 +3777,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceT
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTimelineSemaphoreFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.timelineSemaphore);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTimelineSemaphoreFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.timelineSemaphore = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevice8BitStorageFeatures& v) {
@@ -3810,7 +3810,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.storageBuffer8BitAccess);
   Store(p + 4, v.uniformAndStorageBuffer8BitAccess);
   Store(p + 8, v.storagePushConstant8);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice8BitStorageFeatures& v) {
@@ -3818,7 +3818,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.storageBuffer8BitAccess = Load<VkBool32>(p + 0);
   v.uniformAndStorageBuffer8BitAccess = Load<VkBool32>(p + 4);
   v.storagePushConstant8 = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceConditionalRenderingFeaturesEXT& v) {
@@ -3844,14 +3844,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.conditionalRendering);
   Store(p + 4, v.inheritedConditionalRendering);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceConditionalRenderingFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.conditionalRendering = Load<VkBool32>(p + 0);
   v.inheritedConditionalRendering = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkanMemoryModelFeatures& v) {
@@ -3878,7 +3878,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.vulkanMemoryModel);
   Store(p + 4, v.vulkanMemoryModelDeviceScope);
   Store(p + 8, v.vulkanMemoryModelAvailabilityVisibilityChains);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkanMemoryModelFeatures& v) {
@@ -3886,7 +3886,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.vulkanMemoryModel = Load<VkBool32>(p + 0);
   v.vulkanMemoryModelDeviceScope = Load<VkBool32>(p + 4);
   v.vulkanMemoryModelAvailabilityVisibilityChains = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderAtomicInt64Features& v) {
@@ -3912,14 +3912,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderBufferInt64Atomics);
   Store(p + 4, v.shaderSharedInt64Atomics);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderAtomicInt64Features& v) {
   const uint8_t* p = d.Take(8);
   v.shaderBufferInt64Atomics = Load<VkBool32>(p + 0);
   v.shaderSharedInt64Atomics = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderAtomicFloatFeaturesEXT& v) {
@@ -3955,7 +3955,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 36, v.shaderImageFloat32AtomicAdd);
   Store(p + 40, v.sparseImageFloat32Atomics);
   Store(p + 44, v.sparseImageFloat32AtomicAdd);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderAtomicFloatFeaturesEXT& v) {
@@ -3972,7 +3972,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shaderImageFloat32AtomicAdd = Load<VkBool32>(p + 36);
   v.sparseImageFloat32Atomics = Load<VkBool32>(p + 40);
   v.sparseImageFloat32AtomicAdd = Load<VkBool32>(p + 44);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderAtomicFloat2FeaturesEXT& v) {
@@ -4008,7 +4008,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 36, v.shaderSharedFloat64AtomicMinMax);
   Store(p + 40, v.shaderImageFloat32AtomicMinMax);
   Store(p + 44, v.sparseImageFloat32AtomicMinMax);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderAtomicFloat2FeaturesEXT& v) {
@@ -4025,7 +4025,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shaderSharedFloat64AtomicMinMax = Load<VkBool32>(p + 36);
   v.shaderImageFloat32AtomicMinMax = Load<VkBool32>(p + 40);
   v.sparseImageFloat32AtomicMinMax = Load<VkBool32>(p + 44);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVertexAttributeDivisorFeaturesEXT& v) {
@@ -4051,14 +4051,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.vertexAttributeInstanceRateDivisor);
   Store(p + 4, v.vertexAttributeInstanceRateZeroDivisor);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVertexAttributeDivisorFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.vertexAttributeInstanceRateDivisor = Load<VkBool32>(p + 0);
   v.vertexAttributeInstanceRateZeroDivisor = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceASTCDecodeFeaturesEXT& v) {
@@ -4083,13 +4083,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceA
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceASTCDecodeFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.decodeModeSharedExponent);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceASTCDecodeFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.decodeModeSharedExponent = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTransformFeedbackFeaturesEXT& v) {
@@ -4115,14 +4115,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.transformFeedback);
   Store(p + 4, v.geometryStreams);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTransformFeedbackFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.transformFeedback = Load<VkBool32>(p + 0);
   v.geometryStreams = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV& v) {
@@ -4147,13 +4147,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceR
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.representativeFragmentTest);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.representativeFragmentTest = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExclusiveScissorFeaturesNV& v) {
@@ -4178,13 +4178,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceE
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExclusiveScissorFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.exclusiveScissor);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExclusiveScissorFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.exclusiveScissor = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCornerSampledImageFeaturesNV& v) {
@@ -4209,13 +4209,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCornerSampledImageFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.cornerSampledImage);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCornerSampledImageFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.cornerSampledImage = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceComputeShaderDerivativesFeaturesNV& v) {
@@ -4241,14 +4241,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.computeDerivativeGroupQuads);
   Store(p + 4, v.computeDerivativeGroupLinear);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceComputeShaderDerivativesFeaturesNV& v) {
   const uint8_t* p = d.Take(8);
   v.computeDerivativeGroupQuads = Load<VkBool32>(p + 0);
   v.computeDerivativeGroupLinear = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderImageFootprintFeaturesNV& v) {
@@ -4273,13 +4273,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderImageFootprintFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.imageFootprint);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderImageFootprintFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.imageFootprint = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV& v) {
@@ -4304,13 +4304,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.dedicatedAllocationImageAliasing);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.dedicatedAllocationImageAliasing = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCopyMemoryIndirectFeaturesNV& v) {
@@ -4335,13 +4335,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCopyMemoryIndirectFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.indirectCopy);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCopyMemoryIndirectFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.indirectCopy = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryDecompressionFeaturesNV& v) {
@@ -4366,13 +4366,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryDecompressionFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.memoryDecompression);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMemoryDecompressionFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.memoryDecompression = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShadingRateImageFeaturesNV& v) {
@@ -4398,14 +4398,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shadingRateImage);
   Store(p + 4, v.shadingRateCoarseSampleOrder);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShadingRateImageFeaturesNV& v) {
   const uint8_t* p = d.Take(8);
   v.shadingRateImage = Load<VkBool32>(p + 0);
   v.shadingRateCoarseSampleOrder = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInvocationMaskFeaturesHUAWEI& v) {
@@ -4430,13 +4430,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInvocationMaskFeaturesHUAWEI& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.invocationMask);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceInvocationMaskFeaturesHUAWEI& v) {
   const uint8_t* p = d.Take(4);
   v.invocationMask = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMeshShaderFeaturesNV& v) {
@@ -4462,14 +4462,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.taskShader);
   Store(p + 4, v.meshShader);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMeshShaderFeaturesNV& v) {
   const uint8_t* p = d.Take(8);
   v.taskShader = Load<VkBool32>(p + 0);
   v.meshShader = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMeshShaderFeaturesEXT& v) {
@@ -4498,7 +4498,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 8, v.multiviewMeshShader);
   Store(p + 12, v.primitiveFragmentShadingRateMeshShader);
   Store(p + 16, v.meshShaderQueries);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMeshShaderFeaturesEXT& v) {
@@ -4508,7 +4508,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.multiviewMeshShader = Load<VkBool32>(p + 8);
   v.primitiveFragmentShadingRateMeshShader = Load<VkBool32>(p + 12);
   v.meshShaderQueries = Load<VkBool32>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapFeaturesEXT& v) {
@@ -4535,7 +4535,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.fragmentDensityMap);
   Store(p + 4, v.fragmentDensityMapDynamic);
   Store(p + 8, v.fragmentDensityMapNonSubsampledImages);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMapFeaturesEXT& v) {
@@ -4543,7 +4543,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.fragmentDensityMap = Load<VkBool32>(p + 0);
   v.fragmentDensityMapDynamic = Load<VkBool32>(p + 4);
   v.fragmentDensityMapNonSubsampledImages = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMap2FeaturesEXT& v) {
@@ -4568,13 +4568,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMap2FeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.fragmentDensityMapDeferred);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMap2FeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.fragmentDensityMapDeferred = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapOffsetFeaturesQCOM& v) {
@@ -4599,13 +4599,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapOffsetFeaturesQCOM& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.fragmentDensityMapOffset);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMapOffsetFeaturesQCOM& v) {
   const uint8_t* p = d.Take(4);
   v.fragmentDensityMapOffset = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceScalarBlockLayoutFeatures& v) {
@@ -4630,13 +4630,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceScalarBlockLayoutFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.scalarBlockLayout);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceScalarBlockLayoutFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.scalarBlockLayout = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceUniformBufferStandardLayoutFeatures& v) {
@@ -4661,13 +4661,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceU
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceUniformBufferStandardLayoutFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.uniformBufferStandardLayout);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceUniformBufferStandardLayoutFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.uniformBufferStandardLayout = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClipEnableFeaturesEXT& v) {
@@ -4692,13 +4692,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClipEnableFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.depthClipEnable);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDepthClipEnableFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.depthClipEnable = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryPriorityFeaturesEXT& v) {
@@ -4723,13 +4723,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryPriorityFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.memoryPriority);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMemoryPriorityFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.memoryPriority = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePageableDeviceLocalMemoryFeaturesEXT& v) {
@@ -4754,13 +4754,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePageableDeviceLocalMemoryFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pageableDeviceLocalMemory);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePageableDeviceLocalMemoryFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.pageableDeviceLocalMemory = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBufferDeviceAddressFeatures& v) {
@@ -4787,7 +4787,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.bufferDeviceAddress);
   Store(p + 4, v.bufferDeviceAddressCaptureReplay);
   Store(p + 8, v.bufferDeviceAddressMultiDevice);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceBufferDeviceAddressFeatures& v) {
@@ -4795,7 +4795,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.bufferDeviceAddress = Load<VkBool32>(p + 0);
   v.bufferDeviceAddressCaptureReplay = Load<VkBool32>(p + 4);
   v.bufferDeviceAddressMultiDevice = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBufferDeviceAddressFeaturesEXT& v) {
@@ -4822,7 +4822,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.bufferDeviceAddress);
   Store(p + 4, v.bufferDeviceAddressCaptureReplay);
   Store(p + 8, v.bufferDeviceAddressMultiDevice);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceBufferDeviceAddressFeaturesEXT& v) {
@@ -4830,7 +4830,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.bufferDeviceAddress = Load<VkBool32>(p + 0);
   v.bufferDeviceAddressCaptureReplay = Load<VkBool32>(p + 4);
   v.bufferDeviceAddressMultiDevice = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImagelessFramebufferFeatures& v) {
@@ -4855,13 +4855,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImagelessFramebufferFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.imagelessFramebuffer);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImagelessFramebufferFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.imagelessFramebuffer = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTextureCompressionASTCHDRFeatures& v) {
@@ -4886,13 +4886,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceT
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTextureCompressionASTCHDRFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.textureCompressionASTC_HDR);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTextureCompressionASTCHDRFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.textureCompressionASTC_HDR = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCooperativeMatrixFeaturesNV& v) {
@@ -4918,14 +4918,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.cooperativeMatrix);
   Store(p + 4, v.cooperativeMatrixRobustBufferAccess);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCooperativeMatrixFeaturesNV& v) {
   const uint8_t* p = d.Take(8);
   v.cooperativeMatrix = Load<VkBool32>(p + 0);
   v.cooperativeMatrixRobustBufferAccess = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceYcbcrImageArraysFeaturesEXT& v) {
@@ -4950,13 +4950,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceY
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceYcbcrImageArraysFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.ycbcrImageArrays);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceYcbcrImageArraysFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.ycbcrImageArrays = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePerformanceQueryFeaturesKHR& v) {
@@ -4982,14 +4982,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.performanceCounterQueryPools);
   Store(p + 4, v.performanceCounterMultipleQueryPools);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePerformanceQueryFeaturesKHR& v) {
   const uint8_t* p = d.Take(8);
   v.performanceCounterQueryPools = Load<VkBool32>(p + 0);
   v.performanceCounterMultipleQueryPools = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCoverageReductionModeFeaturesNV& v) {
@@ -5014,13 +5014,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCoverageReductionModeFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.coverageReductionMode);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCoverageReductionModeFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.coverageReductionMode = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL& v) {
@@ -5045,13 +5045,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderIntegerFunctions2);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL& v) {
   const uint8_t* p = d.Take(4);
   v.shaderIntegerFunctions2 = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderClockFeaturesKHR& v) {
@@ -5077,14 +5077,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderSubgroupClock);
   Store(p + 4, v.shaderDeviceClock);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderClockFeaturesKHR& v) {
   const uint8_t* p = d.Take(8);
   v.shaderSubgroupClock = Load<VkBool32>(p + 0);
   v.shaderDeviceClock = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceIndexTypeUint8FeaturesEXT& v) {
@@ -5109,13 +5109,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceIndexTypeUint8FeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.indexTypeUint8);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceIndexTypeUint8FeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.indexTypeUint8 = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSMBuiltinsFeaturesNV& v) {
@@ -5140,13 +5140,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSMBuiltinsFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderSMBuiltins);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderSMBuiltinsFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.shaderSMBuiltins = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShaderInterlockFeaturesEXT& v) {
@@ -5173,7 +5173,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.fragmentShaderSampleInterlock);
   Store(p + 4, v.fragmentShaderPixelInterlock);
   Store(p + 8, v.fragmentShaderShadingRateInterlock);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShaderInterlockFeaturesEXT& v) {
@@ -5181,7 +5181,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.fragmentShaderSampleInterlock = Load<VkBool32>(p + 0);
   v.fragmentShaderPixelInterlock = Load<VkBool32>(p + 4);
   v.fragmentShaderShadingRateInterlock = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSeparateDepthStencilLayoutsFeatures& v) {
@@ -5206,13 +5206,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSeparateDepthStencilLayoutsFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.separateDepthStencilLayouts);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSeparateDepthStencilLayoutsFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.separateDepthStencilLayouts = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePrimitiveTopologyListRestartFeaturesEXT& v) {
@@ -5238,14 +5238,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.primitiveTopologyListRestart);
   Store(p + 4, v.primitiveTopologyPatchListRestart);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePrimitiveTopologyListRestartFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.primitiveTopologyListRestart = Load<VkBool32>(p + 0);
   v.primitiveTopologyPatchListRestart = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR& v) {
@@ -5270,13 +5270,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pipelineExecutableInfo);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.pipelineExecutableInfo = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderDemoteToHelperInvocationFeatures& v) {
@@ -5301,13 +5301,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderDemoteToHelperInvocationFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderDemoteToHelperInvocation);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderDemoteToHelperInvocationFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderDemoteToHelperInvocation = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTexelBufferAlignmentFeaturesEXT& v) {
@@ -5332,13 +5332,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceT
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTexelBufferAlignmentFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.texelBufferAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTexelBufferAlignmentFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.texelBufferAlignment = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubgroupSizeControlFeatures& v) {
@@ -5364,14 +5364,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.subgroupSizeControl);
   Store(p + 4, v.computeFullSubgroups);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubgroupSizeControlFeatures& v) {
   const uint8_t* p = d.Take(8);
   v.subgroupSizeControl = Load<VkBool32>(p + 0);
   v.computeFullSubgroups = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLineRasterizationFeaturesEXT& v) {
@@ -5401,7 +5401,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 12, v.stippledRectangularLines);
   Store(p + 16, v.stippledBresenhamLines);
   Store(p + 20, v.stippledSmoothLines);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceLineRasterizationFeaturesEXT& v) {
@@ -5412,7 +5412,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.stippledRectangularLines = Load<VkBool32>(p + 12);
   v.stippledBresenhamLines = Load<VkBool32>(p + 16);
   v.stippledSmoothLines = Load<VkBool32>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineCreationCacheControlFeatures& v) {
@@ -5437,13 +5437,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineCreationCacheControlFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pipelineCreationCacheControl);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelineCreationCacheControlFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.pipelineCreationCacheControl = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan11Features& v) {
@@ -5479,7 +5479,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 36, v.protectedMemory);
   Store(p + 40, v.samplerYcbcrConversion);
   Store(p + 44, v.shaderDrawParameters);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan11Features& v) {
@@ -5496,7 +5496,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.protectedMemory = Load<VkBool32>(p + 36);
   v.samplerYcbcrConversion = Load<VkBool32>(p + 40);
   v.shaderDrawParameters = Load<VkBool32>(p + 44);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan12Features& v) {
@@ -5567,7 +5567,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 176, v.shaderOutputViewportIndex);
   Store(p + 180, v.shaderOutputLayer);
   Store(p + 184, v.subgroupBroadcastDynamicId);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan12Features& v) {
@@ -5619,7 +5619,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shaderOutputViewportIndex = Load<VkBool32>(p + 176);
   v.shaderOutputLayer = Load<VkBool32>(p + 180);
   v.subgroupBroadcastDynamicId = Load<VkBool32>(p + 184);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan13Features& v) {
@@ -5658,7 +5658,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 48, v.dynamicRendering);
   Store(p + 52, v.shaderIntegerDotProduct);
   Store(p + 56, v.maintenance4);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan13Features& v) {
@@ -5678,7 +5678,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.dynamicRendering = Load<VkBool32>(p + 48);
   v.shaderIntegerDotProduct = Load<VkBool32>(p + 52);
   v.maintenance4 = Load<VkBool32>(p + 56);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCoherentMemoryFeaturesAMD& v) {
@@ -5703,13 +5703,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCoherentMemoryFeaturesAMD& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.deviceCoherentMemory);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCoherentMemoryFeaturesAMD& v) {
   const uint8_t* p = d.Take(4);
   v.deviceCoherentMemory = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCustomBorderColorFeaturesEXT& v) {
@@ -5735,14 +5735,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.customBorderColors);
   Store(p + 4, v.customBorderColorWithoutFormat);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCustomBorderColorFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.customBorderColors = Load<VkBool32>(p + 0);
   v.customBorderColorWithoutFormat = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBorderColorSwizzleFeaturesEXT& v) {
@@ -5768,14 +5768,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.borderColorSwizzle);
   Store(p + 4, v.borderColorSwizzleFromImage);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceBorderColorSwizzleFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.borderColorSwizzle = Load<VkBool32>(p + 0);
   v.borderColorSwizzleFromImage = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicStateFeaturesEXT& v) {
@@ -5800,13 +5800,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceE
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicStateFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.extendedDynamicState);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExtendedDynamicStateFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.extendedDynamicState = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicState2FeaturesEXT& v) {
@@ -5833,7 +5833,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.extendedDynamicState2);
   Store(p + 4, v.extendedDynamicState2LogicOp);
   Store(p + 8, v.extendedDynamicState2PatchControlPoints);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExtendedDynamicState2FeaturesEXT& v) {
@@ -5841,7 +5841,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.extendedDynamicState2 = Load<VkBool32>(p + 0);
   v.extendedDynamicState2LogicOp = Load<VkBool32>(p + 4);
   v.extendedDynamicState2PatchControlPoints = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicState3FeaturesEXT& v) {
@@ -5896,7 +5896,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 112, v.extendedDynamicState3CoverageReductionMode);
   Store(p + 116, v.extendedDynamicState3RepresentativeFragmentTestEnable);
   Store(p + 120, v.extendedDynamicState3ShadingRateImageEnable);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExtendedDynamicState3FeaturesEXT& v) {
@@ -5932,7 +5932,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.extendedDynamicState3CoverageReductionMode = Load<VkBool32>(p + 112);
   v.extendedDynamicState3RepresentativeFragmentTestEnable = Load<VkBool32>(p + 116);
   v.extendedDynamicState3ShadingRateImageEnable = Load<VkBool32>(p + 120);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDiagnosticsConfigFeaturesNV& v) {
@@ -5957,13 +5957,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDiagnosticsConfigFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.diagnosticsConfig);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDiagnosticsConfigFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.diagnosticsConfig = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures& v) {
@@ -5988,13 +5988,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceZ
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderZeroInitializeWorkgroupMemory);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderZeroInitializeWorkgroupMemory = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR& v) {
@@ -6019,13 +6019,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderSubgroupUniformControlFlow);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.shaderSubgroupUniformControlFlow = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRobustness2FeaturesEXT& v) {
@@ -6052,7 +6052,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.robustBufferAccess2);
   Store(p + 4, v.robustImageAccess2);
   Store(p + 8, v.nullDescriptor);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRobustness2FeaturesEXT& v) {
@@ -6060,7 +6060,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.robustBufferAccess2 = Load<VkBool32>(p + 0);
   v.robustImageAccess2 = Load<VkBool32>(p + 4);
   v.nullDescriptor = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageRobustnessFeatures& v) {
@@ -6085,13 +6085,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageRobustnessFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.robustImageAccess);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageRobustnessFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.robustImageAccess = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR& v) {
@@ -6119,7 +6119,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.workgroupMemoryExplicitLayoutScalarBlockLayout);
   Store(p + 8, v.workgroupMemoryExplicitLayout8BitAccess);
   Store(p + 12, v.workgroupMemoryExplicitLayout16BitAccess);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR& v) {
@@ -6128,7 +6128,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.workgroupMemoryExplicitLayoutScalarBlockLayout = Load<VkBool32>(p + 4);
   v.workgroupMemoryExplicitLayout8BitAccess = Load<VkBool32>(p + 8);
   v.workgroupMemoryExplicitLayout16BitAccess = Load<VkBool32>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePortabilitySubsetFeaturesKHR& v) {
@@ -6167,7 +6167,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 48, v.tessellationPointMode);
   Store(p + 52, v.triangleFans);
   Store(p + 56, v.vertexAttributeAccessBeyondStride);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePortabilitySubsetFeaturesKHR& v) {
@@ -6187,7 +6187,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.tessellationPointMode = Load<VkBool32>(p + 48);
   v.triangleFans = Load<VkBool32>(p + 52);
   v.vertexAttributeAccessBeyondStride = Load<VkBool32>(p + 56);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevice4444FormatsFeaturesEXT& v) {
@@ -6213,14 +6213,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.formatA4R4G4B4);
   Store(p + 4, v.formatA4B4G4R4);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice4444FormatsFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.formatA4R4G4B4 = Load<VkBool32>(p + 0);
   v.formatA4B4G4R4 = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassShadingFeaturesHUAWEI& v) {
@@ -6245,13 +6245,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassShadingFeaturesHUAWEI& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.subpassShading);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubpassShadingFeaturesHUAWEI& v) {
   const uint8_t* p = d.Take(4);
   v.subpassShading = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceClusterCullingShaderFeaturesHUAWEI& v) {
@@ -6277,14 +6277,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.clustercullingShader);
   Store(p + 4, v.multiviewClusterCullingShader);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceClusterCullingShaderFeaturesHUAWEI& v) {
   const uint8_t* p = d.Take(8);
   v.clustercullingShader = Load<VkBool32>(p + 0);
   v.multiviewClusterCullingShader = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderImageAtomicInt64FeaturesEXT& v) {
@@ -6310,14 +6310,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderImageInt64Atomics);
   Store(p + 4, v.sparseImageInt64Atomics);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderImageAtomicInt64FeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.shaderImageInt64Atomics = Load<VkBool32>(p + 0);
   v.sparseImageInt64Atomics = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShadingRateFeaturesKHR& v) {
@@ -6344,7 +6344,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.pipelineFragmentShadingRate);
   Store(p + 4, v.primitiveFragmentShadingRate);
   Store(p + 8, v.attachmentFragmentShadingRate);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShadingRateFeaturesKHR& v) {
@@ -6352,7 +6352,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.pipelineFragmentShadingRate = Load<VkBool32>(p + 0);
   v.primitiveFragmentShadingRate = Load<VkBool32>(p + 4);
   v.attachmentFragmentShadingRate = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderTerminateInvocationFeatures& v) {
@@ -6377,13 +6377,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderTerminateInvocationFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderTerminateInvocation);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderTerminateInvocationFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderTerminateInvocation = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShadingRateEnumsFeaturesNV& v) {
@@ -6410,7 +6410,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.fragmentShadingRateEnums);
   Store(p + 4, v.supersampleFragmentShadingRates);
   Store(p + 8, v.noInvocationFragmentShadingRates);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShadingRateEnumsFeaturesNV& v) {
@@ -6418,7 +6418,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.fragmentShadingRateEnums = Load<VkBool32>(p + 0);
   v.supersampleFragmentShadingRates = Load<VkBool32>(p + 4);
   v.noInvocationFragmentShadingRates = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImage2DViewOf3DFeaturesEXT& v) {
@@ -6444,14 +6444,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.image2DViewOf3D);
   Store(p + 4, v.sampler2DViewOf3D);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImage2DViewOf3DFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.image2DViewOf3D = Load<VkBool32>(p + 0);
   v.sampler2DViewOf3D = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMutableDescriptorTypeFeaturesEXT& v) {
@@ -6476,13 +6476,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMutableDescriptorTypeFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.mutableDescriptorType);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMutableDescriptorTypeFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.mutableDescriptorType = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClipControlFeaturesEXT& v) {
@@ -6507,13 +6507,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClipControlFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.depthClipControl);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDepthClipControlFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.depthClipControl = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVertexInputDynamicStateFeaturesEXT& v) {
@@ -6538,13 +6538,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceV
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVertexInputDynamicStateFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.vertexInputDynamicState);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVertexInputDynamicStateFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.vertexInputDynamicState = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExternalMemoryRDMAFeaturesNV& v) {
@@ -6569,13 +6569,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceE
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExternalMemoryRDMAFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.externalMemoryRDMA);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExternalMemoryRDMAFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.externalMemoryRDMA = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceColorWriteEnableFeaturesEXT& v) {
@@ -6600,13 +6600,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceColorWriteEnableFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.colorWriteEnable);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceColorWriteEnableFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.colorWriteEnable = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSynchronization2Features& v) {
@@ -6631,13 +6631,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSynchronization2Features& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.synchronization2);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSynchronization2Features& v) {
   const uint8_t* p = d.Take(4);
   v.synchronization2 = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePrimitivesGeneratedQueryFeaturesEXT& v) {
@@ -6664,7 +6664,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.primitivesGeneratedQuery);
   Store(p + 4, v.primitivesGeneratedQueryWithRasterizerDiscard);
   Store(p + 8, v.primitivesGeneratedQueryWithNonZeroStreams);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePrimitivesGeneratedQueryFeaturesEXT& v) {
@@ -6672,7 +6672,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.primitivesGeneratedQuery = Load<VkBool32>(p + 0);
   v.primitivesGeneratedQueryWithRasterizerDiscard = Load<VkBool32>(p + 4);
   v.primitivesGeneratedQueryWithNonZeroStreams = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLegacyDitheringFeaturesEXT& v) {
@@ -6697,13 +6697,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceL
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLegacyDitheringFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.legacyDithering);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceLegacyDitheringFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.legacyDithering = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultisampledRenderToSingleSampledFeaturesEXT& v) {
@@ -6728,13 +6728,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultisampledRenderToSingleSampledFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.multisampledRenderToSingleSampled);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultisampledRenderToSingleSampledFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.multisampledRenderToSingleSampled = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineProtectedAccessFeaturesEXT& v) {
@@ -6759,13 +6759,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineProtectedAccessFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pipelineProtectedAccess);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelineProtectedAccessFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.pipelineProtectedAccess = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInheritedViewportScissorFeaturesNV& v) {
@@ -6790,13 +6790,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInheritedViewportScissorFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.inheritedViewportScissor2D);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceInheritedViewportScissorFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.inheritedViewportScissor2D = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT& v) {
@@ -6821,13 +6821,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceY
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.ycbcr2plane444Formats);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.ycbcr2plane444Formats = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProvokingVertexFeaturesEXT& v) {
@@ -6853,14 +6853,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.provokingVertexLast);
   Store(p + 4, v.transformFeedbackPreservesProvokingVertex);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceProvokingVertexFeaturesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.provokingVertexLast = Load<VkBool32>(p + 0);
   v.transformFeedbackPreservesProvokingVertex = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorBufferFeaturesEXT& v) {
@@ -6888,7 +6888,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.descriptorBufferCaptureReplay);
   Store(p + 8, v.descriptorBufferImageLayoutIgnored);
   Store(p + 12, v.descriptorBufferPushDescriptors);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorBufferFeaturesEXT& v) {
@@ -6897,7 +6897,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.descriptorBufferCaptureReplay = Load<VkBool32>(p + 4);
   v.descriptorBufferImageLayoutIgnored = Load<VkBool32>(p + 8);
   v.descriptorBufferPushDescriptors = Load<VkBool32>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderIntegerDotProductFeatures& v) {
@@ -6922,13 +6922,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderIntegerDotProductFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderIntegerDotProduct);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderIntegerDotProductFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.shaderIntegerDotProduct = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShaderBarycentricFeaturesKHR& v) {
@@ -6953,13 +6953,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShaderBarycentricFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.fragmentShaderBarycentric);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShaderBarycentricFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.fragmentShaderBarycentric = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT& v) {
@@ -6984,13 +6984,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceR
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.formatRgba10x6WithoutYCbCrSampler);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.formatRgba10x6WithoutYCbCrSampler = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDynamicRenderingFeatures& v) {
@@ -7015,13 +7015,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDynamicRenderingFeatures& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.dynamicRendering);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDynamicRenderingFeatures& v) {
   const uint8_t* p = d.Take(4);
   v.dynamicRendering = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageViewMinLodFeaturesEXT& v) {
@@ -7046,13 +7046,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageViewMinLodFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.minLod);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageViewMinLodFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.minLod = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRasterizationOrderAttachmentAccessFeaturesEXT& v) {
@@ -7079,7 +7079,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.rasterizationOrderColorAttachmentAccess);
   Store(p + 4, v.rasterizationOrderDepthAttachmentAccess);
   Store(p + 8, v.rasterizationOrderStencilAttachmentAccess);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRasterizationOrderAttachmentAccessFeaturesEXT& v) {
@@ -7087,7 +7087,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.rasterizationOrderColorAttachmentAccess = Load<VkBool32>(p + 0);
   v.rasterizationOrderDepthAttachmentAccess = Load<VkBool32>(p + 4);
   v.rasterizationOrderStencilAttachmentAccess = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLinearColorAttachmentFeaturesNV& v) {
@@ -7112,13 +7112,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceL
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLinearColorAttachmentFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.linearColorAttachment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceLinearColorAttachmentFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.linearColorAttachment = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT& v) {
@@ -7143,13 +7143,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceG
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.graphicsPipelineLibrary);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.graphicsPipelineLibrary = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorSetHostMappingFeaturesVALVE& v) {
@@ -7174,13 +7174,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorSetHostMappingFeaturesVALVE& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.descriptorSetHostMapping);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorSetHostMappingFeaturesVALVE& v) {
   const uint8_t* p = d.Take(4);
   v.descriptorSetHostMapping = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderModuleIdentifierFeaturesEXT& v) {
@@ -7205,13 +7205,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderModuleIdentifierFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderModuleIdentifier);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderModuleIdentifierFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.shaderModuleIdentifier = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageCompressionControlFeaturesEXT& v) {
@@ -7236,13 +7236,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageCompressionControlFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.imageCompressionControl);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageCompressionControlFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.imageCompressionControl = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassMergeFeedbackFeaturesEXT& v) {
@@ -7267,13 +7267,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassMergeFeedbackFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.subpassMergeFeedback);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubpassMergeFeedbackFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.subpassMergeFeedback = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelinePropertiesFeaturesEXT& v) {
@@ -7298,13 +7298,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelinePropertiesFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pipelinePropertiesIdentifier);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelinePropertiesFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.pipelinePropertiesIdentifier = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderEarlyAndLateFragmentTestsFeaturesAMD& v) {
@@ -7329,13 +7329,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderEarlyAndLateFragmentTestsFeaturesAMD& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderEarlyAndLateFragmentTests);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderEarlyAndLateFragmentTestsFeaturesAMD& v) {
   const uint8_t* p = d.Take(4);
   v.shaderEarlyAndLateFragmentTests = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceNonSeamlessCubeMapFeaturesEXT& v) {
@@ -7360,13 +7360,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceN
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceNonSeamlessCubeMapFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.nonSeamlessCubeMap);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceNonSeamlessCubeMapFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.nonSeamlessCubeMap = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineRobustnessFeaturesEXT& v) {
@@ -7391,13 +7391,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineRobustnessFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pipelineRobustness);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelineRobustnessFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.pipelineRobustness = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageProcessingFeaturesQCOM& v) {
@@ -7424,7 +7424,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.textureSampleWeighted);
   Store(p + 4, v.textureBoxFilter);
   Store(p + 8, v.textureBlockMatch);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageProcessingFeaturesQCOM& v) {
@@ -7432,7 +7432,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.textureSampleWeighted = Load<VkBool32>(p + 0);
   v.textureBoxFilter = Load<VkBool32>(p + 4);
   v.textureBlockMatch = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTilePropertiesFeaturesQCOM& v) {
@@ -7457,13 +7457,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceT
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTilePropertiesFeaturesQCOM& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.tileProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTilePropertiesFeaturesQCOM& v) {
   const uint8_t* p = d.Take(4);
   v.tileProperties = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAmigoProfilingFeaturesSEC& v) {
@@ -7488,13 +7488,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceA
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAmigoProfilingFeaturesSEC& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.amigoProfiling);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceAmigoProfilingFeaturesSEC& v) {
   const uint8_t* p = d.Take(4);
   v.amigoProfiling = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT& v) {
@@ -7519,13 +7519,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceA
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.attachmentFeedbackLoopLayout);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.attachmentFeedbackLoopLayout = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClampZeroOneFeaturesEXT& v) {
@@ -7550,13 +7550,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthClampZeroOneFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.depthClampZeroOne);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDepthClampZeroOneFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.depthClampZeroOne = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAddressBindingReportFeaturesEXT& v) {
@@ -7581,13 +7581,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceA
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAddressBindingReportFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.reportAddressBinding);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceAddressBindingReportFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.reportAddressBinding = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceOpticalFlowFeaturesNV& v) {
@@ -7612,13 +7612,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceO
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceOpticalFlowFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.opticalFlow);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceOpticalFlowFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.opticalFlow = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderCoreBuiltinsFeaturesARM& v) {
@@ -7643,13 +7643,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderCoreBuiltinsFeaturesARM& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.shaderCoreBuiltins);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderCoreBuiltinsFeaturesARM& v) {
   const uint8_t* p = d.Take(4);
   v.shaderCoreBuiltins = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM& v) {
@@ -7674,13 +7674,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.multiviewPerViewViewports);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM& v) {
   const uint8_t* p = d.Take(4);
   v.multiviewPerViewViewports = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFeatures2& v) {
@@ -7705,13 +7705,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFeatures2& v) {
   uint8_t* p = e.Take(220);
   Store(p + 0, v.features);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kPhysicalDeviceFeatures2OutChain);
+  EncodeChainReply(e, v.pNext, kPhysicalDeviceFeatures2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFeatures2& v) {
   const uint8_t* p = d.Take(220);
   v.features = Load<VkPhysicalDeviceFeatures>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceFeatures2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceFeatures2OutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan11Properties& v) {
@@ -7750,7 +7750,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 76, v.protectedNoFault);
   Store(p + 80, v.maxPerSetDescriptors);
   Store(p + 84, v.maxMemoryAllocationSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan11Properties& v) {
@@ -7770,7 +7770,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.protectedNoFault = Load<VkBool32>(p + 76);
   v.maxPerSetDescriptors = Load<uint32_t>(p + 80);
   v.maxMemoryAllocationSize = Load<VkDeviceSize>(p + 84);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan12Properties& v) {
@@ -7846,7 +7846,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 700, v.filterMinmaxImageComponentMapping);
   Store(p + 704, v.maxTimelineSemaphoreValueDifference);
   Store(p + 712, v.framebufferIntegerColorSampleCounts);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan12Properties& v) {
@@ -7903,7 +7903,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.filterMinmaxImageComponentMapping = Load<VkBool32>(p + 700);
   v.maxTimelineSemaphoreValueDifference = Load<uint64_t>(p + 704);
   v.framebufferIntegerColorSampleCounts = Load<VkSampleCountFlags>(p + 712);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVulkan13Properties& v) {
@@ -7972,7 +7972,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 172, v.uniformTexelBufferOffsetAlignmentBytes);
   Store(p + 180, v.uniformTexelBufferOffsetSingleTexelAlignment);
   Store(p + 184, v.maxBufferSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVulkan13Properties& v) {
@@ -8022,7 +8022,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.uniformTexelBufferOffsetAlignmentBytes = Load<VkDeviceSize>(p + 172);
   v.uniformTexelBufferOffsetSingleTexelAlignment = Load<VkBool32>(p + 180);
   v.maxBufferSize = Load<VkDeviceSize>(p + 184);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

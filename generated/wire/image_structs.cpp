@@ -587,7 +587,7 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDrmFormatModifi
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDrmFormatModifierPropertiesListEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.drmFormatModifierCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
   if (v.pDrmFormatModifierProperties != nullptr) {
     const size_t n = static_cast<size_t>(v.drmFormatModifierCount);
     e.Bytes(v.pDrmFormatModifierProperties, n * 16);
@@ -598,7 +598,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDrmFormatModif
   [[maybe_unused]] const auto capacity_drmFormatModifierCount = v.drmFormatModifierCount;
   const uint8_t* p = d.Take(4);
   v.drmFormatModifierCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
   if (v.pDrmFormatModifierProperties != nullptr) {
     size_t n = static_cast<size_t>(v.drmFormatModifierCount);
     if (n > static_cast<size_t>(capacity_drmFormatModifierCount)) {
@@ -633,7 +633,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFormatPr
   Store(p + 0, v.linearTilingFeatures);
   Store(p + 8, v.optimalTilingFeatures);
   Store(p + 16, v.bufferFeatures);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFormatProperties3& v) {
@@ -641,7 +641,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFormatProperti
   v.linearTilingFeatures = Load<VkFormatFeatureFlags2>(p + 0);
   v.optimalTilingFeatures = Load<VkFormatFeatureFlags2>(p + 8);
   v.bufferFeatures = Load<VkFormatFeatureFlags2>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDrmFormatModifierPropertiesList2EXT& v) {
@@ -672,7 +672,7 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDrmFormatModifi
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDrmFormatModifierPropertiesList2EXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.drmFormatModifierCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
   if (v.pDrmFormatModifierProperties != nullptr) {
     const size_t n = static_cast<size_t>(v.drmFormatModifierCount);
     uint8_t* p = e.Take(20 * n);
@@ -684,7 +684,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDrmFormatModif
   [[maybe_unused]] const auto capacity_drmFormatModifierCount = v.drmFormatModifierCount;
   const uint8_t* p = d.Take(4);
   v.drmFormatModifierCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
   if (v.pDrmFormatModifierProperties != nullptr) {
     size_t n = static_cast<size_t>(v.drmFormatModifierCount);
     if (n > static_cast<size_t>(capacity_drmFormatModifierCount)) {
@@ -720,13 +720,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFormatPropertie
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFormatProperties2& v) {
   uint8_t* p = e.Take(12);
   Store(p + 0, v.formatProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kFormatProperties2OutChain);
+  EncodeChainReply(e, v.pNext, kFormatProperties2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFormatProperties2& v) {
   const uint8_t* p = d.Take(12);
   v.formatProperties = Load<VkFormatProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kFormatProperties2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kFormatProperties2OutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExternalImageFormatInfo& v) {
@@ -858,13 +858,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalImageFo
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkExternalImageFormatProperties& v) {
   uint8_t* p = e.Take(12);
   Store(p + 0, v.externalMemoryProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalImageFormatProperties& v) {
   const uint8_t* p = d.Take(12);
   v.externalMemoryProperties = Load<VkExternalMemoryProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSamplerYcbcrConversionImageFormatProperties& v) {
@@ -889,13 +889,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSamplerYcbcrCon
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSamplerYcbcrConversionImageFormatProperties& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.combinedImageSamplerDescriptorCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSamplerYcbcrConversionImageFormatProperties& v) {
   const uint8_t* p = d.Take(4);
   v.combinedImageSamplerDescriptorCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkTextureLODGatherFormatPropertiesAMD& v) {
@@ -920,13 +920,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkTextureLODGathe
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkTextureLODGatherFormatPropertiesAMD& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.supportsTextureGatherLODBiasAMD);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkTextureLODGatherFormatPropertiesAMD& v) {
   const uint8_t* p = d.Take(4);
   v.supportsTextureGatherLODBiasAMD = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFilterCubicImageViewImageFormatPropertiesEXT& v) {
@@ -952,14 +952,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFilterCu
   uint8_t* p = e.Take(8);
   Store(p + 0, v.filterCubic);
   Store(p + 4, v.filterCubicMinmax);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFilterCubicImageViewImageFormatPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.filterCubic = Load<VkBool32>(p + 0);
   v.filterCubicMinmax = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageCompressionPropertiesEXT& v) {
@@ -985,14 +985,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageCom
   uint8_t* p = e.Take(8);
   Store(p + 0, v.imageCompressionFlags);
   Store(p + 4, v.imageCompressionFixedRateFlags);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageCompressionPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.imageCompressionFlags = Load<VkImageCompressionFlagsEXT>(p + 0);
   v.imageCompressionFixedRateFlags = Load<VkImageCompressionFixedRateFlagsEXT>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageFormatProperties2& v) {
@@ -1017,13 +1017,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageFormatProp
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageFormatProperties2& v) {
   uint8_t* p = e.Take(32);
   Store(p + 0, v.imageFormatProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kImageFormatProperties2OutChain);
+  EncodeChainReply(e, v.pNext, kImageFormatProperties2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageFormatProperties2& v) {
   const uint8_t* p = d.Take(32);
   v.imageFormatProperties = Load<VkImageFormatProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kImageFormatProperties2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kImageFormatProperties2OutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSamplerYcbcrConversionCreateInfo& v) {
@@ -1109,14 +1109,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageVie
   uint8_t* p = e.Take(16);
   Store(p + 0, v.deviceAddress);
   Store(p + 8, v.size);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageViewAddressPropertiesNVX& v) {
   const uint8_t* p = d.Take(16);
   v.deviceAddress = Load<VkDeviceAddress>(p + 0);
   v.size = Load<VkDeviceSize>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageDrmFormatModifierPropertiesEXT& v) {
@@ -1141,13 +1141,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageDrmFormatM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageDrmFormatModifierPropertiesEXT& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.drmFormatModifier);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageDrmFormatModifierPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.drmFormatModifier = Load<uint64_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageSubresource2EXT& v) {
@@ -1193,13 +1193,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubresourceLayo
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSubresourceLayout2EXT& v) {
   uint8_t* p = e.Take(40);
   Store(p + 0, v.subresourceLayout);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kSubresourceLayout2EXTOutChain);
+  EncodeChainReply(e, v.pNext, kSubresourceLayout2EXTOutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubresourceLayout2EXT& v) {
   const uint8_t* p = d.Take(40);
   v.subresourceLayout = Load<VkSubresourceLayout>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSubresourceLayout2EXTOutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSubresourceLayout2EXTOutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkOpticalFlowImageFormatPropertiesNV& v) {
@@ -1224,11 +1224,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkOpticalFlowImag
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkOpticalFlowImageFormatPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.format);
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkOpticalFlowImageFormatPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.format = Load<VkFormat>(p + 0);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

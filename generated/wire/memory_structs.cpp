@@ -503,14 +503,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryDe
   uint8_t* p = e.Take(8);
   Store(p + 0, v.prefersDedicatedAllocation);
   Store(p + 4, v.requiresDedicatedAllocation);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryDedicatedRequirements& v) {
   const uint8_t* p = d.Take(8);
   v.prefersDedicatedAllocation = Load<VkBool32>(p + 0);
   v.requiresDedicatedAllocation = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryRequirements2& v) {
@@ -535,13 +535,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryRequireme
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryRequirements2& v) {
   uint8_t* p = e.Take(20);
   Put(e, p + 0, v.memoryRequirements);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kMemoryRequirements2OutChain);
+  EncodeChainReply(e, v.pNext, kMemoryRequirements2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryRequirements2& v) {
   const uint8_t* p = d.Take(20);
   Get(d, p + 0, v.memoryRequirements);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kMemoryRequirements2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kMemoryRequirements2OutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSparseImageFormatInfo2& v) {
@@ -595,13 +595,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSparseImageForm
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSparseImageFormatProperties2& v) {
   uint8_t* p = e.Take(20);
   Store(p + 0, v.properties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSparseImageFormatProperties2& v) {
   const uint8_t* p = d.Take(20);
   v.properties = Load<VkSparseImageFormatProperties>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryGetFdInfoKHR& v) {
@@ -649,13 +649,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryFdPropert
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryFdPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.memoryTypeBits);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryFdPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.memoryTypeBits = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBindBufferMemoryDeviceGroupInfo& v) {
@@ -918,13 +918,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSparseImageMemo
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSparseImageMemoryRequirements2& v) {
   uint8_t* p = e.Take(48);
   Store(p + 0, v.memoryRequirements);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSparseImageMemoryRequirements2& v) {
   const uint8_t* p = d.Take(48);
   v.memoryRequirements = Load<VkSparseImageMemoryRequirements>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDeviceBufferMemoryRequirements& v) {
@@ -1015,13 +1015,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryHostPoint
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryHostPointerPropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.memoryTypeBits);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryHostPointerPropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.memoryTypeBits = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDeviceMemoryOpaqueCaptureAddressInfo& v) {

@@ -177,13 +177,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMultisampleProp
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMultisamplePropertiesEXT& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.maxSampleLocationGridSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMultisamplePropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.maxSampleLocationGridSize = Load<VkExtent2D>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMultisampledRenderToSingleSampledInfoEXT& v) {
@@ -238,7 +238,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCooperat
   Store(p + 20, v.CType);
   Store(p + 24, v.DType);
   Store(p + 28, v.scope);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCooperativeMatrixPropertiesNV& v) {
@@ -251,7 +251,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkCooperativeMat
   v.CType = Load<VkComponentTypeNV>(p + 20);
   v.DType = Load<VkComponentTypeNV>(p + 24);
   v.scope = Load<VkScopeNV>(p + 28);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkTilePropertiesQCOM& v) {
@@ -278,7 +278,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkTileProp
   Store(p + 0, v.tileSize);
   Store(p + 12, v.apronSize);
   Store(p + 20, v.origin);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkTilePropertiesQCOM& v) {
@@ -286,7 +286,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkTileProperties
   v.tileSize = Load<VkExtent3D>(p + 0);
   v.apronSize = Load<VkExtent2D>(p + 12);
   v.origin = Load<VkOffset2D>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkOpticalFlowSessionCreateInfoNV& v) {

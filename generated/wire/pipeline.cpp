@@ -1063,14 +1063,14 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetPipeline
   uint8_t* p = e.Take(4);
   Store(p, v.result);
   if (v.result < 0) return;
-  if (v.pPipelineProperties != nullptr) EncodeChainReply(e, v.pPipelineProperties, kGetPipelinePropertiesEXTOutChain);
+  EncodeChainReply(e, v.pPipelineProperties, kGetPipelinePropertiesEXTOutChain);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelinePropertiesEXTArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
   if (v.result < 0) return;
-  if (v.pPipelineProperties != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pPipelineProperties)), kGetPipelinePropertiesEXTOutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pPipelineProperties)), kGetPipelinePropertiesEXTOutChain);
 }
 
 }  // namespace vesper::wire

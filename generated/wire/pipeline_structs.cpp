@@ -1620,9 +1620,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkGraphicsPipelineCrea
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
+  EncodeChainReply(e, v.pNext, kGraphicsPipelineCreateInfoInChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kGraphicsPipelineCreateInfoInChain);
 }
 
 bool Echoes([[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
@@ -1683,9 +1685,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkComputePipelineCreat
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkComputePipelineCreateInfo& v) {
+  EncodeChainReply(e, v.pNext, kComputePipelineCreateInfoInChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkComputePipelineCreateInfo& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kComputePipelineCreateInfoInChain);
 }
 
 bool Echoes([[maybe_unused]] const VkComputePipelineCreateInfo& v) {
@@ -1739,7 +1743,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipeline
   std::memcpy(p + 4, v.name, 256);
   std::memcpy(p + 260, v.description, 256);
   Store(p + 516, v.subgroupSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineExecutablePropertiesKHR& v) {
@@ -1748,7 +1752,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineExecut
   std::memcpy(v.name, p + 4, 256);
   std::memcpy(v.description, p + 260, 256);
   v.subgroupSize = Load<uint32_t>(p + 516);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelineExecutableInfoKHR& v) {
@@ -1799,7 +1803,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipeline
   std::memcpy(p + 256, v.description, 256);
   Store(p + 512, v.format);
   Store(p + 516, v.value);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineExecutableStatisticKHR& v) {
@@ -1808,7 +1812,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineExecut
   std::memcpy(v.description, p + 256, 256);
   v.format = Load<VkPipelineExecutableStatisticFormatKHR>(p + 512);
   v.value = Load<VkPipelineExecutableStatisticValueKHR>(p + 516);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelineExecutableInternalRepresentationKHR& v) {
@@ -1842,7 +1846,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipeline
   std::memcpy(p + 256, v.description, 256);
   Store(p + 512, v.isText);
   Store(p + 516, static_cast<uint64_t>(v.dataSize));
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
   if (v.pData != nullptr) {
     const size_t n = static_cast<size_t>(v.dataSize);
     e.Bytes(v.pData, n * 1);
@@ -1856,7 +1860,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineExecut
   std::memcpy(v.description, p + 256, 256);
   v.isText = Load<VkBool32>(p + 512);
   v.dataSize = static_cast<size_t>(Load<uint64_t>(p + 516));
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
   if (v.pData != nullptr) {
     size_t n = static_cast<size_t>(v.dataSize);
     if (n > static_cast<size_t>(capacity_dataSize)) {
@@ -2008,14 +2012,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkShaderMo
   uint8_t* p = e.Take(36);
   Store(p + 0, v.identifierSize);
   std::memcpy(p + 4, v.identifier, 32);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkShaderModuleIdentifierEXT& v) {
   const uint8_t* p = d.Take(36);
   v.identifierSize = Load<uint32_t>(p + 0);
   std::memcpy(v.identifier, p + 4, 32);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelinePropertiesIdentifierEXT& v) {
@@ -2040,13 +2044,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelinePropert
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPipelinePropertiesIdentifierEXT& v) {
   uint8_t* p = e.Take(16);
   std::memcpy(p + 0, v.pipelineIdentifier, 16);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelinePropertiesIdentifierEXT& v) {
   const uint8_t* p = d.Take(16);
   std::memcpy(v.pipelineIdentifier, p + 0, 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

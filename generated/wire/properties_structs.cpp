@@ -296,7 +296,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 24, v.minSequencesCountBufferOffsetAlignment);
   Store(p + 28, v.minSequencesIndexBufferOffsetAlignment);
   Store(p + 32, v.minIndirectCommandsBufferOffsetAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDeviceGeneratedCommandsPropertiesNV& v) {
@@ -310,7 +310,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.minSequencesCountBufferOffsetAlignment = Load<uint32_t>(p + 24);
   v.minSequencesIndexBufferOffsetAlignment = Load<uint32_t>(p + 28);
   v.minIndirectCommandsBufferOffsetAlignment = Load<uint32_t>(p + 32);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiDrawPropertiesEXT& v) {
@@ -335,13 +335,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiDrawPropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxMultiDrawCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiDrawPropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.maxMultiDrawCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePushDescriptorPropertiesKHR& v) {
@@ -366,13 +366,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePushDescriptorPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxPushDescriptors);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePushDescriptorPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.maxPushDescriptors = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDriverProperties& v) {
@@ -400,7 +400,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   std::memcpy(p + 4, v.driverName, 256);
   std::memcpy(p + 260, v.driverInfo, 256);
   Store(p + 516, v.conformanceVersion);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDriverProperties& v) {
@@ -409,7 +409,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   std::memcpy(v.driverName, p + 4, 256);
   std::memcpy(v.driverInfo, p + 260, 256);
   v.conformanceVersion = Load<VkConformanceVersion>(p + 516);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceIDProperties& v) {
@@ -438,7 +438,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   std::memcpy(p + 32, v.deviceLUID, 8);
   Store(p + 40, v.deviceNodeMask);
   Store(p + 44, v.deviceLUIDValid);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceIDProperties& v) {
@@ -448,7 +448,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   std::memcpy(v.deviceLUID, p + 32, 8);
   v.deviceNodeMask = Load<uint32_t>(p + 40);
   v.deviceLUIDValid = Load<VkBool32>(p + 44);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewProperties& v) {
@@ -474,14 +474,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.maxMultiviewViewCount);
   Store(p + 4, v.maxMultiviewInstanceIndex);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiviewProperties& v) {
   const uint8_t* p = d.Take(8);
   v.maxMultiviewViewCount = Load<uint32_t>(p + 0);
   v.maxMultiviewInstanceIndex = Load<uint32_t>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDiscardRectanglePropertiesEXT& v) {
@@ -506,13 +506,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDiscardRectanglePropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxDiscardRectangles);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDiscardRectanglePropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.maxDiscardRectangles = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewPerViewAttributesPropertiesNVX& v) {
@@ -537,13 +537,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMultiviewPerViewAttributesPropertiesNVX& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.perViewPositionAllComponents);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMultiviewPerViewAttributesPropertiesNVX& v) {
   const uint8_t* p = d.Take(4);
   v.perViewPositionAllComponents = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubgroupProperties& v) {
@@ -571,7 +571,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.supportedStages);
   Store(p + 8, v.supportedOperations);
   Store(p + 12, v.quadOperationsInAllStages);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubgroupProperties& v) {
@@ -580,7 +580,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.supportedStages = Load<VkShaderStageFlags>(p + 4);
   v.supportedOperations = Load<VkSubgroupFeatureFlags>(p + 8);
   v.quadOperationsInAllStages = Load<VkBool32>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePointClippingProperties& v) {
@@ -605,13 +605,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePointClippingProperties& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.pointClippingBehavior);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePointClippingProperties& v) {
   const uint8_t* p = d.Take(4);
   v.pointClippingBehavior = Load<VkPointClippingBehavior>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProtectedMemoryProperties& v) {
@@ -636,13 +636,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProtectedMemoryProperties& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.protectedNoFault);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceProtectedMemoryProperties& v) {
   const uint8_t* p = d.Take(4);
   v.protectedNoFault = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSamplerFilterMinmaxProperties& v) {
@@ -668,14 +668,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.filterMinmaxSingleComponentFormats);
   Store(p + 4, v.filterMinmaxImageComponentMapping);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSamplerFilterMinmaxProperties& v) {
   const uint8_t* p = d.Take(8);
   v.filterMinmaxSingleComponentFormats = Load<VkBool32>(p + 0);
   v.filterMinmaxImageComponentMapping = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSampleLocationsPropertiesEXT& v) {
@@ -704,7 +704,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   std::memcpy(p + 12, v.sampleLocationCoordinateRange, 8);
   Store(p + 20, v.sampleLocationSubPixelBits);
   Store(p + 24, v.variableSampleLocations);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSampleLocationsPropertiesEXT& v) {
@@ -714,7 +714,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   std::memcpy(v.sampleLocationCoordinateRange, p + 12, 8);
   v.sampleLocationSubPixelBits = Load<uint32_t>(p + 20);
   v.variableSampleLocations = Load<VkBool32>(p + 24);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceBlendOperationAdvancedPropertiesEXT& v) {
@@ -744,7 +744,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 12, v.advancedBlendNonPremultipliedDstColor);
   Store(p + 16, v.advancedBlendCorrelatedOverlap);
   Store(p + 20, v.advancedBlendAllOperations);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceBlendOperationAdvancedPropertiesEXT& v) {
@@ -755,7 +755,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.advancedBlendNonPremultipliedDstColor = Load<VkBool32>(p + 12);
   v.advancedBlendCorrelatedOverlap = Load<VkBool32>(p + 16);
   v.advancedBlendAllOperations = Load<VkBool32>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceInlineUniformBlockProperties& v) {
@@ -784,7 +784,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 8, v.maxPerStageDescriptorUpdateAfterBindInlineUniformBlocks);
   Store(p + 12, v.maxDescriptorSetInlineUniformBlocks);
   Store(p + 16, v.maxDescriptorSetUpdateAfterBindInlineUniformBlocks);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceInlineUniformBlockProperties& v) {
@@ -794,7 +794,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxPerStageDescriptorUpdateAfterBindInlineUniformBlocks = Load<uint32_t>(p + 8);
   v.maxDescriptorSetInlineUniformBlocks = Load<uint32_t>(p + 12);
   v.maxDescriptorSetUpdateAfterBindInlineUniformBlocks = Load<uint32_t>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMaintenance3Properties& v) {
@@ -820,14 +820,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(12);
   Store(p + 0, v.maxPerSetDescriptors);
   Store(p + 4, v.maxMemoryAllocationSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMaintenance3Properties& v) {
   const uint8_t* p = d.Take(12);
   v.maxPerSetDescriptors = Load<uint32_t>(p + 0);
   v.maxMemoryAllocationSize = Load<VkDeviceSize>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMaintenance4Properties& v) {
@@ -852,13 +852,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMaintenance4Properties& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.maxBufferSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMaintenance4Properties& v) {
   const uint8_t* p = d.Take(8);
   v.maxBufferSize = Load<VkDeviceSize>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFloatControlsProperties& v) {
@@ -899,7 +899,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 56, v.shaderRoundingModeRTZFloat16);
   Store(p + 60, v.shaderRoundingModeRTZFloat32);
   Store(p + 64, v.shaderRoundingModeRTZFloat64);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFloatControlsProperties& v) {
@@ -921,7 +921,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shaderRoundingModeRTZFloat16 = Load<VkBool32>(p + 56);
   v.shaderRoundingModeRTZFloat32 = Load<VkBool32>(p + 60);
   v.shaderRoundingModeRTZFloat64 = Load<VkBool32>(p + 64);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExternalMemoryHostPropertiesEXT& v) {
@@ -946,13 +946,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceE
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExternalMemoryHostPropertiesEXT& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.minImportedHostPointerAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExternalMemoryHostPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.minImportedHostPointerAlignment = Load<VkDeviceSize>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceConservativeRasterizationPropertiesEXT& v) {
@@ -985,7 +985,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 24, v.degenerateLinesRasterized);
   Store(p + 28, v.fullyCoveredFragmentShaderInputVariable);
   Store(p + 32, v.conservativeRasterizationPostDepthCoverage);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceConservativeRasterizationPropertiesEXT& v) {
@@ -999,7 +999,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.degenerateLinesRasterized = Load<VkBool32>(p + 24);
   v.fullyCoveredFragmentShaderInputVariable = Load<VkBool32>(p + 28);
   v.conservativeRasterizationPostDepthCoverage = Load<VkBool32>(p + 32);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderCorePropertiesAMD& v) {
@@ -1037,7 +1037,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 44, v.minVgprAllocation);
   Store(p + 48, v.maxVgprAllocation);
   Store(p + 52, v.vgprAllocationGranularity);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderCorePropertiesAMD& v) {
@@ -1056,7 +1056,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.minVgprAllocation = Load<uint32_t>(p + 44);
   v.maxVgprAllocation = Load<uint32_t>(p + 48);
   v.vgprAllocationGranularity = Load<uint32_t>(p + 52);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderCoreProperties2AMD& v) {
@@ -1082,14 +1082,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderCoreFeatures);
   Store(p + 4, v.activeComputeUnitCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderCoreProperties2AMD& v) {
   const uint8_t* p = d.Take(8);
   v.shaderCoreFeatures = Load<VkShaderCorePropertiesFlagsAMD>(p + 0);
   v.activeComputeUnitCount = Load<uint32_t>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorIndexingProperties& v) {
@@ -1136,7 +1136,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 80, v.maxDescriptorSetUpdateAfterBindSampledImages);
   Store(p + 84, v.maxDescriptorSetUpdateAfterBindStorageImages);
   Store(p + 88, v.maxDescriptorSetUpdateAfterBindInputAttachments);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorIndexingProperties& v) {
@@ -1164,7 +1164,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxDescriptorSetUpdateAfterBindSampledImages = Load<uint32_t>(p + 80);
   v.maxDescriptorSetUpdateAfterBindStorageImages = Load<uint32_t>(p + 84);
   v.maxDescriptorSetUpdateAfterBindInputAttachments = Load<uint32_t>(p + 88);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTimelineSemaphoreProperties& v) {
@@ -1189,13 +1189,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceT
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTimelineSemaphoreProperties& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.maxTimelineSemaphoreValueDifference);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTimelineSemaphoreProperties& v) {
   const uint8_t* p = d.Take(8);
   v.maxTimelineSemaphoreValueDifference = Load<uint64_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVertexAttributeDivisorPropertiesEXT& v) {
@@ -1220,13 +1220,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceV
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVertexAttributeDivisorPropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxVertexAttribDivisor);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceVertexAttributeDivisorPropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.maxVertexAttribDivisor = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePCIBusInfoPropertiesEXT& v) {
@@ -1254,7 +1254,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.pciBus);
   Store(p + 8, v.pciDevice);
   Store(p + 12, v.pciFunction);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePCIBusInfoPropertiesEXT& v) {
@@ -1263,7 +1263,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.pciBus = Load<uint32_t>(p + 4);
   v.pciDevice = Load<uint32_t>(p + 8);
   v.pciFunction = Load<uint32_t>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDepthStencilResolveProperties& v) {
@@ -1291,7 +1291,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.supportedStencilResolveModes);
   Store(p + 8, v.independentResolveNone);
   Store(p + 12, v.independentResolve);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDepthStencilResolveProperties& v) {
@@ -1300,7 +1300,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.supportedStencilResolveModes = Load<VkResolveModeFlags>(p + 4);
   v.independentResolveNone = Load<VkBool32>(p + 8);
   v.independentResolve = Load<VkBool32>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTransformFeedbackPropertiesEXT& v) {
@@ -1334,7 +1334,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 32, v.transformFeedbackStreamsLinesTriangles);
   Store(p + 36, v.transformFeedbackRasterizationStreamSelect);
   Store(p + 40, v.transformFeedbackDraw);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTransformFeedbackPropertiesEXT& v) {
@@ -1349,7 +1349,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.transformFeedbackStreamsLinesTriangles = Load<VkBool32>(p + 32);
   v.transformFeedbackRasterizationStreamSelect = Load<VkBool32>(p + 36);
   v.transformFeedbackDraw = Load<VkBool32>(p + 40);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCopyMemoryIndirectPropertiesNV& v) {
@@ -1374,13 +1374,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCopyMemoryIndirectPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.supportedQueues);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCopyMemoryIndirectPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.supportedQueues = Load<VkQueueFlags>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryDecompressionPropertiesNV& v) {
@@ -1406,14 +1406,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(16);
   Store(p + 0, v.decompressionMethods);
   Store(p + 8, v.maxDecompressionIndirectCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMemoryDecompressionPropertiesNV& v) {
   const uint8_t* p = d.Take(16);
   v.decompressionMethods = Load<VkMemoryDecompressionMethodFlagsNV>(p + 0);
   v.maxDecompressionIndirectCount = Load<uint64_t>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShadingRateImagePropertiesNV& v) {
@@ -1440,7 +1440,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.shadingRateTexelSize);
   Store(p + 8, v.shadingRatePaletteSize);
   Store(p + 12, v.shadingRateMaxCoarseSamples);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShadingRateImagePropertiesNV& v) {
@@ -1448,7 +1448,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shadingRateTexelSize = Load<VkExtent2D>(p + 0);
   v.shadingRatePaletteSize = Load<uint32_t>(p + 8);
   v.shadingRateMaxCoarseSamples = Load<uint32_t>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMeshShaderPropertiesNV& v) {
@@ -1485,7 +1485,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 56, v.maxMeshMultiviewViewCount);
   Store(p + 60, v.meshOutputPerVertexGranularity);
   Store(p + 64, v.meshOutputPerPrimitiveGranularity);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMeshShaderPropertiesNV& v) {
@@ -1503,7 +1503,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxMeshMultiviewViewCount = Load<uint32_t>(p + 56);
   v.meshOutputPerVertexGranularity = Load<uint32_t>(p + 60);
   v.meshOutputPerPrimitiveGranularity = Load<uint32_t>(p + 64);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMeshShaderPropertiesEXT& v) {
@@ -1555,7 +1555,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 132, v.prefersLocalInvocationPrimitiveOutput);
   Store(p + 136, v.prefersCompactVertexOutput);
   Store(p + 140, v.prefersCompactPrimitiveOutput);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMeshShaderPropertiesEXT& v) {
@@ -1588,7 +1588,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.prefersLocalInvocationPrimitiveOutput = Load<VkBool32>(p + 132);
   v.prefersCompactVertexOutput = Load<VkBool32>(p + 136);
   v.prefersCompactPrimitiveOutput = Load<VkBool32>(p + 140);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapPropertiesEXT& v) {
@@ -1615,7 +1615,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.minFragmentDensityTexelSize);
   Store(p + 8, v.maxFragmentDensityTexelSize);
   Store(p + 16, v.fragmentDensityInvocations);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMapPropertiesEXT& v) {
@@ -1623,7 +1623,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.minFragmentDensityTexelSize = Load<VkExtent2D>(p + 0);
   v.maxFragmentDensityTexelSize = Load<VkExtent2D>(p + 8);
   v.fragmentDensityInvocations = Load<VkBool32>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMap2PropertiesEXT& v) {
@@ -1651,7 +1651,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.subsampledCoarseReconstructionEarlyAccess);
   Store(p + 8, v.maxSubsampledArrayLayers);
   Store(p + 12, v.maxDescriptorSetSubsampledSamplers);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMap2PropertiesEXT& v) {
@@ -1660,7 +1660,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.subsampledCoarseReconstructionEarlyAccess = Load<VkBool32>(p + 4);
   v.maxSubsampledArrayLayers = Load<uint32_t>(p + 8);
   v.maxDescriptorSetSubsampledSamplers = Load<uint32_t>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapOffsetPropertiesQCOM& v) {
@@ -1685,13 +1685,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentDensityMapOffsetPropertiesQCOM& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.fragmentDensityOffsetGranularity);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentDensityMapOffsetPropertiesQCOM& v) {
   const uint8_t* p = d.Take(8);
   v.fragmentDensityOffsetGranularity = Load<VkExtent2D>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCooperativeMatrixPropertiesNV& v) {
@@ -1716,13 +1716,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCooperativeMatrixPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.cooperativeMatrixSupportedStages);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCooperativeMatrixPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.cooperativeMatrixSupportedStages = Load<VkShaderStageFlags>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePerformanceQueryPropertiesKHR& v) {
@@ -1747,13 +1747,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePerformanceQueryPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.allowCommandBufferQueryCopies);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePerformanceQueryPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.allowCommandBufferQueryCopies = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderSMBuiltinsPropertiesNV& v) {
@@ -1779,14 +1779,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.shaderSMCount);
   Store(p + 4, v.shaderWarpsPerSM);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderSMBuiltinsPropertiesNV& v) {
   const uint8_t* p = d.Take(8);
   v.shaderSMCount = Load<uint32_t>(p + 0);
   v.shaderWarpsPerSM = Load<uint32_t>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceTexelBufferAlignmentProperties& v) {
@@ -1814,7 +1814,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 8, v.storageTexelBufferOffsetSingleTexelAlignment);
   Store(p + 12, v.uniformTexelBufferOffsetAlignmentBytes);
   Store(p + 20, v.uniformTexelBufferOffsetSingleTexelAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceTexelBufferAlignmentProperties& v) {
@@ -1823,7 +1823,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.storageTexelBufferOffsetSingleTexelAlignment = Load<VkBool32>(p + 8);
   v.uniformTexelBufferOffsetAlignmentBytes = Load<VkDeviceSize>(p + 12);
   v.uniformTexelBufferOffsetSingleTexelAlignment = Load<VkBool32>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubgroupSizeControlProperties& v) {
@@ -1851,7 +1851,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.maxSubgroupSize);
   Store(p + 8, v.maxComputeWorkgroupSubgroups);
   Store(p + 12, v.requiredSubgroupSizeStages);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubgroupSizeControlProperties& v) {
@@ -1860,7 +1860,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxSubgroupSize = Load<uint32_t>(p + 4);
   v.maxComputeWorkgroupSubgroups = Load<uint32_t>(p + 8);
   v.requiredSubgroupSizeStages = Load<VkShaderStageFlags>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassShadingPropertiesHUAWEI& v) {
@@ -1885,13 +1885,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSubpassShadingPropertiesHUAWEI& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxSubpassShadingWorkgroupSizeAspectRatio);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSubpassShadingPropertiesHUAWEI& v) {
   const uint8_t* p = d.Take(4);
   v.maxSubpassShadingWorkgroupSizeAspectRatio = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceClusterCullingShaderPropertiesHUAWEI& v) {
@@ -1918,7 +1918,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   std::memcpy(p + 0, v.maxWorkGroupCount, 12);
   std::memcpy(p + 12, v.maxWorkGroupSize, 12);
   Store(p + 24, v.maxOutputClusterCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceClusterCullingShaderPropertiesHUAWEI& v) {
@@ -1926,7 +1926,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   std::memcpy(v.maxWorkGroupCount, p + 0, 12);
   std::memcpy(v.maxWorkGroupSize, p + 12, 12);
   v.maxOutputClusterCount = Load<uint32_t>(p + 24);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLineRasterizationPropertiesEXT& v) {
@@ -1951,13 +1951,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceL
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceLineRasterizationPropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.lineSubPixelPrecisionBits);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceLineRasterizationPropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.lineSubPixelPrecisionBits = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCustomBorderColorPropertiesEXT& v) {
@@ -1982,13 +1982,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceC
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceCustomBorderColorPropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxCustomBorderColorSamplers);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceCustomBorderColorPropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.maxCustomBorderColorSamplers = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicState3PropertiesEXT& v) {
@@ -2013,13 +2013,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceE
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceExtendedDynamicState3PropertiesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.dynamicPrimitiveTopologyUnrestricted);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceExtendedDynamicState3PropertiesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.dynamicPrimitiveTopologyUnrestricted = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRobustness2PropertiesEXT& v) {
@@ -2045,14 +2045,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(16);
   Store(p + 0, v.robustStorageBufferAccessSizeAlignment);
   Store(p + 8, v.robustUniformBufferAccessSizeAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRobustness2PropertiesEXT& v) {
   const uint8_t* p = d.Take(16);
   v.robustStorageBufferAccessSizeAlignment = Load<VkDeviceSize>(p + 0);
   v.robustUniformBufferAccessSizeAlignment = Load<VkDeviceSize>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePortabilitySubsetPropertiesKHR& v) {
@@ -2077,13 +2077,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePortabilitySubsetPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.minVertexInputBindingStrideAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePortabilitySubsetPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.minVertexInputBindingStrideAlignment = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShadingRatePropertiesKHR& v) {
@@ -2124,7 +2124,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 68, v.fragmentShadingRateWithFragmentShaderInterlock);
   Store(p + 72, v.fragmentShadingRateWithCustomSampleLocations);
   Store(p + 76, v.fragmentShadingRateStrictMultiplyCombiner);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShadingRatePropertiesKHR& v) {
@@ -2146,7 +2146,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.fragmentShadingRateWithFragmentShaderInterlock = Load<VkBool32>(p + 68);
   v.fragmentShadingRateWithCustomSampleLocations = Load<VkBool32>(p + 72);
   v.fragmentShadingRateStrictMultiplyCombiner = Load<VkBool32>(p + 76);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShadingRateEnumsPropertiesNV& v) {
@@ -2171,13 +2171,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShadingRateEnumsPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxFragmentShadingRateInvocationCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShadingRateEnumsPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.maxFragmentShadingRateInvocationCount = Load<VkSampleCountFlagBits>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProvokingVertexPropertiesEXT& v) {
@@ -2203,14 +2203,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.provokingVertexModePerPipeline);
   Store(p + 4, v.transformFeedbackPreservesTriangleFanProvokingVertex);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceProvokingVertexPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.provokingVertexModePerPipeline = Load<VkBool32>(p + 0);
   v.transformFeedbackPreservesTriangleFanProvokingVertex = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorBufferPropertiesEXT& v) {
@@ -2267,7 +2267,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 208, v.samplerDescriptorBufferAddressSpaceSize);
   Store(p + 216, v.resourceDescriptorBufferAddressSpaceSize);
   Store(p + 224, v.descriptorBufferAddressSpaceSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorBufferPropertiesEXT& v) {
@@ -2305,7 +2305,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.samplerDescriptorBufferAddressSpaceSize = Load<VkDeviceSize>(p + 208);
   v.resourceDescriptorBufferAddressSpaceSize = Load<VkDeviceSize>(p + 216);
   v.descriptorBufferAddressSpaceSize = Load<VkDeviceSize>(p + 224);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorBufferDensityMapPropertiesEXT& v) {
@@ -2330,13 +2330,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceD
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDescriptorBufferDensityMapPropertiesEXT& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, static_cast<uint64_t>(v.combinedImageSamplerDensityMapDescriptorSize));
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDescriptorBufferDensityMapPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.combinedImageSamplerDensityMapDescriptorSize = static_cast<size_t>(Load<uint64_t>(p + 0));
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderIntegerDotProductProperties& v) {
@@ -2390,7 +2390,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 108, v.integerDotProductAccumulatingSaturating64BitUnsignedAccelerated);
   Store(p + 112, v.integerDotProductAccumulatingSaturating64BitSignedAccelerated);
   Store(p + 116, v.integerDotProductAccumulatingSaturating64BitMixedSignednessAccelerated);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderIntegerDotProductProperties& v) {
@@ -2425,7 +2425,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.integerDotProductAccumulatingSaturating64BitUnsignedAccelerated = Load<VkBool32>(p + 108);
   v.integerDotProductAccumulatingSaturating64BitSignedAccelerated = Load<VkBool32>(p + 112);
   v.integerDotProductAccumulatingSaturating64BitMixedSignednessAccelerated = Load<VkBool32>(p + 116);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceDrmPropertiesEXT& v) {
@@ -2455,7 +2455,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 16, v.primaryMinor);
   Store(p + 24, v.renderMajor);
   Store(p + 32, v.renderMinor);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceDrmPropertiesEXT& v) {
@@ -2466,7 +2466,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.primaryMinor = Load<int64_t>(p + 16);
   v.renderMajor = Load<int64_t>(p + 24);
   v.renderMinor = Load<int64_t>(p + 32);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShaderBarycentricPropertiesKHR& v) {
@@ -2491,13 +2491,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceF
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceFragmentShaderBarycentricPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.triStripVertexOrderIndependentOfProvokingVertex);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceFragmentShaderBarycentricPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.triStripVertexOrderIndependentOfProvokingVertex = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGraphicsPipelineLibraryPropertiesEXT& v) {
@@ -2523,14 +2523,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.graphicsPipelineLibraryFastLinking);
   Store(p + 4, v.graphicsPipelineLibraryIndependentInterpolationDecoration);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceGraphicsPipelineLibraryPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.graphicsPipelineLibraryFastLinking = Load<VkBool32>(p + 0);
   v.graphicsPipelineLibraryIndependentInterpolationDecoration = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderModuleIdentifierPropertiesEXT& v) {
@@ -2555,13 +2555,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderModuleIdentifierPropertiesEXT& v) {
   uint8_t* p = e.Take(16);
   std::memcpy(p + 0, v.shaderModuleIdentifierAlgorithmUUID, 16);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderModuleIdentifierPropertiesEXT& v) {
   const uint8_t* p = d.Take(16);
   std::memcpy(v.shaderModuleIdentifierAlgorithmUUID, p + 0, 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePipelineRobustnessPropertiesEXT& v) {
@@ -2589,7 +2589,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.defaultRobustnessUniformBuffers);
   Store(p + 8, v.defaultRobustnessVertexInputs);
   Store(p + 12, v.defaultRobustnessImages);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePipelineRobustnessPropertiesEXT& v) {
@@ -2598,7 +2598,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.defaultRobustnessUniformBuffers = Load<VkPipelineRobustnessBufferBehaviorEXT>(p + 4);
   v.defaultRobustnessVertexInputs = Load<VkPipelineRobustnessBufferBehaviorEXT>(p + 8);
   v.defaultRobustnessImages = Load<VkPipelineRobustnessImageBehaviorEXT>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageProcessingPropertiesQCOM& v) {
@@ -2626,7 +2626,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 4, v.maxWeightFilterDimension);
   Store(p + 12, v.maxBlockMatchRegion);
   Store(p + 20, v.maxBoxFilterBlockSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageProcessingPropertiesQCOM& v) {
@@ -2635,7 +2635,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxWeightFilterDimension = Load<VkExtent2D>(p + 4);
   v.maxBlockMatchRegion = Load<VkExtent2D>(p + 12);
   v.maxBoxFilterBlockSize = Load<VkExtent2D>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceOpticalFlowPropertiesNV& v) {
@@ -2670,7 +2670,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 32, v.maxWidth);
   Store(p + 36, v.maxHeight);
   Store(p + 40, v.maxNumRegionsOfInterest);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceOpticalFlowPropertiesNV& v) {
@@ -2686,7 +2686,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxWidth = Load<uint32_t>(p + 32);
   v.maxHeight = Load<uint32_t>(p + 36);
   v.maxNumRegionsOfInterest = Load<uint32_t>(p + 40);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceShaderCoreBuiltinsPropertiesARM& v) {
@@ -2713,7 +2713,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.shaderCoreMask);
   Store(p + 8, v.shaderCoreCount);
   Store(p + 12, v.shaderWarpsPerCore);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceShaderCoreBuiltinsPropertiesARM& v) {
@@ -2721,7 +2721,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.shaderCoreMask = Load<uint64_t>(p + 0);
   v.shaderCoreCount = Load<uint32_t>(p + 8);
   v.shaderWarpsPerCore = Load<uint32_t>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProperties2& v) {
@@ -2746,13 +2746,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceProperties2& v) {
   uint8_t* p = e.Take(804);
   Put(e, p + 0, v.properties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kPhysicalDeviceProperties2OutChain);
+  EncodeChainReply(e, v.pNext, kPhysicalDeviceProperties2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceProperties2& v) {
   const uint8_t* p = d.Take(804);
   Get(d, p + 0, v.properties);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceProperties2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceProperties2OutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryBudgetPropertiesEXT& v) {
@@ -2778,14 +2778,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(256);
   std::memcpy(p + 0, v.heapBudget, 128);
   std::memcpy(p + 128, v.heapUsage, 128);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMemoryBudgetPropertiesEXT& v) {
   const uint8_t* p = d.Take(256);
   std::memcpy(v.heapBudget, p + 0, 128);
   std::memcpy(v.heapUsage, p + 128, 128);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryProperties2& v) {
@@ -2810,13 +2810,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceMemoryProperties2& v) {
   uint8_t* p = e.Take(456);
   Put(e, p + 0, v.memoryProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kPhysicalDeviceMemoryProperties2OutChain);
+  EncodeChainReply(e, v.pNext, kPhysicalDeviceMemoryProperties2OutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceMemoryProperties2& v) {
   const uint8_t* p = d.Take(456);
   Get(d, p + 0, v.memoryProperties);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceMemoryProperties2OutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kPhysicalDeviceMemoryProperties2OutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceGroupProperties& v) {
@@ -2845,7 +2845,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
     Store(p + 4 + 8 * i, e.DispatchableId(HandleType::kPhysicalDevice, v.physicalDevices[i]));
   }
   Store(p + 260, v.subsetAllocation);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceGroupProperties& v) {
@@ -2855,7 +2855,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
     v.physicalDevices[i] = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4 + 8 * i), HandleUse::kRequired);
   }
   v.subsetAllocation = Load<VkBool32>(p + 260);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

@@ -110,13 +110,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyQuer
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyQueryResultStatusPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.queryResultStatusSupport);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyQueryResultStatusPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.queryResultStatusSupport = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCalibratedTimestampInfoEXT& v) {
@@ -165,7 +165,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPerforma
   Store(p + 4, v.scope);
   Store(p + 8, v.storage);
   std::memcpy(p + 12, v.uuid, 16);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPerformanceCounterKHR& v) {
@@ -174,7 +174,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPerformanceCou
   v.scope = Load<VkPerformanceCounterScopeKHR>(p + 4);
   v.storage = Load<VkPerformanceCounterStorageKHR>(p + 8);
   std::memcpy(v.uuid, p + 12, 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPerformanceCounterDescriptionKHR& v) {
@@ -202,7 +202,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPerforma
   std::memcpy(p + 4, v.name, 256);
   std::memcpy(p + 260, v.category, 256);
   std::memcpy(p + 516, v.description, 256);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPerformanceCounterDescriptionKHR& v) {
@@ -211,7 +211,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPerformanceCou
   std::memcpy(v.name, p + 4, 256);
   std::memcpy(v.category, p + 260, 256);
   std::memcpy(v.description, p + 516, 256);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAcquireProfilingLockInfoKHR& v) {

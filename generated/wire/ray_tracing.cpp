@@ -1272,7 +1272,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildAcceler
     d.Fail("vkCmdBuildAccelerationStructuresKHR: pInfos is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.infoCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.infoCount), sizeof(void*));
     auto** rows = d.Array<VkAccelerationStructureBuildRangeInfoKHR*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(v.pInfos[i].geometryCount), 16);
@@ -1354,7 +1354,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildAcceler
     d.Fail("vkCmdBuildAccelerationStructuresIndirectKHR: pIndirectStrides is absent");
   }
   if ((present0 & 0x8u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.infoCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.infoCount), sizeof(void*));
     auto** rows = d.Array<uint32_t*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(v.pInfos[i].geometryCount), 4);

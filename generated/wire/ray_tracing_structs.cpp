@@ -392,7 +392,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 8, v.accelerationStructureIndirectBuild);
   Store(p + 12, v.accelerationStructureHostCommands);
   Store(p + 16, v.descriptorBindingAccelerationStructureUpdateAfterBind);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceAccelerationStructureFeaturesKHR& v) {
@@ -402,7 +402,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.accelerationStructureIndirectBuild = Load<VkBool32>(p + 8);
   v.accelerationStructureHostCommands = Load<VkBool32>(p + 12);
   v.descriptorBindingAccelerationStructureUpdateAfterBind = Load<VkBool32>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingPipelineFeaturesKHR& v) {
@@ -431,7 +431,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 8, v.rayTracingPipelineShaderGroupHandleCaptureReplayMixed);
   Store(p + 12, v.rayTracingPipelineTraceRaysIndirect);
   Store(p + 16, v.rayTraversalPrimitiveCulling);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingPipelineFeaturesKHR& v) {
@@ -441,7 +441,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.rayTracingPipelineShaderGroupHandleCaptureReplayMixed = Load<VkBool32>(p + 8);
   v.rayTracingPipelineTraceRaysIndirect = Load<VkBool32>(p + 12);
   v.rayTraversalPrimitiveCulling = Load<VkBool32>(p + 16);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayQueryFeaturesKHR& v) {
@@ -466,13 +466,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceR
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayQueryFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.rayQuery);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayQueryFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.rayQuery = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingMaintenance1FeaturesKHR& v) {
@@ -498,14 +498,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.rayTracingMaintenance1);
   Store(p + 4, v.rayTracingPipelineTraceRaysIndirect2);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingMaintenance1FeaturesKHR& v) {
   const uint8_t* p = d.Take(8);
   v.rayTracingMaintenance1 = Load<VkBool32>(p + 0);
   v.rayTracingPipelineTraceRaysIndirect2 = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingMotionBlurFeaturesNV& v) {
@@ -531,14 +531,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.rayTracingMotionBlur);
   Store(p + 4, v.rayTracingMotionBlurPipelineTraceRaysIndirect);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingMotionBlurFeaturesNV& v) {
   const uint8_t* p = d.Take(8);
   v.rayTracingMotionBlur = Load<VkBool32>(p + 0);
   v.rayTracingMotionBlurPipelineTraceRaysIndirect = Load<VkBool32>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceOpacityMicromapFeaturesEXT& v) {
@@ -565,7 +565,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 0, v.micromap);
   Store(p + 4, v.micromapCaptureReplay);
   Store(p + 8, v.micromapHostCommands);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceOpacityMicromapFeaturesEXT& v) {
@@ -573,7 +573,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.micromap = Load<VkBool32>(p + 0);
   v.micromapCaptureReplay = Load<VkBool32>(p + 4);
   v.micromapHostCommands = Load<VkBool32>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV& v) {
@@ -598,13 +598,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceR
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.rayTracingInvocationReorder);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.rayTracingInvocationReorder = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceAccelerationStructurePropertiesKHR& v) {
@@ -636,7 +636,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 32, v.maxDescriptorSetAccelerationStructures);
   Store(p + 36, v.maxDescriptorSetUpdateAfterBindAccelerationStructures);
   Store(p + 40, v.minAccelerationStructureScratchOffsetAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceAccelerationStructurePropertiesKHR& v) {
@@ -649,7 +649,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxDescriptorSetAccelerationStructures = Load<uint32_t>(p + 32);
   v.maxDescriptorSetUpdateAfterBindAccelerationStructures = Load<uint32_t>(p + 36);
   v.minAccelerationStructureScratchOffsetAlignment = Load<uint32_t>(p + 40);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingPipelinePropertiesKHR& v) {
@@ -681,7 +681,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 20, v.maxRayDispatchInvocationCount);
   Store(p + 24, v.shaderGroupHandleAlignment);
   Store(p + 28, v.maxRayHitAttributeSize);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingPipelinePropertiesKHR& v) {
@@ -694,7 +694,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxRayDispatchInvocationCount = Load<uint32_t>(p + 20);
   v.shaderGroupHandleAlignment = Load<uint32_t>(p + 24);
   v.maxRayHitAttributeSize = Load<uint32_t>(p + 28);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingPropertiesNV& v) {
@@ -726,7 +726,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   Store(p + 24, v.maxInstanceCount);
   Store(p + 32, v.maxTriangleCount);
   Store(p + 40, v.maxDescriptorSetAccelerationStructures);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingPropertiesNV& v) {
@@ -739,7 +739,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevice
   v.maxInstanceCount = Load<uint64_t>(p + 24);
   v.maxTriangleCount = Load<uint64_t>(p + 32);
   v.maxDescriptorSetAccelerationStructures = Load<uint32_t>(p + 40);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceOpacityMicromapPropertiesEXT& v) {
@@ -765,14 +765,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysical
   uint8_t* p = e.Take(8);
   Store(p + 0, v.maxOpacity2StateSubdivisionLevel);
   Store(p + 4, v.maxOpacity4StateSubdivisionLevel);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceOpacityMicromapPropertiesEXT& v) {
   const uint8_t* p = d.Take(8);
   v.maxOpacity2StateSubdivisionLevel = Load<uint32_t>(p + 0);
   v.maxOpacity4StateSubdivisionLevel = Load<uint32_t>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingInvocationReorderPropertiesNV& v) {
@@ -797,13 +797,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceR
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceRayTracingInvocationReorderPropertiesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.rayTracingInvocationReorderReorderingHint);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceRayTracingInvocationReorderPropertiesNV& v) {
   const uint8_t* p = d.Take(4);
   v.rayTracingInvocationReorderReorderingHint = Load<VkRayTracingInvocationReorderModeNV>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkGeometryTrianglesNV& v) {
@@ -1199,9 +1199,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRayTracingPipelineCr
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
+  EncodeChainReply(e, v.pNext, kRayTracingPipelineCreateInfoNVInChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoNVInChain);
 }
 
 bool Echoes([[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
@@ -1354,9 +1356,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRayTracingPipelineCr
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {
+  EncodeChainReply(e, v.pNext, kRayTracingPipelineCreateInfoKHRInChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoKHRInChain);
 }
 
 bool Echoes([[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {
@@ -1520,7 +1524,7 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationStructur
     v.pUsageCounts = items;
   }
   if ((present0 & 0x4u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.usageCountsCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.usageCountsCount), sizeof(void*));
     auto** rows = d.Array<VkMicromapUsageEXT*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(1), 12);
@@ -1732,7 +1736,7 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationStructur
     v.pGeometries = items;
   }
   if ((present0 & 0x4u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.geometryCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.geometryCount), sizeof(void*));
     auto** rows = d.Array<VkAccelerationStructureGeometryKHR*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(1), 4);
@@ -1789,6 +1793,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAccelera
   Store(p + 0, v.accelerationStructureSize);
   Store(p + 8, v.updateScratchSize);
   Store(p + 16, v.buildScratchSize);
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationStructureBuildSizesInfoKHR& v) {
@@ -1796,6 +1801,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkAccelerationSt
   v.accelerationStructureSize = Load<VkDeviceSize>(p + 0);
   v.updateScratchSize = Load<VkDeviceSize>(p + 8);
   v.buildScratchSize = Load<VkDeviceSize>(p + 16);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAccelerationStructureCaptureDescriptorDataInfoEXT& v) {
@@ -1907,7 +1913,7 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMicromapBuildInfoEXT
     v.pUsageCounts = items;
   }
   if ((present0 & 0x4u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.usageCountsCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.usageCountsCount), sizeof(void*));
     auto** rows = d.Array<VkMicromapUsageEXT*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(1), 12);
@@ -2050,6 +2056,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMicromap
   Store(p + 0, v.micromapSize);
   Store(p + 8, v.buildScratchSize);
   Store(p + 16, v.discardable);
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMicromapBuildSizesInfoEXT& v) {
@@ -2057,6 +2064,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMicromapBuildS
   v.micromapSize = Load<VkDeviceSize>(p + 0);
   v.buildScratchSize = Load<VkDeviceSize>(p + 8);
   v.discardable = Load<VkBool32>(p + 16);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 }  // namespace vesper::wire

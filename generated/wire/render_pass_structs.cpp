@@ -786,13 +786,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassResolveP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSubpassResolvePerformanceQueryEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.optimal);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassResolvePerformanceQueryEXT& v) {
   const uint8_t* p = d.Take(4);
   v.optimal = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAttachmentDescriptionStencilLayout& v) {
@@ -1125,9 +1125,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassDescription2&
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSubpassDescription2& v) {
+  EncodeChainReply(e, v.pNext, kSubpassDescription2InChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkSubpassDescription2& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSubpassDescription2InChain);
 }
 
 bool Echoes([[maybe_unused]] const VkSubpassDescription2& v) {
@@ -1261,12 +1263,14 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRenderPassCreateInfo
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderPassCreateInfo2& v) {
+  EncodeChainReply(e, v.pNext, kRenderPassCreateInfo2InChain);
   if (v.pSubpasses != nullptr) {
     for (size_t i = 0; i < static_cast<size_t>(v.subpassCount); ++i) EncodeEcho(e, v.pSubpasses[i]);
   }
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRenderPassCreateInfo2& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRenderPassCreateInfo2InChain);
   if (v.pSubpasses != nullptr) {
     for (size_t i = 0; i < static_cast<size_t>(v.subpassCount); ++i) DecodeEcho(d, v.pSubpasses[i]);
   }
@@ -1377,7 +1381,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFramebuf
   Store(p + 4, v.rasterizationSamples);
   Store(p + 8, v.depthStencilSamples);
   Store(p + 12, v.colorSamples);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFramebufferMixedSamplesCombinationNV& v) {
@@ -1386,7 +1390,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkFramebufferMix
   v.rasterizationSamples = Load<VkSampleCountFlagBits>(p + 4);
   v.depthStencilSamples = Load<VkSampleCountFlags>(p + 8);
   v.colorSamples = Load<VkSampleCountFlags>(p + 12);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderingAttachmentInfo& v) {

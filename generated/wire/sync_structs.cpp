@@ -666,7 +666,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkExternal
   Store(p + 0, v.exportFromImportedHandleTypes);
   Store(p + 4, v.compatibleHandleTypes);
   Store(p + 8, v.externalSemaphoreFeatures);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalSemaphoreProperties& v) {
@@ -674,7 +674,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalSemaph
   v.exportFromImportedHandleTypes = Load<VkExternalSemaphoreHandleTypeFlags>(p + 0);
   v.compatibleHandleTypes = Load<VkExternalSemaphoreHandleTypeFlags>(p + 4);
   v.externalSemaphoreFeatures = Load<VkExternalSemaphoreFeatureFlags>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSemaphoreGetFdInfoKHR& v) {
@@ -772,7 +772,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkExternal
   Store(p + 0, v.exportFromImportedHandleTypes);
   Store(p + 4, v.compatibleHandleTypes);
   Store(p + 8, v.externalFenceFeatures);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalFenceProperties& v) {
@@ -780,7 +780,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkExternalFenceP
   v.exportFromImportedHandleTypes = Load<VkExternalFenceHandleTypeFlags>(p + 0);
   v.compatibleHandleTypes = Load<VkExternalFenceHandleTypeFlags>(p + 4);
   v.externalFenceFeatures = Load<VkExternalFenceFeatureFlags>(p + 8);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkFenceGetFdInfoKHR& v) {

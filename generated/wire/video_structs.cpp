@@ -977,13 +977,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyVide
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkQueueFamilyVideoPropertiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.videoCodecOperations);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkQueueFamilyVideoPropertiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.videoCodecOperations = Load<VkVideoCodecOperationFlagsKHR>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDecodeCapabilitiesKHR& v) {
@@ -1008,13 +1008,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeCapa
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDecodeCapabilitiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.flags);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeCapabilitiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.flags = Load<VkVideoDecodeCapabilityFlagsKHR>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDecodeH264CapabilitiesKHR& v) {
@@ -1040,14 +1040,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDec
   uint8_t* p = e.Take(12);
   Store(p + 0, v.maxLevelIdc);
   Store(p + 4, v.fieldOffsetGranularity);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeH264CapabilitiesKHR& v) {
   const uint8_t* p = d.Take(12);
   v.maxLevelIdc = Load<StdVideoH264LevelIdc>(p + 0);
   v.fieldOffsetGranularity = Load<VkOffset2D>(p + 4);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDecodeH265CapabilitiesKHR& v) {
@@ -1072,13 +1072,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeH265
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoDecodeH265CapabilitiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.maxLevelIdc);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoDecodeH265CapabilitiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.maxLevelIdc = Load<StdVideoH265LevelIdc>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEncodeCapabilitiesKHR& v) {
@@ -1107,7 +1107,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEnc
   Store(p + 8, v.rateControlLayerCount);
   Store(p + 9, v.qualityLevelCount);
   Store(p + 10, v.inputImageDataFillAlignment);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeCapabilitiesKHR& v) {
@@ -1117,7 +1117,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeCap
   v.rateControlLayerCount = Load<uint8_t>(p + 8);
   v.qualityLevelCount = Load<uint8_t>(p + 9);
   v.inputImageDataFillAlignment = Load<VkExtent2D>(p + 10);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEncodeH264CapabilitiesEXT& v) {
@@ -1152,7 +1152,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEnc
   Store(p + 23, v.maxBitsPerMbDenom);
   Store(p + 27, v.log2MaxMvLengthHorizontal);
   Store(p + 31, v.log2MaxMvLengthVertical);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeH264CapabilitiesEXT& v) {
@@ -1168,7 +1168,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeH26
   v.maxBitsPerMbDenom = Load<uint32_t>(p + 23);
   v.log2MaxMvLengthHorizontal = Load<uint32_t>(p + 27);
   v.log2MaxMvLengthVertical = Load<uint32_t>(p + 31);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEncodeH265CapabilitiesEXT& v) {
@@ -1212,7 +1212,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoEnc
   Store(p + 32, v.maxDiffCuQpDeltaDepth);
   Store(p + 33, v.minMaxNumMergeCand);
   Store(p + 34, v.maxMaxNumMergeCand);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeH265CapabilitiesEXT& v) {
@@ -1237,7 +1237,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoEncodeH26
   v.maxDiffCuQpDeltaDepth = Load<uint8_t>(p + 32);
   v.minMaxNumMergeCand = Load<uint8_t>(p + 33);
   v.maxMaxNumMergeCand = Load<uint8_t>(p + 34);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoCapabilitiesKHR& v) {
@@ -1270,7 +1270,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoCap
   Store(p + 44, v.maxDpbSlots);
   Store(p + 48, v.maxActiveReferencePictures);
   Store(p + 52, v.stdHeaderVersion);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kVideoCapabilitiesKHROutChain);
+  EncodeChainReply(e, v.pNext, kVideoCapabilitiesKHROutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoCapabilitiesKHR& v) {
@@ -1284,7 +1284,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoCapabilit
   v.maxDpbSlots = Load<uint32_t>(p + 44);
   v.maxActiveReferencePictures = Load<uint32_t>(p + 48);
   v.stdHeaderVersion = Load<VkExtensionProperties>(p + 52);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kVideoCapabilitiesKHROutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kVideoCapabilitiesKHROutChain);
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceVideoFormatInfoKHR& v) {
@@ -1335,7 +1335,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoFor
   Store(p + 24, v.imageType);
   Store(p + 28, v.imageTiling);
   Store(p + 32, v.imageUsageFlags);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoFormatPropertiesKHR& v) {
@@ -1346,7 +1346,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoFormatPro
   v.imageType = Load<VkImageType>(p + 24);
   v.imageTiling = Load<VkImageTiling>(p + 28);
   v.imageUsageFlags = Load<VkImageUsageFlags>(p + 32);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoSessionCreateInfoKHR& v) {
@@ -2466,14 +2466,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkVideoSes
   uint8_t* p = e.Take(24);
   Store(p + 0, v.memoryBindIndex);
   Put(e, p + 4, v.memoryRequirements);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkVideoSessionMemoryRequirementsKHR& v) {
   const uint8_t* p = d.Take(24);
   v.memoryBindIndex = Load<uint32_t>(p + 0);
   Get(d, p + 4, v.memoryRequirements);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBindVideoSessionMemoryInfoKHR& v) {

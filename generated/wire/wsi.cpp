@@ -29,7 +29,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
     *v.pPropertyCount = Load<uint32_t>(p + 12);
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pPropertyCount)), 4);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(Value(v.pPropertyCount)), sizeof(VkDisplayPropertiesKHR));
     v.pProperties = d.Array<VkDisplayPropertiesKHR>(d.OutputCount(n, sizeof(VkDisplayPropertiesKHR)));
     for (uint32_t i = 0; d.ok() && i < n; ++i) DecodeShape(d, v.pProperties[i]);
   }

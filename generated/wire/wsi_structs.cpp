@@ -187,23 +187,9 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImageSwapchainCreate
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPropertiesKHR& v) {
-  uint32_t present0 = 0;
-  if (v.displayName != nullptr) present0 |= 0x1u;
-  uint8_t* p = e.Take(4);
-  Store(p + 0, present0);
-  if ((present0 & 0x1u) != 0) {
-    e.String(v.displayName);
-  }
 }
 
 void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPropertiesKHR& v) {
-  const uint8_t* p = d.Take(4);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  if ((present0 & 0x1u) != 0) {
-    v.displayName = d.String();
-  } else {
-    d.Fail("VkDisplayPropertiesKHR: displayName is absent");
-  }
 }
 
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPropertiesKHR& v) {
@@ -224,6 +210,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPropert
   v.supportedTransforms = Load<VkSurfaceTransformFlagsKHR>(p + 24);
   v.planeReorderPossible = Load<VkBool32>(p + 28);
   v.persistentContent = Load<VkBool32>(p + 32);
+  v.displayName = nullptr;
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayModeCreateInfoKHR& v) {
@@ -868,13 +855,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePresentIdFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.presentId);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePresentIdFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.presentId = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePresentWaitFeaturesKHR& v) {
@@ -899,13 +886,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePresentWaitFeaturesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.presentWait);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePresentWaitFeaturesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.presentWait = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePresentBarrierFeaturesNV& v) {
@@ -930,13 +917,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceP
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDevicePresentBarrierFeaturesNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.presentBarrier);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDevicePresentBarrierFeaturesNV& v) {
   const uint8_t* p = d.Take(4);
   v.presentBarrier = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageCompressionControlSwapchainFeaturesEXT& v) {
@@ -961,13 +948,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceI
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceImageCompressionControlSwapchainFeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.imageCompressionControlSwapchain);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceImageCompressionControlSwapchainFeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.imageCompressionControlSwapchain = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT& v) {
@@ -992,13 +979,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceS
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.swapchainMaintenance1);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT& v) {
   const uint8_t* p = d.Take(4);
   v.swapchainMaintenance1 = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPowerInfoEXT& v) {
@@ -1075,7 +1062,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceC
   Store(p + 44, v.supportedCompositeAlpha);
   Store(p + 48, v.supportedUsageFlags);
   Store(p + 52, v.supportedSurfaceCounters);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabilities2EXT& v) {
@@ -1091,7 +1078,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabil
   v.supportedCompositeAlpha = Load<VkCompositeAlphaFlagsKHR>(p + 44);
   v.supportedUsageFlags = Load<VkImageUsageFlags>(p + 48);
   v.supportedSurfaceCounters = Load<VkSurfaceCounterFlagsEXT>(p + 52);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBindImageMemorySwapchainInfoKHR& v) {
@@ -1140,14 +1127,14 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDeviceGr
   uint8_t* p = e.Take(132);
   std::memcpy(p + 0, v.presentMask, 128);
   Store(p + 128, v.modes);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceGroupPresentCapabilitiesKHR& v) {
   const uint8_t* p = d.Take(132);
   std::memcpy(v.presentMask, p + 0, 128);
   v.modes = Load<VkDeviceGroupPresentModeFlagsKHR>(p + 128);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAcquireNextImageInfoKHR& v) {
@@ -1278,13 +1265,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayNativeHd
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayNativeHdrSurfaceCapabilitiesAMD& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.localDimmingSupport);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayNativeHdrSurfaceCapabilitiesAMD& v) {
   const uint8_t* p = d.Take(4);
   v.localDimmingSupport = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSharedPresentSurfaceCapabilitiesKHR& v) {
@@ -1309,13 +1296,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSharedPresentSu
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSharedPresentSurfaceCapabilitiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.sharedPresentSupportedUsageFlags);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSharedPresentSurfaceCapabilitiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.sharedPresentSupportedUsageFlags = Load<VkImageUsageFlags>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceProtectedCapabilitiesKHR& v) {
@@ -1340,11 +1327,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceProtecte
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceProtectedCapabilitiesKHR& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.supportsProtected);
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceProtectedCapabilitiesKHR& v) {
   const uint8_t* p = d.Take(4);
   v.supportsProtected = Load<VkBool32>(p + 0);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceCapabilitiesPresentBarrierNV& v) {
@@ -1369,13 +1358,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabili
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceCapabilitiesPresentBarrierNV& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.presentBarrierSupported);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabilitiesPresentBarrierNV& v) {
   const uint8_t* p = d.Take(4);
   v.presentBarrierSupported = Load<VkBool32>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfacePresentScalingCapabilitiesEXT& v) {
@@ -1404,7 +1393,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceP
   Store(p + 8, v.supportedPresentGravityY);
   Store(p + 12, v.minScaledImageExtent);
   Store(p + 20, v.maxScaledImageExtent);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfacePresentScalingCapabilitiesEXT& v) {
@@ -1414,7 +1403,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfacePresent
   v.supportedPresentGravityY = Load<VkPresentGravityFlagsEXT>(p + 8);
   v.minScaledImageExtent = Load<VkExtent2D>(p + 12);
   v.maxScaledImageExtent = Load<VkExtent2D>(p + 20);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfacePresentModeCompatibilityEXT& v) {
@@ -1445,7 +1434,7 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfacePresentM
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfacePresentModeCompatibilityEXT& v) {
   uint8_t* p = e.Take(4);
   Store(p + 0, v.presentModeCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
   if (v.pPresentModes != nullptr) {
     const size_t n = static_cast<size_t>(v.presentModeCount);
     e.Bytes(v.pPresentModes, n * 4);
@@ -1456,7 +1445,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfacePresent
   [[maybe_unused]] const auto capacity_presentModeCount = v.presentModeCount;
   const uint8_t* p = d.Take(4);
   v.presentModeCount = Load<uint32_t>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
   if (v.pPresentModes != nullptr) {
     size_t n = static_cast<size_t>(v.presentModeCount);
     if (n > static_cast<size_t>(capacity_presentModeCount)) {
@@ -1489,13 +1478,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabili
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceCapabilities2KHR& v) {
   uint8_t* p = e.Take(52);
   Store(p + 0, v.surfaceCapabilities);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kSurfaceCapabilities2KHROutChain);
+  EncodeChainReply(e, v.pNext, kSurfaceCapabilities2KHROutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceCapabilities2KHR& v) {
   const uint8_t* p = d.Take(52);
   v.surfaceCapabilities = Load<VkSurfaceCapabilitiesKHR>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSurfaceCapabilities2KHROutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSurfaceCapabilities2KHROutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceFormat2KHR& v) {
@@ -1520,13 +1509,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceFormat2K
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSurfaceFormat2KHR& v) {
   uint8_t* p = e.Take(8);
   Store(p + 0, v.surfaceFormat);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kSurfaceFormat2KHROutChain);
+  EncodeChainReply(e, v.pNext, kSurfaceFormat2KHROutChain);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSurfaceFormat2KHR& v) {
   const uint8_t* p = d.Take(8);
   v.surfaceFormat = Load<VkSurfaceFormatKHR>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSurfaceFormat2KHROutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSurfaceFormat2KHROutChain);
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayProperties2KHR& v) {
@@ -1551,12 +1540,12 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayProperti
 }
 
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayProperties2KHR& v) {
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
   EncodeResult(e, v.displayProperties);
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayProperties2KHR& v) {
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
   DecodeResult(d, v.displayProperties);
 }
 
@@ -1582,13 +1571,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPlanePro
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPlaneProperties2KHR& v) {
   uint8_t* p = e.Take(12);
   Put(e, p + 0, v.displayPlaneProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPlaneProperties2KHR& v) {
   const uint8_t* p = d.Take(12);
   Get(d, p + 0, v.displayPlaneProperties);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayModeProperties2KHR& v) {
@@ -1613,13 +1602,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayModeProp
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayModeProperties2KHR& v) {
   uint8_t* p = e.Take(20);
   Put(e, p + 0, v.displayModeProperties);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayModeProperties2KHR& v) {
   const uint8_t* p = d.Take(20);
   Get(d, p + 0, v.displayModeProperties);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPlaneInfo2KHR& v) {
@@ -1667,13 +1656,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPlaneCap
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDisplayPlaneCapabilities2KHR& v) {
   uint8_t* p = e.Take(68);
   Store(p + 0, v.capabilities);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDisplayPlaneCapabilities2KHR& v) {
   const uint8_t* p = d.Take(68);
   v.capabilities = Load<VkDisplayPlaneCapabilitiesKHR>(p + 0);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkHeadlessSurfaceCreateInfoEXT& v) {

@@ -133,10 +133,10 @@ void Filler::FillChain(const Struct& s, const Member& m, uint8_t* p, Role role) 
   }
   if (m.is_output_chain && wanted.empty()) wanted.push_back(s.extenders[random_->Below(s.extenders.size())]);
   uint8_t* link = p + m.offset;
+  if (wanted.empty() && random_->OneIn(8)) WriteAs(link, Stranger());
   for (const Struct* each : wanted) {
     if (random_->OneIn(8)) {
-      auto* stranger = memory_->Allocate(sizeof(ChainLink), s.name, m.name);
-      WriteAs(stranger, ChainLink{kUnknownType, nullptr});
+      uint8_t* stranger = Stranger();
       WriteAs(link, stranger);
       link = stranger + offsetof(ChainLink, next);
     }
@@ -147,6 +147,12 @@ void Filler::FillChain(const Struct& s, const Member& m, uint8_t* p, Role role) 
     link = member + offsetof(ChainLink, next);
     WriteAs<uint8_t*>(link, nullptr);
   }
+}
+
+uint8_t* Filler::Stranger() {
+  uint8_t* at = memory_->Allocate(sizeof(ChainLink), "a chain", "struct that is not known");
+  WriteAs(at, ChainLink{kUnknownType, nullptr});
+  return at;
 }
 
 uint8_t* Filler::Text(const Struct& s, const Member& m) {

@@ -100,6 +100,7 @@ class Filler {
   void FillPointer(const Struct& s, const Member& m, uint8_t* p, Role role);
   void FillOutput(const Struct& s, const Member& m, uint8_t* p, uint64_t n);
   uint8_t* FillArray(const Struct& s, const Member& m, uint8_t* p, uint64_t n);
+  uint8_t* Stranger();
   uint8_t* Text(const Struct& s, const Member& m);
   void FillIgnored(const Struct& s, uint8_t* p);
   bool Small() const { return memory_->used() > 96 * 1024; }
