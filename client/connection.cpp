@@ -256,6 +256,7 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
     const ChannelStatus status = channel_->Receive(&message, timeout);
     if (status == ChannelStatus::kOk) {
       last_received_.store(Now(), std::memory_order_relaxed);
+      listened_in_vain_ = milliseconds(0);
       Handle(&message);
       statistics_->bytes_received.store(channel_->bytes_received(), std::memory_order_relaxed);
     } else if (status == ChannelStatus::kTimeout) {
@@ -328,12 +329,12 @@ void Connection::TryPoll(std::unique_lock<std::mutex>& lane) noexcept {
 void Connection::CheckSilence(milliseconds waited) noexcept {
   const auto silence = Since(last_received_.load(std::memory_order_relaxed));
   const int64_t sending = sending_since_.load();
-  if (waited >= kLookUp / 2 || waited >= timing_.grace / 2) {
-    const bool due = heartbeat_.load() != 0;
-    if ((due && silence > timing_.grace) || (sending != 0 && Since(sending) > timing_.grace && silence > timing_.grace)) {
-      MarkLost("the server has been silent for longer than the grace period");
-      return;
-    }
+  // Only time spent listening counts: a program that was stopped itself has not heard anything either.
+  listened_in_vain_ += std::min(waited, 2 * kLookUp);
+  const bool answer_due = heartbeat_.load() != 0 || (sending != 0 && Since(sending) > timing_.grace);
+  if (answer_due && silence > timing_.grace && listened_in_vain_ > timing_.grace / 2) {
+    MarkLost("the server has been silent for longer than the grace period");
+    return;
   }
   if (silence < timing_.heartbeat_after || heartbeat_.load() != 0) return;
   std::unique_lock batch(batch_mutex_, std::try_to_lock);

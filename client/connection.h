@@ -158,6 +158,7 @@ class Connection {
   std::atomic<bool> lost_{false};
   std::atomic<bool> abandoned_{false};
   std::atomic<int64_t> last_received_{0};
+  std::chrono::milliseconds listened_in_vain_{0};  // the reader's alone
   std::atomic<int64_t> last_activity_{0};
   std::atomic<uint64_t> heartbeat_{0};  // sequence of the one that is not answered yet
   std::thread background_;

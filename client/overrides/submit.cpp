@@ -69,7 +69,7 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
   Queue* queue = FromHandle<Queue>(handle);
   if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
   if (!queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
-  return Guarded([&] {
+  const VkResult result = Guarded([&] {
     uint32_t first = 0;
     VkResult result = VK_SUCCESS;
     do {
@@ -83,6 +83,11 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
     } while (first < count && result == VK_SUCCESS);
     return queue->session->connection().Flush() ? result : VK_ERROR_DEVICE_LOST;
   });
+  if (result == VK_SUCCESS) return result;
+  // The two sides may count differently from here on: nothing that this device is asked about can be known any more.
+  queue->device->lost.store(true);
+  queue->session->connection().NotifyWaiters();
+  return VK_ERROR_DEVICE_LOST;
 }
 
 }  // namespace
