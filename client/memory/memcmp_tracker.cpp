@@ -7,8 +7,36 @@
 #include <cstring>
 #include <new>
 
+#ifdef __SANITIZE_THREAD__
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char* file, int line);
+void AnnotateIgnoreReadsEnd(const char* file, int line);
+void AnnotateIgnoreWritesBegin(const char* file, int line);
+void AnnotateIgnoreWritesEnd(const char* file, int line);
+}
+#endif
+
 namespace vesper::client {
 namespace {
+
+// While one lives, the shadow is accessed though the application may be writing it: that race belongs to coherent memory.
+class SharedWithApplication {
+ public:
+#ifdef __SANITIZE_THREAD__
+  SharedWithApplication() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~SharedWithApplication() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  SharedWithApplication() {}
+#endif
+  SharedWithApplication(const SharedWithApplication&) = delete;
+  SharedWithApplication& operator=(const SharedWithApplication&) = delete;
+};
 
 constexpr uint64_t kBlock = 4096;
 constexpr size_t kWord = sizeof(uint64_t);
@@ -64,6 +92,7 @@ class MemcmpTracker final : public Tracker {
 
   bool Apply(uint64_t offset, std::span<const uint8_t> bytes) override {
     if (offset > size_ || bytes.size() > size_ - offset) return false;
+    const SharedWithApplication shared;
     std::memcpy(shadow_.data() + offset, bytes.data(), bytes.size());
     std::memcpy(twin_.data() + offset, bytes.data(), bytes.size());
     return true;
@@ -72,10 +101,13 @@ class MemcmpTracker final : public Tracker {
  private:
   void CollectBlock(uint64_t offset, size_t length, RunSink sink) {
     uint8_t* twin = twin_.data() + offset;
-    if (std::memcmp(shadow_.data() + offset, twin, length) == 0) return;
     // The application may write on: each byte is read once, and that reading is compared, sent and remembered.
     std::array<uint8_t, kBlock> seen;
-    std::memcpy(seen.data(), shadow_.data() + offset, length);
+    {
+      const SharedWithApplication shared;
+      if (std::memcmp(shadow_.data() + offset, twin, length) == 0) return;
+      std::memcpy(seen.data(), shadow_.data() + offset, length);
+    }
     size_t at = Differs(seen.data(), twin, 0, length);
     while (at < length) {
       const size_t run_end = Agrees(seen.data(), twin, at, length);
