@@ -161,6 +161,8 @@ class Arguments:
 
     def _lengths(self, owner: Struct | Command, member: Member) -> list[str]:
         row = self.policy.row("member", owner.name, member.name)
+        if row and row.get("local"):
+            return []
         if row and str(row.get("length")).startswith("property "):
             return [f"v.{member.name}_size"]
         if row and row.get("length"):
