@@ -64,7 +64,9 @@ class Lowering:
             return replace(made, op="opaque", element="scalar", size=8)
         if member.name == "pNext" and member.kind is Kind.VOID:
             # whatever const says: it is wrong in places
-            return replace(made, op="chain", role=role, pointers=1, direction="out" if role == "out" else "in")
+            return replace(
+                made, op="chain", role=role, pointers=1, direction="out" if role == "out" else "in"
+            )
         if member.type == ANY_OUTPUT and member.valid_structs:
             return replace(made, op="chain", role="out", required=True)
         if member.is_string and member.kind is Kind.SCALAR:

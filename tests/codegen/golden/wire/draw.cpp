@@ -84,7 +84,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildArgs& v
     d.Fail("vkCmdBuild: pInfos is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.infoCount), 0);
+    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.infoCount), sizeof(void*));
     auto** rows = d.Array<VkExtent*>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint32_t m = d.Count(static_cast<uint64_t>(v.pInfos[i].rangeCount), 8);

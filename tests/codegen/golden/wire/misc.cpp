@@ -363,14 +363,14 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingAny
   uint8_t* p = e.Take(4);
   Store(p, v.result);
   if (v.result < 0) return;
-  if (v.pAnything != nullptr) EncodeChainReply(e, v.pAnything, kGetThingAnythingOutChain);
+  EncodeChainReply(e, v.pAnything, kGetThingAnythingOutChain);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAnythingArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
   if (v.result < 0) return;
-  if (v.pAnything != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pAnything)), kGetThingAnythingOutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pAnything)), kGetThingAnythingOutChain);
 }
 
 // vkGetThingAddress

@@ -326,9 +326,11 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingCreateInfo& v) 
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInfo& v) {
+  EncodeChainReply(e, v.pNext, kThingCreateInfoInChain);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkThingCreateInfo& v) {
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingCreateInfoInChain);
 }
 
 bool Echoes([[maybe_unused]] const VkThingCreateInfo& v) {
@@ -358,13 +360,13 @@ void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingMoreProper
 void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingMoreProperties& v) {
   uint8_t* p = e.Take(20);
   Put(e, p + 0, v.gap);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, ChainTable());
+  EncodeChainReply(e, v.pNext, ChainTable());
 }
 
 void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingMoreProperties& v) {
   const uint8_t* p = d.Take(20);
   Get(d, p + 0, v.gap);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingProperties& v) {
@@ -397,7 +399,7 @@ void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingPro
   std::memcpy(p + 0, v.name, 16);
   Store(p + 16, static_cast<uint64_t>(v.dataSize));
   Store(p + 24, v.extentCount);
-  if (v.pNext != nullptr) EncodeChainReply(e, v.pNext, kThingPropertiesOutChain);
+  EncodeChainReply(e, v.pNext, kThingPropertiesOutChain);
   if (v.pExtents != nullptr) {
     const size_t n = static_cast<size_t>(v.extentCount);
     e.Bytes(v.pExtents, n * 8);
@@ -410,7 +412,7 @@ void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingPropertie
   std::memcpy(v.name, p + 0, 16);
   v.dataSize = static_cast<size_t>(Load<uint64_t>(p + 16));
   v.extentCount = Load<uint32_t>(p + 24);
-  if (v.pNext != nullptr) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingPropertiesOutChain);
+  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingPropertiesOutChain);
   if (v.pExtents != nullptr) {
     size_t n = static_cast<size_t>(v.extentCount);
     if (n > static_cast<size_t>(capacity_extentCount)) {
