@@ -114,8 +114,12 @@ void Reach(const Struct& s, Role role, Filler::Visited* found) {
     const Role inner = m.is_written ? Role::kOut : m.pointers != 0 ? Role::kIn : role;
     if (found->insert({m.type, inner}).second) Reach(*m.type, inner, found);
   }
+  Role of_chain = role;
+  for (const Member& m : s.members) {
+    if (m.what == What::kChain) of_chain = ChainRole(m, role);
+  }
   for (const Struct* each : s.extenders) {
-    if (found->insert({each, role}).second) Reach(*each, role, found);
+    if (found->insert({each, of_chain}).second) Reach(*each, of_chain, found);
   }
 }
 
