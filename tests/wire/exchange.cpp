@@ -6,6 +6,7 @@ namespace vesper::test {
 namespace {
 
 constexpr size_t kArena = size_t{16} << 20;
+constexpr size_t kRandomIterations = 120;
 
 Exchange* current = nullptr;
 
@@ -125,6 +126,21 @@ size_t LongestChain(const CommandTable& command) {
   size_t longest = 0;
   for (const auto& [each, role] : found) longest = std::max(longest, each->extenders.size());
   return longest;
+}
+
+std::string RoundTrip(const CommandTable& command) {
+  const size_t chains = LongestChain(command);
+  for (size_t i = 0; i < 2 * chains + kRandomIterations; ++i) {
+    const Shape shape = i < 2 * chains ? Shape{i < chains, i % chains} : Shape{i % 2 == 0, Shape::kAnyChain};
+    Exchange exchange(command, 1000 + i, shape, i % 4 == 3);
+    exchange.Encode();
+    const std::string there = exchange.Deliver();
+    const std::string back = there.empty() ? exchange.Return() : "";
+    if (!there.empty() || !back.empty()) {
+      return "iteration " + std::to_string(i) + (there.empty() ? ", reply: " + back : ", request: " + there);
+    }
+  }
+  return "";
 }
 
 }  // namespace vesper::test
