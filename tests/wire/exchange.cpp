@@ -31,6 +31,7 @@ Exchange::Exchange(const CommandTable& command, uint64_t seed, Shape shape, bool
       client_args_(memory_->Allocate(command.args.size, command.args.name, "(arguments)")),
       server_args_((command.args.size + 7) / 8, 0) {
   std::memset(client_args_, 0, command.args.size);
+  memory_->MayBeWritten(client_args_ + command.result, command.result_size);
   filler_.Fill(command.args, client_args_, Role::kIn);
 }
 
@@ -115,8 +116,11 @@ void Reach(const Struct& s, Role role, Filler::Visited* found) {
     const Role inner = m.is_written ? Role::kOut : m.pointers != 0 ? Role::kIn : role;
     if (found->insert({m.type, inner}).second) Reach(*m.type, inner, found);
   }
-  for (const Struct* each : s.extenders) {
-    if (found->insert({each, role}).second) Reach(*each, role, found);
+  for (const Member& m : s.members) {
+    if (m.what != What::kChain) continue;
+    for (const Struct* each : s.extenders) {
+      if (found->insert({each, ChainRole(m, role)}).second) Reach(*each, ChainRole(m, role), found);
+    }
   }
 }
 
