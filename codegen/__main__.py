@@ -12,6 +12,7 @@ from codegen.errors import InputError, Place
 from codegen.explain import Coverage, explain
 from codegen.lowering import Lowering
 from codegen.model import Model, build_model
+from codegen.mutants import sample
 from codegen.plan import Plan
 from codegen.policy import Policy, load_policy
 from codegen.registry import read_registry
@@ -82,6 +83,9 @@ def parse_arguments() -> argparse.Namespace:
         "--executed", type=Path, help="coverage: names of commands that tests executed, one a line"
     )
     parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
+    parser.add_argument(
+        "--mutants", metavar="SEED:COUNT", default="0:0", help="generate faulty codecs too, for the tests to find"
+    )
     return parser.parse_args()
 
 
@@ -96,7 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
         table = Coverage(model, policy, plan, executed)
         print(table.extensions() if arguments.extensions else table.coverage())
         return 0
-    renderer = Renderer(model, policy, plan)
+    seed, count = (int(number) for number in arguments.mutants.split(":"))
+    if count and arguments.output == ROOT / "generated":
+        raise InputError(Place("--mutants", 0), "faulty codecs need an --output of their own")
+    renderer = Renderer(model, policy, plan, sample(plan, seed, count))
     if arguments.action == "check":
         return check(renderer, arguments.output)
     files = renderer.files()

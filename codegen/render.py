@@ -10,6 +10,7 @@ import jinja2
 
 from codegen.arguments import Arguments
 from codegen.model import Model
+from codegen.mutants import Mutant
 from codegen.offers import Offers
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
 from codegen.policy import Policy
@@ -29,9 +30,10 @@ class Generated:
 class Renderer:
     """Turns model, policy and plan into files."""
 
-    def __init__(self, model: Model, policy: Policy, plan: Plan) -> None:
+    def __init__(self, model: Model, policy: Policy, plan: Plan, mutants: list[Mutant] | None = None) -> None:
         self.model, self.policy, self.plan = model, policy, plan
         self.offers = Offers(model, policy, plan)
+        self.mutants = mutants or []
         self.commands = list(plan.commands.values())
         self.structs = list(plan.structs.values())
         self.env = jinja2.Environment(
@@ -45,6 +47,8 @@ class Renderer:
         self.env.globals.update(
             source=" and ".join(model.files) + f" {model.header_version}",
             model=model,
+            mutants=self.mutants,
+            mutants_of=lambda planned: [(m.number, m.faulty) for m in self.mutants if m.original is planned],
             chain_table=chain_table,
             codec_name=codec_name,
             sorted_chain=self._sorted_chain,
@@ -171,6 +175,8 @@ class Renderer:
                 "commands": [c for c in arguments.commands if c.family == family],
             }
             made.append(self.render("tests/family.cpp.j2", f"tests/{family}.cpp", **values))
+        if self.mutants:
+            made.append(self.render("tests/mutants.cpp.j2", "tests/mutants.cpp"))
         return made
 
 

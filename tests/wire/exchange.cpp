@@ -6,6 +6,7 @@ namespace vesper::test {
 namespace {
 
 constexpr size_t kArena = size_t{16} << 20;
+constexpr size_t kRandomIterations = 120;
 
 Exchange* current = nullptr;
 
@@ -30,6 +31,7 @@ Exchange::Exchange(const CommandTable& command, uint64_t seed, Shape shape, bool
       client_args_(memory_->Allocate(command.args.size, command.args.name, "(arguments)")),
       server_args_((command.args.size + 7) / 8, 0) {
   std::memset(client_args_, 0, command.args.size);
+  memory_->MayBeWritten(client_args_ + command.result, command.result_size);
   filler_.Fill(command.args, client_args_, Role::kIn);
 }
 
@@ -114,12 +116,11 @@ void Reach(const Struct& s, Role role, Filler::Visited* found) {
     const Role inner = m.is_written ? Role::kOut : m.pointers != 0 ? Role::kIn : role;
     if (found->insert({m.type, inner}).second) Reach(*m.type, inner, found);
   }
-  Role of_chain = role;
   for (const Member& m : s.members) {
-    if (m.what == What::kChain) of_chain = ChainRole(m, role);
-  }
-  for (const Struct* each : s.extenders) {
-    if (found->insert({each, of_chain}).second) Reach(*each, of_chain, found);
+    if (m.what != What::kChain) continue;
+    for (const Struct* each : s.extenders) {
+      if (found->insert({each, ChainRole(m, role)}).second) Reach(*each, ChainRole(m, role), found);
+    }
   }
 }
 
@@ -129,6 +130,21 @@ size_t LongestChain(const CommandTable& command) {
   size_t longest = 0;
   for (const auto& [each, role] : found) longest = std::max(longest, each->extenders.size());
   return longest;
+}
+
+std::string RoundTrip(const CommandTable& command) {
+  const size_t chains = LongestChain(command);
+  for (size_t i = 0; i < 2 * chains + kRandomIterations; ++i) {
+    const Shape shape = i < 2 * chains ? Shape{i < chains, i % chains} : Shape{i % 2 == 0, Shape::kAnyChain};
+    Exchange exchange(command, 1000 + i, shape, i % 4 == 3);
+    exchange.Encode();
+    const std::string there = exchange.Deliver();
+    const std::string back = there.empty() ? exchange.Return() : "";
+    if (!there.empty() || !back.empty()) {
+      return "iteration " + std::to_string(i) + (there.empty() ? ", reply: " + back : ", request: " + there);
+    }
+  }
+  return "";
 }
 
 }  // namespace vesper::test

@@ -57,8 +57,10 @@ size_t LongestChain(const CommandTable& command);
 // Everything that the command can reach, in its roles.
 void Reach(const Struct& s, Role role, Filler::Visited* found);
 
+// All iterations of one command; the first difference, or "".
+std::string RoundTrip(const CommandTable& command);
+
 // What one command's tests do; each fails the current GoogleTest test.
-void TestRoundTrip(const CommandTable& command);
 void TestTruncation(const CommandTable& command);
 void TestFlips(const CommandTable& command);
 
