@@ -174,7 +174,12 @@ TEST_F(CountsTest, DescriptorSetsWithinThePool) {
 
 TEST_F(CountsTest, RecordingAndSubmitting) {
   ExpectNoRoundTrips([](Context& gpu) {
-    auto pool = std::make_shared<Owned<VkCommandPool>>(MakeCommandPool(gpu));
+    // The pool goes when nothing of it is pending any more.
+    const auto idle = [&gpu](Owned<VkCommandPool>* done) {
+      VK_CHECK(vkDeviceWaitIdle(gpu.device()));
+      delete done;
+    };
+    const std::shared_ptr<Owned<VkCommandPool>> pool(new Owned<VkCommandPool>(MakeCommandPool(gpu)), idle);
     return [&gpu, pool](uint32_t) {
       const VkCommandBuffer commands = AllocateCommands(gpu, *pool);
       BeginCommands(commands);
