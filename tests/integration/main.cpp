@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <cstdlib>
 
 #include "tests/support/vulkan_context.h"
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  if (!GTEST_FLAG_GET(list_tests)) {
+  // A capture of a single test wants a single instance.
+  if (!GTEST_FLAG_GET(list_tests) && std::getenv("VULKAN_TEST_QUIET") == nullptr) {
     try {
       const vesper::test::Context context;
       std::printf("GPU: %s\n", context.properties().deviceName);
