@@ -7,6 +7,7 @@
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
 #   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
 #   --clients N            N instances of PROGRAM at once on one server (1)
+#   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
 #   --foreign              PROGRAM is not ours: built without our sanitizers
 #   --timeout SECONDS      for each run of PROGRAM (300)
 # Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
@@ -15,7 +16,7 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-transport=unix validation= reference= compare= clients=1 foreign= limit=300
+server_layer= layer_folder= transport=unix validation= reference= compare= clients=1 foreign= limit=300
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
@@ -23,6 +24,7 @@ while [ $# -gt 0 ]; do
     --reference) reference=1; shift ;;
     --compare-reports) compare=1; shift ;;
     --clients) clients=$2; shift 2 ;;
+    --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
     --foreign) foreign=1; shift ;;
     --timeout) limit=$2; shift 2 ;;
     --) shift; break ;;
@@ -70,8 +72,12 @@ start_server() {
   local arguments=() listen=unix:$work/server.sock
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
   [ -z "$validation" ] || arguments+=(--validation)
+  if [ -n "$server_layer" ]; then
+    export VESPER_TEST_GATE=$work/gate
+    set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
+  fi
   : >"$work/server.out"
-  env "$tag" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
+  env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
     "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err" &
   server_pid=$!
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
