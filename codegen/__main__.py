@@ -84,9 +84,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
     parser.add_argument(
-        "--mutants", metavar="SEED:COUNT", default="0:0", help="generate faulty codecs too, for the tests to find"
+        "--mutants",
+        metavar="SEED:COUNT",
+        default="0:0",
+        help="generate faulty codecs too, for the tests to find",
     )
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from codegen.placement import bound_outputs, number_presence, place_fields
 from codegen.plan import CommandPlan, Field, FlatPlan, Plan, StructPlan, Unclassified
 from codegen.policy import Row, Scope, condition
 
-ANY_OUTPUT = "VkBaseOutStructure"
+ANY_OUTPUT, ANY_INPUT = "VkBaseOutStructure", "VkBaseInStructure"
 
 
 class Lowering:
@@ -69,6 +69,8 @@ class Lowering:
             )
         if member.type == ANY_OUTPUT and member.valid_structs:
             return replace(made, op="chain", role="out", required=True)
+        if member.type in (ANY_OUTPUT, ANY_INPUT):
+            raise Unclassified(member.place, f"{owner.name}.{member.name}: a struct of no type of its own")
         if member.is_string and member.kind is Kind.SCALAR:
             return self._string(made, member, members_of(owner))
         made = self._element(owner, member, made, row, role)

@@ -1,6 +1,7 @@
 """Faults for the tests to find: sampled one-field changes of the plan, rendered beside the true functions.
 
-Used only with ``--mutants SEED:COUNT``, into a folder of its own: each affected function begins with its faulty bodies, and
+Used only with ``--mutants SEED:COUNT``, into a folder of its own: each affected function begins with its faulty
+bodies, and
 `vesper::wire::active_mutant` says which one runs. A round-trip test must fail for every one of them.
 """
 
@@ -31,11 +32,17 @@ class Mutant:
 def _dropped(field: Field, _all: tuple[Field, ...]) -> Field | None:
     if field.op == "none":
         return None
-    return replace(field, op="none", element="none", request_offset=-1, reply_offset=-1, present=-1, echo=False)
+    return replace(
+        field, op="none", element="none", request_offset=-1, reply_offset=-1, present=-1, echo=False
+    )
 
 
 def _wrong_length(field: Field, _all: tuple[Field, ...]) -> Field | None:
-    wanted = field.pointers == 1 and field.op in ("array", "blob", "new_handle", "string_array") and not field.stride
+    wanted = (
+        field.pointers == 1
+        and field.op in ("array", "blob", "new_handle", "string_array")
+        and not field.stride
+    )
     return replace(field, count=f"(({field.count}) / 2)") if wanted else None
 
 
@@ -62,13 +69,17 @@ def _no_condition(field: Field, _all: tuple[Field, ...]) -> Field | None:
 
 def _same_bit(field: Field, every: tuple[Field, ...]) -> Field | None:
     both = [f for f in every if f.present > field.present >= 0 and f.op != "count"]
-    other = next((f for f in both if not (f.required and field.required)), None)  # two that are always there share it
+    other = next(
+        (f for f in both if not (f.required and field.required)), None
+    )  # two that are always there share it
     return replace(field, present=other.present) if other and field.op != "chain" else None
 
 
 def _same_place(field: Field, every: tuple[Field, ...]) -> Field | None:
     wanted = field.request_offset >= 0 and field.element in ("scalar", "handle", "size") and not field.extent
-    others = [f for f in every if f.request_offset > field.request_offset and not f.extent and f.size == field.size]
+    others = [
+        f for f in every if f.request_offset > field.request_offset and not f.extent and f.size == field.size
+    ]
     return replace(field, request_offset=others[0].request_offset) if wanted and others else None
 
 
@@ -141,11 +152,15 @@ def sample(plan: Plan, seed: int, count: int) -> list[Mutant]:
     mutants: list[Mutant] = []
     kinds = list(FAULTS)
     while len(mutants) < count and any(places.values()):
-        kind = kinds[len(mutants) % len(kinds)] if places[kinds[len(mutants) % len(kinds)]] else chooser.choice(
-            [k for k in kinds if places[k]]
+        kind = (
+            kinds[len(mutants) % len(kinds)]
+            if places[kinds[len(mutants) % len(kinds)]]
+            else chooser.choice([k for k in kinds if places[k]])
         )
         owner, index, made = places[kind].pop()
         fields = tuple(made if i == index else f for i, f in enumerate(owner.fields))
-        text = f"{owner.fields[index].name}: {kind}" + (f" ({owner.role})" if isinstance(owner, StructPlan) else "")
+        text = f"{owner.fields[index].name}: {kind}" + (
+            f" ({owner.role})" if isinstance(owner, StructPlan) else ""
+        )
         mutants.append(Mutant(len(mutants) + 1, owner.name, text, owner, replace(owner, fields=fields)))
     return mutants

@@ -65,7 +65,7 @@ def test_the_command_line(
 ) -> None:
     assert command_line(monkeypatch, tmp_path, "generate", "--strict") == 0
     assert command_line(monkeypatch, tmp_path, "check") == 0
-    assert command_line(monkeypatch, tmp_path, "explain", "vkCmdDraw") == 0
+    assert command_line(monkeypatch, tmp_path, "explain", "--strict", "vkCmdDraw") == 0
     assert command_line(monkeypatch, tmp_path, "coverage", "--extensions") == 0
     assert "| VK_EXT_refused | refused | its command is refused |" in capsys.readouterr().out
 

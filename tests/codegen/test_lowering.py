@@ -152,6 +152,12 @@ def test_a_pointer_to_a_pointer(tmp_path: Path) -> None:
     unclassified(tmp_path, MINI_XML, '<param len="infoCount">const <type>VkExtent', "no rule for", policy)
 
 
+def test_an_output_of_no_type(tmp_path: Path) -> None:
+    new = '<param noautovalidity="true"><type>VkBaseOutStructure</type>* <name>pAnything</name></param>'
+    old = new.replace("><type>", ' validstructs="VkThingMoreProperties"><type>', 1)
+    unclassified(tmp_path, edited(MINI_XML, (old, new)), new, "a struct of no type of its own")
+
+
 def test_a_function_pointer(tmp_path: Path) -> None:
     new = "<member><type>PFN_vkVoidFunction</type> <name>enabled</name></member>"
     xml = edited(MINI_XML, ("<member><type>VkBool32</type> <name>enabled</name></member>", new))
