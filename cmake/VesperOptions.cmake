@@ -23,7 +23,8 @@ set(VESPER_SANITIZE "" CACHE STRING "Sanitizers for everything: address;undefine
 add_compile_options(-Wall -Wextra -Wconversion -Werror)
 if(VESPER_SANITIZE)
   list(JOIN VESPER_SANITIZE "," sanitizers)
-  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # GCC 12 sees uninitialised variables in the standard library (std::regex) once it is instrumented.
+  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-maybe-uninitialized)
   add_link_options(-fsanitize=${sanitizers})
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
