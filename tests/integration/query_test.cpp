@@ -1,5 +1,7 @@
 // Query pools: occlusion, timestamps, pipeline statistics; results in every layout that
 // vkGetQueryPoolResults offers.
+#include <time.h>
+
 #include <algorithm>
 
 #include "shaders/colour_frag.h"
@@ -204,6 +206,37 @@ TEST_F(QueryTest, PipelineStatistics) {
   EXPECT_EQ(results[1], 5u);
   EXPECT_EQ(results[2], 5u);
   EXPECT_NE(results[3], 0u);
+}
+
+// The host's time domains are the clock of this machine, wherever the GPU is, and the deviation says
+// how far apart the clocks were read.
+TEST_F(QueryTest, CalibratedTimestampsUseThisMachinesClock) {
+  if (!HasDeviceExtension(gpu().physical_device(), VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME)) {
+    GTEST_SKIP() << "no calibrated timestamps";
+  }
+  ContextOptions options;
+  options.device_extensions = {VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME};
+  const Context calibrated(options);
+  const auto get =
+      calibrated.DeviceFunction<PFN_vkGetCalibratedTimestampsEXT>("vkGetCalibratedTimestampsEXT");
+  VkCalibratedTimestampInfoEXT infos[2] = {{VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT},
+                                           {VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT}};
+  infos[0].timeDomain = VK_TIME_DOMAIN_DEVICE_EXT;
+  infos[1].timeDomain = VK_TIME_DOMAIN_CLOCK_MONOTONIC_EXT;
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(time.tv_nsec);
+  };
+  const uint64_t before = now();
+  uint64_t stamps[2] = {};
+  uint64_t deviation = 0;
+  VK_CHECK(get(calibrated.device(), 2, infos, stamps, &deviation));
+  const uint64_t after = now();
+  EXPECT_NE(stamps[0], 0u);
+  EXPECT_GE(stamps[1], before);
+  EXPECT_LE(stamps[1], after);
+  EXPECT_GT(deviation, 0u);
 }
 
 }  // namespace

@@ -1,0 +1,48 @@
+// Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
+// structs that stay on one side in codegen/policy.toml.
+#include "generated/client/entry_points.h"
+#include "generated/client/overrides.h"
+
+namespace vesper::client::overrides {
+namespace {
+
+template <typename Features>
+Features& As(VkBaseOutStructure* features) {
+  return *reinterpret_cast<Features*>(features);
+}
+
+void ClearUnsupported(VkBaseOutStructure* features) {
+  switch (features->sType) {
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_FEATURES_KHR: {
+      auto& these = As<VkPhysicalDeviceAccelerationStructureFeaturesKHR>(features);
+      these.accelerationStructureHostCommands = VK_FALSE;
+      break;
+    }
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_FEATURES_EXT:
+      As<VkPhysicalDeviceOpacityMicromapFeaturesEXT>(features).micromapHostCommands = VK_FALSE;
+      break;
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_FEATURES_EXT:
+      As<VkPhysicalDeviceDescriptorBufferFeaturesEXT>(features).descriptorBufferCaptureReplay = VK_FALSE;
+      break;
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_FEATURES_KHR: {
+      auto& these = As<VkPhysicalDeviceRayTracingPipelineFeaturesKHR>(features);
+      these.rayTracingPipelineShaderGroupHandleCaptureReplay = VK_FALSE;
+      these.rayTracingPipelineShaderGroupHandleCaptureReplayMixed = VK_FALSE;
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalDevice,
+                                                      VkPhysicalDeviceFeatures2* pFeatures) {
+  entry::GetPhysicalDeviceFeatures2(physicalDevice, pFeatures);
+  for (auto* each = reinterpret_cast<VkBaseOutStructure*>(pFeatures); each != nullptr; each = each->pNext) {
+    ClearUnsupported(each);
+  }
+}
+
+}  // namespace vesper::client::overrides
