@@ -69,6 +69,9 @@ void Answerer::Value(const Member& m, const uint8_t* owner, uint8_t* at) {
   } else if (m.what == What::kReal) {
     const float value = static_cast<float>(random_->Below(1 << 20));
     m.size == sizeof(float) ? WriteAs(at, value) : WriteAs(at, static_cast<double>(value));
+  } else if (m.values != nullptr) {
+    const auto values = m.values();
+    WriteNumber(at, m.size, static_cast<uint64_t>(values[random_->Below(values.size())]));
   } else {
     random_->Bytes(at, m.size);
   }
