@@ -1,6 +1,7 @@
 #include "server/driver.h"
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -66,6 +67,10 @@ void PrepareDriverEnvironment() {
         "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
     setenv(name, "1", 0);
   }
+  // A driver may take device memory from malloc, and programs read memory that they never wrote. With the C library's
+  // sliding threshold they would then see what this process freed before; fixed, large blocks are fresh zeros, as in a
+  // program of their own.
+  mallopt(M_MMAP_THRESHOLD, 32 * 1024);
 }
 
 std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* error) {
