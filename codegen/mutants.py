@@ -103,6 +103,8 @@ def _dense(field: Field, _all: tuple[Field, ...]) -> Field | None:
 
 
 def _wrong_direction(field: Field, _all: tuple[Field, ...]) -> Field | None:
+    if field.op == "opaque":  # a number, whatever its declaration says
+        return None
     if field.direction == "out" and field.pointers == 1 and field.element in ("scalar", "copy", "byte"):
         return replace(field, direction="in", op="array")
     return None
