@@ -1,32 +1,12 @@
 #include "tests/support/vulkan_context.h"
 
-#include <dlfcn.h>
-#include <link.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/support/keep_drivers.h"
+
 namespace vesper::test {
-namespace {
-
-#ifdef __SANITIZE_ADDRESS__
-// Keeps driver libraries loaded: the leak checker runs at exit and can name (and so suppress) only
-// what is still there.
-void KeepDriversLoaded() {
-  const auto keep = [](dl_phdr_info* library, size_t, void*) {
-    if (std::strstr(library->dlpi_name, "/libvulkan_") != nullptr) {
-      dlopen(library->dlpi_name, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-    }
-    return 0;
-  };
-  dl_iterate_phdr(keep, nullptr);
-}
-#else
-void KeepDriversLoaded() {}
-#endif
-
-}  // namespace
 
 bool ValidationWanted() {
   const char* layers = std::getenv("VK_INSTANCE_LAYERS");
