@@ -1409,10 +1409,9 @@ constexpr Member kCopyAccelerationStructureKHRArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CopyAccelerationStructureKHRArgs, device), .size = sizeof(VkDevice),
      .handle = HandleType::kDevice},
-    {.name = "deferredOperation", .what = What::kHandle,
+    {.name = "deferredOperation", .what = What::kLocal,
      .offset = offsetof(wire::CopyAccelerationStructureKHRArgs, deferredOperation),
-     .size = sizeof(VkDeferredOperationKHR), .handle = HandleType::kDeferredOperationKHR,
-     .is_optional = true},
+     .size = sizeof(void*), .is_optional = true},
     {.name = "pInfo", .what = What::kStruct,
      .offset = offsetof(wire::CopyAccelerationStructureKHRArgs, pInfo),
      .size = sizeof(VkCopyAccelerationStructureInfoKHR), .pointers = 1, .is_const = true,
@@ -1431,7 +1430,7 @@ void CallCopyAccelerationStructureKHR(void* args) {
   auto& v = *static_cast<wire::CopyAccelerationStructureKHRArgs*>(args);
   vk::DispatchTable driver{};
   driver.CopyAccelerationStructureKHR = RecordCopyAccelerationStructureKHR;
-  v.result = driver.CopyAccelerationStructureKHR(v.device, v.deferredOperation, v.pInfo);
+  v.result = driver.CopyAccelerationStructureKHR(v.device, nullptr, v.pInfo);
 }
 constexpr int32_t kCodesCopyAccelerationStructureKHR[] = {VK_SUCCESS, VK_OPERATION_DEFERRED_KHR, VK_OPERATION_NOT_DEFERRED_KHR, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
 constexpr Member kCmdCopyAccelerationStructureToMemoryKHRArgsMembers[] = {
@@ -1940,10 +1939,9 @@ constexpr Member kCreateRayTracingPipelinesKHRArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CreateRayTracingPipelinesKHRArgs, device), .size = sizeof(VkDevice),
      .handle = HandleType::kDevice},
-    {.name = "deferredOperation", .what = What::kHandle,
+    {.name = "deferredOperation", .what = What::kLocal,
      .offset = offsetof(wire::CreateRayTracingPipelinesKHRArgs, deferredOperation),
-     .size = sizeof(VkDeferredOperationKHR), .handle = HandleType::kDeferredOperationKHR,
-     .is_optional = true},
+     .size = sizeof(void*), .is_optional = true},
     {.name = "pipelineCache", .what = What::kHandle,
      .offset = offsetof(wire::CreateRayTracingPipelinesKHRArgs, pipelineCache),
      .size = sizeof(VkPipelineCache), .handle = HandleType::kPipelineCache, .is_optional = true},
@@ -1982,7 +1980,7 @@ void CallCreateRayTracingPipelinesKHR(void* args) {
   auto& v = *static_cast<wire::CreateRayTracingPipelinesKHRArgs*>(args);
   vk::DispatchTable driver{};
   driver.CreateRayTracingPipelinesKHR = RecordCreateRayTracingPipelinesKHR;
-  v.result = driver.CreateRayTracingPipelinesKHR(v.device, v.deferredOperation, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
+  v.result = driver.CreateRayTracingPipelinesKHR(v.device, nullptr, v.pipelineCache, v.createInfoCount, v.pCreateInfos, nullptr, v.pPipelines);
 }
 constexpr int32_t kCodesCreateRayTracingPipelinesKHR[] = {VK_SUCCESS, VK_OPERATION_DEFERRED_KHR, VK_OPERATION_NOT_DEFERRED_KHR, VK_PIPELINE_COMPILE_REQUIRED, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_INVALID_OPAQUE_CAPTURE_ADDRESS};
 constexpr Member kCmdTraceRaysIndirectKHRArgsMembers[] = {
@@ -2581,9 +2579,8 @@ constexpr Member kCopyMicromapEXTArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
      .offset = offsetof(wire::CopyMicromapEXTArgs, device), .size = sizeof(VkDevice),
      .handle = HandleType::kDevice},
-    {.name = "deferredOperation", .what = What::kHandle,
-     .offset = offsetof(wire::CopyMicromapEXTArgs, deferredOperation),
-     .size = sizeof(VkDeferredOperationKHR), .handle = HandleType::kDeferredOperationKHR,
+    {.name = "deferredOperation", .what = What::kLocal,
+     .offset = offsetof(wire::CopyMicromapEXTArgs, deferredOperation), .size = sizeof(void*),
      .is_optional = true},
     {.name = "pInfo", .what = What::kStruct, .offset = offsetof(wire::CopyMicromapEXTArgs, pInfo),
      .size = sizeof(VkCopyMicromapInfoEXT), .pointers = 1, .is_const = true,
@@ -2602,7 +2599,7 @@ void CallCopyMicromapEXT(void* args) {
   auto& v = *static_cast<wire::CopyMicromapEXTArgs*>(args);
   vk::DispatchTable driver{};
   driver.CopyMicromapEXT = RecordCopyMicromapEXT;
-  v.result = driver.CopyMicromapEXT(v.device, v.deferredOperation, v.pInfo);
+  v.result = driver.CopyMicromapEXT(v.device, nullptr, v.pInfo);
 }
 constexpr int32_t kCodesCopyMicromapEXT[] = {VK_SUCCESS, VK_OPERATION_DEFERRED_KHR, VK_OPERATION_NOT_DEFERRED_KHR, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY};
 constexpr Member kCmdCopyMicromapToMemoryEXTArgsMembers[] = {

@@ -279,10 +279,9 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyAccelerati
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyAccelerationStructureKHRArgs& v) {
   uint32_t present0 = 0;
   if (v.pInfo != nullptr) present0 |= 0x1u;
-  uint8_t* p = e.Take(20);
+  uint8_t* p = e.Take(12);
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  Store(p + 12, e.Id(HandleType::kDeferredOperationKHR, v.deferredOperation));
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(1);
     for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
@@ -290,10 +289,9 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyAccel
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CopyAccelerationStructureKHRArgs& v) {
-  const uint8_t* p = d.Take(20);
+  const uint8_t* p = d.Take(12);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  v.deferredOperation = d.Handle<VkDeferredOperationKHR>(HandleType::kDeferredOperationKHR, Load<ObjectId>(p + 12), HandleUse::kOptional);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
     auto* items = d.Array<VkCopyAccelerationStructureInfoKHR>(n);
@@ -925,12 +923,11 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRay
   uint32_t present0 = 0;
   if (v.pCreateInfos != nullptr) present0 |= 0x1u;
   if (v.pPipelines != nullptr) present0 |= 0x2u;
-  uint8_t* p = e.Take(32);
+  uint8_t* p = e.Take(24);
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  Store(p + 12, e.Id(HandleType::kDeferredOperationKHR, v.deferredOperation));
-  Store(p + 20, e.Id(HandleType::kPipelineCache, v.pipelineCache));
-  Store(p + 28, v.createInfoCount);
+  Store(p + 12, e.Id(HandleType::kPipelineCache, v.pipelineCache));
+  Store(p + 20, v.createInfoCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.createInfoCount);
     for (size_t i = 0; i < n; ++i) Encode(e, v.pCreateInfos[i]);
@@ -943,12 +940,11 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRay
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingPipelinesKHRArgs& v) {
-  const uint8_t* p = d.Take(32);
+  const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  v.deferredOperation = d.Handle<VkDeferredOperationKHR>(HandleType::kDeferredOperationKHR, Load<ObjectId>(p + 12), HandleUse::kOptional);
-  v.pipelineCache = d.Handle<VkPipelineCache>(HandleType::kPipelineCache, Load<ObjectId>(p + 20), HandleUse::kOptional);
-  v.createInfoCount = Load<uint32_t>(p + 28);
+  v.pipelineCache = d.Handle<VkPipelineCache>(HandleType::kPipelineCache, Load<ObjectId>(p + 12), HandleUse::kOptional);
+  v.createInfoCount = Load<uint32_t>(p + 20);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.createInfoCount), 4);
     auto* items = d.Array<VkRayTracingPipelineCreateInfoKHR>(n);
@@ -1818,10 +1814,9 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdCopyMicromapEX
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyMicromapEXTArgs& v) {
   uint32_t present0 = 0;
   if (v.pInfo != nullptr) present0 |= 0x1u;
-  uint8_t* p = e.Take(20);
+  uint8_t* p = e.Take(12);
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  Store(p + 12, e.Id(HandleType::kDeferredOperationKHR, v.deferredOperation));
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(1);
     for (size_t i = 0; i < n; ++i) Encode(e, v.pInfo[i]);
@@ -1829,10 +1824,9 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CopyMicro
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CopyMicromapEXTArgs& v) {
-  const uint8_t* p = d.Take(20);
+  const uint8_t* p = d.Take(12);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  v.deferredOperation = d.Handle<VkDeferredOperationKHR>(HandleType::kDeferredOperationKHR, Load<ObjectId>(p + 12), HandleUse::kOptional);
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
     auto* items = d.Array<VkCopyMicromapInfoEXT>(n);
