@@ -270,7 +270,7 @@ void Supervisor::Refuse(int socket) {
   const std::unique_ptr<Channel> channel = MakeSocketChannel(socket);
   Hello hello;
   std::string error;
-  if (ReceiveHello(*channel, &hello, &error)) {
+  if (channel != nullptr && ReceiveHello(*channel, &hello, &error)) {
     SendRefused(*channel,
                 "the server has as many sessions as it may; end one, or start it with a larger "
                 "--max-sessions");
