@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -211,6 +212,11 @@ TEST(ConnectTest, SaysWhyNobodyAnswers) {
 
 // "localhost" may mean ::1 first, where nobody listens.
 TEST(ConnectTest, TriesEveryAddressOfAName) {
+  addrinfo* known = nullptr;
+  if (getaddrinfo("localhost", nullptr, nullptr, &known) != 0) {
+    GTEST_SKIP() << "a bare system without /etc/hosts: localhost has no address";
+  }
+  freeaddrinfo(known);
   std::string error;
   const auto listener = Listener::Open(TcpAddress("127.0.0.1", 0), &error);
   ASSERT_NE(listener, nullptr) << error;
