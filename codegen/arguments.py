@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from codegen.analysis import ALLOCATOR
 from codegen.model import Command, Kind, Member, Model, Struct
 from codegen.policy import Policy, Scope, condition
-
-ALLOCATOR = "VkAllocationCallbacks"
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Arguments:
     # --- what travels ------------------------------------------------------------------------------------------
 
     def _members_that_bound_others(self) -> set[tuple[str, str]]:
-        """Members of structs that lengths elsewhere read, e.g. descriptorSetCount of vkAllocateDescriptorSets."""
+        """Members of structs that lengths elsewhere read, e.g. the number of sets in an allocate-info."""
         found: set[tuple[str, str]] = set()
         owners: list[Struct | Command] = [*self.model.commands.values(), *self.model.structs.values()]
         for owner in owners:
