@@ -224,7 +224,6 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
       Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
       return;
     }
-    case wire::EventKind::kObjectReady:    // creations that are slow are asked for: nothing waits for this yet
     case wire::EventKind::kDebugMessage:   // only sent when the session asked for the server's validation
       return;
   }
