@@ -43,6 +43,10 @@ void Call::MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept 
   for (uint32_t i = 0; i < count; ++i) handles[i] = 0;
 }
 
+void Call::NoteRecipe(const void* args) noexcept {
+  if (failure_ == VK_SUCCESS) session_.NoteRecipe(command_, args, {minted_, minted_count_});
+}
+
 VkResult Call::Post(const void* args) noexcept {
   if (failure_ != VK_SUCCESS) return failure_;
   failure_ = Listed(session_.Post(command_, args));

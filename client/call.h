@@ -34,6 +34,10 @@ class Call {
     MintIds(type, reinterpret_cast<uint64_t*>(handles), count);
   }
 
+  // For minted objects about which questions will be remembered by what they are made of (policy `remember`): `args` as
+  // they will be sent, but without the new handles.
+  void NoteRecipe(const void* args) noexcept;
+
   // Queues the command without waiting; what it changes is seen by every later command of the session. VK_SUCCESS, or
   // failure() when the session is lost or memory is exhausted; minted ids are then returned and their handles null.
   VkResult Post(const void* args) noexcept;
@@ -43,7 +47,8 @@ class Call {
   bool Ask(void* args) noexcept;
 
   // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
-  // reply by the encoded request, so that only the first call of each kind is a round trip.
+  // reply by the encoded request, objects counting by what they are made of: only the first call of each kind is a round
+  // trip.
   bool AskCached(void* args) noexcept;
 
   // For slow creations: whether the caller, a thread that has not submitted while others have, does them aside. It goes on

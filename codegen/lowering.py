@@ -308,7 +308,8 @@ class Lowering:
         if row:
             override = str(row.get("name")).removeprefix("vk")  # as policy spells it: perhaps an alias here
             made = replace(
-                made, slow=bool(row.get("slow")), cache=bool(row.get("cache")), submit=bool(row.get("submit")),
+                made, slow=bool(row.get("slow")), cache=bool(row.get("cache")),
+                remember=bool(row.get("remember")), submit=bool(row.get("submit")),
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
