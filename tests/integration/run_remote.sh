@@ -155,6 +155,12 @@ check_validation() {
     fail "the server does not say that it counted 0 validation messages"
 }
 
+# Workers say it when their session ends, which may be after the client.
+check_server_said() {
+  server_said() { grep -qhE -e "$server_says" "$work/server.err"; }
+  wait_until 50 server_said || fail "the server does not say $server_says"
+}
+
 report() {
   local file
   if [ ${#failures[@]} = 0 ]; then
@@ -179,7 +185,7 @@ if start_server; then
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
 fi
+[ -z "$server_says" ] || check_server_said
 stop_server
 [ -z "$validation" ] || check_validation
-[ -z "$server_says" ] || grep -qhE -e "$server_says" "$work/server.err" || fail "the server does not say $server_says"
 report
