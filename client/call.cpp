@@ -18,6 +18,11 @@ constexpr size_t kChunkBytes = 64 * 1024;
 
 Session& SessionOf(const void* dispatchable) { return *static_cast<const Dispatchable*>(dispatchable)->session; }
 
+bool Call::Aside() const noexcept {
+  const Device* device = static_cast<const Device*>(dispatchable_);
+  return device != nullptr && device->submitted.load(std::memory_order_relaxed) && !HasSubmitted(*device);
+}
+
 void Call::MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept {
   minted_ = handles;
   minted_count_ = count;

@@ -20,7 +20,8 @@ Session& SessionOf(const void* dispatchable);
 // One call of one command by one thread. `args` are the command's wire::…Args; their layout belongs to generated/wire.
 class Call {
  public:
-  Call(const void* dispatchable, Command command) : session_(SessionOf(dispatchable)), command_(command) {}
+  Call(const void* dispatchable, Command command)
+      : session_(SessionOf(dispatchable)), dispatchable_(dispatchable), command_(command) {}
   Call(Session& session, Command command) : session_(session), command_(command) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -44,6 +45,11 @@ class Call {
   // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
   // reply by the encoded request, so that only the first call of each kind is a round trip.
   bool AskCached(void* args) noexcept;
+
+  // For slow creations: whether the caller, a thread that has not submitted while others have, does them aside. It goes on
+  // when they have ended, as with a local driver, so that nothing is used by those others before. May only wait where
+  // another thread's frames would wait otherwise.
+  bool Aside() const noexcept;
 
   // After Ask() returned true, for commands that make objects: gives back the ids of handles that the server did not
   // make, sets them to null, and returns `result`.
@@ -71,6 +77,7 @@ class Call {
   VkResult Listed(VkResult result) const noexcept;
 
   Session& session_;
+  const void* const dispatchable_ = nullptr;
   const Command command_;
   VkResult failure_ = VK_SUCCESS;
   uint64_t* minted_ = nullptr;

@@ -265,7 +265,6 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
     case wire::EventKind::kDebugMessage:
       if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
       return;
-    case wire::EventKind::kObjectReady:  // creations that are slow are asked for: nothing waits for this yet
       return;
   }
 }

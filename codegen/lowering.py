@@ -372,6 +372,8 @@ class Lowering:
         if any(f.op == "new_handle" and f.dispatchable for f in fields):
             return "ask", ""
         conditions: list[str] = []
+        if row and row.get("slow"):
+            conditions.append("call.Aside()")
         if row and row.get("ask_if"):
             conditions.append(self._condition(command, row, "ask_if"))
         benign = set(self.policy.rules["benign_codes"])
