@@ -127,7 +127,8 @@ void HandleTable::MakeReversible(const Lock&) {
   for (const auto& page : pages_) {
     if (page == nullptr) continue;
     for (Object& object : *page) {
-      if (object.state != ObjectState::kLive || object.reversible || object.context != nullptr) continue;
+      if (object.state != ObjectState::kLive || object.reversible) continue;
+      if (object.context != nullptr) continue;  // dispatchable: known by another id
       object.reversible = true;
       ids_.emplace(object.handle, object.id);
     }

@@ -88,7 +88,8 @@ class HandleTable {
   void Pin(const Lock& lock, ObjectId id);
   void Unpin(const Lock& lock, ObjectId id);
 
-  // From now on IdOf() knows every object, not only the reversible ones. Only the first call does something.
+  // From now on IdOf() knows every object, not only the reversible ones. Only the first call does
+  // something.
   void MakeReversible(const Lock& lock);
 
   void Hold(const Lock& lock, ObjectId id);

@@ -13,19 +13,22 @@ T* FindInChain(const void* chain, VkStructureType type) {
   return reinterpret_cast<T*>(member);
 }
 
-// Whether it is a member with a function of the application, which the server has not put its own in place of.
+// Whether its function is the application's, which the server has not put its own in place of.
 inline bool CallsNobody(const VkBaseOutStructure* member) {
   switch (member->sType) {
     case VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT:
-      return reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member)->pfnUserCallback == nullptr;
+      return reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member)
+                 ->pfnUserCallback == nullptr;
     case VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT:
-      return reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->pfnCallback == nullptr;
+      return reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->pfnCallback ==
+             nullptr;
     default:
       return false;
   }
 }
 
-// Removes members with functions that are nobody's or of the client's layers; the chain is changed in place.
+// Removes members with functions that are nobody's or of the client's layers; the chain is changed
+// in place.
 inline const void* WithoutCallbacks(const void* chain) {
   auto* head = const_cast<VkBaseOutStructure*>(static_cast<const VkBaseOutStructure*>(chain));
   VkBaseOutStructure** link = &head;

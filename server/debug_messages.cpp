@@ -12,7 +12,8 @@
 namespace vesper::server {
 namespace {
 
-// What the loader says of the worker's own set-up is for its log; the application's loader tells it of its own.
+// What the loader says of the worker's own set-up is for its log; the application's loader tells it
+// of its own.
 constexpr std::string_view kLoader = "Loader Message";
 constexpr std::string_view kValidation = "Validation";
 
@@ -222,7 +223,8 @@ void DebugMessages::Send(const Listener& listener, wire::DebugForm form,
   const ObjectId id = listener.messenger;
   if (id == kNullObject && !listener.in_chain) return;
   const CommandRun* run = Session::current();
-  const wire::DebugMessage head{id, run != nullptr && run->wants_reply ? run->sequence : 0, form, 0};
+  const wire::DebugMessage head{id, run != nullptr && run->wants_reply ? run->sequence : 0, form,
+                                0};
   try {
     wire::ByteBuffer out;
     const size_t mark =

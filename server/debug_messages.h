@@ -1,6 +1,6 @@
-// What the driver and its layers say about a session: the messages of --validation for the log, and those that the client's
-// debug messengers and report callbacks hear, sent as events. The driver calls functions of the server; the application's
-// own functions and data never leave its process.
+// What the driver and its layers say about a session: the messages of --validation for the log, and
+// those that the client's debug messengers and report callbacks hear, sent as events. The driver
+// calls functions of the server; the application's own functions and data never leave its process.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -20,13 +20,14 @@
 
 namespace vesper::server {
 
-// Threading: the members that overrides call belong to the session's thread; messages come on any thread that is inside the
-// driver, and on the driver's own.
+// Threading: the members that overrides call belong to the session's thread; messages come on any
+// thread that is inside the driver, and on the driver's own.
 class DebugMessages {
  public:
   static constexpr size_t kMaxMessageBytes = 64 * 1024;  // a longer one is dropped
-  static constexpr size_t kMaxQueuedBytes = 1024 * 1024;  // of messages that the client has not taken; more are dropped
-  static constexpr uint64_t kMaxLogLines = 500;           // of validation, in one session; more are counted
+  static constexpr size_t kMaxQueuedBytes =
+      1024 * 1024;  // of messages that the client has not taken; more are dropped
+  static constexpr uint64_t kMaxLogLines = 500;  // of validation, in one session; more are counted
 
   // `validation` as in --validation.
   DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, bool validation);
@@ -36,8 +37,8 @@ class DebugMessages {
   // Whether the client wants the validation layer's messages too; before its first command.
   void ForwardValidation(bool wanted) { forward_validation_ = wanted; }
 
-  // The chain of an instance's create-info, changed in place so that its messengers call the server, and the server's own in
-  // front. It is good for one vkCreateInstance.
+  // The chain of an instance's create-info, changed in place so that its messengers call the
+  // server, and the server's own in front. It is good for one vkCreateInstance.
   const void* Attach(const void* chain);
   // That call made this instance, or none (null).
   void Begin(Instance* instance);
@@ -46,8 +47,9 @@ class DebugMessages {
   // After vkDestroyInstance.
   void Forget(VkInstance instance);
 
-  // A messenger with the driver for the client's with that id. The driver's may be calling while the client destroys its own,
-  // which Vulkan forbids: so the driver's are only deafened, and used again for the same wishes.
+  // A messenger with the driver for the client's with that id. The driver's may be calling while
+  // the client destroys its own, which Vulkan forbids: so the driver's are only deafened, and used
+  // again for the same wishes.
   VkResult Listen(const vk::DispatchTable& driver, VkInstance instance,
                   const VkDebugUtilsMessengerCreateInfoEXT& info, ObjectId id,
                   VkDebugUtilsMessengerEXT* messenger);
@@ -56,7 +58,8 @@ class DebugMessages {
                   VkDebugReportCallbackEXT* messenger);
   void Deafen(ObjectId id);
 
-  // For the session's summary: "3 validation messages (2 errors, 1 warning), 5 messages sent, 0 dropped".
+  // For the session's summary: "3 validation messages (2 errors, 1 warning), 5 messages sent, 0
+  // dropped".
   std::string Summary() const;
 
  private:
@@ -68,7 +71,8 @@ class DebugMessages {
     VkDebugUtilsMessengerEXT utils = VK_NULL_HANDLE;
     VkDebugReportCallbackEXT report = VK_NULL_HANDLE;
     bool in_chain = false;
-    std::atomic<ObjectId> messenger = kNullObject;  // null: nobody listens, unless it is in the chain
+    std::atomic<ObjectId> messenger =
+        kNullObject;  // null: nobody listens, unless it is in the chain
   };
 
   static VKAPI_ATTR VkBool32 VKAPI_CALL OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,

@@ -33,7 +33,8 @@ class Outbox {
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
             std::span<const uint8_t> second = {});
 
-  // The same for an event that may be left out: false, and the event is dropped, while `limit` bytes of such wait already.
+  // The same for an event that may be left out: false, and the event is dropped, while `limit`
+  // bytes of such wait already.
   bool SendIfRoom(std::span<const uint8_t> event, size_t limit);
 
   // Waits until everything is sent, the channel is lost or the time is over.

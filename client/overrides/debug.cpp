@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "client/call.h"
+#include "client/delivery.h"
 #include "client/object.h"
 #include "client/overrides/guard.h"
 #include "client/session.h"
@@ -38,10 +39,14 @@ VkResult AddMessenger(VkInstance instance, const Info& info, Handle* made, Creat
   return added;
 }
 
+// It still hears of the calls before: of a device that leaked objects, say.
 template <typename Handle, typename Destroy>
 void RemoveMessenger(VkInstance instance, Handle messenger, Destroy destroy) {
-  if (messenger == VK_NULL_HANDLE || SessionOf(instance).abandoned()) return;
-  SessionOf(instance).messages().Remove(IdOf(messenger));
+  Session& session = SessionOf(instance);
+  if (messenger == VK_NULL_HANDLE || session.abandoned()) return;
+  session.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  Deliver(session);
+  session.messages().Remove(IdOf(messenger));
   destroy(instance, messenger, nullptr);
 }
 

@@ -259,13 +259,38 @@ TEST_F(DebugTest, ADestroyedMessengerHearsNothingAndANewOneDoes) {
   Ear first, second;
   auto messenger = Listen(first.Info());
   MakeEmptyBuffer();
-  messenger.Reset();  // the message may be on its way
+  messenger.Reset();
+  EXPECT_EQ(first.Count(kEmptyBuffer), 1u) << "it was there when the call was made";
   AllocateBeyondHeap();
   EXPECT_EQ(first.Count(kBeyondHeap), 0u);
   messenger = Listen(second.Info());
   AllocateBeyondHeap();
   EXPECT_EQ(first.Count(kBeyondHeap), 0u);
   EXPECT_EQ(second.Count(kBeyondHeap), 1u);
+}
+
+// The usual order at a program's end: what a device leaked is heard although nothing waited for its destruction.
+TEST_F(DebugTest, LeaksOfADeviceAreHeardBeforeTheMessengerGoes) {
+  Ear ear;
+  auto messenger = Listen(ear.Info());
+  const float priority = 1.0f;
+  VkDeviceQueueCreateInfo queue = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
+  queue.queueFamilyIndex = gpu().queue_family();
+  queue.queueCount = 1;
+  queue.pQueuePriorities = &priority;
+  VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queue;
+  VkDevice other = VK_NULL_HANDLE;
+  VK_CHECK(vkCreateDevice(gpu().physical_device(), &info, nullptr, &other));
+  VkBufferCreateInfo buffer_info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  buffer_info.size = 64;
+  buffer_info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
+  VkBuffer buffer = VK_NULL_HANDLE;
+  VK_CHECK(vkCreateBuffer(other, &buffer_info, nullptr, &buffer));
+  vkDestroyDevice(other, nullptr);
+  messenger.Reset();
+  EXPECT_GE(ear.Count("VUID-vkDestroyDevice-device-00378"), 1u);
 }
 
 TEST_F(DebugTest, AnInstancesOwnMessengersHearItsCreation) {
