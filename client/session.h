@@ -74,6 +74,7 @@ class Session final : private EventHandler {
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
   void OnLost(const std::string& why) override;
+  bool OnPulse() override;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
   void Completed(const wire::Completed& completed);
   void MemoryChanged(std::span<const uint8_t> body);

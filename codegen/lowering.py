@@ -309,6 +309,7 @@ class Lowering:
             override = str(row.get("name")).removeprefix("vk")  # as policy spells it: perhaps an alias here
             made = replace(
                 made, slow=bool(row.get("slow")), cache=bool(row.get("cache")), submit=bool(row.get("submit")),
+                memory=str(row.get("memory")),
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
@@ -367,7 +368,9 @@ class Lowering:
         if command.recorded:
             return "record", ""
         outputs = [f for f in fields if f.has_reply and f.op not in ("new_handle", "none")]
-        if outputs or command.returns not in ("void", "VkResult") or (row and row.get("ask")):
+        if outputs or command.returns not in ("void", "VkResult") or (
+            row and (row.get("ask") or row.get("memory") == "accesses")
+        ):
             return "ask", ""
         if any(f.op == "new_handle" and f.dispatchable for f in fields):
             return "ask", ""

@@ -136,6 +136,7 @@ class CommandPlan:
     slow: bool = False
     cache: bool = False
     submit: bool = False
+    memory: str = ""  # uploads, accesses, binds: what it has to do with memory that the application maps
     destroyed: str = ""  # parameter name
     destroyed_offset: int = -1  # of its id in the fixed part, -1 for arrays
     created: tuple[str, ...] = ()  # new-handle parameters

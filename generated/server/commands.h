@@ -17,6 +17,7 @@ struct ServerCommand {
   bool overridden;  // the driver's own entry point need not exist
   bool slow;        // runs on the pool
   bool submit;      // counted per queue, runs on the queue's executor
+  bool accesses;    // may write, at once, memory that the client has mapped
 };
 
 extern const ServerCommand kServerCommands[kCommandCount];
