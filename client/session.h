@@ -17,6 +17,7 @@
 #include "client/connection.h"
 #include "client/ids.h"
 #include "client/object.h"
+#include "client/recipes.h"
 #include "client/statistics.h"
 #include "runtime/handshake.h"
 
@@ -42,6 +43,8 @@ class Session final : private EventHandler {
   bool Ask(Command command, void* args, VkResult* failure) noexcept;
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // The objects are made by this command; `args` without their ids says of what.
+  void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
   // Asks for a control record; true when the reply has come.
   bool AskControl(wire::Control control, const void* body, size_t size) noexcept;
   bool PostControl(wire::Control control, const void* body, size_t size) noexcept;
@@ -75,6 +78,8 @@ class Session final : private EventHandler {
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
   void OnLost(const std::string& why) override;
   bool OnPulse() override;
+  // A round trip; false, with the code to return, when there is no answer.
+  bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
   void Completed(const wire::Completed& completed);
   void MemoryChanged(std::span<const uint8_t> body);
@@ -90,8 +95,9 @@ class Session final : private EventHandler {
   std::unordered_map<ObjectId, Device*> devices_;
   std::recursive_mutex messengers_mutex_;
   std::vector<Messenger> messengers_;
+  Recipes recipes_;
   std::mutex answers_mutex_;
-  std::unordered_map<std::string, std::vector<uint8_t>> answers_;
+  ByBytes<std::vector<uint8_t>> answers_;
   Connection connection_;  // last: its thread uses the rest
 };
 

@@ -135,6 +135,7 @@ class CommandPlan:
     server_override: str = ""
     slow: bool = False
     cache: bool = False
+    remember: bool = False  # cached answers about its objects go by what they are made of
     submit: bool = False
     memory: str = ""  # uploads, accesses, binds: what it has to do with memory that the application maps
     destroyed: str = ""  # parameter name

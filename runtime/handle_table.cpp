@@ -25,21 +25,13 @@ Object* HandleTable::Find(const Lock&, ObjectId id) {
   return found == aside_.end() ? nullptr : &found->second;
 }
 
-Object* HandleTable::FindSettled(Lock& lock, ObjectId id) {
-  Object* object = Find(lock, id);
-  while (object != nullptr && object->state == ObjectState::kPending) {
-    settled_.wait(lock);
-    object = Find(lock, id);
-  }
-  return object;
-}
-
 Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner,
                          const void* context) {
   Object* object = MakeSlot(SlotOf(id));
   if (GenerationOf(id) <= GenerationOf(object->id)) return nullptr;
   if (object->state != ObjectState::kFree) {
-    if (object->outlives_id || object->pins != 0 || object->state == ObjectState::kPending) {
+    if (object->outlives_id || object->pins != 0 || object->holds != 0 ||
+        object->state == ObjectState::kPending) {
       ForgetChildren(lock, object->id);
       Unlink(object);
       aside_.emplace(object->id, *object);
@@ -64,14 +56,12 @@ void HandleTable::SetLive(const Lock&, Object* object, uint64_t handle, bool rev
   object->state = ObjectState::kLive;
   object->reversible = reversible;
   if (reversible) ids_.insert_or_assign(handle, object->id);
-  settled_.notify_all();
 }
 
 void HandleTable::SetFailed(const Lock&, Object* object, int32_t result) {
   object->handle = 0;
   object->result = result;
   object->state = ObjectState::kFailed;
-  settled_.notify_all();
 }
 
 void HandleTable::Link(Object* object) {
@@ -101,6 +91,7 @@ void HandleTable::Unlink(Object* object) {
 void HandleTable::Remove(const Lock& lock, Object* object) {
   ForgetChildren(lock, object->id);
   Unlink(object);
+  held_ -= object->holds;
   if (object->reversible) {
     const auto found = ids_.find(object->handle);
     if (found != ids_.end() && found->second == object->id) ids_.erase(found);
@@ -111,7 +102,6 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
     object->id = id;  // keeps the generation, so that the id is never taken again
   }
   --live_;
-  settled_.notify_all();
 }
 
 void HandleTable::Forget(const Lock& lock, ObjectId id) {
@@ -136,6 +126,20 @@ void HandleTable::Pin(const Lock& lock, ObjectId id) {
 void HandleTable::Unpin(const Lock& lock, ObjectId id) {
   Object* object = Find(lock, id);
   if (object != nullptr && object->pins != 0) --object->pins;
+}
+
+void HandleTable::Hold(const Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  if (object == nullptr) return;
+  ++object->holds;
+  ++held_;
+}
+
+void HandleTable::Release(const Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  if (object == nullptr || object->holds == 0) return;
+  --object->holds;
+  --held_;
 }
 
 ObjectId HandleTable::IdOf(const Lock& lock, HandleType type, uint64_t handle) const {

@@ -13,7 +13,7 @@
 
 namespace vesper::server {
 
-struct CommandRun {
+struct CommandRun : std::enable_shared_from_this<CommandRun> {
   explicit CommandRun(HandleTable* table) : handles(table), arena(wire::kMaxArenaBytes) {}
 
   CommandHandles handles;
@@ -24,8 +24,10 @@ struct CommandRun {
   void* args = nullptr;         // in the arena
   bool kept = false;            // someone beside the reader holds it
   bool reply_deferred = false;  // whoever keeps it sends the reply
-  std::vector<ObjectId> pins;   // of a command that runs on the pool
-  std::vector<uint8_t> bytes;   // of a command that is decoded again later
+  std::vector<ObjectId> pins;   // of a command that runs on the pool or waits
+  std::vector<uint8_t> bytes;   // of a command that waits: it is decoded again when it runs
+  std::vector<ObjectId> keys;   // what it names, in terms of order (CommandHandles::OrderKeys)
+  std::vector<ObjectId> holds;  // those of them that later commands wait for
 };
 
 }  // namespace vesper::server

@@ -23,19 +23,6 @@ constexpr uint64_t kMaxInertLines = 50;
 
 size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8); }
 
-// Commands that destroy what they name: their objects may be used by jobs, and may be dead already.
-bool Destroys(uint16_t command) {
-  static const std::array<bool, kCommandCount> kDestroys = [] {
-    std::array<bool, kCommandCount> destroys{};
-    for (size_t i = 0; i < kCommandCount; ++i) {
-      const std::string_view name = kCommandNames[i];
-      destroys[i] = name.starts_with("vkDestroy") || name.starts_with("vkFree");
-    }
-    return destroys;
-  }();
-  return kDestroys[command];
-}
-
 bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
   PFN_vkVoidFunction entry;
   std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command],
@@ -200,13 +187,14 @@ bool Session::ExecuteCommand(const Record& record) {
   run->wants_reply = wants_reply;
   run->sequence = record.sequence;
   const bool slow = kServerCommands[command].slow;
-  const bool destroys = Destroys(command);
-  if (!Decode(run, record.body, {.wait_for_pending = !slow && !destroys, .destroys = destroys}))
-    return false;
-  if (slow) {
-    StartSlow(record);
-  } else if (destroys && (run->handles.blocked() || run->handles.contested())) {
-    DeferDestroy(record);
+  const bool destroys = kServerCommands[command].destroys;
+  const uint64_t unparked = unparked_;
+  if (!Decode(run, record.body, {.destroys = destroys})) return false;
+  if (run->handles.blocked() || (destroys && run->handles.contested())) {
+    Park(record, unparked);
+  } else if (slow) {
+    run->pins = run->handles.EnterPending();
+    StartSlow(KeepRun());
   } else if (run->handles.inert()) {
     Skip(run);
   } else {
@@ -250,7 +238,7 @@ void Session::Invoke(CommandRun* run) {
   t_run = outer;
   const VkResult result = ResultOf(command, run->args);
   run->handles.Finish(run->wants_reply, result);
-  if (Destroys(run->command)) run->handles.ForgetFailed();
+  if (command.destroys) run->handles.ForgetFailed();
   if (run->reply_deferred) return;
   if (command.accesses && context != nullptr && context->device != nullptr)
     context->device->ScanAfterHostAccess();
@@ -334,13 +322,15 @@ const DispatchContext& Session::context() {
 }
 
 std::shared_ptr<CommandRun> Session::KeepRun() {
-  run_->kept = true;
-  return run_;
+  CommandRun* run = t_run != nullptr ? t_run : run_.get();
+  run->kept = true;
+  return run->shared_from_this();
 }
 
 std::shared_ptr<CommandRun> Session::DeferReply() {
-  run_->reply_deferred = true;
-  return KeepRun();
+  const std::shared_ptr<CommandRun> run = KeepRun();
+  run->reply_deferred = true;
+  return run;
 }
 
 Instance* Session::AddInstance(std::unique_ptr<Instance> instance) {

@@ -5,12 +5,14 @@
 #include <vulkan/vulkan.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "generated/server/commands.h"
@@ -76,16 +78,16 @@ class Session {
   // both map the same memory.
   bool reads_mapped_memory() const { return true; }
 
-  // For overrides, on the session's thread. Keeps the arguments of the command at hand for as long
-  // as the pointer lives.
+  // For overrides, on whichever thread executes the command at hand. Keeps its arguments for as
+  // long as the pointer lives.
   std::shared_ptr<CommandRun> KeepRun();
   // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
   std::shared_ptr<CommandRun> DeferReply();
   // From any thread.
   void SendReply(const CommandRun& run);
 
-  // Waits for the pool. Before instances go.
-  void DrainJobs() { pool_.Drain(); }
+  // Waits for the pool and for all that waits for it. Before devices and instances go.
+  void DrainJobs();
   Instance* AddInstance(std::unique_ptr<Instance> instance);
   void RemoveInstance(VkInstance instance);
   Device* AddDevice(std::unique_ptr<Device> device);
@@ -113,12 +115,15 @@ class Session {
   void Lose(const CommandRun& run, const std::string& why);
   void ReportFailure(const CommandRun& run, VkResult result);
 
-  // Slow commands, and destroying what they use.
-  void StartSlow(const Record& record);
-  void RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again);
-  void DeferDestroy(const Record& record);
-  void RunDeferred();
-  bool IsFree(const std::vector<ObjectId>& ids);
+  // Slow commands, and those that wait for them (server/slow_commands.cpp).
+  void StartSlow(const std::shared_ptr<CommandRun>& run);
+  // `unparked`: the count when the command began to be decoded.
+  void Park(const Record& record, uint64_t unparked);
+  void HoldOrder(CommandRun* run, bool submit);
+  void Unpark(const CommandRun& run);
+  void RunParked();
+  bool IsReady(const CommandRun& run, const std::unordered_set<ObjectId>& held);
+  void Resume(const std::shared_ptr<CommandRun>& run);
 
   const std::unique_ptr<Channel> channel_;
   Driver* const driver_;
@@ -139,8 +144,13 @@ class Session {
   std::unordered_map<VkDevice, std::unique_ptr<Device>> devices_;
   std::vector<std::unique_ptr<Device>> retired_devices_;
   std::vector<std::unique_ptr<Instance>> retired_instances_;
-  std::mutex deferred_mutex_;
-  std::vector<std::shared_ptr<CommandRun>> deferred_;  // destroying commands
+  std::mutex parked_mutex_;
+  std::condition_variable parked_changed_;
+  std::vector<std::shared_ptr<CommandRun>> parked_;  // in the order of issue
+  size_t parked_bytes_ = 0;
+  bool parked_run_ = false;    // a thread goes through them
+  bool parked_again_ = false;  // and has to look once more
+  std::atomic<uint64_t> unparked_ = 0;  // how often something that others may wait for has ended
   JobPool pool_;
 };
 

@@ -6,6 +6,7 @@
 #   --validation           the validation layer on both sides; no message allowed
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
 #   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
+#   --newer-driver         the driver knows more than the registry (compare_reports.py --newer)
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
 #   --foreign              PROGRAM is not ours: built without our sanitizers
@@ -16,13 +17,14 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-server_layer= layer_folder= transport=unix validation= reference= compare= clients=1 foreign= limit=300
+server_layer= layer_folder= transport=unix validation= reference= compare= newer= clients=1 foreign= limit=300
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
     --validation) validation=1; shift ;;
     --reference) reference=1; shift ;;
     --compare-reports) compare=1; shift ;;
+    --newer-driver) newer=--newer; shift ;;
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
     --foreign) foreign=1; shift ;;
@@ -173,7 +175,7 @@ if start_server; then
   [ -z "$reference$compare" ] || run_reference
   run_clients
   if [ -n "$compare" ]; then
-    "$support/compare_reports.py" --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
+    "$support/compare_reports.py" $newer --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
 fi
