@@ -123,9 +123,14 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
 
 bool MappedMemory::Watched() {
   const std::lock_guard lock(mutex_);
-  return memory_.coherent && std::any_of(ranges_.begin(), ranges_.end(), [this](const auto& range) {
-           return writable_.Intersects(range.offset, range.offset + range.size);
-         });
+  return std::any_of(ranges_.begin(), ranges_.end(), [this](const auto& range) {
+    return writable_.Intersects(range.offset, range.offset + range.size);
+  });
+}
+
+bool MappedMemory::Mapped() {
+  const std::lock_guard lock(mutex_);
+  return !ranges_.empty();
 }
 
 uint64_t MappedMemory::Scan(Events* events, Small small, std::vector<LateBytes>* late) {
@@ -227,6 +232,7 @@ void MappedMemory::Retire() {
 void MemoryTable::Register(const HostMemory& memory) {
   const std::lock_guard lock(mutex_);
   memories_.insert_or_assign(memory.id, std::make_shared<MappedMemory>(memory));
+  mapped_.erase(memory.id);
 }
 
 void MemoryTable::Unregister(ObjectId id) {
@@ -235,19 +241,37 @@ void MemoryTable::Unregister(ObjectId id) {
   memory->Retire();
   const std::lock_guard lock(mutex_);
   memories_.erase(id);
+  mapped_.erase(id);
 }
 
-std::vector<std::shared_ptr<MappedMemory>> MemoryTable::OfDevice(VkDevice device) {
+std::vector<std::shared_ptr<MappedMemory>> MemoryTable::MappedOf(VkDevice device) {
   std::vector<std::shared_ptr<MappedMemory>> memories;
   const std::lock_guard lock(mutex_);
-  for (const auto& [id, memory] : memories_) {
+  for (const auto& [id, memory] : mapped_) {
     if (memory->memory().device == device) memories.push_back(memory);
   }
   return memories;
 }
 
+void MemoryTable::NoteMapped(const std::shared_ptr<MappedMemory>& memory) {
+  const bool mapped = memory->Mapped();
+  const std::lock_guard lock(mutex_);
+  if (mapped) {
+    mapped_.emplace(memory->memory().id, memory);
+  } else {
+    mapped_.erase(memory->memory().id);
+  }
+}
+
 void MemoryTable::UnregisterAll(VkDevice device) {
-  for (const auto& memory : OfDevice(device)) Unregister(memory->memory().id);
+  std::vector<ObjectId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, memory] : memories_) {
+      if (memory->memory().device == device) ids.push_back(id);
+    }
+  }
+  for (const ObjectId id : ids) Unregister(id);
 }
 
 std::shared_ptr<MappedMemory> MemoryTable::Find(ObjectId id) {
@@ -257,7 +281,7 @@ std::shared_ptr<MappedMemory> MemoryTable::Find(ObjectId id) {
 }
 
 bool MemoryTable::Watches(VkDevice device) {
-  const auto memories = OfDevice(device);
+  const auto memories = MappedOf(device);
   return std::any_of(memories.begin(), memories.end(),
                      [](const auto& memory) { return memory->Watched(); });
 }
@@ -268,15 +292,15 @@ void MemoryTable::Scan(VkDevice device, bool running) {
   using Small = MappedMemory::Small;
   const std::lock_guard scan(scan_mutex_);
   ++scans_;
-  const auto memories = OfDevice(device);
+  const auto memories = MappedOf(device);
   std::vector<LateBytes> late;
   uint64_t changed = 0;
   for (const auto& memory : memories) {
-    if (memory->memory().coherent) changed += memory->Scan(events_, Small::kHold, &late);
+    changed += memory->Scan(events_, Small::kHold, &late);
   }
   if (running && !late.empty()) {
     for (const auto& memory : memories) {
-      if (memory->memory().coherent) changed += memory->Scan(events_, Small::kSkip, nullptr);
+      changed += memory->Scan(events_, Small::kSkip, nullptr);
     }
   }
   for (const LateBytes& each : late) {
@@ -305,9 +329,13 @@ bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body,
       return memory->Write(runs.count, body.subspan(sizeof(runs)), error);
     }
     case wire::Control::kMemoryMapped:
-      return memory->AddRange(wire::Load<wire::MemoryMapping>(body.data()), error);
+      if (!memory->AddRange(wire::Load<wire::MemoryMapping>(body.data()), error)) return false;
+      NoteMapped(memory);
+      return true;
     case wire::Control::kMemoryUnmapped:
-      return memory->RemoveRange(wire::Load<wire::MemoryRange>(body.data()), error);
+      if (!memory->RemoveRange(wire::Load<wire::MemoryRange>(body.data()), error)) return false;
+      NoteMapped(memory);
+      return true;
     case wire::Control::kMemoryWritable:
       return memory->AddWritable(wire::Load<wire::MemoryRange>(body.data()), error);
     default: {

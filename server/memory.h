@@ -30,8 +30,7 @@ struct HostMemory {
   VkDeviceMemory memory = VK_NULL_HANDLE;
   ObjectId id = kNullObject;
   uint64_t size = 0;
-  bool coherent = true;  // as the client was told: else only fetches look for changes
-  bool flushed = false;  // the driver's type is not coherent: flushed and invalidated here
+  bool flushed = false;  // the type is not coherent: flushed and invalidated here
   bool cached = true;    // reading it is cheap
   uint64_t atom = 1;     // nonCoherentAtomSize
 };
@@ -68,6 +67,7 @@ class MappedMemory {
   // not reach the client before what was written ahead of them.
   enum class Small : uint8_t { kSend, kHold, kSkip };
   bool Watched();
+  bool Mapped();  // at all
   // Sends what differs from the twin in the watched ranges and takes it over into the twin; kHold
   // puts what is small into `late` instead, kSkip leaves it to the next scan. Returns the number of
   // changed bytes.
@@ -123,12 +123,14 @@ class MemoryTable {
 
  private:
   std::shared_ptr<MappedMemory> Find(ObjectId id);
-  std::vector<std::shared_ptr<MappedMemory>> OfDevice(VkDevice device);
+  std::vector<std::shared_ptr<MappedMemory>> MappedOf(VkDevice device);
+  void NoteMapped(const std::shared_ptr<MappedMemory>& memory);
 
   Events* const events_;
   std::mutex scan_mutex_;  // one scan at a time, so that what it holds back is not overtaken
   std::mutex mutex_;
   std::unordered_map<ObjectId, std::shared_ptr<MappedMemory>> memories_;
+  std::unordered_map<ObjectId, std::shared_ptr<MappedMemory>> mapped_;  // of them
   std::atomic<uint64_t> changed_bytes_ = 0;
   std::atomic<uint64_t> written_bytes_ = 0;
   std::atomic<uint64_t> scans_ = 0;

@@ -128,8 +128,7 @@ void MappedMemory::Unmap(const MemoryState& memory) noexcept {
   if (found == memories_.end() || !found->second.mapped) return;
   const wire::MemoryRange range{memory.id, found->second.offset, found->second.size};
   session_->PostControl(wire::Control::kMemoryUnmapped, &range, sizeof(range));
-  // Changes of memory that is not coherent come when they are asked for: they may be missing here.
-  if (memory.coherent()) NoteEqual(&found->second);
+  NoteEqual(&found->second);
   EndMapping(&found->second);
 }
 
@@ -205,7 +204,9 @@ bool MappedMemory::FetchRange(const MemoryState& memory, uint64_t offset, uint64
     const std::lock_guard lock(mutex_);
     const auto found = memories_.find(memory.id);
     if (found == memories_.end()) return true;
-    if (!memory.foreign && !found->second.MayDiffer(begin, end, submitted_.load())) return true;
+    const Memory& mapped = found->second;
+    const bool running = submitted_.load() != completed_.load() && mapped.writable.Intersects(begin, end);
+    if (!memory.foreign && !running && mapped.known.Covers(begin, end)) return true;
   }
   return Fetch(memory, begin, end - begin);
 }

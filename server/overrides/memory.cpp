@@ -22,7 +22,6 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver,
                                .memory = *v.pMemory,
                                .id = v.pMemory_ids[0],
                                .size = v.pAllocateInfo->allocationSize,
-                               .coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
                                .flushed = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0,
                                .cached = (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0,
                                .atom = device.limits().nonCoherentAtomSize});
