@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/log.h"
+#include "client/memory/tracker.h"
 #include "client/session.h"
 #include "runtime/address.h"
 
@@ -43,6 +44,7 @@ void AfterForkInChild() {
   }
   new (&All()) Sessions;  // over the old: its spare is not ours to end, its lock may be held by a thread that is not here
   ForgetStatisticsAfterFork();
+  AbandonTrackersAfterFork();
 }
 
 void RemoveForFork(Session* session) {

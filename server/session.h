@@ -78,6 +78,10 @@ class Session {
   MemoryTable& memories() { return memories_; }  // any thread
   DebugMessages& debug_messages() { return debug_messages_; }
 
+  // Whether the CPU looks for what the GPU wrote to memory that the client has mapped: false where
+  // both map the same memory.
+  bool reads_mapped_memory() const { return true; }
+
   // For overrides, on whichever thread executes the command at hand. Keeps its arguments for as
   // long as the pointer lives.
   std::shared_ptr<CommandRun> KeepRun();

@@ -1,5 +1,6 @@
 // Host-visible memory is known to the session's memory table while it lives.
 #include "generated/server/overrides.h"
+#include "server/memory_types.h"
 #include "server/session.h"
 
 namespace vesper::server::overrides {
@@ -11,16 +12,31 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver,
   const Device& device = session.device();
   const VkPhysicalDeviceMemoryProperties& properties = device.memory_properties();
   if (v.pAllocateInfo->memoryTypeIndex >= properties.memoryTypeCount) return;
-  const VkMemoryPropertyFlags flags =
-      properties.memoryTypes[v.pAllocateInfo->memoryTypeIndex].propertyFlags;
-  if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
+  VkPhysicalDeviceMemoryProperties told = properties;
+  if (session.reads_mapped_memory()) HideUncachedTypes(&told);
+  const uint32_t type = v.pAllocateInfo->memoryTypeIndex;
+  if ((told.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
+  const VkMemoryPropertyFlags flags = properties.memoryTypes[type].propertyFlags;
   session.memories().Register({.table = &device.table(),
                                .device = v.device,
                                .memory = *v.pMemory,
                                .id = v.pMemory_ids[0],
                                .size = v.pAllocateInfo->allocationSize,
-                               .coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
+                               .flushed = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0,
+                               .cached = (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0,
                                .atom = device.limits().nonCoherentAtomSize});
+}
+
+void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver,
+                                       wire::GetPhysicalDeviceMemoryPropertiesArgs& v) {
+  driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(v.pMemoryProperties);
+}
+
+void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver,
+                                        wire::GetPhysicalDeviceMemoryProperties2Args& v) {
+  driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(&v.pMemoryProperties->memoryProperties);
 }
 
 void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {
