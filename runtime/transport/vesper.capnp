@@ -36,6 +36,7 @@ struct Welcome {  # server to client
   session @3 :UInt64;
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
+  maxObjects @6 :UInt32;        # that may live at the same time; 0: not said
 }
 
 struct Refused {  # server to client, last
