@@ -49,6 +49,7 @@ std::vector<bool> Decoded(const Welcome& welcome) {
 
 Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing)
     : statistics_(std::make_unique<Statistics>()),
+      ids_(welcome.max_objects == 0 ? Ids::kDefaultSlots : welcome.max_objects),
       decoded_by_server_(Decoded(welcome)),
       connection_(std::move(channel), this, statistics_.get(), timing) {
   Count(statistics_->round_trips);  // the handshake
@@ -149,6 +150,19 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
   }
 }
 
+std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args) noexcept {
+  return connection_.AskLater(static_cast<uint16_t>(command), [&](wire::ByteBuffer* out) {
+    wire::Encoder encoder(out);
+    CodecOf(command).encode_request(encoder, args);
+  });
+}
+
+bool Session::Finish(Command command, const LaterReply& later, void* args) noexcept {
+  if (later.reply.header.kind != wire::ReplyKind::kAnswer) return false;
+  VkResult failure = VK_SUCCESS;
+  return Decode(command, later.reply.body(), args, &failure);
+}
+
 bool Session::AskControl(wire::Control control, const void* body, size_t size) noexcept {
   Reply reply;
   return connection_.Ask(static_cast<uint16_t>(control), [&](wire::ByteBuffer* out) { out->Append(body, size); },
@@ -236,6 +250,7 @@ void Session::Completed(const wire::Completed& completed) {
   if (found == queues_.end()) return;
   const std::lock_guard lane(connection_.lane());
   found->second->completed = std::max(found->second->completed, completed.serial);
+  ++completions_;
 }
 
 void Session::MemoryChanged(std::span<const uint8_t> body) {

@@ -42,6 +42,9 @@ class Session final : private EventHandler {
   bool Ask(Command command, void* args, VkResult* failure) noexcept;
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
+  std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
+  bool Finish(Command command, const LaterReply& later, void* args) noexcept;
   // Asks for a control record; true when the reply has come.
   bool AskControl(wire::Control control, const void* body, size_t size) noexcept;
   bool PostControl(wire::Control control, const void* body, size_t size) noexcept;
@@ -64,6 +67,8 @@ class Session final : private EventHandler {
   void RemoveQueue(Queue* queue) noexcept;
   void AddDevice(Device* device);
   void RemoveDevice(Device* device) noexcept;
+  // How often a submit has been seen to complete. Guarded by the lane.
+  uint64_t completions() const { return completions_; }
   void SetInstance(Instance* instance) { instance_.store(instance); }
   Instance* instance() const { return instance_.load(); }
 
@@ -85,6 +90,7 @@ class Session final : private EventHandler {
   std::vector<bool> decoded_by_server_;  // by command; empty: all
   std::atomic<Instance*> instance_{nullptr};
   std::mutex objects_mutex_;  // guards the maps; taken before the memory mutex and the lane
+  uint64_t completions_ = 0;
   std::unordered_map<ObjectId, Queue*> queues_;
   std::unordered_map<ObjectId, Device*> devices_;
   std::recursive_mutex messengers_mutex_;

@@ -173,14 +173,6 @@ VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphor
   return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
-  Device* object = FromHandle<Device>(device);
-  if (!object->mapped_memory.SendWrites()) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-  const VkResult result = entry::SetEvent(device, event);
-  object->session->connection().Flush();
-  return result;
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL QueueWaitIdle(VkQueue queue) {
   Queue* object = FromHandle<Queue>(queue);
   if (object->session->lost()) return VK_ERROR_DEVICE_LOST;
