@@ -18,6 +18,11 @@ constexpr size_t kChunkBytes = 64 * 1024;
 
 Session& SessionOf(const void* dispatchable) { return *static_cast<const Dispatchable*>(dispatchable)->session; }
 
+bool Call::Aside() const noexcept {
+  const Device* device = static_cast<const Device*>(dispatchable_);
+  return device != nullptr && device->submitted.load(std::memory_order_relaxed) && !HasSubmitted(*device);
+}
+
 void Call::MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept {
   minted_ = handles;
   minted_count_ = count;
@@ -36,6 +41,10 @@ void Call::MintIds(HandleType type, uint64_t* handles, uint32_t count) noexcept 
   }
   minted_count_ = 0;
   for (uint32_t i = 0; i < count; ++i) handles[i] = 0;
+}
+
+void Call::NoteRecipe(const void* args) noexcept {
+  if (failure_ == VK_SUCCESS) session_.NoteRecipe(command_, args, {minted_, minted_count_});
 }
 
 VkResult Call::Post(const void* args) noexcept {

@@ -20,7 +20,8 @@ Session& SessionOf(const void* dispatchable);
 // One call of one command by one thread. `args` are the command's wire::…Args; their layout belongs to generated/wire.
 class Call {
  public:
-  Call(const void* dispatchable, Command command) : session_(SessionOf(dispatchable)), command_(command) {}
+  Call(const void* dispatchable, Command command)
+      : session_(SessionOf(dispatchable)), dispatchable_(dispatchable), command_(command) {}
   Call(Session& session, Command command) : session_(session), command_(command) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -33,6 +34,10 @@ class Call {
     MintIds(type, reinterpret_cast<uint64_t*>(handles), count);
   }
 
+  // For minted objects about which questions will be remembered by what they are made of (policy `remember`): `args` as
+  // they will be sent, but without the new handles.
+  void NoteRecipe(const void* args) noexcept;
+
   // Queues the command without waiting; what it changes is seen by every later command of the session. VK_SUCCESS, or
   // failure() when the session is lost or memory is exhausted; minted ids are then returned and their handles null.
   VkResult Post(const void* args) noexcept;
@@ -42,8 +47,14 @@ class Call {
   bool Ask(void* args) noexcept;
 
   // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
-  // reply by the encoded request, so that only the first call of each kind is a round trip.
+  // reply by the encoded request, objects counting by what they are made of: only the first call of each kind is a round
+  // trip.
   bool AskCached(void* args) noexcept;
+
+  // For slow creations: whether the caller, a thread that has not submitted while others have, does them aside. It goes on
+  // when they have ended, as with a local driver, so that nothing is used by those others before. May only wait where
+  // another thread's frames would wait otherwise.
+  bool Aside() const noexcept;
 
   // After Ask() returned true, for commands that make objects: gives back the ids of handles that the server did not
   // make, sets them to null, and returns `result`.
@@ -71,6 +82,7 @@ class Call {
   VkResult Listed(VkResult result) const noexcept;
 
   Session& session_;
+  const void* const dispatchable_ = nullptr;
   const Command command_;
   VkResult failure_ = VK_SUCCESS;
   uint64_t* minted_ = nullptr;

@@ -179,6 +179,7 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   }
   reply->header = wire::Load<wire::ReplyHeader>(self.reply.payload.data());
   reply->payload = std::move(self.reply.payload);
+  reply->sequence = self.sequence;
   return Posted::kOk;
 }
 

@@ -58,6 +58,7 @@ class EventHandler {
 
 // The answer to one record.
 struct Reply {
+  uint64_t sequence = 0;
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;  // with the header in front
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }

@@ -72,7 +72,17 @@ struct Device : Dispatchable {
   std::vector<std::unique_ptr<Queue>> queues;
   MappedMemory mapped_memory;  // what of its memory is mapped now
   std::atomic<bool> lost{false};
+  std::atomic<bool> submitted{false};  // by any thread, ever
+  const uint64_t number = NextNumber();  // unique in this process, unlike its address
+
+ private:
+  static uint64_t NextNumber() noexcept;
 };
+
+// Notes that the calling thread submits to the device / whether the device is the one that it submitted to last.
+void NoteSubmit(Device* device) noexcept;
+bool HasSubmitted(const Device& device) noexcept;
+
 
 // Recording happens without a lock: Vulkan leaves the command buffer and its pool to one thread at a time.
 struct CommandBuffer : Dispatchable {

@@ -17,6 +17,13 @@ namespace {
 
 const wire::CommandCodec& CodecOf(Command command) { return wire::kCodecs[static_cast<uint16_t>(command)]; }
 
+// Remembered answers are bounded; beyond, each call asks.
+constexpr size_t kMaxAnswers = size_t{1} << 16;
+
+std::string_view View(const wire::ByteBuffer& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 VkResult FailureOf(Connection::Posted posted) {
   switch (posted) {
     case Connection::Posted::kOk:
@@ -73,26 +80,29 @@ VkResult Session::Post(Command command, const void* args) noexcept {
   return FailureOf(posted);
 }
 
-bool Session::Ask(Command command, void* args, VkResult* failure) noexcept {
+bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept {
   size_t bytes = 0;
-  Reply reply;
   const auto posted = connection_.Ask(
       static_cast<uint16_t>(command),
       [&](wire::ByteBuffer* out) {
         wire::Encoder encoder(out);
         CodecOf(command).encode_request(encoder, args);
       },
-      &reply, &bytes);
+      reply, &bytes);
   statistics_->CountCall(command, bytes);
   *failure = FailureOf(posted);
   if (posted != Connection::Posted::kOk) return false;
-  statistics_->CountReply(command, reply.payload.size());
-  if (reply.header.kind != wire::ReplyKind::kAnswer) {
-    *failure = reply.header.result < 0 ? static_cast<VkResult>(reply.header.result) : VK_ERROR_UNKNOWN;
-    Log(LogLevel::kInfo, "%s was not executed (%d)", kCommandNames[static_cast<uint16_t>(command)], *failure);
-    return false;
-  }
-  return Decode(command, reply.body(), args, failure);
+  messages_.Claim(reply->sequence);
+  statistics_->CountReply(command, reply->payload.size());
+  if (reply->header.kind == wire::ReplyKind::kAnswer) return true;
+  *failure = reply->header.result < 0 ? static_cast<VkResult>(reply->header.result) : VK_ERROR_UNKNOWN;
+  Log(LogLevel::kInfo, "%s was not executed (%d)", kCommandNames[static_cast<uint16_t>(command)], *failure);
+  return false;
+}
+
+bool Session::Ask(Command command, void* args, VkResult* failure) noexcept {
+  Reply reply;
+  return AskOnce(command, args, &reply, failure) && Decode(command, reply.body(), args, failure);
 }
 
 bool Session::Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept {
@@ -112,12 +122,13 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     return false;
   }
   try {
-    wire::ByteBuffer request;
-    const uint16_t id = static_cast<uint16_t>(command);
-    request.Append(&id, sizeof(id));
-    wire::Encoder encoder(&request);
+    thread_local wire::ByteBuffer question;
+    question.clear();
+    question.Append(&command, sizeof(command));
+    const RecipeMapper mapper(&recipes_);
+    wire::Encoder encoder(&question, &mapper);
     CodecOf(command).encode_request(encoder, args);
-    std::string key(reinterpret_cast<const char*>(request.data()), request.size());
+    const std::string_view key = View(question);
     {
       const std::lock_guard lock(answers_mutex_);
       const auto found = answers_.find(key);
@@ -126,23 +137,13 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
         return Decode(command, found->second, args, failure);
       }
     }
-    size_t bytes = 0;
+    std::string remembered(key);  // asking may ask again, in a callback of the application
     Reply reply;
-    const auto posted = connection_.Ask(
-        id, [&](wire::ByteBuffer* out) { out->Append(request.data() + sizeof(id), request.size() - sizeof(id)); },
-        &reply, &bytes);
-    statistics_->CountCall(command, bytes);
-    *failure = FailureOf(posted);
-    if (posted != Connection::Posted::kOk) return false;
-    statistics_->CountReply(command, reply.payload.size());
-    if (reply.header.kind != wire::ReplyKind::kAnswer) {
-      *failure = reply.header.result < 0 ? static_cast<VkResult>(reply.header.result) : VK_ERROR_UNKNOWN;
-      return false;
-    }
+    if (!AskOnce(command, args, &reply, failure)) return false;
     const std::span<const uint8_t> body = reply.body();
     if (!Decode(command, body, args, failure)) return false;
     const std::lock_guard lock(answers_mutex_);
-    answers_.emplace(std::move(key), std::vector<uint8_t>(body.begin(), body.end()));
+    if (answers_.size() < kMaxAnswers) answers_.emplace(std::move(remembered), std::vector<uint8_t>(body.begin(), body.end()));
     return true;
   } catch (const std::bad_alloc&) {
     *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -161,6 +162,18 @@ bool Session::Finish(Command command, const LaterReply& later, void* args) noexc
   if (later.reply.header.kind != wire::ReplyKind::kAnswer) return false;
   VkResult failure = VK_SUCCESS;
   return Decode(command, later.reply.body(), args, &failure);
+}
+
+void Session::NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept {
+  try {
+    thread_local wire::ByteBuffer recipe;
+    recipe.clear();
+    recipe.Append(&command, sizeof(command));
+    wire::Encoder encoder(&recipe);
+    CodecOf(command).encode_request(encoder, args);
+    recipes_.Note(ids, View(recipe));
+  } catch (const std::bad_alloc&) {  // the object answers for itself
+  }
 }
 
 bool Session::AskControl(wire::Control control, const void* body, size_t size) noexcept {
@@ -218,6 +231,42 @@ void Session::RemoveDevice(Device* device) noexcept {
   devices_.erase(device->header.id);
 }
 
+void Session::AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers) {
+  const std::lock_guard lock(objects_mutex_);
+  for (const auto& buffer : buffers) command_buffers_[buffer->header.id] = buffer.get();
+}
+
+void Session::RemoveCommandBuffer(ObjectId id) noexcept {
+  const std::lock_guard lock(objects_mutex_);
+  command_buffers_.erase(id);
+}
+
+Dispatchable* Session::FindDispatchable(HandleType type, ObjectId id) {
+  const auto find = [id](const auto& objects) -> Dispatchable* {
+    const auto found = objects.find(id);
+    return found == objects.end() ? nullptr : found->second;
+  };
+  Instance* const instance = instance_.load();
+  const std::lock_guard lock(objects_mutex_);
+  switch (type) {
+    case HandleType::kInstance:
+      return instance != nullptr && instance->header.id == id ? instance : nullptr;
+    case HandleType::kPhysicalDevice:
+      for (size_t i = 0; instance != nullptr && i < instance->physical_devices.size(); ++i) {
+        if (instance->physical_devices[i]->header.id == id) return instance->physical_devices[i].get();
+      }
+      return nullptr;
+    case HandleType::kDevice:
+      return find(devices_);
+    case HandleType::kQueue:
+      return find(queues_);
+    case HandleType::kCommandBuffer:
+      return find(command_buffers_);
+    default:
+      return nullptr;
+  }
+}
+
 // --- events --------------------------------------------------------------------------------------------------------------
 
 void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
@@ -238,8 +287,9 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
       Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
       return;
     }
-    case wire::EventKind::kObjectReady:    // creations that are slow are asked for: nothing waits for this yet
-    case wire::EventKind::kDebugMessage:   // only sent when the session asked for the server's validation
+    case wire::EventKind::kDebugMessage:
+      if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
+      return;
       return;
   }
 }

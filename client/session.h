@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,18 +17,13 @@
 #include "client/call.h"
 #include "client/connection.h"
 #include "client/ids.h"
+#include "client/messages.h"
 #include "client/object.h"
+#include "client/recipes.h"
 #include "client/statistics.h"
 #include "runtime/handshake.h"
 
 namespace vesper::client {
-
-// A debug messenger or report callback; calls run in the application's thread that makes them happen.
-struct Messenger {
-  ObjectId id = 0;
-  VkDebugUtilsMessengerCreateInfoEXT utils{};  // sType set: a messenger
-  VkDebugReportCallbackCreateInfoEXT report{};  // sType set: a report callback
-};
 
 class Session final : private EventHandler {
  public:
@@ -45,6 +41,8 @@ class Session final : private EventHandler {
   // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
   std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
   bool Finish(Command command, const LaterReply& later, void* args) noexcept;
+  // The objects are made by this command; `args` without their ids says of what.
+  void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
   // Asks for a control record; true when the reply has come.
   bool AskControl(wire::Control control, const void* body, size_t size) noexcept;
   bool PostControl(wire::Control control, const void* body, size_t size) noexcept;
@@ -71,14 +69,18 @@ class Session final : private EventHandler {
   uint64_t completions() const { return completions_; }
   void SetInstance(Instance* instance) { instance_.store(instance); }
   Instance* instance() const { return instance_.load(); }
+  void AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers);
+  void RemoveCommandBuffer(ObjectId id) noexcept;
+  // The object behind an id as the application knows it, or nullptr.
+  Dispatchable* FindDispatchable(HandleType type, ObjectId id);
 
-  // Messengers are called by whoever holds this lock.
-  std::recursive_mutex& messengers_mutex() { return messengers_mutex_; }
-  std::vector<Messenger>& messengers() { return messengers_; }
+  Messages& messages() { return messages_; }
 
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
   void OnLost(const std::string& why) override;
+  // A round trip; false, with the code to return, when there is no answer.
+  bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
   void Completed(const wire::Completed& completed);
   void MemoryChanged(std::span<const uint8_t> body);
@@ -93,10 +95,11 @@ class Session final : private EventHandler {
   uint64_t completions_ = 0;
   std::unordered_map<ObjectId, Queue*> queues_;
   std::unordered_map<ObjectId, Device*> devices_;
-  std::recursive_mutex messengers_mutex_;
-  std::vector<Messenger> messengers_;
+  Recipes recipes_;
+  std::unordered_map<ObjectId, CommandBuffer*> command_buffers_;
+  Messages messages_;
   std::mutex answers_mutex_;
-  std::unordered_map<std::string, std::vector<uint8_t>> answers_;
+  ByBytes<std::vector<uint8_t>> answers_;
   Connection connection_;  // last: its thread uses the rest
 };
 

@@ -315,7 +315,8 @@ class Lowering:
         if row:
             override = str(row.get("name")).removeprefix("vk")  # as policy spells it: perhaps an alias here
             made = replace(
-                made, slow=bool(row.get("slow")), cache=bool(row.get("cache")), submit=bool(row.get("submit")),
+                made, slow=bool(row.get("slow")), cache=bool(row.get("cache")),
+                remember=bool(row.get("remember")), submit=bool(row.get("submit")),
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
@@ -379,6 +380,8 @@ class Lowering:
         if any(f.op == "new_handle" and f.dispatchable for f in fields):
             return "ask", ""
         conditions: list[str] = []
+        if row and row.get("slow"):
+            conditions.append("call.Aside()")
         if row and row.get("ask_if"):
             conditions.append(self._condition(command, row, "ask_if"))
         benign = set(self.policy.rules["benign_codes"])

@@ -135,6 +135,7 @@ class CommandPlan:
     server_override: str = ""
     slow: bool = False
     cache: bool = False
+    remember: bool = False  # cached answers about its objects go by what they are made of
     submit: bool = False
     destroyed: str = ""  # parameter name
     destroyed_offset: int = -1  # of its id in the fixed part, -1 for arrays

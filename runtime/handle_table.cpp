@@ -1,6 +1,7 @@
 #include "runtime/handle_table.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace vesper {
 
@@ -25,21 +26,13 @@ Object* HandleTable::Find(const Lock&, ObjectId id) {
   return found == aside_.end() ? nullptr : &found->second;
 }
 
-Object* HandleTable::FindSettled(Lock& lock, ObjectId id) {
-  Object* object = Find(lock, id);
-  while (object != nullptr && object->state == ObjectState::kPending) {
-    settled_.wait(lock);
-    object = Find(lock, id);
-  }
-  return object;
-}
-
 Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner,
                          const void* context) {
   Object* object = MakeSlot(SlotOf(id));
   if (GenerationOf(id) <= GenerationOf(object->id)) return nullptr;
   if (object->state != ObjectState::kFree) {
-    if (object->outlives_id || object->pins != 0 || object->state == ObjectState::kPending) {
+    if (object->outlives_id || object->pins != 0 || object->holds != 0 ||
+        object->state == ObjectState::kPending) {
       ForgetChildren(lock, object->id);
       Unlink(object);
       aside_.emplace(object->id, *object);
@@ -62,16 +55,14 @@ Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectI
 void HandleTable::SetLive(const Lock&, Object* object, uint64_t handle, bool reversible) {
   object->handle = handle;
   object->state = ObjectState::kLive;
-  object->reversible = reversible;
-  if (reversible) ids_.insert_or_assign(handle, object->id);
-  settled_.notify_all();
+  object->reversible = reversible || (all_reversible_ && object->context == nullptr);
+  if (object->reversible) ids_.emplace(handle, object->id);
 }
 
 void HandleTable::SetFailed(const Lock&, Object* object, int32_t result) {
   object->handle = 0;
   object->result = result;
   object->state = ObjectState::kFailed;
-  settled_.notify_all();
 }
 
 void HandleTable::Link(Object* object) {
@@ -101,9 +92,12 @@ void HandleTable::Unlink(Object* object) {
 void HandleTable::Remove(const Lock& lock, Object* object) {
   ForgetChildren(lock, object->id);
   Unlink(object);
+  held_ -= object->holds;
   if (object->reversible) {
-    const auto found = ids_.find(object->handle);
-    if (found != ids_.end() && found->second == object->id) ids_.erase(found);
+    const auto [first, last] = ids_.equal_range(object->handle);
+    const auto found = std::find_if(
+        first, last, [&](const auto& entry) { return entry.second == object->id; });
+    if (found != last) ids_.erase(found);
   }
   const ObjectId id = object->id;
   if (aside_.erase(id) == 0) {
@@ -111,7 +105,6 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
     object->id = id;  // keeps the generation, so that the id is never taken again
   }
   --live_;
-  settled_.notify_all();
 }
 
 void HandleTable::Forget(const Lock& lock, ObjectId id) {
@@ -129,6 +122,19 @@ void HandleTable::ForgetChildren(const Lock& lock, ObjectId id, HandleType type)
   }
 }
 
+void HandleTable::MakeReversible(const Lock&) {
+  if (std::exchange(all_reversible_, true)) return;
+  for (const auto& page : pages_) {
+    if (page == nullptr) continue;
+    for (Object& object : *page) {
+      if (object.state != ObjectState::kLive || object.reversible) continue;
+      if (object.context != nullptr) continue;  // dispatchable: known by another id
+      object.reversible = true;
+      ids_.emplace(object.handle, object.id);
+    }
+  }
+}
+
 void HandleTable::Pin(const Lock& lock, ObjectId id) {
   if (Object* object = Find(lock, id)) ++object->pins;
 }
@@ -138,11 +144,27 @@ void HandleTable::Unpin(const Lock& lock, ObjectId id) {
   if (object != nullptr && object->pins != 0) --object->pins;
 }
 
+void HandleTable::Hold(const Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  if (object == nullptr) return;
+  ++object->holds;
+  ++held_;
+}
+
+void HandleTable::Release(const Lock& lock, ObjectId id) {
+  Object* object = Find(lock, id);
+  if (object == nullptr || object->holds == 0) return;
+  --object->holds;
+  --held_;
+}
+
 ObjectId HandleTable::IdOf(const Lock& lock, HandleType type, uint64_t handle) const {
-  const auto found = ids_.find(handle);
-  if (found == ids_.end()) return kNullObject;
-  const Object* object = const_cast<HandleTable*>(this)->Find(lock, found->second);
-  return object != nullptr && object->type == type ? found->second : kNullObject;
+  const auto [first, last] = ids_.equal_range(handle);
+  for (auto entry = first; entry != last; ++entry) {
+    const Object* object = const_cast<HandleTable*>(this)->Find(lock, entry->second);
+    if (object != nullptr && object->type == type) return entry->second;
+  }
+  return kNullObject;
 }
 
 }  // namespace vesper

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -30,6 +29,7 @@ struct Object {
   const void* context = nullptr;  // how to call the driver, for dispatchable handles
   int32_t result = 0;             // the VkResult of a tombstone
   uint32_t pins = 0;              // jobs that use it; while pinned it is not destroyed
+  uint32_t holds = 0;             // commands that wait and change it; later ones wait behind them
   uint32_t first_child = 0;
   uint32_t next_sibling = 0;
   uint32_t previous_sibling = 0;  // 0: the owner's first
@@ -72,15 +72,11 @@ class HandleTable {
 
   // The object of that id, in whatever state but kFree; nullptr for a stale or unknown id. O(1).
   Object* Find(const Lock& lock, ObjectId id);
-  // The same once the object is not pending any more; waits with the lock released.
-  Object* FindSettled(Lock& lock, ObjectId id);
-
   // Makes the object, which must be plausible. An older object of that slot moves aside when its
   // destruction is waited for; otherwise the peer has lost it and it counts as forgotten. nullptr
   // when the id exists or was used before.
   Object* Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context);
-  // What became of an added object: kLive with `handle`, or kFailed with `result`. Wakes who waits
-  // for it.
+  // What became of an added object: kLive with `handle`, or kFailed with `result`.
   void SetLive(const Lock& lock, Object* object, uint64_t handle, bool reversible);
   void SetFailed(const Lock& lock, Object* object, int32_t result);
 
@@ -92,7 +88,15 @@ class HandleTable {
   void Pin(const Lock& lock, ObjectId id);
   void Unpin(const Lock& lock, ObjectId id);
 
-  // The id under which a dispatchable driver handle is known, or kNullObject.
+  // From now on IdOf() knows every object, not only the reversible ones. Only the first call does
+  // something.
+  void MakeReversible(const Lock& lock);
+
+  void Hold(const Lock& lock, ObjectId id);
+  void Release(const Lock& lock, ObjectId id);
+  bool any_held(const Lock&) const { return held_ != 0; }
+
+  // The id under which a reversible driver handle is known, or kNullObject.
   ObjectId IdOf(const Lock& lock, HandleType type, uint64_t handle) const;
 
   size_t live(const Lock&) const { return live_; }
@@ -112,15 +116,15 @@ class HandleTable {
 
   const uint32_t max_slots_;
   std::mutex mutex_;
-  std::condition_variable settled_;
   std::array<HandleType, 256> types_;
   std::vector<std::unique_ptr<Page>> pages_;
   std::unordered_map<ObjectId, Object> aside_;  // destruction waited for, slot used again
-  std::unordered_map<uint64_t, ObjectId>
-      ids_;  // of reversible handles; two types never share a pointer
+  std::unordered_multimap<uint64_t, ObjectId> ids_;  // of reversible handles
+  bool all_reversible_ = false;
   size_t live_ = 0;
   size_t peak_ = 0;
   size_t lost_ = 0;
+  size_t held_ = 0;  // the sum of all holds
 };
 
 }  // namespace vesper

@@ -49,7 +49,7 @@ bool CommandHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse use,
   if (!lock_.owns_lock()) lock_ = table_->Acquire();
   Object* object = nullptr;
   if (table_->IsPlausible(type, id)) {
-    object = options_.wait_for_pending ? table_->FindSettled(lock_, id) : table_->Find(lock_, id);
+    object = table_->Find(lock_, id);
   } else if (use != wire::HandleUse::kIgnorable) {
     return false;
   }
@@ -58,6 +58,7 @@ bool CommandHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse use,
     return true;
   }
   named_.push_back(id);
+  if (!options_.resumed && IsHeld(*object)) blocked_ = true;
   if (object->state == ObjectState::kPending) {
     blocked_ = true;
     return true;
@@ -69,6 +70,14 @@ bool CommandHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse use,
   contested_ |= object->pins != 0;
   *handle = object->handle;
   return true;
+}
+
+bool CommandHandles::IsHeld(const Object& object) {
+  if (!table_->any_held(lock_)) return false;
+  if (object.holds != 0) return true;
+  if (object.type != HandleType::kCommandBuffer) return false;
+  const Object* pool = table_->Find(lock_, object.owner);
+  return pool != nullptr && pool->holds != 0;
 }
 
 void CommandHandles::Dead(HandleType type, ObjectId id, wire::HandleUse use, const Object* object) {
@@ -168,9 +177,24 @@ std::vector<ObjectId> CommandHandles::EnterPending() {
   return pinned;
 }
 
+std::vector<ObjectId> CommandHandles::OrderKeys() {
+  const HandleTable::Lock lock = table_->Acquire();
+  std::vector<ObjectId> keys;
+  for (const ObjectId id : named_) {
+    const Object* object = table_->Find(lock, id);
+    if (object == nullptr) continue;
+    const bool of_pool =
+        object->type == HandleType::kCommandBuffer && object->owner != kNullObject;
+    keys.push_back(of_pool ? object->owner : id);
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
 void CommandHandles::Finish(bool replied, VkResult result) {
   if (new_.empty()) return;
-  failure_ = result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED;
+  const VkResult failure = result < 0 ? result : VK_ERROR_INITIALIZATION_FAILED;
   const HandleTable::Lock lock = table_->Acquire();
   for (const NewObject& made : new_) {
     Object* object = table_->Find(lock, made.id);
@@ -178,15 +202,9 @@ void CommandHandles::Finish(bool replied, VkResult result) {
     if (replied) {
       table_->Forget(lock, made.id);
     } else if ((object = AddOrFind(lock, made.type, made.id)) != nullptr) {
-      table_->SetFailed(lock, object, failure_);
+      table_->SetFailed(lock, object, failure);
     }
   }
-}
-
-VkResult CommandHandles::OutcomeOf(ObjectId id) const {
-  const bool made = std::any_of(adopted_.begin(), adopted_.end(),
-                                [&](const auto& entry) { return entry.second == id; });
-  return made ? VK_SUCCESS : failure_;
 }
 
 }  // namespace vesper::server

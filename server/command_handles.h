@@ -22,8 +22,8 @@ namespace vesper::server {
 class CommandHandles final : public wire::HandleMapper {
  public:
   struct Options {
-    bool wait_for_pending = true;  // else a pending object makes the command blocked()
-    bool destroys = false;         // dead ids among what is destroyed are nulls, not errors
+    bool destroys = false;  // dead ids among what is destroyed are nulls, not errors
+    bool resumed = false;   // it has waited its turn: what others hold is none of its business
   };
 
   explicit CommandHandles(HandleTable* table) : table_(table) {}
@@ -40,7 +40,7 @@ class CommandHandles final : public wire::HandleMapper {
 
   // What decoding found.
   bool inert() const { return inert_; }
-  bool blocked() const { return blocked_; }      // something is pending
+  bool blocked() const { return blocked_; }      // something is pending, or held by a command that waits
   bool contested() const { return contested_; }  // something is pinned by a job
   VkResult result() const { return result_; }    // of the failed object that made it inert
   const std::string& reason() const { return reason_; }
@@ -71,11 +71,12 @@ class CommandHandles final : public wire::HandleMapper {
   // For commands that continue elsewhere: enters the new objects as pending and pins what the
   // command names (not the dispatchable objects). Unpin takes what was pinned.
   std::vector<ObjectId> EnterPending();
+  // What orders the command among those that wait: the objects that it names, a command buffer
+  // standing for its pool, whose access the application synchronizes.
+  std::vector<ObjectId> OrderKeys();
   // Ends the command: new objects that were not adopted become tombstones with `result`, or were
   // never there when the client knows from a reply.
   void Finish(bool replied, VkResult result);
-  // After Finish(): what became of a new object, whoever has destroyed it meanwhile.
-  VkResult OutcomeOf(ObjectId id) const;
   // Destroying a tombstone is silent: forgets those that the command names.
   void ForgetFailed();
 
@@ -94,6 +95,7 @@ class CommandHandles final : public wire::HandleMapper {
     return raw;
   }
   void AdoptOne(HandleType type, ObjectId id, uint64_t handle);
+  bool IsHeld(const Object& object);
   Object* AddOrFind(const HandleTable::Lock& lock, HandleType type, ObjectId id);
   // Notes why the command must not run, unless its place lets the id be null.
   void Dead(HandleType type, ObjectId id, wire::HandleUse use, const Object* object);
@@ -105,7 +107,6 @@ class CommandHandles final : public wire::HandleMapper {
   bool blocked_ = false;
   bool contested_ = false;
   VkResult result_ = VK_SUCCESS;
-  VkResult failure_ = VK_SUCCESS;  // of new objects that were not adopted
   std::string reason_;
   const void* context_ = nullptr;
   const void* new_context_ = nullptr;

@@ -13,7 +13,7 @@
 
 namespace vesper::server {
 
-struct CommandRun {
+struct CommandRun : std::enable_shared_from_this<CommandRun> {
   CommandRun(HandleTable* table, size_t arena_bytes) : handles(table), arena(arena_bytes) {}
   ~CommandRun() {
     if (queued_bytes != nullptr) *queued_bytes -= counted_bytes;
@@ -36,8 +36,10 @@ struct CommandRun {
   void* args = nullptr;         // in the arena
   bool kept = false;            // someone beside the reader holds it
   bool reply_deferred = false;  // whoever keeps it sends the reply
-  std::vector<ObjectId> pins;   // of a command that runs on the pool
-  std::vector<uint8_t> bytes;   // of a command that is decoded again later
+  std::vector<ObjectId> pins;   // of a command that runs on the pool or waits
+  std::vector<uint8_t> bytes;   // of a command that waits: it is decoded again when it runs
+  std::vector<ObjectId> keys;   // what it names, in terms of order (CommandHandles::OrderKeys)
+  std::vector<ObjectId> holds;  // those of them that later commands wait for
   std::atomic<size_t>* queued_bytes = nullptr;
   size_t counted_bytes = 0;
 };

@@ -28,6 +28,7 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
 Device::~Device() = default;
 
 Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
+  const std::lock_guard lock(queues_mutex_);
   std::unique_ptr<Queue>& entry = queues_[queue];
   if (entry == nullptr) entry = std::make_unique<Queue>(this, queue, id);
   return *entry;
@@ -55,14 +56,19 @@ void Device::Lose(const std::string& why) {
   WakeExecutors();
 }
 
-void Device::NoteTimeline(VkSemaphore semaphore) { timelines_.insert(semaphore); }
+void Device::NoteTimeline(VkSemaphore semaphore) {
+  const std::lock_guard lock(semaphores_mutex_);
+  timelines_.insert(semaphore);
+}
 
 void Device::ForgetSemaphore(VkSemaphore semaphore) {
+  const std::lock_guard lock(semaphores_mutex_);
   timelines_.erase(semaphore);
   tickets_.erase(semaphore);
 }
 
 std::shared_ptr<Ticket> Device::TakeTicket(VkSemaphore semaphore) {
+  const std::lock_guard lock(semaphores_mutex_);
   const auto found = tickets_.find(semaphore);
   if (found == tickets_.end()) return nullptr;
   std::shared_ptr<Ticket> ticket = std::move(found->second);
@@ -71,6 +77,7 @@ std::shared_ptr<Ticket> Device::TakeTicket(VkSemaphore semaphore) {
 }
 
 void Device::LeaveTicket(VkSemaphore semaphore, const std::shared_ptr<Ticket>& ticket) {
+  const std::lock_guard lock(semaphores_mutex_);
   if (!timelines_.contains(semaphore)) tickets_.insert_or_assign(semaphore, ticket);
 }
 

@@ -35,7 +35,6 @@ struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   DispatchContext context;
   std::vector<VkPhysicalDevice> physical_devices;       // those offered, best first
-  VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;  // of --validation
 };
 
 // Threading: members called by the reader are marked; the others may be called from any thread.
@@ -62,7 +61,7 @@ class Device {
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
 
-  // Reader: the threads of a queue, started on first use.
+  // The threads of a queue, started on first use.
   Queue& QueueOf(VkQueue queue, ObjectId id);
   // Reader: waits until all submits have completed, or nothing moves for a while.
   void Drain();
@@ -75,10 +74,10 @@ class Device {
   void Lose(const std::string& why);
   bool lost() const { return lost_; }
 
-  // Reader: which semaphores are no binary ones.
+  // Which semaphores are no binary ones.
   void NoteTimeline(VkSemaphore semaphore);
   void ForgetSemaphore(VkSemaphore semaphore);
-  // Reader: the signal that a wait of `semaphore` waits for is in that ticket; null when it was
+  // The signal that a wait of `semaphore` waits for is in that ticket; null when it was
   // handed over or is none.
   std::shared_ptr<Ticket> TakeTicket(VkSemaphore semaphore);
   void LeaveTicket(VkSemaphore semaphore, const std::shared_ptr<Ticket>& ticket);
@@ -99,6 +98,7 @@ class Device {
   DispatchContext context_;
   VkPhysicalDeviceMemoryProperties memory_properties_{};
   VkPhysicalDeviceLimits limits_{};
+  std::mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_;
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_;
   std::atomic<bool> lost_ = false;
@@ -106,6 +106,7 @@ class Device {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unordered_map<VkFence, uint32_t> watched_fences_;
+  std::mutex queues_mutex_;
   std::unordered_map<VkQueue, std::unique_ptr<Queue>> queues_;  // last: their threads use the rest
 };
 

@@ -29,10 +29,6 @@ void Events::DeviceLost(ObjectId device, std::string_view why) {
   SendStruct(outbox_, wire::EventKind::kDeviceLost, wire::DeviceLost{device}, why);
 }
 
-void Events::ObjectReady(ObjectId object, VkResult result) {
-  SendStruct(outbox_, wire::EventKind::kObjectReady, wire::ObjectReady{object, result, 0});
-}
-
 void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs,
                            std::span<const uint8_t> bytes, uint64_t base) {
   wire::ByteBuffer out;

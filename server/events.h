@@ -25,7 +25,6 @@ class Events {
   void Completed(ObjectId queue, uint64_t serial);
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);
-  void ObjectReady(ObjectId object, VkResult result);
   // `runs` are offsets in the memory object, their bytes at the same offsets less `base` in
   // `bytes`.
   void MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes,

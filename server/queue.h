@@ -53,7 +53,7 @@ class Queue {
   // The semaphore that counts serials, or null where fences do it.
   VkSemaphore timeline() const { return timeline_; }
 
-  // By the session's reader: the next submit's number, which Enqueue() then takes.
+  // The next submit's number, which Enqueue() then takes: by one thread at a time.
   uint64_t NextSerial() { return ++last_serial_; }
   uint64_t last_serial() const { return last_serial_; }
   void Enqueue(QueueJob job);
@@ -86,7 +86,7 @@ class Queue {
   const VkQueue queue_;
   const ObjectId id_;
   VkSemaphore timeline_ = VK_NULL_HANDLE;
-  uint64_t last_serial_ = 0;  // the reader's
+  std::atomic<uint64_t> last_serial_ = 0;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -23,19 +23,6 @@ constexpr uint64_t kMaxInertLines = 50;
 
 size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8); }
 
-// Commands that destroy what they name: their objects may be used by jobs, and may be dead already.
-bool Destroys(uint16_t command) {
-  static const std::array<bool, kCommandCount> kDestroys = [] {
-    std::array<bool, kCommandCount> destroys{};
-    for (size_t i = 0; i < kCommandCount; ++i) {
-      const std::string_view name = kCommandNames[i];
-      destroys[i] = name.starts_with("vkDestroy") || name.starts_with("vkFree");
-    }
-    return destroys;
-  }();
-  return kDestroys[command];
-}
-
 bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
   PFN_vkVoidFunction entry;
   std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command],
@@ -55,6 +42,7 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
       outbox_(channel_.get(), limits.unread_bytes),
       events_(&outbox_),
       memories_(&events_),
+      debug_messages_(&table_, &outbox_, number, driver->options().validation),
       run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
       pool_(PoolThreads()) {}
 
@@ -62,6 +50,7 @@ Session::~Session() {
   channel_->Close();
   pool_.Drain();
   for (const auto& [handle, device] : devices_) device->StopQueues();
+  for (const auto& [handle, instance] : instances_) debug_messages_.End(instance.get());
 }
 
 bool Session::Greet(std::string* error) {
@@ -80,6 +69,7 @@ bool Session::Greet(std::string* error) {
   welcome.fingerprint = kRegistryFingerprint;
   welcome.session = number_;
   welcome.max_objects = limits_.objects - 1;  // slot 0 is none
+  welcome.validation = driver_->options().validation;
   if (hello.fingerprint != kRegistryFingerprint) {
     welcome.names_wanted = hello.commands.empty();
     welcome.commands = DecodedCommands();
@@ -95,6 +85,7 @@ bool Session::Greet(std::string* error) {
     table_.TranslateTypes(translation_.handle_types());
   }
   program_ = hello.program;
+  debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
   spdlog::info("session {}: {} (pid {}){}", number_, program_, hello.pid,
                translation_.by_name() ? ", of another registry" : "");
@@ -214,13 +205,14 @@ bool Session::ExecuteCommand(const Record& record) {
   run->wants_reply = wants_reply;
   run->sequence = record.sequence;
   const bool slow = kServerCommands[command].slow;
-  const bool destroys = Destroys(command);
-  if (!Decode(run, record.body, {.wait_for_pending = !slow && !destroys, .destroys = destroys}))
-    return false;
-  if (slow) {
-    StartSlow(record);
-  } else if (destroys && (run->handles.blocked() || run->handles.contested())) {
-    DeferDestroy(record);
+  const bool destroys = kServerCommands[command].destroys;
+  const uint64_t unparked = unparked_;
+  if (!Decode(run, record.body, {.destroys = destroys})) return false;
+  if (run->handles.blocked() || (destroys && run->handles.contested())) {
+    Park(record, unparked);
+  } else if (slow) {
+    run->pins = run->handles.EnterPending();
+    StartSlow(KeepRun());
   } else if (run->handles.inert()) {
     Skip(run);
   } else {
@@ -269,7 +261,7 @@ void Session::Invoke(CommandRun* run) {
   t_run = outer;
   const VkResult result = ResultOf(command, run->args);
   run->handles.Finish(run->wants_reply, result);
-  if (Destroys(run->command)) run->handles.ForgetFailed();
+  if (command.destroys) run->handles.ForgetFailed();
   if (run->reply_deferred) return;
   if (run->wants_reply) {
     SendReply(*run);
@@ -335,14 +327,15 @@ std::string Session::Summary() {
   return fmt::format(
       "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
       "objects at most, {} left, "
-      "{} bytes of memory received, {} sent, {} validation messages",
+      "{} bytes of memory received, {} sent, {}",
       number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(),
       stats_.inert.load(), channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock),
       table_.live(lock), memories_.written_bytes(), memories_.changed_bytes(),
-      driver_->validation_messages());
+      debug_messages_.Summary());
 }
 
 CommandRun& Session::run() { return *t_run; }
+const CommandRun* Session::current() { return t_run; }
 CommandHandles& Session::handles() { return t_run->handles; }
 
 const DispatchContext& Session::context() {
@@ -351,13 +344,15 @@ const DispatchContext& Session::context() {
 }
 
 std::shared_ptr<CommandRun> Session::KeepRun() {
-  if (!std::exchange(run_->kept, true)) run_->Count(&queued_bytes_);
-  return run_;
+  CommandRun* run = t_run != nullptr ? t_run : run_.get();
+  if (!std::exchange(run->kept, true)) run->Count(&queued_bytes_);
+  return run->shared_from_this();
 }
 
 std::shared_ptr<CommandRun> Session::DeferReply() {
-  run_->reply_deferred = true;
-  return KeepRun();
+  const std::shared_ptr<CommandRun> run = KeepRun();
+  run->reply_deferred = true;
+  return run;
 }
 
 Instance* Session::AddInstance(std::unique_ptr<Instance> instance) {

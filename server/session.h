@@ -5,12 +5,14 @@
 #include <vulkan/vulkan.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "generated/server/commands.h"
@@ -21,6 +23,7 @@
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
 #include "server/command_run.h"
+#include "server/debug_messages.h"
 #include "server/device.h"
 #include "server/driver.h"
 #include "server/events.h"
@@ -66,6 +69,8 @@ class Session {
   // For generated code and overrides, on whichever thread executes the command at hand.
   CommandHandles& handles();
   CommandRun& run();
+  // The command that the calling thread executes, or nullptr.
+  static const CommandRun* current();
   const DispatchContext& context();
   Device& device() { return *context().device; }
   Instance& instance() { return *context().instance; }
@@ -74,17 +79,18 @@ class Session {
   Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
   HandleTable& objects() { return table_; }      // any thread
+  DebugMessages& debug_messages() { return debug_messages_; }
 
-  // For overrides, on the session's thread. Keeps the arguments of the command at hand for as long
-  // as the pointer lives.
+  // For overrides, on whichever thread executes the command at hand. Keeps its arguments for as
+  // long as the pointer lives.
   std::shared_ptr<CommandRun> KeepRun();
   // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
   std::shared_ptr<CommandRun> DeferReply();
   // From any thread.
   void SendReply(const CommandRun& run);
 
-  // Waits for the pool. Before instances go.
-  void DrainJobs() { pool_.Drain(); }
+  // Waits for the pool and for all that waits for it. Before devices and instances go.
+  void DrainJobs();
   Instance* AddInstance(std::unique_ptr<Instance> instance);
   void RemoveInstance(VkInstance instance);
   Device* AddDevice(std::unique_ptr<Device> device);
@@ -113,12 +119,15 @@ class Session {
   void Lose(const CommandRun& run, const std::string& why);
   void ReportFailure(const CommandRun& run, VkResult result);
 
-  // Slow commands, and destroying what they use.
-  void StartSlow(const Record& record);
-  void RunSlow(const std::shared_ptr<CommandRun>& run, bool decode_again);
-  void DeferDestroy(const Record& record);
-  void RunDeferred();
-  bool IsFree(const std::vector<ObjectId>& ids);
+  // Slow commands, and those that wait for them (server/slow_commands.cpp).
+  void StartSlow(const std::shared_ptr<CommandRun>& run);
+  // `unparked`: the count when the command began to be decoded.
+  void Park(const Record& record, uint64_t unparked);
+  void HoldOrder(CommandRun* run, bool submit);
+  void Unpark(const CommandRun& run);
+  void RunParked();
+  bool IsReady(const CommandRun& run, const std::unordered_set<ObjectId>& held);
+  void Resume(const std::shared_ptr<CommandRun>& run);
 
   const std::unique_ptr<Channel> channel_;
   Driver* const driver_;
@@ -135,14 +144,20 @@ class Session {
   Outbox outbox_;
   Events events_;
   MemoryTable memories_;
+  DebugMessages debug_messages_;
   std::shared_ptr<CommandRun> run_;
   wire::ByteBuffer reply_;
   std::unordered_map<VkInstance, std::unique_ptr<Instance>> instances_;
   std::unordered_map<VkDevice, std::unique_ptr<Device>> devices_;
   std::vector<std::unique_ptr<Device>> retired_devices_;
   std::vector<std::unique_ptr<Instance>> retired_instances_;
-  std::mutex deferred_mutex_;
-  std::vector<std::shared_ptr<CommandRun>> deferred_;  // destroying commands
+  std::mutex parked_mutex_;
+  std::condition_variable parked_changed_;
+  std::vector<std::shared_ptr<CommandRun>> parked_;  // in the order of issue
+  size_t parked_bytes_ = 0;
+  bool parked_run_ = false;    // a thread goes through them
+  bool parked_again_ = false;  // and has to look once more
+  std::atomic<uint64_t> unparked_ = 0;  // how often something that others may wait for has ended
   JobPool pool_;
 };
 

@@ -69,6 +69,7 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
   Queue* queue = FromHandle<Queue>(handle);
   if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
   if (!queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
+  NoteSubmit(queue->device);
   const VkResult result = Guarded([&] {
     uint32_t first = 0;
     VkResult result = VK_SUCCESS;

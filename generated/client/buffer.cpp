@@ -20,6 +20,9 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreat
   v.pBuffer = pBuffer;
   Call call(device, Command::kCreateBuffer);
   call.Mint(HandleType::kBuffer, pBuffer, static_cast<uint32_t>(1));
+  v.pBuffer = nullptr;
+  call.NoteRecipe(&v);
+  v.pBuffer = pBuffer;
   if (((v.pCreateInfo->flags & (VK_BUFFER_CREATE_DEVICE_ADDRESS_CAPTURE_REPLAY_BIT | VK_BUFFER_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT)) != 0)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
   }

@@ -42,6 +42,9 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateImage(VkDevice device, const VkImageCreateI
   v.pImage = pImage;
   Call call(device, Command::kCreateImage);
   call.Mint(HandleType::kImage, pImage, static_cast<uint32_t>(1));
+  v.pImage = nullptr;
+  call.NoteRecipe(&v);
+  v.pImage = pImage;
   if (HasInChain(v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_IMAGE_COMPRESSION_CONTROL_EXT) || ((v.pCreateInfo->flags & (VK_IMAGE_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT)) != 0)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
   }
@@ -66,7 +69,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout(VkDevice device, VkImage im
   v.pSubresource = pSubresource;
   v.pLayout = pLayout;
   Call call(device, Command::kGetImageSubresourceLayout);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateImageView(VkDevice device, const VkImageViewCreateInfo* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkImageView* pView) {
@@ -207,7 +210,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSubresourceLayout2EXT(VkDevice device, VkImag
   v.pSubresource = pSubresource;
   v.pLayout = pLayout;
   Call call(device, Command::kGetImageSubresourceLayout2EXT);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceOpticalFlowImageFormatsNV(VkPhysicalDevice physicalDevice, const VkOpticalFlowImageFormatInfoNV* pOpticalFlowImageFormatInfo, uint32_t* pFormatCount, VkOpticalFlowImageFormatPropertiesNV* pImageFormatProperties) {

@@ -75,7 +75,7 @@ VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements(VkDevice device, VkBuffer
   v.buffer = buffer;
   v.pMemoryRequirements = pMemoryRequirements;
   Call call(device, Command::kGetBufferMemoryRequirements);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize memoryOffset) {
@@ -94,7 +94,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements(VkDevice device, VkImage i
   v.image = image;
   v.pMemoryRequirements = pMemoryRequirements;
   Call call(device, Command::kGetImageMemoryRequirements);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory, VkDeviceSize memoryOffset) {
@@ -114,7 +114,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements(VkDevice device, VkI
   v.pSparseMemoryRequirementCount = pSparseMemoryRequirementCount;
   v.pSparseMemoryRequirements = pSparseMemoryRequirements;
   Call call(device, Command::kGetImageSparseMemoryRequirements);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceSparseImageFormatProperties(VkPhysicalDevice physicalDevice, VkFormat format, VkImageType type, VkSampleCountFlagBits samples, VkImageUsageFlags usage, VkImageTiling tiling, uint32_t* pPropertyCount, VkSparseImageFormatProperties* pProperties) {
@@ -203,7 +203,7 @@ VKAPI_ATTR void VKAPI_CALL GetBufferMemoryRequirements2(VkDevice device, const V
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
   Call call(device, Command::kGetBufferMemoryRequirements2);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements2(VkDevice device, const VkImageMemoryRequirementsInfo2* pInfo, VkMemoryRequirements2* pMemoryRequirements) {
@@ -212,7 +212,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageMemoryRequirements2(VkDevice device, const Vk
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
   Call call(device, Command::kGetImageMemoryRequirements2);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements2(VkDevice device, const VkImageSparseMemoryRequirementsInfo2* pInfo, uint32_t* pSparseMemoryRequirementCount, VkSparseImageMemoryRequirements2* pSparseMemoryRequirements) {
@@ -222,7 +222,7 @@ VKAPI_ATTR void VKAPI_CALL GetImageSparseMemoryRequirements2(VkDevice device, co
   v.pSparseMemoryRequirementCount = pSparseMemoryRequirementCount;
   v.pSparseMemoryRequirements = pSparseMemoryRequirements;
   Call call(device, Command::kGetImageSparseMemoryRequirements2);
-  call.Ask(&v);
+  call.AskCached(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL GetDeviceBufferMemoryRequirements(VkDevice device, const VkDeviceBufferMemoryRequirements* pInfo, VkMemoryRequirements2* pMemoryRequirements) {

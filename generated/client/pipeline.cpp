@@ -86,7 +86,10 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateGraphicsPipelines(VkDevice device, VkPipeli
   v.pPipelines = pPipelines;
   Call call(device, Command::kCreateGraphicsPipelines);
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
+  if (call.Aside() || (AnyOf(v.pCreateInfos, v.createInfoCount, [](const auto& v) { return ((v.flags & (VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT)) != 0) || false; })) || Echoes(v.pCreateInfos, v.createInfoCount)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
+  }
+  return call.Post(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateComputePipelines(VkDevice device, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkComputePipelineCreateInfo* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
@@ -99,7 +102,10 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateComputePipelines(VkDevice device, VkPipelin
   v.pPipelines = pPipelines;
   Call call(device, Command::kCreateComputePipelines);
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
+  if (call.Aside() || (AnyOf(v.pCreateInfos, v.createInfoCount, [](const auto& v) { return ((v.flags & (VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT)) != 0) || false; })) || Echoes(v.pCreateInfos, v.createInfoCount)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
+  }
+  return call.Post(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroyPipeline(VkDevice device, VkPipeline pipeline, const VkAllocationCallbacks* pAllocator) {

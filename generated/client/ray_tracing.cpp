@@ -238,7 +238,10 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesNV(VkDevice device, VkPi
   v.pPipelines = pPipelines;
   Call call(device, Command::kCreateRayTracingPipelinesNV);
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
+  if (call.Aside() || (AnyOf(v.pCreateInfos, v.createInfoCount, [](const auto& v) { return ((v.flags & (VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT)) != 0) || false; })) || Echoes(v.pCreateInfos, v.createInfoCount)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
+  }
+  return call.Post(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesKHR(VkDevice device, VkDeferredOperationKHR deferredOperation, VkPipelineCache pipelineCache, uint32_t createInfoCount, const VkRayTracingPipelineCreateInfoKHR* pCreateInfos, const VkAllocationCallbacks* pAllocator, VkPipeline* pPipelines) {
@@ -252,7 +255,10 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRayTracingPipelinesKHR(VkDevice device, VkD
   v.pPipelines = pPipelines;
   Call call(device, Command::kCreateRayTracingPipelinesKHR);
   call.Mint(HandleType::kPipeline, pPipelines, static_cast<uint32_t>(v.createInfoCount));
+  if (call.Aside() || AnyOf(v.pCreateInfos, v.createInfoCount, [](const auto& v) { return ((v.flags & (VK_PIPELINE_CREATE_RAY_TRACING_SHADER_GROUP_HANDLE_CAPTURE_REPLAY_BIT_KHR)) != 0); }) || (v.deferredOperation != 0) || (AnyOf(v.pCreateInfos, v.createInfoCount, [](const auto& v) { return ((v.flags & (VK_PIPELINE_CREATE_FAIL_ON_PIPELINE_COMPILE_REQUIRED_BIT)) != 0) || false; })) || Echoes(v.pCreateInfos, v.createInfoCount)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
+  }
+  return call.Post(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirectKHR(VkCommandBuffer commandBuffer, const VkStridedDeviceAddressRegionKHR* pRaygenShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pMissShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pHitShaderBindingTable, const VkStridedDeviceAddressRegionKHR* pCallableShaderBindingTable, VkDeviceAddress indirectDeviceAddress) {

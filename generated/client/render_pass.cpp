@@ -51,6 +51,9 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass(VkDevice device, const VkRenderP
   v.pRenderPass = pRenderPass;
   Call call(device, Command::kCreateRenderPass);
   call.Mint(HandleType::kRenderPass, pRenderPass, static_cast<uint32_t>(1));
+  v.pRenderPass = nullptr;
+  call.NoteRecipe(&v);
+  v.pRenderPass = pRenderPass;
   return call.Post(&v);
 }
 
@@ -132,6 +135,9 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass2(VkDevice device, const VkRender
   v.pRenderPass = pRenderPass;
   Call call(device, Command::kCreateRenderPass2);
   call.Mint(HandleType::kRenderPass, pRenderPass, static_cast<uint32_t>(1));
+  v.pRenderPass = nullptr;
+  call.NoteRecipe(&v);
+  v.pRenderPass = pRenderPass;
   if (Echoes(v.pCreateInfo, 1)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
   }

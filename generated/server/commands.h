@@ -16,6 +16,7 @@ struct ServerCommand {
   VkResult (*result)(const void* args);
   bool overridden;  // the driver's own entry point need not exist
   bool slow;        // runs on the pool
+  bool destroys;    // what it names may be in use by slow commands, or dead already
   bool submit;      // counted per queue, runs on the queue's executor
 };
 

@@ -36,6 +36,7 @@ void DestroySemaphore(Session& session, const vk::DispatchTable& driver, wire::D
 void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v);  // query
 void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v);  // descriptor
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugReportCallbackEXTArgs& v);  // debug
+void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::DestroyDebugReportCallbackEXTArgs& v);  // debug
 void GetPhysicalDeviceProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceProperties2Args& v);  // device
 void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDeviceGroupsArgs& v);  // device
 void GetDeviceQueue2(Session& session, const vk::DispatchTable& driver, wire::GetDeviceQueue2Args& v);  // device
@@ -43,6 +44,7 @@ void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& dri
 void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueEndDebugUtilsLabelEXTArgs& v);  // debug
 void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueInsertDebugUtilsLabelEXTArgs& v);  // debug
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugUtilsMessengerEXTArgs& v);  // debug
+void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::DestroyDebugUtilsMessengerEXTArgs& v);  // debug
 void WaitSemaphores(Session& session, const vk::DispatchTable& driver, wire::WaitSemaphoresArgs& v);  // sync
 void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::QueueSubmit2Args& v);  // sync
 

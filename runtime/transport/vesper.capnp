@@ -27,6 +27,7 @@ struct Hello {  # client to server, first
   program @4 :Text;             # for the server's log
   commands @5 :List(Text);      # names by command id, only when asked for
   handleTypes @6 :List(Text);   # names by handle type, only when asked for
+  validation @7 :Bool;          # messages of the server's validation layer are wanted
 }
 
 struct Welcome {  # server to client
@@ -36,7 +37,8 @@ struct Welcome {  # server to client
   session @3 :UInt64;
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
-  maxObjects @6 :UInt32;        # that may live at the same time; 0: not said
+  validation @6 :Bool;          # the server runs the validation layer
+  maxObjects @7 :UInt32;        # that may live at the same time; 0: not said
 }
 
 struct Refused {  # server to client, last

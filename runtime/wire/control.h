@@ -21,7 +21,6 @@ enum class Control : uint16_t {
 enum class EventKind : uint16_t {
   kCompleted = 1,     // Completed; after all memory events that it covers
   kDeviceLost = 2,    // DeviceLost, then a sentence (the rest of the body) for the log
-  kObjectReady = 3,   // ObjectReady: a slow creation has ended
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
   kLog = 5,           // u32 level (0 error … 3 debug), then the text
   kDebugMessage = 6   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
@@ -53,13 +52,14 @@ struct Completed {
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session
 };
-struct ObjectReady {
-  ObjectId object = 0;
-  int32_t result = 0;  // VkResult; negative: the object is a tombstone
-  uint32_t reserved = 0;
-};
+// Followed by the request bytes of the command that lets an application give such a message itself: what the callback
+// is given.
+enum class DebugForm : uint32_t { kUtils, kReport };
 struct DebugMessage {
-  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT
+  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT; null: those of the instance's create-info
+  uint64_t sequence = 0;   // of the command that waits for a reply and caused it, else 0; sent before that reply
+  DebugForm form = DebugForm::kUtils;
+  uint32_t reserved = 0;
 };
 
 }  // namespace vesper::wire

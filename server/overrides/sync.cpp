@@ -181,6 +181,7 @@ void QueueWaitIdle(Session& session, const vk::DispatchTable&, wire::QueueWaitId
 void DeviceWaitIdle(Session& session, const vk::DispatchTable&, wire::DeviceWaitIdleArgs& v) {
   v.result = VK_SUCCESS;
   if (!session.run().wants_reply) return;
+  session.DrainJobs();  // submits may wait for them
   session.device().WhenIdle([&session, &v, run = session.DeferReply(), device = &session.device()] {
     if (device->lost()) v.result = VK_ERROR_DEVICE_LOST;
     session.SendReply(*run);

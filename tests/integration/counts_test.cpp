@@ -6,11 +6,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "shaders/empty_comp.h"
 #include "tests/support/vulkan_context.h"
+#include "tests/support/vulkan_pipelines.h"
 #include "tests/support/vulkan_resources.h"
 
 namespace vesper::test {
@@ -155,6 +158,80 @@ TEST_F(CountsTest, RequirementsOfEqualBuffers) {
       VkMemoryRequirements2 answer = {VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2};
       vkGetDeviceBufferMemoryRequirements(gpu.device(), &question, &answer);
       EXPECT_GE(answer.memoryRequirements.size, info.size);
+    };
+  });
+}
+
+// Made, asked about, bound and destroyed: what equal objects need is asked for once.
+TEST_F(CountsTest, ChurnOfBoundBuffersAndImages) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    const auto memory = std::make_shared<Buffer>(
+        MakeBuffer(gpu, 1 << 20, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice));
+    return [&gpu, memory](uint32_t) {
+      const VkBufferCreateInfo info = SmallBuffer();
+      VkBuffer buffer;
+      VK_CHECK(vkCreateBuffer(gpu.device(), &info, nullptr, &buffer));
+      VkMemoryRequirements needs;
+      vkGetBufferMemoryRequirements(gpu.device(), buffer, &needs);
+      EXPECT_GE(needs.size, info.size);
+      VK_CHECK(vkBindBufferMemory(gpu.device(), buffer, memory->memory, 0));
+      vkDestroyBuffer(gpu.device(), buffer, nullptr);
+      VkImageCreateInfo image_info = {VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO};
+      image_info.imageType = VK_IMAGE_TYPE_2D;
+      image_info.format = VK_FORMAT_R8G8B8A8_UNORM;
+      image_info.extent = {16, 8, 1};
+      image_info.mipLevels = image_info.arrayLayers = 1;
+      image_info.samples = VK_SAMPLE_COUNT_1_BIT;
+      image_info.tiling = VK_IMAGE_TILING_LINEAR;
+      image_info.usage = VK_IMAGE_USAGE_TRANSFER_DST_BIT;
+      VkImage image;
+      VK_CHECK(vkCreateImage(gpu.device(), &image_info, nullptr, &image));
+      vkGetImageMemoryRequirements(gpu.device(), image, &needs);
+      const VkImageSubresource first = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0};
+      VkSubresourceLayout layout;
+      vkGetImageSubresourceLayout(gpu.device(), image, &first, &layout);
+      EXPECT_GE(needs.size, layout.rowPitch * 8);
+      EXPECT_GE(layout.rowPitch, 16u * 4);
+      vkDestroyImage(gpu.device(), image, nullptr);
+    };
+  });
+}
+
+TEST_F(CountsTest, RequirementsFollowTheSizeAndNotTheHandle) {
+  Context gpu;
+  VkDeviceSize last = 0;
+  for (const VkDeviceSize size : {1u << 10, 1u << 20, 1u << 24}) {
+    VkBufferCreateInfo info = SmallBuffer();
+    info.size = size;
+    for (int again = 0; again < 2; ++again) {
+      VkBuffer buffer;
+      VK_CHECK(vkCreateBuffer(gpu.device(), &info, nullptr, &buffer));
+      VkMemoryRequirements needs;
+      vkGetBufferMemoryRequirements(gpu.device(), buffer, &needs);
+      vkDestroyBuffer(gpu.device(), buffer, nullptr);
+      EXPECT_GE(needs.size, size);
+      if (again == 1) {
+        EXPECT_EQ(needs.size, last);
+      }
+      last = needs.size;
+    }
+  }
+}
+
+TEST_F(CountsTest, PipelinesDoNotWait) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    const auto layout = std::make_shared<Owned<VkPipelineLayout>>(MakePipelineLayout(gpu, {}));
+    const auto shader = std::make_shared<Owned<VkShaderModule>>(MakeShader(gpu, empty_comp));
+    return [&gpu, layout, shader](uint32_t) {
+      VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+      info.stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO};
+      info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+      info.stage.module = *shader;
+      info.stage.pName = "main";
+      info.layout = *layout;
+      VkPipeline pipeline;
+      VK_CHECK(vkCreateComputePipelines(gpu.device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline));
+      vkDestroyPipeline(gpu.device(), pipeline, nullptr);
     };
   });
 }

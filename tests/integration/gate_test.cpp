@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -16,34 +17,80 @@
 namespace vesper::test {
 namespace {
 
-class GateTest : public testing::Test {};
+class GateTest : public testing::Test {
+ protected:
+  GateTest() : gate_(std::getenv("VESPER_TEST_GATE")) { unlink(gate_); }
+  ~GateTest() override { unlink(gate_); }
+  void Open() const { std::ofstream(gate_) << "open\n"; }
 
+  const char* const gate_;
+};
+
+// A frame of its own pool, verified.
+void RenderFrame(Context& gpu, const Buffer& target, uint32_t frame) {
+  RunCommands(gpu, [&](VkCommandBuffer commands) {
+    vkCmdFillBuffer(commands, target.handle, 0, VK_WHOLE_SIZE, frame);
+    FullBarrier(commands);
+  });
+  ASSERT_EQ(target.As<uint32_t>()[7], frame);
+}
+
+constexpr uint32_t kFrames = 200;
+
+// A thread that compiles aside gets its pipeline when it is there, as from a local driver.
 TEST_F(GateTest, FramesGoOnWhileAPipelineCompiles) {
-  const char* gate = std::getenv("VESPER_TEST_GATE");
-  ASSERT_NE(gate, nullptr);
-  unlink(gate);
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  RenderFrame(gpu, target, kFrames + 1);
   std::atomic<bool> compiled{false};
   std::thread compiler([&] {
     const Buffer* buffers[] = {&numbers};
     const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
     compiled = true;
   });
-  constexpr uint32_t kFrames = 200;
-  for (uint32_t frame = 1; frame <= kFrames; ++frame) {
-    RunCommands(gpu, [&](VkCommandBuffer commands) {
-      vkCmdFillBuffer(commands, target.handle, 0, VK_WHOLE_SIZE, frame);
-      FullBarrier(commands);
-    });
-    ASSERT_EQ(target.As<uint32_t>()[7], frame);
-  }
+  for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
   EXPECT_FALSE(compiled) << "the compilation was not held back: the test proves nothing";
-  std::ofstream(gate) << "open\n";
+  Open();
   compiler.join();
   EXPECT_TRUE(compiled);
-  unlink(gate);
+}
+
+// The thread that renders does not wait for its own pipelines, nor does anything but what uses them: not the frames of
+// other pools, not creations, not destructions.
+TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
+  Context gpu;
+  const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  std::fill(numbers.As<uint32_t>().begin(), numbers.As<uint32_t>().end(), 41u);
+  const Buffer* buffers[] = {&numbers};
+  const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu);
+  const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+  const VkCommandBuffer dropped = AllocateCommands(gpu, pool);
+  BeginCommands(dropped);
+  kernel.Bind(dropped);
+  ASSERT_EQ(vkEndCommandBuffer(dropped), VK_SUCCESS);
+  vkFreeCommandBuffers(gpu.device(), pool, 1, &dropped);
+  BeginCommands(commands);
+  kernel.Bind(commands);
+  vkCmdDispatch(commands, 16, 1, 1);
+  FullBarrier(commands);
+  ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
+  for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
+  { const Kernel unused = MakeKernel(gpu, increment_comp, buffers); }  // made and destroyed while it compiles
+  const Owned<VkFence> fence = MakeFence(gpu);
+  Submit(gpu, commands, fence);
+  const VkCommandBuffer next = AllocateCommands(gpu, pool);
+  BeginCommands(next);
+  ASSERT_EQ(vkEndCommandBuffer(next), VK_SUCCESS);
+  Submit(gpu, next, VK_NULL_HANDLE);  // behind the other, on its queue
+  EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_NOT_READY);
+  EXPECT_EQ(numbers.As<uint32_t>()[5], 41u);
+  Open();
+  WaitFor(gpu, fence);
+  EXPECT_EQ(numbers.As<uint32_t>()[5], 42u);
+  ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
 }
 
 }  // namespace

@@ -4,8 +4,10 @@
 # prints what all of them said.
 #   --transport unix|tcp   how PROGRAM reaches the server (unix)
 #   --validation           the validation layer on both sides; no message allowed
+#   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
 #   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
+#   --newer-driver         the driver knows more than the registry (compare_reports.py --newer)
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
 #   --foreign              PROGRAM is not ours: built without our sanitizers
@@ -17,13 +19,15 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-server_layer= layer_folder= record= transport=unix validation= reference= compare= clients=1 foreign= limit=300
+server_layer= layer_folder= record= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
     --validation) validation=1; shift ;;
+    --server-validation) server_says=$2; shift 2 ;;
     --reference) reference=1; shift ;;
     --compare-reports) compare=1; shift ;;
+    --newer-driver) newer=--newer; shift ;;
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
     --foreign) foreign=1; shift ;;
@@ -73,7 +77,7 @@ wait_until() {
 start_server() {
   local arguments=() listen=unix:$work/server.sock
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
-  [ -z "$validation" ] || arguments+=(--validation)
+  [ -z "$validation$server_says" ] || arguments+=(--validation)
   if [ -n "$server_layer" ]; then
     export VESPER_TEST_GATE=$work/gate
     set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
@@ -165,6 +169,12 @@ check_validation() {
     fail "the server does not say that it counted 0 validation messages"
 }
 
+# Workers say it when their session ends, which may be after the client.
+check_server_said() {
+  server_said() { grep -qhE -e "$server_says" "$work/server.err"; }
+  wait_until 50 server_said || fail "the server does not say $server_says"
+}
+
 report() {
   local file
   if [ ${#failures[@]} = 0 ]; then
@@ -185,7 +195,7 @@ if start_server && start_recorder; then
   [ -z "$reference$compare" ] || run_reference
   run_clients
   if [ -n "$compare" ]; then
-    "$support/compare_reports.py" --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
+    "$support/compare_reports.py" $newer --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
 fi
@@ -193,6 +203,7 @@ if [ -n "$recorder_pid" ]; then
   kill -TERM "$recorder_pid"
   wait "$recorder_pid" || fail "the recorder ended with status $?"
 fi
+[ -z "$server_says" ] || check_server_said
 stop_server
 [ -z "$validation" ] || check_validation
 report

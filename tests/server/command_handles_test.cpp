@@ -156,7 +156,7 @@ TEST_F(CommandHandlesTest, APendingObjectBlocksAndAPinnedOneIsContested) {
   const ObjectId module = Make(HandleType::kShaderModule, 5, 0x33);
   const ObjectId pipeline = MakeObjectId(HandleType::kPipeline, 1, 6);
   CommandHandles job(&table_);
-  job.Begin({.wait_for_pending = false});
+  job.Begin({});
   EXPECT_TRUE(job.FromWire(HandleType::kDevice, device_, HandleUse::kRequired, &handle_));
   EXPECT_TRUE(job.FromWire(HandleType::kShaderModule, module, HandleUse::kRequired, &handle_));
   ASSERT_TRUE(job.NewIds(HandleType::kPipeline, &pipeline, 1));
@@ -164,7 +164,7 @@ TEST_F(CommandHandlesTest, APendingObjectBlocksAndAPinnedOneIsContested) {
   const std::vector<ObjectId> pins = job.EnterPending();
   EXPECT_EQ(pins, std::vector<ObjectId>{module}) << "dispatchable objects are not pinned";
 
-  Begin({.wait_for_pending = false, .destroys = true});
+  Begin({.destroys = true});
   EXPECT_TRUE(handles_.FromWire(HandleType::kShaderModule, module, HandleUse::kOptional, &handle_));
   EXPECT_TRUE(handles_.contested());
   EXPECT_FALSE(handles_.blocked());

@@ -4,9 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <chrono>
-#include <thread>
 
 namespace vesper {
 namespace {
@@ -34,6 +31,25 @@ TEST_F(HandleTableTest, FindsWhatWasAddedAndNothingElse) {
   EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 2, 7)), nullptr);
   EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 8)), nullptr);
   EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 4999)), nullptr);
+}
+
+TEST_F(HandleTableTest, KnowsTheIdsOfHandlesOnceAsked) {
+  const ObjectId before = MakeObjectId(kPool, 1, 7);
+  const ObjectId after = MakeObjectId(kPool, 1, 8);
+  const ObjectId same_handle = MakeObjectId(kSet, 1, 9);
+  AddLive(kPool, before, 0xabc);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), kNullObject);
+  table_.MakeReversible(lock_);
+  table_.MakeReversible(lock_);
+  AddLive(kPool, after, 0xdef);
+  AddLive(kSet, same_handle, 0xabc);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), before);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xdef), after);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xabc), same_handle);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xdef), kNullObject);
+  table_.Forget(lock_, before);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), kNullObject);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xabc), same_handle);
 }
 
 TEST_F(HandleTableTest, KnowsWhichIdsNobodyCanMint) {
@@ -124,29 +140,20 @@ TEST_F(HandleTableTest, TranslatesTheTypesOfAnotherRegistry) {
   EXPECT_EQ(table_.Find(lock_, id)->type, kPool);
 }
 
-TEST(HandleTableWaitTest, AUserOfAPendingObjectWaitsUntilItIsMade) {
+TEST(HandleTableHoldTest, HoldsAreCountedUntilTheyAreReleasedOrTheObjectGoes) {
   HandleTable table;
-  const ObjectId id = MakeObjectId(kPool, 1, 1);
-  {
-    const HandleTable::Lock lock = table.Acquire();
-    ASSERT_NE(table.Add(lock, kPool, id, kNullObject, nullptr), nullptr);
-  }
-  std::atomic<bool> found = false;
-  std::thread user([&] {
-    HandleTable::Lock lock = table.Acquire();
-    const Object* object = table.FindSettled(lock, id);
-    EXPECT_NE(object, nullptr);
-    EXPECT_EQ(object->handle, 42u);
-    found = true;
-  });
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_FALSE(found);
-  {
-    const HandleTable::Lock lock = table.Acquire();
-    table.SetLive(lock, table.Find(lock, id), 42, false);
-  }
-  user.join();
-  EXPECT_TRUE(found);
+  const HandleTable::Lock lock = table.Acquire();
+  const ObjectId pool = MakeObjectId(kPool, 1, 1);
+  ASSERT_NE(table.Add(lock, kPool, pool, kNullObject, nullptr), nullptr);
+  table.Hold(lock, pool);
+  table.Hold(lock, pool);
+  EXPECT_TRUE(table.any_held(lock));
+  table.Release(lock, pool);
+  EXPECT_TRUE(table.any_held(lock));
+  table.Forget(lock, pool);
+  EXPECT_FALSE(table.any_held(lock));
+  table.Release(lock, pool);  // of what is gone: nothing
+  EXPECT_FALSE(table.any_held(lock));
 }
 
 }  // namespace

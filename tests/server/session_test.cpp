@@ -211,10 +211,11 @@ TEST_F(SessionTest, PipelineCachesAreMadeOnThePoolAndOutliveTheirUse) {
     destroy.pipelineCache = gone;
     client.Post(Command::kDestroyPipelineCache, &destroy);
   }
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
-            VK_SUCCESS);
-  EXPECT_EQ(client.WaitFor(wire::EventKind::kObjectReady).As<wire::ObjectReady>().result,
-            VK_SUCCESS);
+  wire::DeviceWaitIdleArgs idle{};
+  idle.device = device.device;
+  EXPECT_EQ(client.Ask(Command::kDeviceWaitIdle, &idle), wire::ReplyKind::kAnswer);
+  EXPECT_EQ(client.session().stats().slow, 3u);
+  EXPECT_EQ(client.session().stats().inert, 0u);
 }
 
 TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {

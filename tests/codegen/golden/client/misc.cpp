@@ -21,7 +21,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateThing(VkDevice device, const VkThingCreateI
   v.pThing = pThing;
   Call call(device, Command::kCreateThing);
   call.Mint(HandleType::kThing, pThing, static_cast<uint32_t>(1));
-  if (((v.pCreateInfo->flags & (VK_SHAPE_REPLAY_BIT)) != 0) || HasInChain(v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_THING_OWNER) || Echoes(v.pCreateInfo, 1)) {
+  if (call.Aside() || ((v.pCreateInfo->flags & (VK_SHAPE_REPLAY_BIT)) != 0) || HasInChain(v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_THING_OWNER) || Echoes(v.pCreateInfo, 1)) {
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
   }
   return call.Post(&v);
