@@ -183,6 +183,30 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   return Posted::kOk;
 }
 
+std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode) noexcept {
+  if (lost()) return nullptr;
+  std::unique_lock batch(batch_mutex_);
+  const size_t mark = batch_.size();
+  std::shared_ptr<LaterReply> later;
+  try {
+    later = std::make_shared<LaterReply>();
+    wire::BeginRecord(&batch_, command, wire::kWantsReply);
+    encode(&batch_);
+    if (!wire::EndRecord(&batch_, mark)) return nullptr;
+    later->sequence = last_sequence_ + 1;
+    const std::lock_guard lane(lane_);
+    std::erase_if(later_, [](const auto& each) { return each.expired(); });
+    later_.push_back(later);
+  } catch (const std::bad_alloc&) {
+    batch_.Truncate(mark);
+    return nullptr;
+  }
+  ++last_sequence_;
+  if (batch_sequence_ == 0) batch_sequence_ = last_sequence_;
+  SendBatch(batch);
+  return later;
+}
+
 // --- waiting and reading -------------------------------------------------------------------------------------------------
 
 WaitOutcome Connection::WaitFor(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done,
@@ -281,7 +305,7 @@ void Connection::Handle(Message* message) {
       const auto found = std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter* waiter) {
         return waiter->sequence == message->sequence && !waiter->answered;
       });
-      if (found == waiters_.end() || message->sequence == 0) return;  // whoever asked has given up
+      if (found == waiters_.end() || message->sequence == 0) return HandleLater(message);
       (*found)->reply = std::move(*message);
       (*found)->answered = true;
       (*found)->wake.notify_one();
@@ -295,6 +319,20 @@ void Connection::Handle(Message* message) {
       return;
     default:
       MarkLost("the server sent a message that only a client sends");
+  }
+}
+
+// With the lane locked: an answer that nobody waits for, or whose asker has given up.
+void Connection::HandleLater(Message* message) {
+  for (auto it = later_.begin(); it != later_.end(); ++it) {
+    const std::shared_ptr<LaterReply> later = it->lock();
+    if (later == nullptr || later->sequence != message->sequence) continue;
+    later_.erase(it);
+    if (message->payload.size() < sizeof(wire::ReplyHeader)) return;
+    later->reply.header = wire::Load<wire::ReplyHeader>(message->payload.data());
+    later->reply.payload = std::move(message->payload);
+    later->answered = true;
+    return;
   }
 }
 

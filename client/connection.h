@@ -67,6 +67,13 @@ struct Reply {
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
 };
 
+// An answer that nobody waits for; whoever asked looks for it later. Guarded by the lane.
+struct LaterReply {
+  uint64_t sequence = 0;
+  bool answered = false;
+  Reply reply;
+};
+
 enum class WaitOutcome : uint8_t { kDone, kTimeout, kLost };
 
 class Connection {
@@ -92,6 +99,10 @@ class Connection {
 
   // Appends a record, sends, and waits for the reply to it. kLost also when memory is exhausted while the session is not.
   Posted Ask(uint16_t command, Encode encode, Reply* reply, size_t* bytes = nullptr) noexcept;
+
+  // The same without waiting: what comes back is put into the reply by whoever reads it. nullptr when the session is lost or
+  // memory is exhausted. The lane must not be held.
+  std::shared_ptr<LaterReply> AskLater(uint16_t command, Encode encode) noexcept;
 
   // Guards who reads and waits, and whatever else completions change. Take it only when !lost() in a process that forked.
   std::mutex& lane() { return lane_; }
@@ -130,6 +141,7 @@ class Connection {
                     Waiter* self) noexcept;
   void ReadOnce(std::unique_lock<std::mutex>& lane, std::chrono::milliseconds timeout) noexcept;
   void Handle(Message* message);
+  void HandleLater(Message* message);
   void HandleEvents(std::span<const uint8_t> records);
   void CheckSilence(std::chrono::milliseconds waited) noexcept;
   void HandOver() noexcept;
@@ -155,6 +167,7 @@ class Connection {
   bool reading_ = false;
   bool background_reading_ = false;
   std::vector<Waiter*> waiters_;
+  std::vector<std::weak_ptr<LaterReply>> later_;
   Clock::time_point last_leader_{};
   Clock::time_point last_poll_{};
   std::condition_variable background_wake_;

@@ -57,6 +57,7 @@ std::vector<bool> Decoded(const Welcome& welcome) {
 
 Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing)
     : statistics_(std::make_unique<Statistics>()),
+      ids_(welcome.max_objects == 0 ? Ids::kDefaultSlots : welcome.max_objects),
       decoded_by_server_(Decoded(welcome)),
       connection_(std::move(channel), this, statistics_.get(), timing) {
   Count(statistics_->round_trips);  // the handshake
@@ -149,6 +150,19 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
     return false;
   }
+}
+
+std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args) noexcept {
+  return connection_.AskLater(static_cast<uint16_t>(command), [&](wire::ByteBuffer* out) {
+    wire::Encoder encoder(out);
+    CodecOf(command).encode_request(encoder, args);
+  });
+}
+
+bool Session::Finish(Command command, const LaterReply& later, void* args) noexcept {
+  if (later.reply.header.kind != wire::ReplyKind::kAnswer) return false;
+  VkResult failure = VK_SUCCESS;
+  return Decode(command, later.reply.body(), args, &failure);
 }
 
 void Session::NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept {
@@ -277,7 +291,6 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
     case wire::EventKind::kDebugMessage:
       if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
       return;
-      return;
   }
 }
 
@@ -290,6 +303,7 @@ void Session::Completed(const wire::Completed& completed) {
   if (completed.serial <= queue.completed) return;
   queue.device->mapped_memory.NoteCompleted(completed.serial - queue.completed);
   queue.completed = completed.serial;
+  ++completions_;
 }
 
 void Session::MemoryChanged(std::span<const uint8_t> body) {

@@ -38,6 +38,9 @@ class Session final : private EventHandler {
   bool Ask(Command command, void* args, VkResult* failure) noexcept;
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
+  std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
+  bool Finish(Command command, const LaterReply& later, void* args) noexcept;
   // The objects are made by this command; `args` without their ids says of what.
   void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
   // Asks for a control record; true when the reply has come.
@@ -62,6 +65,8 @@ class Session final : private EventHandler {
   void RemoveQueue(Queue* queue) noexcept;
   void AddDevice(Device* device);
   void RemoveDevice(Device* device) noexcept;
+  // How often a submit has been seen to complete. Guarded by the lane.
+  uint64_t completions() const { return completions_; }
   void SetInstance(Instance* instance) { instance_.store(instance); }
   Instance* instance() const { return instance_.load(); }
   void AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers);
@@ -88,6 +93,7 @@ class Session final : private EventHandler {
   std::vector<bool> decoded_by_server_;  // by command; empty: all
   std::atomic<Instance*> instance_{nullptr};
   std::mutex objects_mutex_;  // guards the maps; taken before the memory mutex and the lane
+  uint64_t completions_ = 0;
   std::unordered_map<ObjectId, Queue*> queues_;
   std::unordered_map<ObjectId, Device*> devices_;
   Recipes recipes_;

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -95,6 +96,22 @@ bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
   return true;
 }
 
+// VESPER_GRACE: seconds of silence after which the server counts as lost.
+Timing ChosenTiming() {
+  Timing timing;
+  const char* text = std::getenv("VESPER_GRACE");
+  if (text == nullptr) return timing;
+  char* end = nullptr;
+  const double seconds = std::strtod(text, &end);
+  if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400)) {
+    Log(LogLevel::kWarn, "VESPER_GRACE=%s is no number of seconds from 0.1 to 86400", text);
+    return timing;
+  }
+  timing.grace = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  timing.heartbeat_after = std::min(timing.heartbeat_after, timing.grace / 4);
+  return timing;
+}
+
 std::vector<Address> Addresses(std::string* error) {
   const char* configured = std::getenv("VESPER_SERVER");
   if (configured == nullptr || *configured == '\0') return DefaultClientAddresses();
@@ -114,7 +131,7 @@ std::shared_ptr<Session> Open(Sessions* all) {
     std::unique_ptr<Channel> channel = Connect(address, static_cast<int>(left.count()), &error);
     if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
       if (!IsLoopback(address)) Log(LogLevel::kInfo, "using the server at %s", address.ToString().c_str());
-      std::shared_ptr<Session> session(new Session(std::move(channel), welcome), EndSession);
+      std::shared_ptr<Session> session(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
       if (!AddForFork(session.get())) return nullptr;
       std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
       all->live.push_back(session);

@@ -19,6 +19,11 @@ from codegen.policy import Row, Scope, condition
 ANY_OUTPUT, ANY_INPUT = "VkBaseOutStructure", "VkBaseInStructure"
 
 
+def _must_be_there(member: Member) -> bool:
+    """Whether a valid program never passes null: ``optional="false,true"`` speaks of what the pointer points to."""
+    return member.optional[:1] != (True,) and not member.unchecked
+
+
 class Lowering:
     """Walks from the commands to every struct they reach."""
 
@@ -80,9 +85,11 @@ class Lowering:
 
     def _string(self, made: Field, member: Member, members: tuple[Member, ...]) -> Field:
         if len(member.length) == 1 and member.pointers == 1:
-            return replace(made, op="string", element="byte", size=1, required=not any(member.optional))
+            return replace(made, op="string", element="byte", size=1, required=_must_be_there(member))
         count = self._length(member.length[0], members, member)
-        return replace(made, op="string_array", element="byte", size=4, count=count)
+        return replace(
+            made, op="string_array", element="byte", size=4, count=count, required=_must_be_there(member)
+        )
 
     def _element(
         self, owner: Struct | Command, member: Member, made: Field, row: Row | None, role: str
@@ -173,7 +180,7 @@ class Lowering:
             op = "count"
         elif op in ("scalar", "handle", "struct") and lengths:
             op = "array"
-        required = not any(member.optional) and not member.unchecked and not made.condition
+        required = _must_be_there(member) and not made.condition
         return replace(
             made, op=op, count=count, inner_count=inner, required=required, capacity=lengths[0] if lengths else "",
             stride=f"v.{member.stride}" if member.stride else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Renderer:
             sorted_chain=self._sorted_chain,
             nothing_to_encode=nothing_to_encode,
             has_outputs=has_outputs,
+            echo_tag=echo_tag,
             has_entry=self.offers.has_entry,
             level=self.offers.level,
             call_arguments=call_arguments,
@@ -207,6 +209,11 @@ def nothing_to_encode(field: Field) -> bool:
 def has_outputs(plan: CommandPlan | StructPlan) -> bool:
     """Whether anything follows the fixed part of a reply."""
     return any(f.has_reply and f.reply_offset < 0 and f.op not in ("none", "new_handle") for f in plan.fields)
+
+
+def echo_tag(plan: CommandPlan | StructPlan, field: Field) -> str:
+    """Names an echoing member to sides of other registries: the same wherever the registry spells it the same."""
+    return f"{zlib.crc32(f'{plan.name}.{field.name}'.encode()):#010x}u"
 
 
 def call_arguments(command: CommandPlan) -> str:

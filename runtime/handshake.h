@@ -29,6 +29,7 @@ struct Welcome {
   uint64_t session = 0;
   bool validation = false;    // the server runs the validation layer
   bool names_wanted = false;  // the client says Hello again, with its names; then comes the final Welcome
+  uint32_t max_objects = 0;   // that may live at the same time; 0: the server does not say
   // The names that the server decodes, when the fingerprints differ; what is not here must not be offered.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;

@@ -70,13 +70,19 @@ std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* 
              "); on Debian: apt install libvulkan1";
     return nullptr;
   }
-  std::unique_ptr<Driver> driver(new Driver(options));
-  driver->get_proc_addr_ =
+  const auto get_proc_addr =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
-  if (driver->get_proc_addr_ == nullptr) {
+  if (get_proc_addr == nullptr) {
     *error = "libvulkan.so.1 is no Vulkan loader; reinstall it";
     return nullptr;
   }
+  return Of(get_proc_addr, options);
+}
+
+std::unique_ptr<Driver> Driver::Of(PFN_vkGetInstanceProcAddr get_proc_addr,
+                                   const DriverOptions& options) {
+  std::unique_ptr<Driver> driver(new Driver(options));
+  driver->get_proc_addr_ = get_proc_addr;
   vk::LoadGlobal(&driver->global_.table, driver->get_proc_addr_);
   uint32_t version = VK_API_VERSION_1_0;
   if (driver->global().EnumerateInstanceVersion != nullptr)

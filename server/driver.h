@@ -29,6 +29,9 @@ class Driver {
  public:
   // nullptr with a sentence about what to install.
   static std::unique_ptr<Driver> Load(const DriverOptions& options, std::string* error);
+  // The same on a loader that is there already.
+  static std::unique_ptr<Driver> Of(PFN_vkGetInstanceProcAddr get_proc_addr,
+                                    const DriverOptions& options);
   ~Driver() = default;  // the loader's library stays loaded
 
   const vk::DispatchTable& global() const { return global_.table; }

@@ -32,15 +32,18 @@ bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
 
 }  // namespace
 
-Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number)
+Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
+                 const SessionLimits& limits)
     : channel_(std::move(channel)),
       driver_(driver),
       number_(number),
-      outbox_(channel_.get()),
+      limits_(limits),
+      table_(limits.objects),
+      outbox_(channel_.get(), limits.unread_bytes),
       events_(&outbox_),
       memories_(&events_),
       debug_messages_(&table_, &outbox_, number, driver->options().validation),
-      run_(std::make_shared<CommandRun>(&table_)),
+      run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
       pool_(PoolThreads()) {}
 
 Session::~Session() {
@@ -65,6 +68,7 @@ bool Session::Greet(std::string* error) {
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
   welcome.session = number_;
+  welcome.max_objects = limits_.objects - 1;  // slot 0 is none
   welcome.validation = driver_->options().validation;
   if (hello.fingerprint != kRegistryFingerprint) {
     welcome.names_wanted = hello.commands.empty();
@@ -105,6 +109,11 @@ std::string Session::Run() {
         break;
     }
     ++stats_.messages;
+    if (message.payload.size() > limits_.message_bytes) {
+      Exceeded(fmt::format("a message of {} bytes; --max-message allows {}",
+                           message.payload.size(), limits_.message_bytes));
+      continue;
+    }
     try {
       if (message.kind == MessageKind::kBatch) {
         Execute(message);
@@ -129,6 +138,12 @@ std::string Session::Run() {
 
 bool Session::Malformed(std::string what) {
   end_reason_ = "malformed: " + std::move(what);
+  spdlog::error("session {}: {}", number_, end_reason_);
+  return false;
+}
+
+bool Session::Exceeded(std::string what) {
+  end_reason_ = "over its limits: " + std::move(what);
   spdlog::error("session {}: {}", number_, end_reason_);
   return false;
 }
@@ -205,7 +220,11 @@ bool Session::ExecuteCommand(const Record& record) {
     Invoke(run);
   }
   if (run_->kept) {
-    run_ = std::make_shared<CommandRun>(&table_);
+    run_ = std::make_shared<CommandRun>(&table_, limits_.command_bytes);
+    if (queued_bytes_ > limits_.queued_bytes) {
+      return Exceeded(fmt::format("{} bytes of work wait for their turn; --max-queued allows {}",
+                                  queued_bytes_.load(), limits_.queued_bytes));
+    }
   } else {
     run_->arena.Reset();
   }
@@ -231,7 +250,8 @@ void Session::Invoke(CommandRun* run) {
   const auto* context = static_cast<const DispatchContext*>(run->handles.context());
   const vk::DispatchTable& table = context == nullptr ? driver_->global() : context->table;
   const ServerCommand& command = kServerCommands[run->command];
-  if (!command.overridden && !HasEntry(table, run->command)) {
+  // Without a context the command names no object to be called on: it must be one that needs none.
+  if ((context == nullptr || !command.overridden) && !HasEntry(table, run->command)) {
     spdlog::warn("session {}: the driver has no {}", number_, kCommandNames[run->command]);
     run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
     if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
@@ -328,7 +348,7 @@ const DispatchContext& Session::context() {
 
 std::shared_ptr<CommandRun> Session::KeepRun() {
   CommandRun* run = t_run != nullptr ? t_run : run_.get();
-  run->kept = true;
+  if (!std::exchange(run->kept, true)) run->Count(&queued_bytes_);
   return run->shared_from_this();
 }
 

@@ -28,6 +28,7 @@
 #include "server/driver.h"
 #include "server/events.h"
 #include "server/job_pool.h"
+#include "server/limits.h"
 #include "server/memory.h"
 #include "server/outbox.h"
 #include "server/translation.h"
@@ -46,7 +47,8 @@ struct SessionStats {
 class Session {
  public:
   // `driver` outlives the session.
-  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number);
+  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
+          const SessionLimits& limits = {});
   // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its
   // process ends them.
   ~Session();
@@ -76,6 +78,7 @@ class Session {
   Driver& driver() { return *driver_; }
   Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
+  HandleTable& objects() { return table_; }      // any thread
   DebugMessages& debug_messages() { return debug_messages_; }
 
   // Whether the CPU looks for what the GPU wrote to memory that the client has mapped: false where
@@ -111,6 +114,7 @@ class Session {
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
   bool Malformed(std::string what);
+  bool Exceeded(std::string what);
 
   bool Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options);
   void Invoke(CommandRun* run);
@@ -132,12 +136,14 @@ class Session {
   const std::unique_ptr<Channel> channel_;
   Driver* const driver_;
   const uint64_t number_;
+  const SessionLimits limits_;
   std::string program_;
   Translation translation_;
   SessionStats stats_;
   std::string end_reason_;
   bool orderly_ = false;
 
+  std::atomic<size_t> queued_bytes_ = 0;  // of runs that somebody keeps
   HandleTable table_;
   Outbox outbox_;
   Events events_;

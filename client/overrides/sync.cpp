@@ -171,12 +171,6 @@ VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphor
   return result;
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
-  const VkResult result = entry::SetEvent(device, event);
-  SessionOf(device).connection().Flush();
-  return result;
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL QueueWaitIdle(VkQueue queue) {
   Queue* object = FromHandle<Queue>(queue);
   if (object->session->lost()) return VK_ERROR_DEVICE_LOST;

@@ -65,7 +65,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::ResetEvent, ResultOf<wire::ResetEventArgs>, false, false, false, false, false},
     {invoke::CreateQueryPool, ResultOf<wire::CreateQueryPoolArgs>, false, false, false, false, false},
     {invoke::DestroyQueryPool, nullptr, false, false, true, false, false},
-    {invoke::GetQueryPoolResults, ResultOf<wire::GetQueryPoolResultsArgs>, true, false, false, false, false},
+    {invoke::GetQueryPoolResults, ResultOf<wire::GetQueryPoolResultsArgs>, true, true, false, false, false},
     {invoke::ResetQueryPool, nullptr, false, false, false, false, false},
     {invoke::CreateBuffer, ResultOf<wire::CreateBufferArgs>, false, false, false, false, false},
     {invoke::DestroyBuffer, nullptr, false, false, true, false, false},

@@ -384,6 +384,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetValidationCa
   const uint8_t* p = d.Take(28);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pDataSize = d.Array<size_t>(1);
+  else d.Fail("vkGetValidationCacheDataEXT: pDataSize is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.validationCache = d.Handle<VkValidationCacheEXT>(HandleType::kValidationCacheEXT, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pDataSize != nullptr) {
@@ -864,6 +865,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpo
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCheckpointDataCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetQueueCheckpointDataNV: pCheckpointDataCount is absent");
   v.queue = d.Handle<VkQueue>(HandleType::kQueue, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCheckpointDataCount != nullptr) {
     *v.pCheckpointDataCount = Load<uint32_t>(p + 12);
@@ -919,6 +921,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpo
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCheckpointDataCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetQueueCheckpointData2NV: pCheckpointDataCount is absent");
   v.queue = d.Handle<VkQueue>(HandleType::kQueue, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCheckpointDataCount != nullptr) {
     *v.pCheckpointDataCount = Load<uint32_t>(p + 12);

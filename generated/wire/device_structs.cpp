@@ -185,9 +185,13 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceCreateInfo& v)
   }
   if ((present0 & 0x4u) != 0) {
     v.ppEnabledLayerNames = d.Strings(v.enabledLayerCount);
+  } else if (v.enabledLayerCount != 0) {
+    d.Fail("VkDeviceCreateInfo: ppEnabledLayerNames is absent");
   }
   if ((present0 & 0x8u) != 0) {
     v.ppEnabledExtensionNames = d.Strings(v.enabledExtensionCount);
+  } else if (v.enabledExtensionCount != 0) {
+    d.Fail("VkDeviceCreateInfo: ppEnabledExtensionNames is absent");
   }
   if ((present0 & 0x10u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 220);

@@ -125,6 +125,7 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->protocol = in.getProtocol();
   welcome->names_wanted = in.getNamesWanted();
   welcome->fingerprint = in.getFingerprint();
+  welcome->max_objects = in.getMaxObjects();
   welcome->session = in.getSession();
   welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) &&
@@ -241,6 +242,7 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setNamesWanted(welcome.names_wanted);
     out.setFingerprint(welcome.fingerprint);
     out.setSession(welcome.session);
+    out.setMaxObjects(welcome.max_objects);
     out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));

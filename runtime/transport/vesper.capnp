@@ -38,6 +38,7 @@ struct Welcome {  # server to client
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
   validation @6 :Bool;          # the server runs the validation layer
+  maxObjects @7 :UInt32;        # that may live at the same time; 0: not said
 }
 
 struct Refused {  # server to client, last

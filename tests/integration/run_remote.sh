@@ -11,6 +11,7 @@
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
 #   --foreign              PROGRAM is not ours: built without our sanitizers
+#   --record FOLDER        what both sides say becomes inputs of the fuzzers (tests/support/recorder.cpp)
 #   --timeout SECONDS      for each run of PROGRAM (300)
 # Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
 # VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml).
@@ -18,7 +19,7 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-server_layer= layer_folder= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
+server_layer= layer_folder= record= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
@@ -30,6 +31,7 @@ while [ $# -gt 0 ]; do
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
     --foreign) foreign=1; shift ;;
+    --record) record=$2 transport=tcp; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
     --) shift; break ;;
     *) echo "run_remote.sh: unknown option $1" >&2; exit 2 ;;
@@ -42,7 +44,7 @@ driver=${VESPER_TEST_DRIVER:-/usr/share/vulkan/icd.d/lvp_icd.x86_64.json}
 layer=VK_LAYER_KHRONOS_validation
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vesper-run-XXXXXX")
-server_pid= client_pids=() failures=()
+server_pid= recorder_pid= client_pids=() failures=()
 
 fail() { failures+=("$*"); }
 
@@ -90,6 +92,16 @@ start_server() {
   [ -n "$address" ] && return
   fail "the server does not listen"
   return 1
+}
+
+# Puts the recorder between clients and server.
+start_recorder() {
+  [ -n "$record" ] || return 0
+  : >"$work/recorder.out"
+  env "$tag" "$(dirname "$server_binary")/vesper_recorder" tcp://127.0.0.1:0 "$address" "$record" >"$work/recorder.out" &
+  recorder_pid=$!
+  wait_until 100 grep -q '^listening on ' "$work/recorder.out" || { fail "the recorder does not listen"; return 1; }
+  address=$(sed -n 's/^listening on //p' "$work/recorder.out")
 }
 
 # Ends the server and checks that it went cleanly: status 0, no process and no socket left.
@@ -179,13 +191,17 @@ report() {
   exit 1
 }
 
-if start_server; then
+if start_server && start_recorder; then
   [ -z "$reference$compare" ] || run_reference
   run_clients
   if [ -n "$compare" ]; then
     "$support/compare_reports.py" $newer --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
+fi
+if [ -n "$recorder_pid" ]; then
+  kill -TERM "$recorder_pid"
+  wait "$recorder_pid" || fail "the recorder ended with status $?"
 fi
 [ -z "$server_says" ] || check_server_said
 stop_server
