@@ -27,6 +27,7 @@ struct Hello {  # client to server, first
   program @4 :Text;             # for the server's log
   commands @5 :List(Text);      # names by command id, only when asked for
   handleTypes @6 :List(Text);   # names by handle type, only when asked for
+  sharesMemory @7 :Bool;        # replies may bring file descriptors of memory
 }
 
 struct Welcome {  # server to client
@@ -36,6 +37,7 @@ struct Welcome {  # server to client
   session @3 :UInt64;
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
+  sharesMemory @6 :Bool;        # allocations may be shared memory
 }
 
 struct Refused {  # server to client, last
@@ -45,16 +47,19 @@ struct Refused {  # server to client, last
 struct Batch {  # client to server
   sequence @0 :UInt64;          # of the first record that wants a reply, or 0
   data @1 :Data;                # command records
+  descriptors @2 :UInt8;        # how many file descriptors came with the first byte of this message
 }
 
 struct Reply {  # server to client
   sequence @0 :UInt64;          # of the command answered
   data @1 :Data;                # ReplyHeader and the encoded reply
+  descriptors @2 :UInt8;
 }
 
 struct Event {  # server to client
   sequence @0 :UInt64;
   data @1 :Data;                # event records
+  descriptors @2 :UInt8;
 }
 
 struct Goodbye {  # either way, last
