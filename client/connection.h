@@ -60,6 +60,8 @@ class EventHandler {
 struct Reply {
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;  // with the header in front
+  bool announced_descriptor = false;  // one was sent, whether or not this process could take it
+  Descriptor descriptor;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
 };
 

@@ -13,6 +13,20 @@ T* FindInChain(const void* chain, VkStructureType type) {
   return reinterpret_cast<T*>(member);
 }
 
+// Removes the members of that type; the chain is changed in place.
+inline const void* WithoutMember(const void* chain, VkStructureType type) {
+  auto* head = const_cast<VkBaseOutStructure*>(static_cast<const VkBaseOutStructure*>(chain));
+  VkBaseOutStructure** link = &head;
+  while (*link != nullptr) {
+    if ((*link)->sType == type) {
+      *link = (*link)->pNext;
+    } else {
+      link = &(*link)->pNext;
+    }
+  }
+  return head;
+}
+
 // Removes members with functions to call or of the client's layers; the chain is changed in place.
 inline const void* WithoutCallbacks(const void* chain) {
   auto* head = const_cast<VkBaseOutStructure*>(static_cast<const VkBaseOutStructure*>(chain));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/arena.h"
+#include "runtime/descriptor.h"
 #include "runtime/wire/limits.h"
 #include "server/command_handles.h"
 
@@ -22,6 +23,7 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   bool wants_reply = false;
   uint64_t sequence = 0;
   void* args = nullptr;         // in the arena
+  Descriptor descriptor;        // goes with the reply
   bool kept = false;            // someone beside the reader holds it
   bool reply_deferred = false;  // whoever keeps it sends the reply
   std::vector<ObjectId> pins;   // of a command that runs on the pool or waits

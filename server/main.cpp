@@ -30,6 +30,11 @@ int main(int argc, char** argv) {
   app.add_option("--max-sessions", options.max_sessions, "How many clients may be served at once")
       ->check(CLI::Range(1u, 4096u))
       ->capture_default_str();
+  app.add_option("--max-shared-memory", options.max_shared_mib,
+                 "How much memory a session on a Unix socket may share with its worker; beyond it, copies are kept "
+                 "equal (default: half of the machine's)")
+      ->type_name("MIB")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 40));
   app.add_option("--worker-fd", options.worker_fd)->group("");
   app.add_flag("--probe", options.probe)->group("");
   CLI11_PARSE(app, argc, argv);

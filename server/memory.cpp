@@ -49,6 +49,18 @@ VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const 
           end >= memory_.size ? VK_WHOLE_SIZE : end - begin};
 }
 
+bool MappedMemory::BeginImport() {
+  const std::lock_guard lock(mutex_);
+  if (!Map()) return false;
+  std::memset(mapping_, 0, memory_.size);
+  if (!memory_.coherent) {
+    const VkMappedMemoryRange whole = Rounded(0, memory_.size);
+    memory_.table->FlushMappedMemoryRanges(memory_.device, 1, &whole);
+  }
+  ranges_.push_back({memory_.id, 0, memory_.size});
+  return true;
+}
+
 bool MappedMemory::AddRange(const wire::MemoryRange& range, std::string* error) {
   if (!InBounds(range.offset, range.size)) {
     *error =
@@ -176,6 +188,14 @@ void MappedMemory::Retire() {
 void MemoryTable::Register(const HostMemory& memory) {
   const std::lock_guard lock(mutex_);
   memories_.insert_or_assign(memory.id, std::make_shared<MappedMemory>(memory));
+}
+
+bool MemoryTable::RegisterImport(const HostMemory& memory) {
+  auto made = std::make_shared<MappedMemory>(memory);
+  if (!made->BeginImport()) return false;
+  const std::lock_guard lock(mutex_);
+  memories_.insert_or_assign(memory.id, std::move(made));
+  return true;
 }
 
 void MemoryTable::Unregister(ObjectId id) {

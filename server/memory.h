@@ -49,6 +49,9 @@ class MappedMemory {
   // the memory.
   bool AddRange(const wire::MemoryRange& range, std::string* error);
   bool RemoveRange(const wire::MemoryRange& range, std::string* error);
+  // For memory that stands for the application's own: zeros, as in the twin, and watched as a whole. False when it cannot
+  // be mapped.
+  bool BeginImport();
   // Applies runs as they lie on the wire to mapping and twin. False with a reason, having applied
   // those before the fault.
   bool Write(uint32_t count, std::span<const uint8_t> runs, std::string* error);
@@ -82,6 +85,9 @@ class MemoryTable {
   explicit MemoryTable(Events* events) : events_(events) {}
 
   void Register(const HostMemory& memory);
+  // Registers memory that stands for the application's own (VK_EXT_external_memory_host), whose bytes the client sends.
+  // False when it cannot be mapped; nothing is registered then.
+  bool RegisterImport(const HostMemory& memory);
   // Waits out scans; afterwards the driver's memory may be freed.
   void Unregister(ObjectId memory);
   void UnregisterAll(VkDevice device);

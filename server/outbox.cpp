@@ -26,7 +26,7 @@ void Outbox::FailLocked(std::string error) {
 }
 
 bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
-                  std::span<const uint8_t> second) {
+                  std::span<const uint8_t> second, Descriptor descriptor) {
   const size_t size = first.size() + second.size();
   std::unique_lock lock(mutex_);
   if (!error_.empty()) return false;
@@ -34,7 +34,7 @@ bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> 
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {first, second};
-    const ChannelStatus status = channel_->Send(kind, sequence, parts);
+    const ChannelStatus status = SendNow(kind, sequence, parts, descriptor);
     lock.lock();
     sending_ = false;
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
@@ -45,7 +45,7 @@ bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> 
     FailLocked(fmt::format("the client left {} bytes unread", bytes_));
     return false;
   }
-  Entry entry{kind, sequence, {}};
+  Entry entry{kind, sequence, {}, std::move(descriptor)};
   entry.payload.reserve(size);
   entry.payload.insert(entry.payload.end(), first.begin(), first.end());
   entry.payload.insert(entry.payload.end(), second.begin(), second.end());
@@ -53,6 +53,14 @@ bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> 
   bytes_ += size;
   changed_.notify_all();
   return true;
+}
+
+ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence,
+                              std::span<const std::span<const uint8_t>> parts,
+                              const Descriptor& descriptor) {
+  if (!descriptor.valid()) return channel_->Send(kind, sequence, parts);
+  const int fd = descriptor.get();
+  return channel_->SendWithDescriptors(kind, sequence, parts, {&fd, 1});
 }
 
 void Outbox::Write() {
@@ -65,7 +73,7 @@ void Outbox::Write() {
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {entry.payload};
-    const ChannelStatus status = channel_->Send(entry.kind, entry.sequence, parts);
+    const ChannelStatus status = SendNow(entry.kind, entry.sequence, parts, entry.descriptor);
     lock.lock();
     sending_ = false;
     if (error_.empty()) bytes_ -= entry.payload.size();

@@ -107,6 +107,9 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
   arguments.insert(arguments.end(), {"--log-level", options_.log_level});
   if (!options_.gpu.empty()) arguments.insert(arguments.end(), {"--gpu", options_.gpu});
   if (options_.validation) arguments.emplace_back("--validation");
+  if (options_.max_shared_mib != 0) {
+    arguments.insert(arguments.end(), {"--max-shared-memory", std::to_string(options_.max_shared_mib)});
+  }
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

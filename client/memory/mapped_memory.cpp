@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "client/memory/foreign_tracker.h"
 #include "client/session.h"
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
@@ -44,6 +45,23 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
   }
   *data = shadow + offset;
   return VK_SUCCESS;
+}
+
+VkResult MappedMemory::Import(const MemoryState& memory) noexcept {
+  try {
+    auto tracker = MakeForeignTracker(memory.imported, memory.size);
+    if (tracker == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    const std::lock_guard lock(mutex_);
+    Mapping& mapping = mappings_[memory.id];
+    mapping.tracker = std::move(tracker);
+    mapping.size = memory.size;
+    mapping.coherent = true;
+    mapping.mapped = true;
+    coherent_count_.fetch_add(1);
+    return VK_SUCCESS;
+  } catch (const std::bad_alloc&) {
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
 }
 
 void MappedMemory::EndMapping(Mapping* mapping) noexcept {

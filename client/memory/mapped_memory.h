@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "client/ids.h"
+#include "client/memory/shared_memory.h"
 #include "client/memory/tracker.h"
 #include "runtime/wire/encoder.h"
 
@@ -25,6 +26,8 @@ struct MemoryState : ObjectState {
   using ObjectState::ObjectState;
   uint64_t size = 0;
   VkMemoryPropertyFlags properties = 0;
+  SharedMapping shared;  // valid: the device's memory itself, and MappedMemory has nothing to do
+  uint8_t* imported = nullptr;  // the application's own, mapped from its import until it is freed
 };
 
 class MappedMemory {
@@ -33,6 +36,8 @@ class MappedMemory {
 
   // Maps and fetches what the server's memory holds. Waits for it.
   VkResult Map(const MemoryState& memory, uint64_t offset, uint64_t size, void** data) noexcept;
+  // Memory that is the application's own (memory.imported): kept equal to the server's, which begins as zeros, from now on.
+  VkResult Import(const MemoryState& memory) noexcept;
   // Sends what was written, then ends the mapping. Memory that is not mapped is left alone.
   void Unmap(const MemoryState& memory) noexcept;
   // The memory is being freed: its copy goes too.

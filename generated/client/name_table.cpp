@@ -772,7 +772,7 @@ const NameEntry kEntries[] = {
     {"vkGetInstanceProcAddr", Erase(overrides::GetInstanceProcAddr), Command::kGetInstanceProcAddr, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
     {"vkGetMemoryFdKHR", Erase(entry::GetMemoryFdKHR), Command::kGetMemoryFdKHR, Level::kDevice, false, {0, kExtensions18, 1}},
     {"vkGetMemoryFdPropertiesKHR", Erase(entry::GetMemoryFdPropertiesKHR), Command::kGetMemoryFdPropertiesKHR, Level::kDevice, false, {0, kExtensions18, 1}},
-    {"vkGetMemoryHostPointerPropertiesEXT", Erase(entry::GetMemoryHostPointerPropertiesEXT), Command::kGetMemoryHostPointerPropertiesEXT, Level::kDevice, false, {0, kExtensions49, 1}},
+    {"vkGetMemoryHostPointerPropertiesEXT", Erase(overrides::GetMemoryHostPointerPropertiesEXT), Command::kGetMemoryHostPointerPropertiesEXT, Level::kDevice, false, {0, kExtensions49, 1}},
     {"vkGetMicromapBuildSizesEXT", Erase(entry::GetMicromapBuildSizesEXT), Command::kGetMicromapBuildSizesEXT, Level::kDevice, false, {0, kExtensions100, 1}},
     {"vkGetPastPresentationTimingGOOGLE", Erase(entry::GetPastPresentationTimingGOOGLE), Command::kGetPastPresentationTimingGOOGLE, Level::kDevice, false, {0, kExtensions34, 1}},
     {"vkGetPhysicalDeviceCalibrateableTimeDomainsEXT", Erase(entry::GetPhysicalDeviceCalibrateableTimeDomainsEXT), Command::kGetPhysicalDeviceCalibrateableTimeDomainsEXT, Level::kInstance, true, {0, kExtensions47, 1}},

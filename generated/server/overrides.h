@@ -34,15 +34,20 @@ void WaitForFences(Session& session, const vk::DispatchTable& driver, wire::Wait
 void CreateSemaphore(Session& session, const vk::DispatchTable& driver, wire::CreateSemaphoreArgs& v);  // sync
 void DestroySemaphore(Session& session, const vk::DispatchTable& driver, wire::DestroySemaphoreArgs& v);  // sync
 void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v);  // query
+void CreateBuffer(Session& session, const vk::DispatchTable& driver, wire::CreateBufferArgs& v);  // buffer
+void CreateImage(Session& session, const vk::DispatchTable& driver, wire::CreateImageArgs& v);  // image
 void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v);  // descriptor
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugReportCallbackEXTArgs& v);  // debug
 void GetPhysicalDeviceProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceProperties2Args& v);  // device
 void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDeviceGroupsArgs& v);  // device
+void GetDeviceBufferMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceBufferMemoryRequirementsArgs& v);  // memory
+void GetDeviceImageMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceImageMemoryRequirementsArgs& v);  // memory
 void GetDeviceQueue2(Session& session, const vk::DispatchTable& driver, wire::GetDeviceQueue2Args& v);  // device
 void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueBeginDebugUtilsLabelEXTArgs& v);  // debug
 void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueEndDebugUtilsLabelEXTArgs& v);  // debug
 void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueInsertDebugUtilsLabelEXTArgs& v);  // debug
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugUtilsMessengerEXTArgs& v);  // debug
+void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable& driver, wire::GetMemoryHostPointerPropertiesEXTArgs& v);  // memory
 void WaitSemaphores(Session& session, const vk::DispatchTable& driver, wire::WaitSemaphoresArgs& v);  // sync
 void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::QueueSubmit2Args& v);  // sync
 

@@ -2131,6 +2131,7 @@ const char* const kTravellingStructs[] = {
     "VkImageViewUsageCreateInfo",
     "VkImportFenceFdInfoKHR",
     "VkImportMemoryFdInfoKHR",
+    "VkImportMemoryHostPointerInfoEXT",
     "VkImportSemaphoreFdInfoKHR",
     "VkIndirectCommandsLayoutCreateInfoNV",
     "VkIndirectCommandsLayoutTokenNV",
