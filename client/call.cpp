@@ -92,6 +92,16 @@ void Call::ForgetId(HandleType, uint64_t id) noexcept {
   if (id != kNullObject && !session_.abandoned()) session_.ids().Forget(id);
 }
 
+void UploadMappedMemory(VkDevice handle, bool accesses) noexcept {
+  MappedMemory& memory = FromHandle<Device>(handle)->mapped_memory;
+  memory.SendWrites();  // a failure is the loss of the session, which the command itself notices
+  if (!accesses) return;
+  memory.NoteSubmitted();
+  memory.NoteCompleted(1);
+}
+
+void NoteUnknownBinding(VkDevice handle) noexcept { FromHandle<Device>(handle)->mapped_memory.NoteAllWritable(); }
+
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept {
   CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);
   if (buffer->failure != VK_SUCCESS) return;

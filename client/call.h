@@ -92,6 +92,12 @@ class Call {
   std::vector<uint64_t> minted_ids_;  // what minted_ held before the reply was decoded into it
 };
 
+// Ahead of commands that the device or the server's CPU reads mapped memory for (policy `memory`): sends what the application
+// wrote. `accesses`: the command may also write memory.
+void UploadMappedMemory(VkDevice device, bool accesses) noexcept;
+// Ahead of commands that bind memory in a way that client/memory does not follow: the device may write any memory then.
+void NoteUnknownBinding(VkDevice device) noexcept;
+
 // Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept;
 

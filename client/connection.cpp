@@ -374,8 +374,23 @@ void Connection::Background() noexcept {
       lane.lock();
       continue;
     }
+    if (pulsing_.load() && Clock::now() >= pulse_at_) {
+      lane.unlock();
+      const auto start = Clock::now();
+      pulsing_.store(false);  // before: a start meanwhile must not be lost
+      if (handler_->OnPulse()) pulsing_.store(true);
+      Flush();
+      const auto end = Clock::now();
+      pulse_at_ = end + std::max<Clock::duration>(timing_.pulse, 9 * (end - start));
+      lane.lock();
+      continue;
+    }
     BackgroundTurn(lane);
   }
+}
+
+void Connection::StartPulse() noexcept {
+  if (!lost() && !pulsing_.exchange(true) && deep_.load()) WakeBackground();
 }
 
 // Reads, or sleeps, until the next tick. Ticks are short while a batch may have to be sent or read for, else long.
@@ -384,13 +399,14 @@ bool Connection::BackgroundTurn(std::unique_lock<std::mutex>& lane) noexcept {
   bool busy = batch_since_.load() != 0 || leader_gone < timing_.linger ||
               Since(last_activity_.load(std::memory_order_relaxed)) < timing_.busy_for;
   if (!busy) {
-    deep_.store(true);  // pairs with Appended(): either it sees deep_, or this sees its batch
-    if (batch_since_.load() != 0) {
+    deep_.store(true);  // pairs with Appended() and StartPulse(): either they see deep_, or this sees theirs
+    if (batch_since_.load() != 0 || pulsing_.load()) {
       deep_.store(false);
       busy = true;
     }
   }
-  const milliseconds tick = busy ? timing_.linger : kLookUp;
+  milliseconds tick = busy ? timing_.linger : kLookUp;
+  if (pulsing_.load()) tick = std::clamp(std::chrono::ceil<milliseconds>(pulse_at_ - Clock::now()), milliseconds(1), tick);
   if (!reading_ && waiters_.empty() && leader_gone >= timing_.linger) {
     background_reading_ = true;
     ReadOnce(lane, tick);

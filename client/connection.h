@@ -44,6 +44,7 @@ using Clock = std::chrono::steady_clock;
 struct Timing {
   std::chrono::milliseconds linger{5};              // how long a record may lie in the batch
   std::chrono::milliseconds busy_for{100};          // how long the background thread keeps ticking after a post
+  std::chrono::milliseconds pulse{10};              // between calls of OnPulse(), which get a tenth of the time at most
   std::chrono::milliseconds heartbeat_after{2000};  // of silence
   std::chrono::milliseconds grace{10000};
 };
@@ -54,6 +55,8 @@ class EventHandler {
   virtual ~EventHandler() = default;
   virtual void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) = 0;
   virtual void OnLost(const std::string& why) = 0;
+  // By the background thread, without the lane, some time after StartPulse(): what it posts is sent. True to be called again.
+  virtual bool OnPulse() { return false; }
 };
 
 // The answer to one record.
@@ -98,6 +101,8 @@ class Connection {
   WaitOutcome WaitFor(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done, Clock::time_point deadline) noexcept;
   // With `lane` locked: handles what has arrived, without waiting and at most every 20 µs.
   void TryPoll(std::unique_lock<std::mutex>& lane) noexcept;
+  // OnPulse() is called from now on, until it says no. Any thread; the lane must not be held.
+  void StartPulse() noexcept;
   // Wakes all who wait for completions, to evaluate their conditions again. The lane must not be held.
   void NotifyWaiters() noexcept;
 
@@ -156,6 +161,8 @@ class Connection {
   std::condition_variable background_wake_;
   std::atomic<bool> deep_{false};  // the background thread sleeps for long: a post wakes it
   bool stopping_ = false;
+  std::atomic<bool> pulsing_{false};
+  Clock::time_point pulse_at_{};  // the background thread's alone
 
   std::atomic<bool> lost_{false};
   std::atomic<bool> abandoned_{false};

@@ -11,6 +11,7 @@
 #include "runtime/arena.h"
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/limits.h"
+#include "runtime/wire/memory_runs.h"
 
 namespace vesper::client {
 namespace {
@@ -247,7 +248,10 @@ void Session::Completed(const wire::Completed& completed) {
   const auto found = queues_.find(completed.queue);
   if (found == queues_.end()) return;
   const std::lock_guard lane(connection_.lane());
-  found->second->completed = std::max(found->second->completed, completed.serial);
+  Queue& queue = *found->second;
+  if (completed.serial <= queue.completed) return;
+  queue.device->mapped_memory.NoteCompleted(completed.serial - queue.completed);
+  queue.completed = completed.serial;
 }
 
 void Session::MemoryChanged(std::span<const uint8_t> body) {
@@ -255,17 +259,25 @@ void Session::MemoryChanged(std::span<const uint8_t> body) {
   const auto runs = wire::Load<wire::MemoryRuns>(body.data());
   body = body.subspan(sizeof(runs));
   const std::lock_guard lock(objects_mutex_);
-  for (uint32_t i = 0; i < runs.count && body.size() >= sizeof(wire::MemoryRun); ++i) {
-    const auto run = wire::Load<wire::MemoryRun>(body.data());
-    body = body.subspan(sizeof(run));
-    if (run.size > body.size()) {
-      connection_.MarkLost("a memory event is shorter than its runs");
+  for (uint32_t i = 0; i < runs.count; ++i) {
+    wire::Run run;
+    if (!wire::NextRun(&body, &run)) {
+      connection_.MarkLost("a memory event is malformed");
       return;
     }
-    const auto size = static_cast<size_t>(run.size);
-    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run.offset, body.first(size));
-    body = body.subspan(std::min(body.size(), (size + 7) / 8 * 8));
+    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run);
   }
+}
+
+bool Session::OnPulse() {
+  const std::lock_guard lock(objects_mutex_);
+  bool more = false;
+  for (const auto& [id, device] : devices_) {
+    if (!device->mapped_memory.WantsExchange() || device->lost) continue;
+    device->mapped_memory.SendWrites();
+    more = true;
+  }
+  return more;
 }
 
 void Session::DeviceLost(std::span<const uint8_t> body) {

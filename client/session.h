@@ -77,6 +77,7 @@ class Session final : private EventHandler {
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
   void OnLost(const std::string& why) override;
+  bool OnPulse() override;
   // A round trip; false, with the code to return, when there is no answer.
   bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;

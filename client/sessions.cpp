@@ -10,6 +10,7 @@
 
 #include "client/log.h"
 #include "client/memory/shared_memory.h"
+#include "client/memory/tracker.h"
 #include "client/session.h"
 #include "runtime/address.h"
 
@@ -45,6 +46,7 @@ void AfterForkInChild() {
   new (&All()) Sessions;  // over the old: its spare is not ours to end, its lock may be held by a thread that is not here
   ReplaceSharedMappingsAfterFork();
   ForgetStatisticsAfterFork();
+  AbandonTrackersAfterFork();
 }
 
 void RemoveForFork(Session* session) {

@@ -310,6 +310,7 @@ class Lowering:
             made = replace(
                 made, slow=bool(row.get("slow")), cache=bool(row.get("cache")),
                 remember=bool(row.get("remember")), submit=bool(row.get("submit")),
+                memory=str(row.get("memory")),
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
@@ -368,7 +369,9 @@ class Lowering:
         if command.recorded:
             return "record", ""
         outputs = [f for f in fields if f.has_reply and f.op not in ("new_handle", "none")]
-        if outputs or command.returns not in ("void", "VkResult") or (row and row.get("ask")):
+        if outputs or command.returns not in ("void", "VkResult") or (
+            row and (row.get("ask") or row.get("memory") == "accesses")
+        ):
             return "ask", ""
         if any(f.op == "new_handle" and f.dispatchable for f in fields):
             return "ask", ""

@@ -80,6 +80,26 @@ class Device {
   void Lose(const std::string& why);
   bool lost() const { return lost_; }
 
+  // Executors: a job that may write memory is about to be handed to the driver. Watchers: so many
+  // have completed.
+  void WorkBegins() {
+    ++running_;  // first: see ScanMemory()
+    ++begun_;
+  }
+  void WorkEnded(uint64_t jobs) { running_ -= jobs; }
+  // Watchers: sends what the GPU wrote to memory that the client has mapped, unless nothing ran
+  // since that was last done.
+  void ScanMemory();
+  // Any thread: the same for a command that the CPU carried out.
+  void ScanAfterHostAccess() {
+    ++begun_;
+    ScanMemory();
+  }
+  // The same while jobs run, at a bounded interval: how long until it is due, and doing it if it
+  // is.
+  uint64_t NsToExchange() const;
+  void ExchangeMemory();
+
   // Which semaphores are no binary ones.
   void NoteTimeline(VkSemaphore semaphore);
   void ForgetSemaphore(VkSemaphore semaphore);
@@ -109,6 +129,10 @@ class Device {
   std::unordered_set<VkSemaphore> timelines_;
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_;
   std::atomic<bool> lost_ = false;
+  std::atomic<uint64_t> begun_ = 0;    // jobs that may write memory
+  std::atomic<uint64_t> running_ = 0;  // of these
+  std::atomic<uint64_t> scanned_ = 0;  // value of begun_ up to which all had ended before a scan
+  std::atomic<int64_t> exchange_at_ = 0;
 
   std::mutex mutex_;
   std::condition_variable changed_;

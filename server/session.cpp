@@ -157,6 +157,7 @@ bool Session::ExecuteControl(const Record& record) {
     case wire::Control::kMemoryUnmapped:
     case wire::Control::kMemoryWrite:
     case wire::Control::kMemoryFetch:
+    case wire::Control::kMemoryWritable:
       if (!memories_.Execute(control, record.body, &error)) return Malformed(std::move(error));
       break;
     default:  // of a newer client; a reply says so
@@ -240,6 +241,8 @@ void Session::Invoke(CommandRun* run) {
   run->handles.Finish(run->wants_reply, result);
   if (command.destroys) run->handles.ForgetFailed();
   if (run->reply_deferred) return;
+  if (command.accesses && context != nullptr && context->device != nullptr)
+    context->device->ScanAfterHostAccess();
   if (run->wants_reply) {
     SendReply(*run);
   } else if (result < 0) {

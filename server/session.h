@@ -74,6 +74,10 @@ class Session {
   Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
 
+  // Whether the CPU looks for what the GPU wrote to memory that the client has mapped: false where
+  // both map the same memory.
+  bool reads_mapped_memory() const { return true; }
+
   // For overrides, on whichever thread executes the command at hand. Keeps its arguments for as
   // long as the pointer lives.
   std::shared_ptr<CommandRun> KeepRun();

@@ -1,7 +1,6 @@
 #include "client/memory/foreign_tracker.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -61,39 +60,13 @@ class KernelCopy {
 
 class ForeignTracker final : public Tracker {
  public:
-  ForeignTracker(uint8_t* data, uint64_t size)
-      : size_(size),
-        data_(data),
-        twin_(mmap(nullptr, static_cast<size_t>(size), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
-  ~ForeignTracker() override {
-    if (valid()) munmap(twin_, static_cast<size_t>(size_));
-  }
-  ForeignTracker(const ForeignTracker&) = delete;
-  ForeignTracker& operator=(const ForeignTracker&) = delete;
-  bool valid() const { return twin_ != MAP_FAILED; }
-
-  uint8_t* shadow() override { return data_; }
-  uint64_t size() const override { return size_; }
-
-  void Collect(uint64_t offset, uint64_t size, RunSink sink) override {
-    if (offset >= size_) return;
-    const uint64_t end = offset + std::min(size, size_ - offset);
-    seen_.resize(kPiece);
-    while (offset < end) {
-      const auto length = static_cast<size_t>(std::min<uint64_t>(end - offset, kPiece));
-      const size_t read = copy_.Read(data_ + offset, std::span(seen_).first(length));
-      for (size_t at = 0; at < read; at += kPage) CollectBlock(offset + at, at, std::min(kPage, read - at), sink);
-      // What follows is a page without access: go on behind it.
-      offset = read == length ? offset + length : NextPage(offset + read);
-    }
-  }
+  ForeignTracker(uint8_t* data, size_t size) : Tracker(std::span(data, size)) {}
 
   bool Apply(uint64_t offset, std::span<const uint8_t> bytes) override {
-    if (offset > size_ || bytes.size() > size_ - offset) return false;
+    if (offset > size() || bytes.size() > size() - offset) return false;
     std::memcpy(twin() + offset, bytes.data(), bytes.size());
     while (!bytes.empty()) {
-      const size_t written = copy_.Write(bytes, data_ + offset);
+      const size_t written = copy_.Write(bytes, shadow() + offset);
       if (written == bytes.size()) break;
       const uint64_t next = std::min(NextPage(offset + written), offset + bytes.size());
       bytes = bytes.subspan(static_cast<size_t>(next - offset));
@@ -102,11 +75,23 @@ class ForeignTracker final : public Tracker {
     return true;
   }
 
+ protected:
+  void CollectRange(uint64_t offset, uint64_t size, RunSink sink) override {
+    const uint64_t end = offset + size;
+    seen_.resize(kPiece);
+    while (offset < end) {
+      const auto length = static_cast<size_t>(std::min<uint64_t>(end - offset, kPiece));
+      const size_t read = copy_.Read(shadow() + offset, std::span(seen_).first(length));
+      for (size_t at = 0; at < read; at += kPage) CollectBlock(offset + at, at, std::min(kPage, read - at), sink);
+      // What follows is a page without access: go on behind it.
+      offset = read == length ? offset + length : NextPage(offset + read);
+    }
+  }
+
  private:
-  uint8_t* twin() const { return static_cast<uint8_t*>(twin_); }
   // The offset at which the page behind the one at `offset` begins.
   uint64_t NextPage(uint64_t offset) const {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(data_) + offset;
+    const uintptr_t address = reinterpret_cast<uintptr_t>(shadow()) + offset;
     return offset + kPage - address % kPage;
   }
 
@@ -125,9 +110,6 @@ class ForeignTracker final : public Tracker {
     }
   }
 
-  const uint64_t size_;
-  uint8_t* const data_;
-  void* const twin_;
   KernelCopy copy_;
   std::vector<uint8_t> seen_;
 };
@@ -136,7 +118,7 @@ class ForeignTracker final : public Tracker {
 
 std::unique_ptr<Tracker> MakeForeignTracker(uint8_t* data, uint64_t size) noexcept {
   if (size == 0 || size > SIZE_MAX) return nullptr;
-  std::unique_ptr<ForeignTracker> made(new (std::nothrow) ForeignTracker(data, size));
+  std::unique_ptr<ForeignTracker> made(new (std::nothrow) ForeignTracker(data, static_cast<size_t>(size)));
   if (made == nullptr || !made->valid()) return nullptr;
   return made;
 }

@@ -14,10 +14,35 @@
 namespace vesper::client {
 namespace {
 
-constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+// Chain members that leave the memory to this device alone; with any other it may be shared, or hold something already.
+bool IsForeign(const void* chain) {
+  for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
+    switch (member->sType) {
+      case VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO:
+      case VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO:
+      case VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT:
+      case VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO:
+        break;
+      default:
+        return true;
+    }
+  }
+  return false;
+}
 
-bool IsCoherent(const MemoryState& memory) {
-  return (memory.properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
+void NoteBufferBinding(Device* device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset) {
+  const States& states = device->session->states();
+  const auto* state = states.Get<MemoryState>(memory);
+  const auto* bound = states.Get<BufferState>(buffer);
+  if (state == nullptr || state->shared.valid() || (bound != nullptr && !bound->writable)) return;
+  device->mapped_memory.NoteWritable(*state, offset, bound == nullptr ? VK_WHOLE_SIZE : bound->size);
+}
+
+// How much of the memory an image takes is the server's knowledge: all that follows.
+void NoteImageBinding(Device* device, VkDeviceMemory memory, VkDeviceSize offset) {
+  const auto* state = device->session->states().Get<MemoryState>(memory);
+  if (state == nullptr || state->shared.valid()) return;
+  device->mapped_memory.NoteWritable(*state, offset, VK_WHOLE_SIZE);
 }
 
 // Of memory that is mapped for as long as it lives.
@@ -71,6 +96,8 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
   const uint32_t type = info.memoryTypeIndex;
   state->size = info.allocationSize;
   state->imported = imported;
+  state->foreign = IsForeign(info.pNext);
+  state->allocated_at = device->mapped_memory.submitted();
   if (type < device->memory_properties.memoryTypeCount) {
     state->properties = device->memory_properties.memoryTypes[type].propertyFlags;
   }
@@ -88,7 +115,7 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
 VkResult Map(VkDevice handle, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size, void** data) {
   Device* device = FromHandle<Device>(handle);
   const auto* state = device->session->states().Get<MemoryState>(memory);
-  if (state == nullptr || (state->properties & kVisible) == 0) return VK_ERROR_MEMORY_MAP_FAILED;
+  if (state == nullptr || !state->visible()) return VK_ERROR_MEMORY_MAP_FAILED;
   if (state->shared.valid()) return MapAt(state->shared.data(), *state, offset, size, data);
   if (state->imported != nullptr) return MapAt(state->imported, *state, offset, size, data);
   return device->mapped_memory.Map(*state, offset, size, data);
@@ -165,7 +192,7 @@ VKAPI_ATTR VkResult VKAPI_CALL InvalidateMappedMemoryRanges(VkDevice device, uin
   Device* object = FromHandle<Device>(device);
   for (uint32_t i = 0; i < memoryRangeCount; ++i) {
     const auto* state = object->session->states().Get<MemoryState>(pMemoryRanges[i].memory);
-    if (state == nullptr || state->shared.valid() || IsCoherent(*state)) continue;
+    if (state == nullptr || state->shared.valid() || state->coherent()) continue;
     if (!object->mapped_memory.FetchRange(*state, pMemoryRanges[i].offset, pMemoryRanges[i].size)) {
       return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
@@ -189,6 +216,34 @@ GetMemoryHostPointerPropertiesEXT(VkDevice device, VkExternalMemoryHandleTypeFla
   args.pMemoryHostPointerProperties = pMemoryHostPointerProperties;
   Call call(device, Command::kGetMemoryHostPointerPropertiesEXT);
   return call.AskCached(&args) ? args.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory,
+                                                VkDeviceSize memoryOffset) {
+  NoteBufferBinding(FromHandle<Device>(device), buffer, memory, memoryOffset);
+  return entry::BindBufferMemory(device, buffer, memory, memoryOffset);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
+                                                 const VkBindBufferMemoryInfo* pBindInfos) {
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteBufferBinding(FromHandle<Device>(device), pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
+  return entry::BindBufferMemory2(device, bindInfoCount, pBindInfos);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory,
+                                               VkDeviceSize memoryOffset) {
+  NoteImageBinding(FromHandle<Device>(device), memory, memoryOffset);
+  return entry::BindImageMemory(device, image, memory, memoryOffset);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory2(VkDevice device, uint32_t bindInfoCount,
+                                                const VkBindImageMemoryInfo* pBindInfos) {
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteImageBinding(FromHandle<Device>(device), pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
+  return entry::BindImageMemory2(device, bindInfoCount, pBindInfos);
 }
 
 }  // namespace overrides

@@ -11,7 +11,7 @@ using wire::Value;
 
 void GetPhysicalDeviceMemoryProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryPropertiesArgs*>(args);
-  driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
+  overrides::GetPhysicalDeviceMemoryProperties(session, driver, v);
 }
 
 void AllocateMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
@@ -74,7 +74,7 @@ void GetPhysicalDeviceSparseImageFormatProperties([[maybe_unused]] Session& sess
 
 void GetPhysicalDeviceMemoryProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryProperties2Args*>(args);
-  driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
+  overrides::GetPhysicalDeviceMemoryProperties2(session, driver, v);
 }
 
 void GetPhysicalDeviceSparseImageFormatProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {

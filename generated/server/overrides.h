@@ -16,6 +16,7 @@ void CreateInstance(Session& session, const vk::DispatchTable& driver, wire::Cre
 void DestroyInstance(Session& session, const vk::DispatchTable& driver, wire::DestroyInstanceArgs& v);  // instance
 void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDevicesArgs& v);  // device
 void GetPhysicalDeviceProperties(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDevicePropertiesArgs& v);  // device
+void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceMemoryPropertiesArgs& v);  // memory
 void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::CreateDeviceArgs& v);  // device
 void DestroyDevice(Session& session, const vk::DispatchTable& driver, wire::DestroyDeviceArgs& v);  // device
 void EnumerateInstanceVersion(Session& session, const vk::DispatchTable& driver, wire::EnumerateInstanceVersionArgs& v);  // instance
@@ -39,6 +40,7 @@ void CreateImage(Session& session, const vk::DispatchTable& driver, wire::Create
 void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v);  // descriptor
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugReportCallbackEXTArgs& v);  // debug
 void GetPhysicalDeviceProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceProperties2Args& v);  // device
+void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceMemoryProperties2Args& v);  // memory
 void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDeviceGroupsArgs& v);  // device
 void GetDeviceBufferMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceBufferMemoryRequirementsArgs& v);  // memory
 void GetDeviceImageMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceImageMemoryRequirementsArgs& v);  // memory

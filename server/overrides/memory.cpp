@@ -3,6 +3,7 @@
 
 #include "generated/server/overrides.h"
 #include "server/chain.h"
+#include "server/memory_types.h"
 #include "server/session.h"
 
 namespace vesper::server::overrides {
@@ -11,38 +12,38 @@ namespace {
 // What an import needs to be aligned to at most (limits of VK_EXT_external_memory_host).
 constexpr size_t kImportAlignment = 64 * 1024;
 
-HostMemory Describe(const Device& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory, ObjectId id) {
-  const VkMemoryPropertyFlags flags = device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
-  return {.table = &device.table(),
-          .device = device.handle(),
-          .memory = memory,
-          .id = id,
-          .size = info.allocationSize,
-          .coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
-          .atom = device.limits().nonCoherentAtomSize};
+// As the client is told.
+bool IsVisible(const Session& session, const Device& device, uint32_t type) {
+  VkPhysicalDeviceMemoryProperties told = device.memory_properties();
+  if (session.reads_mapped_memory()) HideUncachedTypes(&told);
+  return type < told.memoryTypeCount &&
+         (told.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
 }
 
-bool IsVisible(const Device& device, uint32_t type) {
-  const VkPhysicalDeviceMemoryProperties& properties = device.memory_properties();
-  return type < properties.memoryTypeCount &&
-         (properties.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
-}
-
-// The application imports memory of its own: here it is memory of the driver's that is kept equal to it. What may be bound
-// to imported memory may be bound to that as well.
-void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
+void Register(Session& session, const VkMemoryAllocateInfo& info, const wire::AllocateMemoryArgs& v) {
   const Device& device = session.device();
+  const VkMemoryPropertyFlags flags = device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
+  session.memories().Register({.table = &device.table(),
+                               .device = v.device,
+                               .memory = *v.pMemory,
+                               .id = v.pMemory_ids[0],
+                               .size = info.allocationSize,
+                               .flushed = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0,
+                               .cached = (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0,
+                               .atom = device.limits().nonCoherentAtomSize});
+}
+
+// The application imports memory of its own: here it is memory of the driver's that is kept equal to it, from the mapping
+// on that the client announces. What may be bound to imported memory may be bound to that as well.
+void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
   v.result = VK_ERROR_INVALID_EXTERNAL_HANDLE;
-  if (!IsVisible(device, v.pAllocateInfo->memoryTypeIndex)) return;
+  if (!IsVisible(session, session.device(), v.pAllocateInfo->memoryTypeIndex)) return;
   VkMemoryAllocateInfo info = *v.pAllocateInfo;
   info.pNext = WithoutMember(info.pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
   // Whose size would have to be the resource's, and that of an import is in whole pages.
   info.pNext = WithoutMember(info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
   v.result = driver.AllocateMemory(v.device, &info, nullptr, v.pMemory);
-  if (v.result != VK_SUCCESS) return;
-  if (session.memories().RegisterImport(Describe(device, info, *v.pMemory, v.pMemory_ids[0]))) return;
-  driver.FreeMemory(v.device, *v.pMemory, nullptr);
-  v.result = VK_ERROR_OUT_OF_HOST_MEMORY;
+  if (v.result == VK_SUCCESS) Register(session, info, v);
 }
 
 }  // namespace
@@ -57,14 +58,26 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver,
     AllocateForImport(session, driver, v);
     return;
   }
-  if (device.importer() != nullptr && run.wants_reply &&
+  const bool visible = IsVisible(session, device, v.pAllocateInfo->memoryTypeIndex);
+  if (visible && device.importer() != nullptr && run.wants_reply &&
       device.importer()->Allocate(*v.pAllocateInfo, v.pMemory, &run.descriptor)) {
     v.result = VK_SUCCESS;
     return;
   }
   v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
-  if (v.result != VK_SUCCESS || !IsVisible(device, v.pAllocateInfo->memoryTypeIndex)) return;
-  session.memories().Register(Describe(device, *v.pAllocateInfo, *v.pMemory, v.pMemory_ids[0]));
+  if (v.result == VK_SUCCESS && visible) Register(session, *v.pAllocateInfo, v);
+}
+
+void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver,
+                                       wire::GetPhysicalDeviceMemoryPropertiesArgs& v) {
+  driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(v.pMemoryProperties);
+}
+
+void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver,
+                                        wire::GetPhysicalDeviceMemoryProperties2Args& v) {
+  driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(&v.pMemoryProperties->memoryProperties);
 }
 
 void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {
@@ -90,7 +103,7 @@ void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable
   munmap(pages, 2 * kImportAlignment);
   uint32_t& types = v.pMemoryHostPointerProperties->memoryTypeBits;
   for (uint32_t i = 0; i < 32; ++i) {
-    if (!IsVisible(session.device(), i)) types &= ~(1u << i);
+    if (!IsVisible(session, session.device(), i)) types &= ~(1u << i);
   }
 }
 

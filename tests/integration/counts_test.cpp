@@ -263,5 +263,43 @@ TEST_F(CountsTest, PollingAFence) {
   EXPECT_EQ(without.waits, with.waits);
 }
 
+// Staging memory, which the GPU only reads: mapped, written and unmapped between submits without waiting.
+TEST_F(CountsTest, MappingUploadMemory) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    auto staging = std::make_shared<Buffer>(
+        MakeBuffer(gpu, 65536, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost));
+    vkUnmapMemory(gpu.device(), staging->memory);
+    return [&gpu, staging](uint32_t i) {
+      void* mapped = nullptr;
+      VK_CHECK(vkMapMemory(gpu.device(), staging->memory, 0, VK_WHOLE_SIZE, 0, &mapped));
+      static_cast<uint32_t*>(mapped)[i] = i + 1;
+      vkUnmapMemory(gpu.device(), staging->memory);
+      VK_CHECK(vkQueueSubmit(gpu.queue(), 0, nullptr, VK_NULL_HANDLE));
+    };
+  });
+}
+
+// 64 MiB stay mapped through a hundred submits: what travels is what changed, in both directions.
+TEST_F(CountsTest, OnlyChangedBytesOfMappedMemoryTravel) {
+  constexpr VkDeviceSize kSize = VkDeviceSize{64} << 20;
+  constexpr uint32_t kRounds = 100;
+  File();
+  { Context first; }  // so that the file exists
+  const uint64_t dirty = File().Total("dirty_bytes");
+  const uint64_t received = File().Total("received_bytes");
+  {
+    Context gpu;
+    const Buffer data = MakeBuffer(gpu, kSize, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+    for (uint32_t round = 0; round < kRounds; ++round) {
+      const VkDeviceSize at = round * (kSize / kRounds) / 4 * 4;
+      for (uint32_t i = 0; i < 7; ++i) data.As<uint8_t>()[at + 64 + i] = 1;
+      RunCommands(gpu, [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, data.handle, at, 16, 0x01010101); });
+      ASSERT_EQ(data.As<uint32_t>()[at / 4 + 3], 0x01010101u);
+    }
+  }
+  EXPECT_EQ(File().Total("dirty_bytes") - dirty, kRounds * 7);
+  EXPECT_EQ(File().Total("received_bytes") - received, kRounds * 16);
+}
+
 }  // namespace
 }  // namespace vesper::test
