@@ -61,6 +61,7 @@ class EventHandler {
 
 // The answer to one record.
 struct Reply {
+  uint64_t sequence = 0;
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;  // with the header in front
   bool announced_descriptor = false;  // one was sent, whether or not this process could take it

@@ -92,6 +92,7 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
   statistics_->CountCall(command, bytes);
   *failure = FailureOf(posted);
   if (posted != Connection::Posted::kOk) return false;
+  messages_.Claim(reply->sequence);
   statistics_->CountReply(command, reply->payload.size());
   if (reply->header.kind == wire::ReplyKind::kAnswer) return true;
   *failure = reply->header.result < 0 ? static_cast<VkResult>(reply->header.result) : VK_ERROR_UNKNOWN;
@@ -218,6 +219,42 @@ void Session::RemoveDevice(Device* device) noexcept {
   devices_.erase(device->header.id);
 }
 
+void Session::AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers) {
+  const std::lock_guard lock(objects_mutex_);
+  for (const auto& buffer : buffers) command_buffers_[buffer->header.id] = buffer.get();
+}
+
+void Session::RemoveCommandBuffer(ObjectId id) noexcept {
+  const std::lock_guard lock(objects_mutex_);
+  command_buffers_.erase(id);
+}
+
+Dispatchable* Session::FindDispatchable(HandleType type, ObjectId id) {
+  const auto find = [id](const auto& objects) -> Dispatchable* {
+    const auto found = objects.find(id);
+    return found == objects.end() ? nullptr : found->second;
+  };
+  Instance* const instance = instance_.load();
+  const std::lock_guard lock(objects_mutex_);
+  switch (type) {
+    case HandleType::kInstance:
+      return instance != nullptr && instance->header.id == id ? instance : nullptr;
+    case HandleType::kPhysicalDevice:
+      for (size_t i = 0; instance != nullptr && i < instance->physical_devices.size(); ++i) {
+        if (instance->physical_devices[i]->header.id == id) return instance->physical_devices[i].get();
+      }
+      return nullptr;
+    case HandleType::kDevice:
+      return find(devices_);
+    case HandleType::kQueue:
+      return find(queues_);
+    case HandleType::kCommandBuffer:
+      return find(command_buffers_);
+    default:
+      return nullptr;
+  }
+}
+
 // --- events --------------------------------------------------------------------------------------------------------------
 
 void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
@@ -238,7 +275,9 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
       Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
       return;
     }
-    case wire::EventKind::kDebugMessage:   // only sent when the session asked for the server's validation
+    case wire::EventKind::kDebugMessage:
+      if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
+      return;
       return;
   }
 }

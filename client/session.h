@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,19 +17,13 @@
 #include "client/call.h"
 #include "client/connection.h"
 #include "client/ids.h"
+#include "client/messages.h"
 #include "client/object.h"
 #include "client/recipes.h"
 #include "client/statistics.h"
 #include "runtime/handshake.h"
 
 namespace vesper::client {
-
-// A debug messenger or report callback; calls run in the application's thread that makes them happen.
-struct Messenger {
-  ObjectId id = 0;
-  VkDebugUtilsMessengerCreateInfoEXT utils{};  // sType set: a messenger
-  VkDebugReportCallbackCreateInfoEXT report{};  // sType set: a report callback
-};
 
 class Session final : private EventHandler {
  public:
@@ -69,10 +64,12 @@ class Session final : private EventHandler {
   void RemoveDevice(Device* device) noexcept;
   void SetInstance(Instance* instance) { instance_.store(instance); }
   Instance* instance() const { return instance_.load(); }
+  void AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers);
+  void RemoveCommandBuffer(ObjectId id) noexcept;
+  // The object behind an id as the application knows it, or nullptr.
+  Dispatchable* FindDispatchable(HandleType type, ObjectId id);
 
-  // Messengers are called by whoever holds this lock.
-  std::recursive_mutex& messengers_mutex() { return messengers_mutex_; }
-  std::vector<Messenger>& messengers() { return messengers_; }
+  Messages& messages() { return messages_; }
 
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
@@ -93,9 +90,9 @@ class Session final : private EventHandler {
   std::mutex objects_mutex_;  // guards the maps; taken before the memory mutex and the lane
   std::unordered_map<ObjectId, Queue*> queues_;
   std::unordered_map<ObjectId, Device*> devices_;
-  std::recursive_mutex messengers_mutex_;
-  std::vector<Messenger> messengers_;
   Recipes recipes_;
+  std::unordered_map<ObjectId, CommandBuffer*> command_buffers_;
+  Messages messages_;
   std::mutex answers_mutex_;
   ByBytes<std::vector<uint8_t>> answers_;
   Connection connection_;  // last: its thread uses the rest

@@ -84,6 +84,8 @@ Hello MakeHello(const Channel& channel) {
   hello.fingerprint = kRegistryFingerprint;
   hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint32_t>(getpid());
+  const char* validation = std::getenv("VESPER_VALIDATION");
+  hello.validation = validation != nullptr && std::strcmp(validation, "1") == 0;
   hello.program = program_invocation_short_name;
   return hello;
 }
@@ -95,6 +97,9 @@ bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
     hello.commands.assign(kCommandNames, kCommandNames + kCommandCount);
     hello.handle_types.assign(kHandleTypeNames, kHandleTypeNames + kHandleTypeCount);
     if (!Greet(*channel, hello, welcome, error)) return false;
+  }
+  if (hello.validation && !welcome->validation) {
+    Log(LogLevel::kWarn, "VESPER_VALIDATION is set, but the server does not validate: start it with --validation");
   }
   return true;
 }

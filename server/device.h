@@ -36,7 +36,6 @@ struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   DispatchContext context;
   std::vector<VkPhysicalDevice> physical_devices;       // those offered, best first
-  VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;  // of --validation
 };
 
 // Threading: members called by the reader are marked; the others may be called from any thread.

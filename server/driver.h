@@ -4,7 +4,6 @@
 
 #include <vulkan/vulkan.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -42,7 +41,7 @@ class Driver {
   uint32_t api_version() const { return api_version_; }
 
   // Makes an instance of the create-info as a client sent it: version and extensions by policy, no
-  // layers of the client, no callbacks, the validation layer when asked for.
+  // layers of the client, only the server's callbacks, the validation layer when asked for.
   VkResult CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance);
   void DestroyInstance(Instance* instance);
   // Chooses and orders `instance->physical_devices`.
@@ -54,17 +53,14 @@ class Driver {
   void DestroyBare(VkInstance instance) const;
 
   PFN_vkGetDeviceProcAddr GetDeviceProcAddr(VkInstance instance) const;
-  uint64_t validation_messages() const { return validation_messages_; }
 
  private:
   explicit Driver(const DriverOptions& options) : options_(options), shared_budget_(options.max_shared_bytes) {}
-  void AddValidation(Instance* instance);
 
   const DriverOptions options_;
   PFN_vkGetInstanceProcAddr get_proc_addr_ = nullptr;
   DispatchContext global_;
   uint32_t api_version_ = VK_API_VERSION_1_0;
-  std::atomic<uint64_t> validation_messages_ = 0;
   SharedBudget shared_budget_;
 };
 

@@ -20,15 +20,27 @@ Outbox::~Outbox() {
 void Outbox::FailLocked(std::string error) {
   if (error_.empty()) error_ = std::move(error);
   entries_.clear();
-  bytes_ = 0;
+  bytes_ = optional_bytes_ = 0;
   channel_->Close();
   changed_.notify_all();
 }
 
 bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
                   std::span<const uint8_t> second, Descriptor descriptor) {
-  const size_t size = first.size() + second.size();
   std::unique_lock lock(mutex_);
+  return SendLocked(lock, kind, sequence, first, second, std::move(descriptor), false);
+}
+
+bool Outbox::SendIfRoom(std::span<const uint8_t> event, size_t limit) {
+  std::unique_lock lock(mutex_);
+  return optional_bytes_ + event.size() <= limit &&
+         SendLocked(lock, MessageKind::kEvent, 0, event, {}, {}, true);
+}
+
+bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
+                        std::span<const uint8_t> first, std::span<const uint8_t> second,
+                        Descriptor descriptor, bool optional) {
+  const size_t size = first.size() + second.size();
   if (!error_.empty()) return false;
   if (entries_.empty() && !sending_ && size <= kDirectBytes && channel_->SendsAtOnce(size)) {
     sending_ = true;
@@ -45,12 +57,13 @@ bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> 
     FailLocked(fmt::format("the client left {} bytes unread", bytes_));
     return false;
   }
-  Entry entry{kind, sequence, {}, std::move(descriptor)};
+  Entry entry{kind, sequence, {}, std::move(descriptor), optional};
   entry.payload.reserve(size);
   entry.payload.insert(entry.payload.end(), first.begin(), first.end());
   entry.payload.insert(entry.payload.end(), second.begin(), second.end());
   entries_.push_back(std::move(entry));
   bytes_ += size;
+  if (optional) optional_bytes_ += size;
   changed_.notify_all();
   return true;
 }
@@ -77,6 +90,7 @@ void Outbox::Write() {
     lock.lock();
     sending_ = false;
     if (error_.empty()) bytes_ -= entry.payload.size();
+    if (error_.empty() && entry.optional) optional_bytes_ -= entry.payload.size();
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
     changed_.notify_all();
   }

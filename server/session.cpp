@@ -39,6 +39,7 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
       outbox_(channel_.get()),
       events_(&outbox_),
       memories_(&events_),
+      debug_messages_(&table_, &outbox_, number, driver->options().validation),
       run_(std::make_shared<CommandRun>(&table_)),
       pool_(PoolThreads()) {}
 
@@ -46,6 +47,7 @@ Session::~Session() {
   channel_->Close();
   pool_.Drain();
   for (const auto& [handle, device] : devices_) device->StopQueues();
+  for (const auto& [handle, instance] : instances_) debug_messages_.End(instance.get());
 }
 
 bool Session::Greet(std::string* error) {
@@ -63,6 +65,7 @@ bool Session::Greet(std::string* error) {
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
   welcome.session = number_;
+  welcome.validation = driver_->options().validation;
   if (hello.fingerprint != kRegistryFingerprint) {
     welcome.names_wanted = hello.commands.empty();
     welcome.commands = DecodedCommands();
@@ -79,6 +82,7 @@ bool Session::Greet(std::string* error) {
   }
   shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   program_ = hello.program;
+  debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
   spdlog::info("session {}: {} (pid {}){}", number_, program_, hello.pid,
                translation_.by_name() ? ", of another registry" : "");
@@ -307,14 +311,15 @@ std::string Session::Summary() {
   return fmt::format(
       "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
       "objects at most, {} left, "
-      "{} bytes of memory received, {} sent, {} validation messages",
+      "{} bytes of memory received, {} sent, {}",
       number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(),
       stats_.inert.load(), channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock),
       table_.live(lock), memories_.written_bytes(), memories_.changed_bytes(),
-      driver_->validation_messages());
+      debug_messages_.Summary());
 }
 
 CommandRun& Session::run() { return *t_run; }
+const CommandRun* Session::current() { return t_run; }
 CommandHandles& Session::handles() { return t_run->handles; }
 
 const DispatchContext& Session::context() {

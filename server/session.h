@@ -23,6 +23,7 @@
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
 #include "server/command_run.h"
+#include "server/debug_messages.h"
 #include "server/device.h"
 #include "server/driver.h"
 #include "server/events.h"
@@ -66,6 +67,8 @@ class Session {
   // For generated code and overrides, on whichever thread executes the command at hand.
   CommandHandles& handles();
   CommandRun& run();
+  // The command that the calling thread executes, or nullptr.
+  static const CommandRun* current();
   const DispatchContext& context();
   Device& device() { return *context().device; }
   Instance& instance() { return *context().instance; }
@@ -73,6 +76,7 @@ class Session {
   Driver& driver() { return *driver_; }
   Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
+  DebugMessages& debug_messages() { return debug_messages_; }
 
   // Whether the CPU looks for what the GPU wrote to memory that the client has mapped: false where
   // both map the same memory.
@@ -141,6 +145,7 @@ class Session {
   Outbox outbox_;
   Events events_;
   MemoryTable memories_;
+  DebugMessages debug_messages_;
   std::shared_ptr<CommandRun> run_;
   wire::ByteBuffer reply_;
   std::unordered_map<VkInstance, std::unique_ptr<Instance>> instances_;

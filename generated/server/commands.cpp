@@ -183,8 +183,8 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::AcquireNextImageKHR, ResultOf<wire::AcquireNextImageKHRArgs>, false, false, false, false, false},
     {invoke::QueuePresentKHR, ResultOf<wire::QueuePresentKHRArgs>, false, false, false, false, false},
     {invoke::CreateDebugReportCallbackEXT, ResultOf<wire::CreateDebugReportCallbackEXTArgs>, true, false, false, false, false},
-    {invoke::DestroyDebugReportCallbackEXT, nullptr, false, false, true, false, false},
-    {},  // vkDebugReportMessageEXT
+    {invoke::DestroyDebugReportCallbackEXT, nullptr, true, false, true, false, false},
+    {invoke::DebugReportMessageEXT, nullptr, false, false, false, false, false},
     {invoke::DebugMarkerSetObjectNameEXT, ResultOf<wire::DebugMarkerSetObjectNameEXTArgs>, false, false, false, false, false},
     {invoke::DebugMarkerSetObjectTagEXT, ResultOf<wire::DebugMarkerSetObjectTagEXTArgs>, false, false, false, false, false},
     {invoke::CmdDebugMarkerBeginEXT, nullptr, false, false, false, false, false},
@@ -277,8 +277,8 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::CmdEndDebugUtilsLabelEXT, nullptr, false, false, false, false, false},
     {invoke::CmdInsertDebugUtilsLabelEXT, nullptr, false, false, false, false, false},
     {invoke::CreateDebugUtilsMessengerEXT, ResultOf<wire::CreateDebugUtilsMessengerEXTArgs>, true, false, false, false, false},
-    {invoke::DestroyDebugUtilsMessengerEXT, nullptr, false, false, true, false, false},
-    {},  // vkSubmitDebugUtilsMessageEXT
+    {invoke::DestroyDebugUtilsMessengerEXT, nullptr, true, false, true, false, false},
+    {invoke::SubmitDebugUtilsMessageEXT, nullptr, false, false, false, false, false},
     {invoke::GetMemoryHostPointerPropertiesEXT, ResultOf<wire::GetMemoryHostPointerPropertiesEXTArgs>, true, false, false, false, false},
     {invoke::CmdWriteBufferMarkerAMD, nullptr, false, false, false, false, false},
     {invoke::CreateRenderPass2, ResultOf<wire::CreateRenderPass2Args>, false, false, false, false, false},

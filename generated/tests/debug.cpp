@@ -293,6 +293,54 @@ constexpr Member kVkDebugUtilsLabelEXTMembers[] = {
      .size = sizeof(float), .extent = 4},
 };
 
+constexpr Member kVkDebugUtilsMessengerCallbackDataEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, flags),
+     .size = sizeof(VkDebugUtilsMessengerCallbackDataFlagsEXT), .is_optional = true},
+    {.name = "pMessageIdName", .what = What::kText,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pMessageIdName),
+     .size = sizeof(char), .pointers = 1, .is_const = true, .is_optional = true},
+    {.name = "messageIdNumber", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, messageIdNumber),
+     .size = sizeof(int32_t)},
+    {.name = "pMessage", .what = What::kText,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pMessage), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+    {.name = "queueLabelCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, queueLabelCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pQueueLabels", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pQueueLabels),
+     .size = sizeof(VkDebugUtilsLabelEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsLabelEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.queueLabelCount; }>},
+    {.name = "cmdBufLabelCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, cmdBufLabelCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pCmdBufLabels", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pCmdBufLabels),
+     .size = sizeof(VkDebugUtilsLabelEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsLabelEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.cmdBufLabelCount; }>},
+    {.name = "objectCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, objectCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pObjects", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pObjects),
+     .size = sizeof(VkDebugUtilsObjectNameInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsObjectNameInfoEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.objectCount; }>},
+};
+constexpr const Struct* kVkDebugUtilsMessengerCallbackDataEXTExtenders[] = {
+    &kVkDeviceAddressBindingCallbackDataEXT,
+};
+
 constexpr Member kVkCheckpointDataNVMembers[] = {
     {.name = "sType", .what = What::kType, .offset = offsetof(VkCheckpointDataNV, sType),
      .size = sizeof(VkStructureType)},
@@ -377,6 +425,50 @@ void CallDestroyDebugReportCallbackEXT(void* args) {
   vk::DispatchTable driver{};
   driver.DestroyDebugReportCallbackEXT = RecordDestroyDebugReportCallbackEXT;
   driver.DestroyDebugReportCallbackEXT(v.instance, v.callback, nullptr);
+}
+constexpr Member kDebugReportMessageEXTArgsMembers[] = {
+    {.name = "instance", .what = What::kHandle,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, instance), .size = sizeof(VkInstance),
+     .handle = HandleType::kInstance},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, flags),
+     .size = sizeof(VkDebugReportFlagsEXT)},
+    {.name = "objectType", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, objectType),
+     .size = sizeof(VkDebugReportObjectTypeEXT), .values = ValuesVkDebugReportObjectTypeEXT},
+    {.name = "object", .what = What::kHidden,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, object), .size = sizeof(uint64_t),
+     .object = Object<wire::DebugReportMessageEXTArgs, [](const wire::DebugReportMessageEXTArgs& v) { return HandleTypeOf(v.objectType); }>},
+    {.name = "location", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, location), .size = sizeof(size_t)},
+    {.name = "messageCode", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, messageCode), .size = sizeof(int32_t)},
+    {.name = "pLayerPrefix", .what = What::kText,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, pLayerPrefix), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+    {.name = "pMessage", .what = What::kText,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, pMessage), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordDebugReportMessageEXT(VkInstance instance, VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT objectType, uint64_t object, size_t location, int32_t messageCode, const char* pLayerPrefix, const char* pMessage) {
+  wire::DebugReportMessageEXTArgs v{};
+  v.instance = instance;
+  v.flags = flags;
+  v.objectType = objectType;
+  v.object = object;
+  v.location = location;
+  v.messageCode = messageCode;
+  v.pLayerPrefix = pLayerPrefix;
+  v.pMessage = pMessage;
+  Driver::Called(&v);
+}
+
+void CallDebugReportMessageEXT(void* args) {
+  auto& v = *static_cast<wire::DebugReportMessageEXTArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.DebugReportMessageEXT = RecordDebugReportMessageEXT;
+  driver.DebugReportMessageEXT(v.instance, v.flags, v.objectType, v.object, v.location, v.messageCode, v.pLayerPrefix, v.pMessage);
 }
 constexpr Member kDebugMarkerSetObjectNameEXTArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
@@ -853,6 +945,38 @@ void CallDestroyDebugUtilsMessengerEXT(void* args) {
   driver.DestroyDebugUtilsMessengerEXT = RecordDestroyDebugUtilsMessengerEXT;
   driver.DestroyDebugUtilsMessengerEXT(v.instance, v.messenger, nullptr);
 }
+constexpr Member kSubmitDebugUtilsMessageEXTArgsMembers[] = {
+    {.name = "instance", .what = What::kHandle,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, instance),
+     .size = sizeof(VkInstance), .handle = HandleType::kInstance},
+    {.name = "messageSeverity", .what = What::kNumber,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, messageSeverity),
+     .size = sizeof(VkDebugUtilsMessageSeverityFlagBitsEXT),
+     .values = ValuesVkDebugUtilsMessageSeverityFlagBitsEXT},
+    {.name = "messageTypes", .what = What::kNumber,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, messageTypes),
+     .size = sizeof(VkDebugUtilsMessageTypeFlagsEXT)},
+    {.name = "pCallbackData", .what = What::kStruct,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, pCallbackData),
+     .size = sizeof(VkDebugUtilsMessengerCallbackDataEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsMessengerCallbackDataEXT},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordSubmitDebugUtilsMessageEXT(VkInstance instance, VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity, VkDebugUtilsMessageTypeFlagsEXT messageTypes, const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData) {
+  wire::SubmitDebugUtilsMessageEXTArgs v{};
+  v.instance = instance;
+  v.messageSeverity = messageSeverity;
+  v.messageTypes = messageTypes;
+  v.pCallbackData = pCallbackData;
+  Driver::Called(&v);
+}
+
+void CallSubmitDebugUtilsMessageEXT(void* args) {
+  auto& v = *static_cast<wire::SubmitDebugUtilsMessageEXTArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.SubmitDebugUtilsMessageEXT = RecordSubmitDebugUtilsMessageEXT;
+  driver.SubmitDebugUtilsMessageEXT(v.instance, v.messageSeverity, v.messageTypes, v.pCallbackData);
+}
 constexpr Member kCmdSetCheckpointNVArgsMembers[] = {
     {.name = "commandBuffer", .what = What::kHandle,
      .offset = offsetof(wire::CmdSetCheckpointNVArgs, commandBuffer),
@@ -951,6 +1075,7 @@ const Struct kVkQueueFamilyCheckpointProperties2NV = {"VkQueueFamilyCheckpointPr
 const Struct kVkValidationCacheCreateInfoEXT = {"VkValidationCacheCreateInfoEXT", sizeof(VkValidationCacheCreateInfoEXT), VK_STRUCTURE_TYPE_VALIDATION_CACHE_CREATE_INFO_EXT, false, kVkValidationCacheCreateInfoEXTMembers, {}};
 const Struct kVkDebugUtilsObjectTagInfoEXT = {"VkDebugUtilsObjectTagInfoEXT", sizeof(VkDebugUtilsObjectTagInfoEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_TAG_INFO_EXT, false, kVkDebugUtilsObjectTagInfoEXTMembers, {}};
 const Struct kVkDebugUtilsLabelEXT = {"VkDebugUtilsLabelEXT", sizeof(VkDebugUtilsLabelEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT, false, kVkDebugUtilsLabelEXTMembers, {}};
+const Struct kVkDebugUtilsMessengerCallbackDataEXT = {"VkDebugUtilsMessengerCallbackDataEXT", sizeof(VkDebugUtilsMessengerCallbackDataEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT, false, kVkDebugUtilsMessengerCallbackDataEXTMembers, kVkDebugUtilsMessengerCallbackDataEXTExtenders};
 const Struct kVkCheckpointDataNV = {"VkCheckpointDataNV", sizeof(VkCheckpointDataNV), VK_STRUCTURE_TYPE_CHECKPOINT_DATA_NV, false, kVkCheckpointDataNVMembers, {}};
 const Struct kVkCheckpointData2NV = {"VkCheckpointData2NV", sizeof(VkCheckpointData2NV), VK_STRUCTURE_TYPE_CHECKPOINT_DATA_2_NV, false, kVkCheckpointData2NVMembers, {}};
 extern const CommandTable kCreateDebugReportCallbackEXTTable;
@@ -965,6 +1090,13 @@ const CommandTable kDestroyDebugReportCallbackEXTTable = {
     Command::kDestroyDebugReportCallbackEXT,
     {"vkDestroyDebugReportCallbackEXT", sizeof(wire::DestroyDebugReportCallbackEXTArgs), 0, false, kDestroyDebugReportCallbackEXTArgsMembers, {}},
     CallDestroyDebugReportCallbackEXT,
+    {},
+    0, 0};
+extern const CommandTable kDebugReportMessageEXTTable;
+const CommandTable kDebugReportMessageEXTTable = {
+    Command::kDebugReportMessageEXT,
+    {"vkDebugReportMessageEXT", sizeof(wire::DebugReportMessageEXTArgs), 0, false, kDebugReportMessageEXTArgsMembers, {}},
+    CallDebugReportMessageEXT,
     {},
     0, 0};
 extern const CommandTable kDebugMarkerSetObjectNameEXTTable;
@@ -1098,6 +1230,13 @@ const CommandTable kDestroyDebugUtilsMessengerEXTTable = {
     Command::kDestroyDebugUtilsMessengerEXT,
     {"vkDestroyDebugUtilsMessengerEXT", sizeof(wire::DestroyDebugUtilsMessengerEXTArgs), 0, false, kDestroyDebugUtilsMessengerEXTArgsMembers, {}},
     CallDestroyDebugUtilsMessengerEXT,
+    {},
+    0, 0};
+extern const CommandTable kSubmitDebugUtilsMessageEXTTable;
+const CommandTable kSubmitDebugUtilsMessageEXTTable = {
+    Command::kSubmitDebugUtilsMessageEXT,
+    {"vkSubmitDebugUtilsMessageEXT", sizeof(wire::SubmitDebugUtilsMessageEXTArgs), 0, false, kSubmitDebugUtilsMessageEXTArgsMembers, {}},
+    CallSubmitDebugUtilsMessageEXT,
     {},
     0, 0};
 extern const CommandTable kCmdSetCheckpointNVTable;

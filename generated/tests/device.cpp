@@ -315,6 +315,26 @@ constexpr Member kVkDeviceQueueInfo2Members[] = {
      .offset = offsetof(VkDeviceQueueInfo2, queueIndex), .size = sizeof(uint32_t)},
 };
 
+constexpr Member kVkDeviceAddressBindingCallbackDataEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, pNext), .size = sizeof(void*),
+     .is_written = true, .is_optional = true},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, flags),
+     .size = sizeof(VkDeviceAddressBindingFlagsEXT), .is_optional = true},
+    {.name = "baseAddress", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, baseAddress),
+     .size = sizeof(VkDeviceAddress)},
+    {.name = "size", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, size), .size = sizeof(VkDeviceSize)},
+    {.name = "bindingType", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, bindingType),
+     .size = sizeof(VkDeviceAddressBindingTypeEXT), .values = ValuesVkDeviceAddressBindingTypeEXT},
+};
+
 constexpr Member kVkStridedDeviceAddressRegionKHRMembers[] = {
     {.name = "deviceAddress", .what = What::kNumber,
      .offset = offsetof(VkStridedDeviceAddressRegionKHR, deviceAddress),
@@ -815,6 +835,7 @@ const Struct kVkDeviceDiagnosticsConfigCreateInfoNV = {"VkDeviceDiagnosticsConfi
 const Struct kVkQueueFamilyProperties2 = {"VkQueueFamilyProperties2", sizeof(VkQueueFamilyProperties2), VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2, false, kVkQueueFamilyProperties2Members, kVkQueueFamilyProperties2Extenders};
 const Struct kVkQueueFamilyGlobalPriorityPropertiesKHR = {"VkQueueFamilyGlobalPriorityPropertiesKHR", sizeof(VkQueueFamilyGlobalPriorityPropertiesKHR), VK_STRUCTURE_TYPE_QUEUE_FAMILY_GLOBAL_PRIORITY_PROPERTIES_KHR, false, kVkQueueFamilyGlobalPriorityPropertiesKHRMembers, {}};
 const Struct kVkDeviceQueueInfo2 = {"VkDeviceQueueInfo2", sizeof(VkDeviceQueueInfo2), VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2, false, kVkDeviceQueueInfo2Members, {}};
+const Struct kVkDeviceAddressBindingCallbackDataEXT = {"VkDeviceAddressBindingCallbackDataEXT", sizeof(VkDeviceAddressBindingCallbackDataEXT), VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT, false, kVkDeviceAddressBindingCallbackDataEXTMembers, {}};
 const Struct kVkStridedDeviceAddressRegionKHR = {"VkStridedDeviceAddressRegionKHR", sizeof(VkStridedDeviceAddressRegionKHR), 0, false, kVkStridedDeviceAddressRegionKHRMembers, {}};
 const Struct kVkPhysicalDeviceFragmentShadingRateKHR = {"VkPhysicalDeviceFragmentShadingRateKHR", sizeof(VkPhysicalDeviceFragmentShadingRateKHR), VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_KHR, false, kVkPhysicalDeviceFragmentShadingRateKHRMembers, {}};
 extern const CommandTable kEnumeratePhysicalDevicesTable;

@@ -575,6 +575,7 @@ constexpr ChainCodec kSurfacePresentScalingCapabilitiesEXTOut = ShapeOf<VkSurfac
 constexpr ChainCodec kSurfacePresentModeCompatibilityEXTOut = ShapeOf<VkSurfacePresentModeCompatibilityEXT>(VK_STRUCTURE_TYPE_SURFACE_PRESENT_MODE_COMPATIBILITY_EXT);
 constexpr ChainCodec kImagePlaneMemoryRequirementsInfoIn = ContentsOf<VkImagePlaneMemoryRequirementsInfo>(VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO);
 constexpr ChainCodec kDescriptorSetVariableDescriptorCountLayoutSupportOut = ShapeOf<VkDescriptorSetVariableDescriptorCountLayoutSupport>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_LAYOUT_SUPPORT);
+constexpr ChainCodec kDeviceAddressBindingCallbackDataEXTIn = ContentsOf<VkDeviceAddressBindingCallbackDataEXT>(VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT);
 constexpr ChainCodec kAttachmentDescriptionStencilLayoutIn = ContentsOf<VkAttachmentDescriptionStencilLayout>(VK_STRUCTURE_TYPE_ATTACHMENT_DESCRIPTION_STENCIL_LAYOUT);
 constexpr ChainCodec kAttachmentReferenceStencilLayoutIn = ContentsOf<VkAttachmentReferenceStencilLayout>(VK_STRUCTURE_TYPE_ATTACHMENT_REFERENCE_STENCIL_LAYOUT);
 constexpr ChainCodec kSubpassDescriptionDepthStencilResolveIn = ContentsOf<VkSubpassDescriptionDepthStencilResolve>(VK_STRUCTURE_TYPE_SUBPASS_DESCRIPTION_DEPTH_STENCIL_RESOLVE);
@@ -1424,6 +1425,9 @@ constexpr const ChainCodec* kImageMemoryRequirementsInfo2InChainEntries[] = {
 constexpr const ChainCodec* kDescriptorSetLayoutSupportOutChainEntries[] = {
     &kDescriptorSetVariableDescriptorCountLayoutSupportOut,
 };
+constexpr const ChainCodec* kDebugUtilsMessengerCallbackDataEXTInChainEntries[] = {
+    &kDeviceAddressBindingCallbackDataEXTIn,
+};
 constexpr const ChainCodec* kAttachmentDescription2InChainEntries[] = {
     &kAttachmentDescriptionStencilLayoutIn,
 };
@@ -1595,6 +1599,7 @@ const ChainTable kSurfaceCapabilities2KHROutChain{kSurfaceCapabilities2KHROutCha
 const ChainTable kSurfaceFormat2KHROutChain{kSurfaceFormat2KHROutChainEntries};
 const ChainTable kImageMemoryRequirementsInfo2InChain{kImageMemoryRequirementsInfo2InChainEntries};
 const ChainTable kDescriptorSetLayoutSupportOutChain{kDescriptorSetLayoutSupportOutChainEntries};
+const ChainTable kDebugUtilsMessengerCallbackDataEXTInChain{kDebugUtilsMessengerCallbackDataEXTInChainEntries};
 const ChainTable kAttachmentDescription2InChain{kAttachmentDescription2InChainEntries};
 const ChainTable kAttachmentReference2InChain{kAttachmentReference2InChainEntries};
 const ChainTable kSubpassDescription2InChain{kSubpassDescription2InChainEntries};

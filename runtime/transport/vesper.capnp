@@ -27,7 +27,8 @@ struct Hello {  # client to server, first
   program @4 :Text;             # for the server's log
   commands @5 :List(Text);      # names by command id, only when asked for
   handleTypes @6 :List(Text);   # names by handle type, only when asked for
-  sharesMemory @7 :Bool;        # replies may bring file descriptors of memory
+  validation @7 :Bool;          # messages of the server's validation layer are wanted
+  sharesMemory @8 :Bool;        # replies may bring file descriptors of memory
 }
 
 struct Welcome {  # server to client
@@ -37,7 +38,8 @@ struct Welcome {  # server to client
   session @3 :UInt64;
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
-  sharesMemory @6 :Bool;        # allocations may be shared memory
+  validation @6 :Bool;          # the server runs the validation layer
+  sharesMemory @7 :Bool;        # allocations may be shared memory
 }
 
 struct Refused {  # server to client, last

@@ -1,6 +1,10 @@
 #include "runtime/wire/chain.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "runtime/wire/limits.h"
 
 namespace vesper::wire {
 namespace {
@@ -11,11 +15,21 @@ const ChainCodec* Find(ChainTable table, int32_t type) {
   return found != table.end() && (*found)->type == type ? *found : nullptr;
 }
 
-void EncodeMember(Encoder& e, const ChainHeader* member, void (*encode)(Encoder&, const void*)) {
+// A member travels without its followers, which are members of the same chain: encoded as it is, one that may have a chain
+// of its own would send them again.
+void EncodeMember(Encoder& e, const ChainHeader* member, uint32_t size, void (*encode)(Encoder&, const void*)) {
   Store(e.Take(4), member->type);
   const size_t length = e.Mark();
   e.Take(4);
-  encode(e, member);
+  alignas(std::max_align_t) uint8_t alone[kMaxFixedPart];
+  if (member->next != nullptr && size <= sizeof(alone)) {
+    constexpr ChainHeader* kNothing = nullptr;
+    std::memcpy(alone, member, size);
+    std::memcpy(alone + offsetof(ChainHeader, next), &kNothing, sizeof(kNothing));
+    encode(e, alone);
+  } else {
+    encode(e, member);
+  }
   e.Patch32(length, static_cast<uint32_t>(e.Mark() - length - 4));
 }
 
@@ -28,7 +42,7 @@ void EncodeChain(Encoder& e, const void* chain, ChainTable table) {
   for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr) continue;
-    EncodeMember(e, member, codec->encode);
+    EncodeMember(e, member, codec->size, codec->encode);
     ++count;
   }
   e.Patch32(mark, count);
@@ -69,7 +83,7 @@ void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
   for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr || codec->encode_reply == nullptr) continue;
-    EncodeMember(e, member, codec->encode_reply);
+    EncodeMember(e, member, codec->size, codec->encode_reply);
     ++count;
   }
   e.Patch32(mark, count);

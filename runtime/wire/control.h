@@ -61,8 +61,14 @@ struct Completed {
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session
 };
+// Followed by the request bytes of the command that lets an application give such a message itself: what the callback
+// is given.
+enum class DebugForm : uint32_t { kUtils, kReport };
 struct DebugMessage {
-  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT
+  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT; null: those of the instance's create-info
+  uint64_t sequence = 0;   // of the command that waits for a reply and caused it, else 0; sent before that reply
+  DebugForm form = DebugForm::kUtils;
+  uint32_t reserved = 0;
 };
 
 }  // namespace vesper::wire

@@ -4,6 +4,7 @@
 # prints what all of them said.
 #   --transport unix|tcp   how PROGRAM reaches the server (unix)
 #   --validation           the validation layer on both sides; no message allowed
+#   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
 #   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
 #   --newer-driver         the driver knows more than the registry (compare_reports.py --newer)
@@ -20,12 +21,13 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-server_layer= layer_folder= transport=unix validation= reference= compare= newer= clients=1 foreign= limit=300
+server_layer= layer_folder= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
 server_arguments=() descriptors= server_memory=
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
     --validation) validation=1; shift ;;
+    --server-validation) server_says=$2; shift 2 ;;
     --reference) reference=1; shift ;;
     --compare-reports) compare=1; shift ;;
     --newer-driver) newer=--newer; shift ;;
@@ -80,7 +82,7 @@ wait_until() {
 start_server() {
   local arguments=(${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
-  [ -z "$validation" ] || arguments+=(--validation)
+  [ -z "$validation$server_says" ] || arguments+=(--validation)
   if [ -n "$server_layer" ]; then
     export VESPER_TEST_GATE=$work/gate
     set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
@@ -165,6 +167,12 @@ check_validation() {
     fail "the server does not say that it counted 0 validation messages"
 }
 
+# Workers say it when their session ends, which may be after the client.
+check_server_said() {
+  server_said() { grep -qhE -e "$server_says" "$work/server.err"; }
+  wait_until 50 server_said || fail "the server does not say $server_says"
+}
+
 report() {
   local file
   if [ ${#failures[@]} = 0 ]; then
@@ -190,6 +198,7 @@ if start_server; then
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
 fi
+[ -z "$server_says" ] || check_server_said
 stop_server
 [ -z "$validation" ] || check_validation
 report

@@ -46,7 +46,6 @@ ONE_SIDED = {
     "vkWaitSemaphores": "the worker's watcher",
     "vkQueueWaitIdle": "waits in the client",
     "vkDeviceWaitIdle": "waits in the client",
-    "vkSetDebugUtils": "names of the client's objects",
 }
 # What the worker adds to calls that it shares with the application.
 WORKER_ADDS = {"vkCreateSemaphore": 1, "vkDestroySemaphore": 1}  # the timeline of the one queue
@@ -64,6 +63,7 @@ class Comparison:
         self.forward: dict[tuple[str, int], int] = {}
         self.backward: dict[tuple[str, int], int] = {}
         self.by_s_type = {s.s_type: s for s in model.structs.values() if s.s_type}
+        self.by_object_type = {h.object_type: h.name for h in model.handles.values()}
 
     def handle(self, kind: str, left: Any, right: Any, where: str) -> None:
         if isinstance(left, str) or isinstance(right, str):  # VK_NULL_HANDLE
@@ -96,6 +96,10 @@ class Comparison:
             raise Mismatch(f"{where}: members {sorted(left.keys() ^ right.keys())} on one side")
         for key in left:
             member = found.member(key) if found else None
+            if member is not None and member.object_type:  # a handle in an integer
+                kind = self.by_object_type[left[member.object_type]]
+                self.handle(kind, left[key], right[key], f"{where}.{key}")
+                continue
             self.value(member, left[key], right[key], f"{where}.{key}")
 
     def call(self, left: dict[str, Any], right: dict[str, Any], where: str) -> None:

@@ -134,6 +134,19 @@ TEST(PinnedBytes, FeaturesTravelAsAShapeAndComeBackAsContents) {
             Bytes().U32(1).Zeros(216).U32(1).U32(1000207000).U32(8).U32(1).U32(0).get());
 }
 
+// A member that may have a chain of its own, in the chain of another struct.
+TEST(PinnedBytes, ChainMembersDoNotSendTheirFollowersAgain) {
+  VkPhysicalDeviceTimelineSemaphoreFeatures timeline{};
+  timeline.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
+  timeline.timelineSemaphore = 1;
+  const VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &timeline, {}};
+  VkDeviceCreateInfo v{};
+  v.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  v.pNext = &features;
+  ExpectPinned(v, Bytes().U32(1).U32(0).U32(0).U32(0).U32(0).U32(2).U32(1000059000).U32(224).U32(0).Zeros(220)
+                      .U32(1000207000).U32(8).U32(0).U32(1));
+}
+
 TEST(PinnedBytes, ClearValueIsSixteenBytes) {
   VkClearValue clear{};
   clear.color.uint32[0] = 0x01020304;
