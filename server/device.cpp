@@ -92,7 +92,7 @@ void Device::ScanMemory() {
 }
 
 uint64_t Device::NsToExchange() const {
-  if (!parts_.memories->Watches(parts_.handle)) return UINT64_MAX;
+  if (scanned_ == begun_ || !parts_.memories->Watches(parts_.handle)) return UINT64_MAX;
   return static_cast<uint64_t>(std::max<int64_t>(exchange_at_ - NowNs(), 1'000'000));
 }
 

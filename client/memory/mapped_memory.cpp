@@ -219,6 +219,8 @@ bool MappedMemory::SendRecord() {
 
 // --- from the device to the application ----------------------------------------------------------------------------------
 
+// What completed has come with its completion, coherent or not: were it not there, an application that overwrites it with
+// what it last saw would seem to have written nothing.
 bool MappedMemory::FetchRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept {
   if (session_->lost()) return false;
   const uint64_t begin = std::min(offset, memory.size);

@@ -61,8 +61,7 @@ class MappedMemory {
   bool SendWrites() noexcept;
   // The same for one range, coherent or not.
   bool SendRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
-  // Fetches a range that is not coherent if work that may write it is under way. What completed before is there already:
-  // were it not, an application that overwrites it with what it last saw would seem to have written nothing.
+  // Fetches a range that is not coherent if work that may write it is under way; what completed before is there already.
   bool FetchRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
 
   // The device may write that range from now on: it is in something bound there. Ahead of the record that binds it.

@@ -228,7 +228,7 @@ TEST_F(MappedTest, TheGpuPollsMemoryThatTheHostWrites) {
   const Kernel kernel = MakeKernel(gpu(), await_comp, buffers);
   const Recorded work = RecordOnce([&](VkCommandBuffer commands) {
     kernel.Bind(commands);
-    vkCmdDispatch(commands, 1, 1, 1);
+    vkCmdDispatch(commands, 20'000, 1, 1);
   });
   const Owned<VkFence> fence = MakeFence(gpu());
   Submit(gpu(), work.commands, fence);

@@ -33,6 +33,9 @@ LAYER = "VK_LAYER_LUNARG_gfxreconstruct"
 ONE_SIDED = {
     "vkEnumerate": "asked once, remembered, and asked by the loader",
     "vkGetPhysicalDevice": "asked once, remembered, and asked by the loader",
+    "vkGetBufferMemoryRequirements": "asked once of equal buffers",
+    "vkGetImageMemoryRequirements": "asked once of equal images",
+    "vkGetImageSubresourceLayout": "asked once of equal images",
     "vkCreateInstance": "layers and extensions belong to one side; the worker makes one ahead",
     "vkDestroyInstance": "the worker's own ends with it",
     "vkCreateDevice": "features and extensions that completion tracking needs are added",
