@@ -146,7 +146,7 @@ TEST_F(SharedMemoryTest, TrackingCanBeAskedFor) {
   Open({});
   ExpectAllWorks(5);
   unsetenv("VESPER_MEMORY");
-  EXPECT_GE(MovedMeanwhile(), kWords * 3);  // upper bytes of the numbers are zeros, which memory begins with
+  EXPECT_GE(MovedMeanwhile(), kWords);  // at least one byte of each number that the program wrote
 }
 
 TEST_F(SharedMemoryTest, MappingAsksNothing) {
