@@ -54,9 +54,9 @@ VkResult Call::Post(const void* args) noexcept {
   return failure_;
 }
 
-bool Call::Ask(void* args) noexcept {
+bool Call::Ask(void* args, Reply* reply) noexcept {
   if (failure_ != VK_SUCCESS) return false;
-  if (session_.Ask(command_, args, &failure_)) return true;
+  if (session_.Ask(command_, args, &failure_, reply)) return true;
   failure_ = Listed(failure_);
   ReturnMinted();
   return false;

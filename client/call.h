@@ -13,6 +13,7 @@
 namespace vesper::client {
 
 class Session;
+struct Reply;
 
 // The session that a dispatchable handle belongs to. The handle must be valid (the loader guarantees it).
 Session& SessionOf(const void* dispatchable);
@@ -43,8 +44,9 @@ class Call {
   VkResult Post(const void* args) noexcept;
 
   // Sends the command with everything queued before it and waits for its reply, which is decoded into `args`. False when
-  // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server.
-  bool Ask(void* args) noexcept;
+  // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server. `reply`, if
+  // given, gets what came beside the results.
+  bool Ask(void* args, Reply* reply = nullptr) noexcept;
 
   // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
   // reply by the encoded request, objects counting by what they are made of: only the first call of each kind is a round

@@ -179,6 +179,8 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   }
   reply->header = wire::Load<wire::ReplyHeader>(self.reply.payload.data());
   reply->payload = std::move(self.reply.payload);
+  reply->announced_descriptor = self.reply.announced_descriptors != 0;
+  if (!self.reply.descriptors.empty()) reply->descriptor = std::move(self.reply.descriptors.front());
   reply->sequence = self.sequence;
   return Posted::kOk;
 }

@@ -64,6 +64,8 @@ struct Reply {
   uint64_t sequence = 0;
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;  // with the header in front
+  bool announced_descriptor = false;  // one was sent, whether or not this process could take it
+  Descriptor descriptor;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
 };
 

@@ -101,9 +101,10 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
   return false;
 }
 
-bool Session::Ask(Command command, void* args, VkResult* failure) noexcept {
-  Reply reply;
-  return AskOnce(command, args, &reply, failure) && Decode(command, reply.body(), args, failure);
+bool Session::Ask(Command command, void* args, VkResult* failure, Reply* reply) noexcept {
+  Reply own;
+  if (reply == nullptr) reply = &own;
+  return AskOnce(command, args, reply, failure) && Decode(command, reply->body(), args, failure);
 }
 
 bool Session::Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept {

@@ -33,9 +33,9 @@ class Session final : private EventHandler {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // See Call for these; `failure` gets the code to return when there is no answer.
+  // See Call for these; `reply` gets what came beside the results; `failure` gets the code to return when there is no answer.
   VkResult Post(Command command, const void* args) noexcept;
-  bool Ask(Command command, void* args, VkResult* failure) noexcept;
+  bool Ask(Command command, void* args, VkResult* failure, Reply* reply = nullptr) noexcept;
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
   // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.

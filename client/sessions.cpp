@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/log.h"
+#include "client/memory/shared_memory.h"
 #include "client/memory/tracker.h"
 #include "client/session.h"
 #include "runtime/address.h"
@@ -44,6 +45,7 @@ void AfterForkInChild() {
     entry.store(nullptr, std::memory_order_relaxed);
   }
   new (&All()) Sessions;  // over the old: its spare is not ours to end, its lock may be held by a thread that is not here
+  ReplaceSharedMappingsAfterFork();
   ForgetStatisticsAfterFork();
   AbandonTrackersAfterFork();
 }
@@ -71,8 +73,15 @@ void EndSession(Session* session) {
   if (!session->abandoned()) delete session;
 }
 
-Hello MakeHello() {
+// VESPER_MEMORY: what names a way of finding changes wants it, also where memory could be shared.
+bool WantsSharedMemory() {
+  const char* how = std::getenv("VESPER_MEMORY");
+  return how == nullptr || *how == '\0' || std::strcmp(how, "auto") == 0 || std::strcmp(how, "shared") == 0;
+}
+
+Hello MakeHello(const Channel& channel) {
   Hello hello;
+  hello.shares_memory = channel.CarriesDescriptors() && WantsSharedMemory();
   hello.fingerprint = kRegistryFingerprint;
   hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint32_t>(getpid());
@@ -83,7 +92,7 @@ Hello MakeHello() {
 }
 
 bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
-  Hello hello = MakeHello();
+  Hello hello = MakeHello(*channel);
   if (!Greet(*channel, hello, welcome, error)) return false;
   if (welcome->names_wanted) {
     hello.commands.assign(kCommandNames, kCommandNames + kCommandCount);

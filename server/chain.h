@@ -13,6 +13,20 @@ T* FindInChain(const void* chain, VkStructureType type) {
   return reinterpret_cast<T*>(member);
 }
 
+// Removes the members of that type; the chain is changed in place.
+inline const void* WithoutMember(const void* chain, VkStructureType type) {
+  auto* head = const_cast<VkBaseOutStructure*>(static_cast<const VkBaseOutStructure*>(chain));
+  VkBaseOutStructure** link = &head;
+  while (*link != nullptr) {
+    if ((*link)->sType == type) {
+      *link = (*link)->pNext;
+    } else {
+      link = &(*link)->pNext;
+    }
+  }
+  return head;
+}
+
 // Whether its function is the application's, which the server has not put its own in place of.
 inline bool CallsNobody(const VkBaseOutStructure* member) {
   switch (member->sType) {

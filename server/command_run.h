@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/arena.h"
+#include "runtime/descriptor.h"
 #include "server/command_handles.h"
 
 namespace vesper::server {
@@ -34,6 +35,7 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   bool wants_reply = false;
   uint64_t sequence = 0;
   void* args = nullptr;         // in the arena
+  Descriptor descriptor;        // goes with the reply
   bool kept = false;            // someone beside the reader holds it
   bool reply_deferred = false;  // whoever keeps it sends the reply
   std::vector<ObjectId> pins;   // of a command that runs on the pool or waits

@@ -38,6 +38,16 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
 
 Device::~Device() = default;
 
+void Device::ShareMemory(SharedBudget* budget) {
+  importer_ = Importer::Probe({.instance_table = &parts_.instance->context.table,
+                               .physical_device = parts_.physical_device,
+                               .table = &context_.table,
+                               .device = parts_.handle,
+                               .memory = &memory_properties_,
+                               .map_alignment = limits_.minMemoryMapAlignment,
+                               .budget = budget});
+}
+
 Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
   const std::lock_guard lock(queues_mutex_);
   std::unique_ptr<Queue>& entry = queues_[queue];

@@ -15,6 +15,7 @@
 
 #include "generated/vk/dispatch_table.h"
 #include "runtime/object_id.h"
+#include "server/import.h"
 #include "server/queue.h"
 
 namespace vesper::server {
@@ -58,6 +59,10 @@ class Device {
   const DispatchContext& context() const { return context_; }
   const vk::DispatchTable& table() const { return context_.table; }
   VkDevice handle() const { return parts_.handle; }
+  // Reader: shared memory of this device; null when there is none.
+  Importer* importer() const { return importer_.get(); }
+  // Reader: looks for memory types to share; after the constructor, at most once.
+  void ShareMemory(SharedBudget* budget);
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
 
@@ -118,6 +123,7 @@ class Device {
   DispatchContext context_;
   VkPhysicalDeviceMemoryProperties memory_properties_{};
   VkPhysicalDeviceLimits limits_{};
+  std::unique_ptr<Importer> importer_;
   std::mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_;
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_;

@@ -12,12 +12,14 @@
 
 #include "generated/vk/dispatch_table.h"
 #include "server/device.h"
+#include "server/shared_pages.h"
 
 namespace vesper::server {
 
 struct DriverOptions {
   bool validation = false;
   std::string gpu;  // an index into the scored list or part of a name; empty: all
+  uint64_t max_shared_bytes = 0;  // of a session; 0: half of the machine's memory
 };
 
 // Makes this process see neither Vesper's own ICD nor implicit layers. Before Load(), and before
@@ -37,6 +39,7 @@ class Driver {
   const vk::DispatchTable& global() const { return global_.table; }
   const DispatchContext& global_context() const { return global_; }
   const DriverOptions& options() const { return options_; }
+  SharedBudget& shared_budget() { return shared_budget_; }
   // The version offered: the loader's, or what this server's registry knows when that is less.
   uint32_t api_version() const { return api_version_; }
 
@@ -55,12 +58,13 @@ class Driver {
   PFN_vkGetDeviceProcAddr GetDeviceProcAddr(VkInstance instance) const;
 
  private:
-  explicit Driver(const DriverOptions& options) : options_(options) {}
+  explicit Driver(const DriverOptions& options) : options_(options), shared_budget_(options.max_shared_bytes) {}
 
   const DriverOptions options_;
   PFN_vkGetInstanceProcAddr get_proc_addr_ = nullptr;
   DispatchContext global_;
   uint32_t api_version_ = VK_API_VERSION_1_0;
+  SharedBudget shared_budget_;
 };
 
 // The extensions that the driver gets of those a client enabled; false when one was not offered.

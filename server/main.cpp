@@ -45,6 +45,11 @@ int main(int argc, char** argv) {
   add_size("--max-unread", &options.max_unread, "How much one client may leave unread", 1);
   add_size("--max-memory", &options.max_memory,
            "How much of this machine's memory one client may use, drivers included; 0: no limit", 0);
+  app.add_option("--max-shared-memory", options.max_shared_mib,
+                 "How much memory a session on a Unix socket may share with its worker; beyond it, copies are kept "
+                 "equal (default: half of the machine's)")
+      ->type_name("MIB")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 40));
   app.add_option("--worker-fd", options.worker_fd)->group("");
   app.add_flag("--probe", options.probe)->group("");
   CLI11_PARSE(app, argc, argv);

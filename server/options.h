@@ -21,10 +21,11 @@ struct ServerOptions {
   uint32_t max_queued = static_cast<uint32_t>(SessionLimits{}.queued_bytes >> 20);
   uint32_t max_unread = static_cast<uint32_t>(SessionLimits{}.unread_bytes >> 20);
   uint32_t max_memory = 0;  // 0: as much as there is
+  uint64_t max_shared_mib = 0;  // 0: half of the machine's
   int worker_fd = -1;  // set in a worker: where its session's socket comes from
   bool probe = false;  // set in the probe
 
-  DriverOptions driver() const { return {validation, gpu}; }
+  DriverOptions driver() const { return {validation, gpu, max_shared_mib << 20}; }
   SessionLimits limits() const {
     const auto bytes = [](uint32_t mebibytes) { return size_t{mebibytes} << 20; };
     SessionLimits limits;

@@ -26,27 +26,27 @@ void Outbox::FailLocked(std::string error) {
 }
 
 bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
-                  std::span<const uint8_t> second) {
+                  std::span<const uint8_t> second, Descriptor descriptor) {
   std::unique_lock lock(mutex_);
-  return SendLocked(lock, kind, sequence, first, second, false);
+  return SendLocked(lock, kind, sequence, first, second, std::move(descriptor), false);
 }
 
 bool Outbox::SendIfRoom(std::span<const uint8_t> event, size_t limit) {
   std::unique_lock lock(mutex_);
   return optional_bytes_ + event.size() <= limit &&
-         SendLocked(lock, MessageKind::kEvent, 0, event, {}, true);
+         SendLocked(lock, MessageKind::kEvent, 0, event, {}, {}, true);
 }
 
 bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
                         std::span<const uint8_t> first, std::span<const uint8_t> second,
-                        bool optional) {
+                        Descriptor descriptor, bool optional) {
   const size_t size = first.size() + second.size();
   if (!error_.empty()) return false;
   if (entries_.empty() && !sending_ && size <= kDirectBytes && channel_->SendsAtOnce(size)) {
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {first, second};
-    const ChannelStatus status = channel_->Send(kind, sequence, parts);
+    const ChannelStatus status = SendNow(kind, sequence, parts, descriptor);
     lock.lock();
     sending_ = false;
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
@@ -57,7 +57,7 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
     FailLocked(fmt::format("the client left {} bytes unread", bytes_));
     return false;
   }
-  Entry entry{kind, sequence, {}, optional};
+  Entry entry{kind, sequence, {}, std::move(descriptor), optional};
   entry.payload.reserve(size);
   entry.payload.insert(entry.payload.end(), first.begin(), first.end());
   entry.payload.insert(entry.payload.end(), second.begin(), second.end());
@@ -66,6 +66,14 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
   if (optional) optional_bytes_ += size;
   changed_.notify_all();
   return true;
+}
+
+ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence,
+                              std::span<const std::span<const uint8_t>> parts,
+                              const Descriptor& descriptor) {
+  if (!descriptor.valid()) return channel_->Send(kind, sequence, parts);
+  const int fd = descriptor.get();
+  return channel_->SendWithDescriptors(kind, sequence, parts, {&fd, 1});
 }
 
 void Outbox::Write() {
@@ -78,7 +86,7 @@ void Outbox::Write() {
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {entry.payload};
-    const ChannelStatus status = channel_->Send(entry.kind, entry.sequence, parts);
+    const ChannelStatus status = SendNow(entry.kind, entry.sequence, parts, entry.descriptor);
     lock.lock();
     sending_ = false;
     if (error_.empty()) bytes_ -= entry.payload.size();

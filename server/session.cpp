@@ -84,6 +84,7 @@ bool Session::Greet(std::string* error) {
     translation_ = Translation(hello.commands, hello.handle_types);
     table_.TranslateTypes(translation_.handle_types());
   }
+  shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   program_ = hello.program;
   debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
@@ -312,7 +313,7 @@ void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
   ++stats_.replies;
 }
 
-void Session::SendReply(const CommandRun& run) {
+void Session::SendReply(CommandRun& run) {
   thread_local wire::ByteBuffer out;
   out.clear();
   const wire::ReplyHeader header{wire::ReplyKind::kAnswer,
@@ -321,7 +322,7 @@ void Session::SendReply(const CommandRun& run) {
   wire::Encoder encoder(&out, &run.handles);
   const auto encode = wire::kCodecs[run.command].encode_reply;
   if (encode != nullptr) encode(encoder, run.args);
-  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()});
+  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()}, {}, std::move(run.descriptor));
   ++stats_.replies;
 }
 
@@ -392,6 +393,7 @@ void Session::EndDevice(Device* device) {
   memories_.UnregisterAll(handle);
   device->StopQueues();
   device->table().DestroyDevice(handle, nullptr);
+  if (device->importer() != nullptr) device->importer()->DropAll();
   const auto found = devices_.find(handle);
   retired_devices_.push_back(std::move(found->second));
   devices_.erase(found);

@@ -91,7 +91,9 @@ class Session {
   // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
   std::shared_ptr<CommandRun> DeferReply();
   // From any thread.
-  void SendReply(const CommandRun& run);
+  void SendReply(CommandRun& run);
+  // Whether the client takes descriptors of memory with replies.
+  bool shares_memory() const { return shares_memory_; }
 
   // Waits for the pool and for all that waits for it. Before devices and instances go.
   void DrainJobs();
@@ -142,6 +144,7 @@ class Session {
   SessionStats stats_;
   std::string end_reason_;
   bool orderly_ = false;
+  bool shares_memory_ = false;
 
   std::atomic<size_t> queued_bytes_ = 0;  // of runs that somebody keeps
   HandleTable table_;

@@ -117,6 +117,9 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
                                     {"--max-memory", options_.max_memory}}) {
     arguments.insert(arguments.end(), {name, std::to_string(value)});
   }
+  if (options_.max_shared_mib != 0) {
+    arguments.insert(arguments.end(), {"--max-shared-memory", std::to_string(options_.max_shared_mib)});
+  }
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

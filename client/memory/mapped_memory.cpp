@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "client/memory/foreign_tracker.h"
 #include "client/session.h"
 
 namespace vesper::client {
@@ -103,6 +104,28 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
   if (fetch && !Fetch(memory, offset, size)) return VK_ERROR_MEMORY_MAP_FAILED;
   if (WantsExchange()) session_->connection().StartPulse();
   *data = shadow + offset;
+  return VK_SUCCESS;
+}
+
+VkResult MappedMemory::Import(const MemoryState& memory) noexcept {
+  if (session_->lost()) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  try {
+    auto tracker = MakeForeignTracker(memory.imported, memory.size);
+    if (tracker == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+    const std::lock_guard lock(mutex_);
+    Memory& made = Find(memory);
+    made.tracker = std::move(tracker);
+    made.size = memory.size;
+    made.coherent = true;
+    made.mapped = true;
+    made.known.Add(0, memory.size);
+    coherent_count_.fetch_add(1);
+    const wire::MemoryMapping mapping{{memory.id, 0, memory.size}, 1};
+    if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping))) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  } catch (const std::bad_alloc&) {
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  if (WantsExchange()) session_->connection().StartPulse();
   return VK_SUCCESS;
 }
 

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "client/ids.h"
+#include "client/memory/shared_memory.h"
 #include "client/memory/tracker.h"
 #include "runtime/range_set.h"
 #include "runtime/wire/control.h"
@@ -28,6 +29,8 @@ struct MemoryState : ObjectState {
   bool coherent() const { return (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0; }
   uint64_t size = 0;
   VkMemoryPropertyFlags properties = 0;
+  SharedMapping shared;  // valid: the device's memory itself, and MappedMemory has nothing to do
+  uint8_t* imported = nullptr;  // the application's own, mapped from its import until it is freed
   bool foreign = false;       // others than this device's work may write it, or have: imported or exported
   uint64_t allocated_at = 0;  // MappedMemory::submitted() when it was made
 };
@@ -46,6 +49,8 @@ class MappedMemory {
 
   // Maps. Waits for the server when the device may have written the range since the client knew what it holds.
   VkResult Map(const MemoryState& memory, uint64_t offset, uint64_t size, void** data) noexcept;
+  // Memory that is the application's own (memory.imported): kept equal to the server's, which begins as zeros, from now on.
+  VkResult Import(const MemoryState& memory) noexcept;
   // Sends what was written, then ends the mapping. Memory that is not mapped is left alone.
   void Unmap(const MemoryState& memory) noexcept;
   // The memory is being freed: its copy goes too. What was written and not sent can have no reader any more.

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #ifdef __SANITIZE_THREAD__
 extern "C" {
@@ -36,13 +37,14 @@ class SharedWithApplication {
   SharedWithApplication& operator=(const SharedWithApplication&) = delete;
 };
 
-// An anonymous mapping of zeros that ends with the object.
+// An anonymous mapping of zeros that ends with the object, or memory of somebody else.
 class Pages {
  public:
+  explicit Pages(std::span<uint8_t> foreign) : size_(foreign.size()), bytes_(foreign.data()), owned_(false) {}
   explicit Pages(size_t size)
       : size_(size), bytes_(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
   ~Pages() {
-    if (valid()) munmap(bytes_, size_);
+    if (owned_ && valid()) munmap(bytes_, size_);
   }
   Pages(const Pages&) = delete;
   Pages& operator=(const Pages&) = delete;
@@ -53,6 +55,7 @@ class Pages {
  private:
   const size_t size_;
   void* const bytes_;
+  const bool owned_ = true;
 };
 
 }  // namespace vesper::client

@@ -131,8 +131,11 @@ std::unique_ptr<Tracker> MakeTracker(TrackerKind kind, uint64_t size) noexcept {
 TrackerKind ChosenTracker() noexcept {
   const char* wanted = std::getenv("VESPER_MEMORY");
   try {
-    if (wanted == nullptr || *wanted == '\0' || std::strcmp(wanted, "auto") == 0) return Best();
-    std::string why = "is none of auto, uffd, hash, memcmp";
+    if (wanted == nullptr || *wanted == '\0' || std::strcmp(wanted, "auto") == 0 ||
+        std::strcmp(wanted, "shared") == 0) {  // of what is not shared
+      return Best();
+    }
+    std::string why = "is none of auto, shared, uffd, hash, memcmp";
     for (const TrackerKind kind : kKinds) {
       if (std::strcmp(wanted, NameOf(kind)) == 0 && Affords(kind, &why)) return kind;
     }

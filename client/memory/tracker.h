@@ -38,9 +38,11 @@ class Tracker {
   void Collect(uint64_t offset, uint64_t size, RunSink sink);
 
   // Puts bytes that the device wrote into shadow and twin together. Out of range: ignored, false.
-  bool Apply(uint64_t offset, std::span<const uint8_t> bytes);
+  virtual bool Apply(uint64_t offset, std::span<const uint8_t> bytes);
 
  protected:
+  // Over memory of the application's own.
+  explicit Tracker(std::span<uint8_t> shadow) : size_(shadow.size()), shadow_(shadow), twin_(shadow.size()) {}
   // Collect() of a range that lies within the memory and is not empty.
   virtual void CollectRange(uint64_t offset, uint64_t size, RunSink sink) = 0;
   // Bytes in the range were put there by Apply().
@@ -48,7 +50,7 @@ class Tracker {
 
   // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin.
   void Compare(uint64_t offset, uint64_t size, RunSink sink);
-  const uint8_t* twin() const { return twin_.data(); }
+  uint8_t* twin() const { return twin_.data(); }
 
  private:
   void CompareBlock(uint64_t offset, size_t length, RunSink sink);

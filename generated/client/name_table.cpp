@@ -773,7 +773,7 @@ const NameEntry kEntries[] = {
     {"vkGetInstanceProcAddr", Erase(Delivering<&overrides::GetInstanceProcAddr>::Call), Command::kGetInstanceProcAddr, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
     {"vkGetMemoryFdKHR", Erase(Delivering<&entry::GetMemoryFdKHR>::Call), Command::kGetMemoryFdKHR, Level::kDevice, false, {0, kExtensions18, 1}},
     {"vkGetMemoryFdPropertiesKHR", Erase(Delivering<&entry::GetMemoryFdPropertiesKHR>::Call), Command::kGetMemoryFdPropertiesKHR, Level::kDevice, false, {0, kExtensions18, 1}},
-    {"vkGetMemoryHostPointerPropertiesEXT", Erase(Delivering<&entry::GetMemoryHostPointerPropertiesEXT>::Call), Command::kGetMemoryHostPointerPropertiesEXT, Level::kDevice, false, {0, kExtensions49, 1}},
+    {"vkGetMemoryHostPointerPropertiesEXT", Erase(Delivering<&overrides::GetMemoryHostPointerPropertiesEXT>::Call), Command::kGetMemoryHostPointerPropertiesEXT, Level::kDevice, false, {0, kExtensions49, 1}},
     {"vkGetMicromapBuildSizesEXT", Erase(Delivering<&entry::GetMicromapBuildSizesEXT>::Call), Command::kGetMicromapBuildSizesEXT, Level::kDevice, false, {0, kExtensions100, 1}},
     {"vkGetPastPresentationTimingGOOGLE", Erase(Delivering<&entry::GetPastPresentationTimingGOOGLE>::Call), Command::kGetPastPresentationTimingGOOGLE, Level::kDevice, false, {0, kExtensions34, 1}},
     {"vkGetPhysicalDeviceCalibrateableTimeDomainsEXT", Erase(Delivering<&entry::GetPhysicalDeviceCalibrateableTimeDomainsEXT>::Call), Command::kGetPhysicalDeviceCalibrateableTimeDomainsEXT, Level::kInstance, true, {0, kExtensions47, 1}},

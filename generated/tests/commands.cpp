@@ -2149,6 +2149,7 @@ const char* const kTravellingStructs[] = {
     "VkImageViewUsageCreateInfo",
     "VkImportFenceFdInfoKHR",
     "VkImportMemoryFdInfoKHR",
+    "VkImportMemoryHostPointerInfoEXT",
     "VkImportSemaphoreFdInfoKHR",
     "VkIndirectCommandsLayoutCreateInfoNV",
     "VkIndirectCommandsLayoutTokenNV",

@@ -54,6 +54,7 @@ constexpr const Struct* kVkMemoryAllocateInfoExtenders[] = {
     &kVkImportMemoryFdInfoKHR,
     &kVkMemoryAllocateFlagsInfo,
     &kVkMemoryDedicatedAllocateInfo,
+    &kVkImportMemoryHostPointerInfoEXT,
     &kVkMemoryPriorityAllocateInfoEXT,
     &kVkMemoryOpaqueCaptureAddressAllocateInfo,
 };
@@ -130,6 +131,20 @@ constexpr Member kVkMemoryDedicatedAllocateInfoMembers[] = {
     {.name = "buffer", .what = What::kHandle,
      .offset = offsetof(VkMemoryDedicatedAllocateInfo, buffer), .size = sizeof(VkBuffer),
      .handle = HandleType::kBuffer, .is_optional = true},
+};
+
+constexpr Member kVkImportMemoryHostPointerInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, sType), .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "handleType", .what = What::kNumber,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, handleType),
+     .size = sizeof(VkExternalMemoryHandleTypeFlagBits),
+     .values = ValuesVkExternalMemoryHandleTypeFlagBits},
+    {.name = "pHostPointer", .what = What::kOpaque,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, pHostPointer), .size = sizeof(void*)},
 };
 
 constexpr Member kVkMemoryPriorityAllocateInfoEXTMembers[] = {
@@ -1452,6 +1467,7 @@ const Struct kVkExportMemoryAllocateInfo = {"VkExportMemoryAllocateInfo", sizeof
 const Struct kVkImportMemoryFdInfoKHR = {"VkImportMemoryFdInfoKHR", sizeof(VkImportMemoryFdInfoKHR), VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, false, kVkImportMemoryFdInfoKHRMembers, {}};
 const Struct kVkMemoryAllocateFlagsInfo = {"VkMemoryAllocateFlagsInfo", sizeof(VkMemoryAllocateFlagsInfo), VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, false, kVkMemoryAllocateFlagsInfoMembers, {}};
 const Struct kVkMemoryDedicatedAllocateInfo = {"VkMemoryDedicatedAllocateInfo", sizeof(VkMemoryDedicatedAllocateInfo), VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, false, kVkMemoryDedicatedAllocateInfoMembers, {}};
+const Struct kVkImportMemoryHostPointerInfoEXT = {"VkImportMemoryHostPointerInfoEXT", sizeof(VkImportMemoryHostPointerInfoEXT), VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT, false, kVkImportMemoryHostPointerInfoEXTMembers, {}};
 const Struct kVkMemoryPriorityAllocateInfoEXT = {"VkMemoryPriorityAllocateInfoEXT", sizeof(VkMemoryPriorityAllocateInfoEXT), VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT, false, kVkMemoryPriorityAllocateInfoEXTMembers, {}};
 const Struct kVkMemoryOpaqueCaptureAddressAllocateInfo = {"VkMemoryOpaqueCaptureAddressAllocateInfo", sizeof(VkMemoryOpaqueCaptureAddressAllocateInfo), VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO, false, kVkMemoryOpaqueCaptureAddressAllocateInfoMembers, {}};
 const Struct kVkMappedMemoryRange = {"VkMappedMemoryRange", sizeof(VkMappedMemoryRange), VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, false, kVkMappedMemoryRangeMembers, {}};

@@ -192,6 +192,7 @@ extern const Struct kVkExportMemoryAllocateInfo;
 extern const Struct kVkImportMemoryFdInfoKHR;
 extern const Struct kVkMemoryAllocateFlagsInfo;
 extern const Struct kVkMemoryDedicatedAllocateInfo;
+extern const Struct kVkImportMemoryHostPointerInfoEXT;
 extern const Struct kVkMemoryPriorityAllocateInfoEXT;
 extern const Struct kVkMemoryOpaqueCaptureAddressAllocateInfo;
 extern const Struct kVkMappedMemoryRange;

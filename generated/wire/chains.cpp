@@ -216,6 +216,7 @@ constexpr ChainCodec kExportMemoryAllocateInfoIn = ContentsOf<VkExportMemoryAllo
 constexpr ChainCodec kImportMemoryFdInfoKHRIn = ContentsOf<VkImportMemoryFdInfoKHR>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
 constexpr ChainCodec kMemoryAllocateFlagsInfoIn = ContentsOf<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
 constexpr ChainCodec kMemoryDedicatedAllocateInfoIn = ContentsOf<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+constexpr ChainCodec kImportMemoryHostPointerInfoEXTIn = ContentsOf<VkImportMemoryHostPointerInfoEXT>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
 constexpr ChainCodec kMemoryPriorityAllocateInfoEXTIn = ContentsOf<VkMemoryPriorityAllocateInfoEXT>(VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT);
 constexpr ChainCodec kMemoryOpaqueCaptureAddressAllocateInfoIn = ContentsOf<VkMemoryOpaqueCaptureAddressAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO);
 constexpr ChainCodec kDeviceGroupBindSparseInfoIn = ContentsOf<VkDeviceGroupBindSparseInfo>(VK_STRUCTURE_TYPE_DEVICE_GROUP_BIND_SPARSE_INFO);
@@ -944,6 +945,7 @@ constexpr const ChainCodec* kMemoryAllocateInfoInChainEntries[] = {
     &kExportMemoryAllocateInfoIn,
     &kImportMemoryFdInfoKHRIn,
     &kMemoryDedicatedAllocateInfoIn,
+    &kImportMemoryHostPointerInfoEXTIn,
     &kMemoryPriorityAllocateInfoEXTIn,
     &kMemoryOpaqueCaptureAddressAllocateInfoIn,
 };

@@ -462,6 +462,8 @@ void Encode(Encoder& e, const VkMemoryAllocateFlagsInfo& v);
 void Decode(Decoder& d, VkMemoryAllocateFlagsInfo& v);
 void Encode(Encoder& e, const VkMemoryDedicatedAllocateInfo& v);
 void Decode(Decoder& d, VkMemoryDedicatedAllocateInfo& v);
+void Encode(Encoder& e, const VkImportMemoryHostPointerInfoEXT& v);
+void Decode(Decoder& d, VkImportMemoryHostPointerInfoEXT& v);
 void Encode(Encoder& e, const VkMemoryPriorityAllocateInfoEXT& v);
 void Decode(Decoder& d, VkMemoryPriorityAllocateInfoEXT& v);
 void Encode(Encoder& e, const VkMemoryOpaqueCaptureAddressAllocateInfo& v);

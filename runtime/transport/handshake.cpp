@@ -80,6 +80,7 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   out.setFingerprint(hello.fingerprint);
   out.setPid(hello.pid);
   out.setProgram(hello.program.c_str());
+  out.setSharesMemory(hello.shares_memory);
   out.setValidation(hello.validation);
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
@@ -113,6 +114,7 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->page_size = in.getPageSize();
   hello->fingerprint = in.getFingerprint();
   hello->pid = in.getPid();
+  hello->shares_memory = in.getSharesMemory();
   hello->validation = in.getValidation();
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
   return DecodeNames(in.getCommands(), &hello->commands) &&
@@ -127,6 +129,7 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->fingerprint = in.getFingerprint();
   welcome->max_objects = in.getMaxObjects();
   welcome->session = in.getSession();
+  welcome->shares_memory = in.getSharesMemory();
   welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) &&
          DecodeNames(in.getHandleTypes(), &welcome->handle_types);
@@ -243,6 +246,7 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setFingerprint(welcome.fingerprint);
     out.setSession(welcome.session);
     out.setMaxObjects(welcome.max_objects);
+    out.setSharesMemory(welcome.shares_memory);
     out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));

@@ -10,6 +10,9 @@
 #   --newer-driver         the driver knows more than the registry (compare_reports.py --newer)
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
+#   --server-argument TEXT  one more argument of the server
+#   --descriptors N        how many file descriptors server and PROGRAM may have (ulimit -n)
+#   --server-memory KIB    how much address space each process of the server may have (ulimit -v)
 #   --foreign              PROGRAM is not ours: built without our sanitizers
 #   --record FOLDER        what both sides say becomes inputs of the fuzzers (tests/support/recorder.cpp)
 #   --timeout SECONDS      for each run of PROGRAM (300)
@@ -20,6 +23,7 @@ set -uo pipefail
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
 server_layer= layer_folder= record= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
+server_arguments=() descriptors= server_memory=
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
@@ -30,6 +34,9 @@ while [ $# -gt 0 ]; do
     --newer-driver) newer=--newer; shift ;;
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
+    --server-argument) server_arguments+=("$2"); shift 2 ;;
+    --descriptors) descriptors=$2; shift 2 ;;
+    --server-memory) server_memory=$2; shift 2 ;;
     --foreign) foreign=1; shift ;;
     --record) record=$2 transport=tcp; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
@@ -75,7 +82,7 @@ wait_until() {
 }
 
 start_server() {
-  local arguments=() listen=unix:$work/server.sock
+  local arguments=(${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
   [ -z "$validation$server_says" ] || arguments+=(--validation)
   if [ -n "$server_layer" ]; then
@@ -83,8 +90,11 @@ start_server() {
     set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
   fi
   : >"$work/server.out"
-  env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
-    "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err" &
+  (
+    [ -z "$server_memory" ] || ulimit -v "$server_memory"
+    exec env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
+      "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err"
+  ) &
   server_pid=$!
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
   wait_until 600 is_listening_or_gone || true
@@ -191,6 +201,7 @@ report() {
   exit 1
 }
 
+[ -z "$descriptors" ] || ulimit -n "$descriptors"
 if start_server && start_recorder; then
   [ -z "$reference$compare" ] || run_reference
   run_clients

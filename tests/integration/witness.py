@@ -187,6 +187,7 @@ def capture(arguments: argparse.Namespace, folder: Path) -> None:
         time.sleep(1.2)  # capture files are named by the second: the next worker's must not be this one's
         client_env = base | {"VK_ICD_FILENAMES": arguments.icd, "VK_DRIVER_FILES": arguments.icd}
         client_env |= {"VESPER_SERVER": socket, "GFXRECON_CAPTURE_FILE": str(folder / "client.gfxr")}
+        client_env["VESPER_MEMORY"] = "memcmp"  # shared memory is imported, which only the worker does
         subprocess.run(arguments.program, env=client_env, check=True, timeout=120)
     finally:
         server.send_signal(signal.SIGTERM)

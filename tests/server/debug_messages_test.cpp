@@ -78,7 +78,7 @@ class DebugMessagesTest : public testing::Test {
   std::vector<Event> Sent() {
     outbox_.Flush(kPatience);
     std::vector<Event> events;
-    for (const vesper::Message& message : channel_.sent()) {
+    for (const SentMessage& message : channel_.sent()) {
       std::span<const uint8_t> bytes = message.payload;
       wire::RecordHeader header;
       std::span<const uint8_t> body;

@@ -72,7 +72,7 @@ class MemoryTest : public testing::Test {
   // What events said changed, byte by byte; clears the record.
   std::map<uint64_t, uint8_t> Changed() {
     std::map<uint64_t, uint8_t> changed;
-    const std::vector<Message> sent = channel_.sent();
+    const std::vector<SentMessage> sent = channel_.sent();
     for (; seen_ < sent.size(); ++seen_) {
       std::span<const uint8_t> bytes = sent[seen_].payload;
       wire::RecordHeader header;

@@ -21,7 +21,7 @@ TEST(OutboxTest, SendsInOrderWhicheverThreadDoesIt) {
     ASSERT_TRUE(outbox.Send(MessageKind::kReply, i, Bytes(i % 50)));
   }
   outbox.Flush(kPatience);
-  const std::vector<Message> sent = channel.sent();
+  const std::vector<SentMessage> sent = channel.sent();
   ASSERT_EQ(sent.size(), 300u);
   for (uint64_t i = 0; i < 300; ++i) {
     EXPECT_EQ(sent[i].sequence, i);
