@@ -54,6 +54,7 @@ class Renderer:
             sorted_chain=self._sorted_chain,
             nothing_to_encode=nothing_to_encode,
             has_outputs=has_outputs,
+            only_values=only_values,
             has_entry=self.offers.has_entry,
             level=self.offers.level,
             call_arguments=call_arguments,
@@ -207,6 +208,14 @@ def nothing_to_encode(field: Field) -> bool:
 def has_outputs(plan: CommandPlan | StructPlan) -> bool:
     """Whether anything follows the fixed part of a reply."""
     return any(f.has_reply and f.reply_offset < 0 and f.op not in ("none", "new_handle") for f in plan.fields)
+
+
+def only_values(plan: StructPlan) -> bool:
+    """Whether an output holds nothing but values: no pointers, no handles, no counts that travel both ways."""
+    return plan.role == "out" and all(
+        f.op == "chain" or (f.direction == "out" and f.pointers == 0 and f.element in ("scalar", "copy", "flat", "size"))
+        for f in plan.fields
+    )
 
 
 def call_arguments(command: CommandPlan) -> str:
