@@ -56,6 +56,7 @@ class Renderer:
             nothing_to_encode=nothing_to_encode,
             has_outputs=has_outputs,
             echo_tag=echo_tag,
+            only_values=only_values,
             has_entry=self.offers.has_entry,
             level=self.offers.level,
             call_arguments=call_arguments,
@@ -214,6 +215,14 @@ def has_outputs(plan: CommandPlan | StructPlan) -> bool:
 def echo_tag(plan: CommandPlan | StructPlan, field: Field) -> str:
     """Names an echoing member to sides of other registries: the same wherever the registry spells it the same."""
     return f"{zlib.crc32(f'{plan.name}.{field.name}'.encode()):#010x}u"
+
+
+def only_values(plan: StructPlan) -> bool:
+    """Whether an output holds nothing but values: no pointers, no handles, no counts that travel both ways."""
+    return plan.role == "out" and all(
+        f.op == "chain" or (f.direction == "out" and f.pointers == 0 and f.element in ("scalar", "copy", "flat", "size"))
+        for f in plan.fields
+    )
 
 
 def call_arguments(command: CommandPlan) -> str:

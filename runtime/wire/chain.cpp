@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <span>
 
 #include "runtime/wire/limits.h"
 
@@ -13,6 +14,20 @@ const ChainCodec* Find(ChainTable table, int32_t type) {
   const auto found = std::lower_bound(table.begin(), table.end(), type,
                                       [](const ChainCodec* codec, int32_t wanted) { return codec->type < wanted; });
   return found != table.end() && (*found)->type == type ? *found : nullptr;
+}
+
+constexpr size_t kMemberHeader = 8;  // sType, length
+
+// Outputs are filled with it before the callee sees them. No struct of results is made of it alone.
+constexpr uint8_t kUnwritten = 0xA5;
+
+// Whether the encoded values are what DecodeChain put there; a chain of their own, which stays empty, ends them.
+bool IsUnwritten(std::span<const uint8_t> body) {
+  constexpr size_t kEmptyChain = 4;
+  if (body.size() <= kEmptyChain) return false;
+  const auto is = [](uint8_t byte) { return [byte](uint8_t each) { return each == byte; }; };
+  return std::all_of(body.begin(), body.end() - kEmptyChain, is(kUnwritten)) &&
+         std::all_of(body.end() - kEmptyChain, body.end(), is(0));
 }
 
 // A member travels without its followers, which are members of the same chain: encoded as it is, one that may have a chain
@@ -66,6 +81,7 @@ void* DecodeChain(Decoder& d, ChainTable table) {
     auto* member = static_cast<ChainHeader*>(static_cast<void*>(d.Array<uint8_t>(codec->size)));
     const uint8_t* outer = d.Narrow(length);
     if (member == nullptr || outer == nullptr) break;
+    if (codec->values) std::memset(member + 1, kUnwritten, codec->size - sizeof(ChainHeader));
     member->type = type;
     codec->decode(d, member);
     d.Widen(outer);
@@ -83,7 +99,12 @@ void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
   for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr || codec->encode_reply == nullptr) continue;
+    const size_t start = e.Mark();
     EncodeMember(e, member, codec->size, codec->encode_reply);
+    if (codec->values && IsUnwritten(e.Since(start + kMemberHeader))) {
+      e.Rewind(start);
+      continue;
+    }
     ++count;
   }
   e.Patch32(mark, count);

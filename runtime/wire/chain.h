@@ -21,6 +21,9 @@ struct ChainHeader {
 struct ChainCodec {
   int32_t type;
   uint32_t size;  // in C
+  // An output of nothing but values. Where the callee leaves one alone, as a driver does with structs of extensions that it
+  // lacks, nothing comes back and what the caller had put there stays.
+  bool values;
   void (*encode)(Encoder&, const void*);
   void (*decode)(Decoder&, void*);
   void (*encode_reply)(Encoder&, const void*);  // null: nothing comes back

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -77,6 +78,9 @@ class Encoder {
 
   // A position to be patched when what follows is known.
   size_t Mark() const { return out_->size(); }
+  // What was written from there on, until the next append, and taking it back.
+  std::span<const uint8_t> Since(size_t mark) const { return {out_->data() + mark, out_->size() - mark}; }
+  void Rewind(size_t mark) { out_->Truncate(mark); }
   void Patch32(size_t mark, uint32_t value) { Store(out_->data() + mark, value); }
 
   // A frame is u32 tag, u32 length and contents: a reader that does not know the tag skips it.

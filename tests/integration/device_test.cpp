@@ -100,6 +100,26 @@ TEST_F(DeviceTest, OldAndNewQueriesAgree) {
   EXPECT_EQ(memory.memoryProperties.memoryTypeCount, gpu().memory_properties().memoryTypeCount);
 }
 
+// Programs give such structs defaults and rely on them; this extension is for drivers on top of other APIs.
+TEST_F(DeviceTest, StructsOfExtensionsThatAreMissingAreLeftAlone) {
+  constexpr auto kMissing = static_cast<VkStructureType>(1000163001);  // VkPhysicalDevicePortabilitySubsetPropertiesKHR
+  if (HasDeviceExtension(gpu().physical_device(), "VK_KHR_portability_subset")) GTEST_SKIP();
+  struct {
+    VkStructureType type;
+    void* next;
+    uint32_t alignment;
+  } missing = {kMissing, nullptr, 77};
+  VkPhysicalDeviceDriverProperties driver = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
+  driver.pNext = &missing;
+  VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+  properties.pNext = &driver;
+  for (int turn = 0; turn < 2; ++turn) {
+    vkGetPhysicalDeviceProperties2(gpu().physical_device(), &properties);
+    EXPECT_EQ(missing.alignment, 77u);
+    EXPECT_STRNE(driver.driverName, "");
+  }
+}
+
 TEST_F(DeviceTest, FormatNotSupportedIsAnAnswer) {
   VkImageFormatProperties properties;
   std::memset(&properties, 0xcd, sizeof properties);

@@ -175,6 +175,8 @@ def capture(arguments: argparse.Namespace, folder: Path) -> None:
     """Runs server and program, both under the capture layer."""
     base = {k: v for k, v in os.environ.items() if not k.startswith(("VK_", "GFXRECON_"))}
     base |= {"VK_INSTANCE_LAYERS": LAYER, "GFXRECON_LOG_LEVEL": "error"}
+    # By default the layer's own copy of mapped memory is stale for who reads it while work is under way, as the server does.
+    base["GFXRECON_MEMORY_TRACKING_MODE"] = "unassisted"
     socket = f"unix:{folder}/server.sock"
     server_env = base | {"VK_ICD_FILENAMES": arguments.driver, "VK_DRIVER_FILES": arguments.driver}
     server_env["GFXRECON_CAPTURE_FILE"] = str(folder / "worker.gfxr")

@@ -100,11 +100,11 @@ TEST(FrameTest, CapnProtoReadsWhatIsWrittenByHand) {
 
 TEST(FrameTest, WritesTheBytesThatCapnProtoWould) {
   capnp::MallocMessageBuilder builder;
-  auto batch = builder.initRoot<schema::Message>().initBatch();
+  auto event = builder.initRoot<schema::Message>().initEvent();
   const auto data = Pattern(5, 61);
-  batch.setSequence(5);
-  batch.setData({data.data(), data.size()});
-  EXPECT_EQ(Frame(MessageKind::kBatch, 5, data), Frame(builder));
+  event.setSequence(5);
+  event.setData({data.data(), data.size()});
+  EXPECT_EQ(Frame(MessageKind::kEvent, 5, data), Frame(builder));
 }
 
 TEST(FrameTest, ReadsOtherLayoutsOfTheSameMessage) {

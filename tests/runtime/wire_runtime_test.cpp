@@ -7,6 +7,7 @@
 
 #include "runtime/arena.h"
 #include "runtime/object_id.h"
+#include "runtime/wire/chain.h"
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/encoder.h"
 #include "runtime/wire/limits.h"
@@ -107,6 +108,52 @@ TEST_F(DecoderTest, ReadsWhatTheEncoderWrote) {
   EXPECT_EQ(std::memcmp(copied, numbers, sizeof(numbers)), 0);
   EXPECT_EQ(in.remaining(), 0u);
   EXPECT_TRUE(in.ok());
+}
+
+struct Result {
+  ChainHeader header;
+  uint64_t value;
+};
+
+// As generated code encodes results: the values, then the chain below, which stays empty.
+constexpr ChainCodec kResult = {
+    7,
+    sizeof(Result),
+    true,
+    [](Encoder&, const void*) {},
+    [](Decoder&, void*) {},
+    [](Encoder& e, const void* result) {
+      Store(e.Take(8), static_cast<const Result*>(result)->value);
+      Store(e.Take(4), uint32_t{0});
+    },
+    [](Decoder& d, void* result) {
+      static_cast<Result*>(result)->value = Load<uint64_t>(d.Take(8));
+      d.Take(4);
+    },
+};
+
+TEST_F(DecoderTest, ResultsThatTheCalleeDidNotWriteLeaveTheCallersValues) {
+  const ChainCodec* const table[] = {&kResult};
+  Result second = {{7, nullptr}, 22};
+  Result first = {{7, &second.header}, 11};
+  ByteBuffer request;
+  Encoder out(&request);
+  EncodeChain(out, &first, table);
+  Decoder in = Over(BytesOf(request));
+  auto* callees = static_cast<Result*>(DecodeChain(in, table));
+  ASSERT_TRUE(in.ok());
+  ByteBuffer reply;
+  Encoder answer(&reply);
+  EncodeChainReply(answer, callees, table);
+  EXPECT_EQ(reply.size(), 4u);  // a count of zero and nothing else
+  callees->value = 0;           // zero is an answer like any other
+  reply.clear();
+  EncodeChainReply(answer, callees, table);
+  Decoder back = Over(BytesOf(reply));
+  DecodeChainReply(back, &first, table);
+  EXPECT_TRUE(back.ok());
+  EXPECT_EQ(first.value, 0u);
+  EXPECT_EQ(second.value, 22u);
 }
 
 TEST_F(DecoderTest, EveryTruncationIsAnErrorThatStays) {

@@ -39,21 +39,25 @@ void DecodeResultAs(Decoder& d, void* v) {
 
 template <typename T>
 constexpr ChainCodec ShapeOf(int32_t type) {
-  return {type, sizeof(T), EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
+  return {type, sizeof(T), false, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
+}
+template <typename T>
+constexpr ChainCodec ValuesOf(int32_t type) {
+  return {type, sizeof(T), true, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
 }
 template <typename T>
 constexpr ChainCodec ContentsOf(int32_t type) {
-  return {type, sizeof(T), EncodeAs<T>, DecodeAs<T>, nullptr, nullptr};
+  return {type, sizeof(T), false, EncodeAs<T>, DecodeAs<T>, nullptr, nullptr};
 }
 template <typename T>
 constexpr ChainCodec EchoingOf(int32_t type) {
-  return {type, sizeof(T), EncodeAs<T>, DecodeAs<T>, EncodeEchoAs<T>, DecodeEchoAs<T>};
+  return {type, sizeof(T), false, EncodeAs<T>, DecodeAs<T>, EncodeEchoAs<T>, DecodeEchoAs<T>};
 }
 
 constexpr ChainCodec kThingExtraIn = ContentsOf<VkThingExtra>(VK_STRUCTURE_TYPE_THING_EXTRA);
 constexpr ChainCodec kThingFeedbackIn = EchoingOf<VkThingFeedback>(VK_STRUCTURE_TYPE_THING_FEEDBACK);
 constexpr ChainCodec kThingOwnerIn = ContentsOf<VkThingOwner>(VK_STRUCTURE_TYPE_THING_OWNER);
-constexpr ChainCodec kThingMorePropertiesOut = ShapeOf<VkThingMoreProperties>(VK_STRUCTURE_TYPE_THING_MORE_PROPERTIES);
+constexpr ChainCodec kThingMorePropertiesOut = ValuesOf<VkThingMoreProperties>(VK_STRUCTURE_TYPE_THING_MORE_PROPERTIES);
 
 constexpr const ChainCodec* kThingCreateInfoInChainEntries[] = {
     &kThingFeedbackIn,
