@@ -25,7 +25,11 @@ struct ServerOptions {
   int worker_fd = -1;  // set in a worker: where its session's socket comes from
   bool probe = false;  // set in the probe
 
-  DriverOptions driver() const { return {validation, gpu, max_shared_mib << 20}; }
+  DriverOptions driver() const {
+    // Shared memory is no data of the process, which the limit of memory counts.
+    const bool limited = max_memory != 0 && (max_shared_mib == 0 || max_shared_mib > max_memory);
+    return {validation, gpu, (limited ? uint64_t{max_memory} : max_shared_mib) << 20};
+  }
   SessionLimits limits() const {
     const auto bytes = [](uint32_t mebibytes) { return size_t{mebibytes} << 20; };
     SessionLimits limits;
