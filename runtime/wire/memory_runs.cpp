@@ -94,7 +94,7 @@ bool NextRun(std::span<const uint8_t>* rest, Run* run) {
   if (run->mask != nullptr) {
     size_t bits = 0;
     for (size_t i = 0; i < mask_size; ++i) bits += static_cast<size_t>(std::popcount(run->mask[i]));
-    const uint8_t beyond = head.extent % 8 == 0 ? 0 : static_cast<uint8_t>(0xff << (head.extent % 8));
+    const auto beyond = static_cast<uint8_t>(head.extent % 8 == 0 ? 0 : 0xff << (head.extent % 8));
     if (bits != head.changed || (run->mask[mask_size - 1] & beyond) != 0) return false;
   }
   *rest = body.subspan(std::min(body.size(), size + Padding(size)));
