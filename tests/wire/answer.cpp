@@ -70,8 +70,7 @@ void Answerer::Value(const Member& m, const uint8_t* owner, uint8_t* at) {
     const float value = static_cast<float>(random_->Below(1 << 20));
     m.size == sizeof(float) ? WriteAs(at, value) : WriteAs(at, static_cast<double>(value));
   } else if (m.values != nullptr) {
-    const auto values = m.values();
-    WriteNumber(at, m.size, static_cast<uint64_t>(values[random_->Below(values.size())]));
+    WriteNumber(at, m.size, ChooseValue(m, shape_, random_));
   } else {
     random_->Bytes(at, m.size);
   }

@@ -12,7 +12,7 @@ namespace vesper::test {
 // Writes random results wherever the callee may write, given how much room there is. `failed`: the command returns an error.
 class Answerer {
  public:
-  explicit Answerer(Random* random, Handles* handles) : random_(random), handles_(handles) {}
+  Answerer(Random* random, Handles* handles, Shape shape) : random_(random), handles_(handles), shape_(shape) {}
   void Answer(const Struct& s, uint8_t* p, Role role, bool failed);
 
  private:
@@ -25,6 +25,7 @@ class Answerer {
 
   Random* random_;
   Handles* handles_;
+  Shape shape_;
 };
 
 // Compares by the tables; the first difference is kept with the path of its member.

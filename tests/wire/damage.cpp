@@ -66,7 +66,7 @@ bool DecodeRequest(const CommandTable& command, std::span<const uint8_t> bytes, 
   if (!decoder.ok()) return false;
   Handles handles(false);
   Comparer(&handles).Request(command.args, args, args, Role::kIn);
-  Answerer(random, &handles).Answer(command.args, args, Role::kIn, false);
+  Answerer(random, &handles, Shape()).Answer(command.args, args, Role::kIn, false);
   wire::ByteBuffer reply;
   wire::Encoder encoder(&reply, &mapper);
   codec.encode_reply(encoder, args);

@@ -7,6 +7,8 @@ namespace {
 
 constexpr size_t kArena = size_t{16} << 20;
 constexpr size_t kRandomIterations = 120;
+// Exchanges with every extending struct in every chain it may stand in: with everything and not, then digit by digit.
+constexpr size_t kRounds = 2 + Shape::kDigits;
 
 Exchange* current = nullptr;
 
@@ -26,6 +28,7 @@ Exchange::Exchange(const CommandTable& command, uint64_t seed, Shape shape, bool
       random_(seed),
       handles_(native),
       memory_(EmptyMemory()),
+      shape_(shape),
       filler_(&random_, &handles_, memory_, shape),
       arena_(kArena),
       client_args_(memory_->Allocate(command.args.size, command.args.name, "(arguments)")),
@@ -78,11 +81,12 @@ uint64_t Exchange::Called(const uint8_t* args) {
   if (difference_.empty()) difference_ = comparer.error();
   uint64_t result = random_.Next();
   if (!command_.codes.empty()) {
-    const int32_t code = random_.OneIn(2) ? command_.codes[0] : command_.codes[random_.Below(command_.codes.size())];
+    const bool succeeds = shape_.digit != Shape::kByChance || random_.OneIn(2);
+    const int32_t code = succeeds ? command_.codes[0] : command_.codes[random_.Below(command_.codes.size())];
     failed_ = code < 0;
     result = static_cast<uint32_t>(code);
   }
-  Answerer(&random_, &handles_).Answer(command_.args, const_cast<uint8_t*>(args), Role::kIn, failed_);
+  Answerer(&random_, &handles_, shape_).Answer(command_.args, const_cast<uint8_t*>(args), Role::kIn, failed_);
   return result;
 }
 
@@ -134,8 +138,10 @@ size_t LongestChain(const CommandTable& command) {
 
 std::string RoundTrip(const CommandTable& command) {
   const size_t chains = LongestChain(command);
-  for (size_t i = 0; i < 2 * chains + kRandomIterations; ++i) {
-    const Shape shape = i < 2 * chains ? Shape{i < chains, i % chains} : Shape{i % 2 == 0, Shape::kAnyChain};
+  for (size_t i = 0; i < kRounds * chains + kRandomIterations; ++i) {
+    const size_t round = chains == 0 ? kRounds : i / chains;
+    Shape shape{i % 2 == 0};
+    if (round < kRounds) shape = {round != 1, i % chains, round < 2 ? Shape::kByChance : round - 2};
     Exchange exchange(command, 1000 + i, shape, i % 4 == 3);
     exchange.Encode();
     const std::string there = exchange.Deliver();

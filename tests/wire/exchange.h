@@ -43,6 +43,7 @@ class Exchange {
   Random random_;
   Handles handles_;
   Memory* memory_;
+  Shape shape_;
   Filler filler_;
   Arena arena_;
   wire::ByteBuffer request_, reply_;

@@ -15,6 +15,14 @@ uint8_t* GarbagePointer(Random* random) {
 
 }  // namespace
 
+uint64_t ChooseValue(const Member& m, const Shape& shape, Random* random) {
+  const auto values = m.values();
+  size_t choice = m.offset / m.size + 1;
+  for (size_t i = 0; shape.digit != Shape::kByChance && i < shape.digit; ++i) choice /= values.size();
+  if (shape.digit == Shape::kByChance) choice = random->Below(values.size());
+  return static_cast<uint64_t>(values[choice % values.size()]);
+}
+
 void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
   visited_.insert({&s, role});
   ++depth_;
@@ -61,8 +69,7 @@ void Filler::FillValue(const Member& m, const uint8_t* owner, uint8_t* at) {
         const uint64_t n = Small() ? least : least + random_->Below(4 - least);
         WriteNumber(at, m.size, n * m.scale);
       } else if (m.values != nullptr) {
-        const auto values = m.values();
-        WriteNumber(at, m.size, static_cast<uint64_t>(values[random_->Below(values.size())]));
+        WriteNumber(at, m.size, ChooseValue(m, shape_, random_));
       } else {
         random_->Bytes(at, m.size);
       }

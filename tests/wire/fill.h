@@ -78,7 +78,16 @@ struct Shape {
   static constexpr size_t kAnyChain = SIZE_MAX;
   bool full = false;           // everything optional is there, no array is empty
   size_t chain = kAnyChain;    // every chain holds the extending struct of this number alone
+  // Members of few values, e.g. VkBool32, take the digit of this number of their place in the struct: after kDigits
+  // iterations no two members of a struct had the same values, which chance does not promise to a struct that few see.
+  static constexpr size_t kByChance = SIZE_MAX;
+  size_t digit = kByChance;
+
+  static constexpr size_t kDigits = 7;  // structs of up to 127 VkBool32
 };
+
+// One of the values of a member that has a list of them.
+uint64_t ChooseValue(const Member& m, const Shape& shape, Random* random);
 
 class Filler {
  public:
