@@ -54,9 +54,9 @@ VkResult Call::Post(const void* args) noexcept {
   return failure_;
 }
 
-bool Call::Ask(void* args) noexcept {
+bool Call::Ask(void* args, Reply* reply) noexcept {
   if (failure_ != VK_SUCCESS) return false;
-  if (session_.Ask(command_, args, &failure_)) return true;
+  if (session_.Ask(command_, args, &failure_, reply)) return true;
   failure_ = Listed(failure_);
   ReturnMinted();
   return false;
@@ -91,6 +91,16 @@ void Call::ReturnMinted() noexcept {
 void Call::ForgetId(HandleType, uint64_t id) noexcept {
   if (id != kNullObject && !session_.abandoned()) session_.ids().Forget(id);
 }
+
+void UploadMappedMemory(VkDevice handle, bool accesses) noexcept {
+  MappedMemory& memory = FromHandle<Device>(handle)->mapped_memory;
+  memory.SendWrites();  // a failure is the loss of the session, which the command itself notices
+  if (!accesses) return;
+  memory.NoteSubmitted();
+  memory.NoteCompleted(1);
+}
+
+void NoteUnknownBinding(VkDevice handle) noexcept { FromHandle<Device>(handle)->mapped_memory.NoteAllWritable(); }
 
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept {
   CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);

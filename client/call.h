@@ -13,6 +13,7 @@
 namespace vesper::client {
 
 class Session;
+struct Reply;
 
 // The session that a dispatchable handle belongs to. The handle must be valid (the loader guarantees it).
 Session& SessionOf(const void* dispatchable);
@@ -43,8 +44,9 @@ class Call {
   VkResult Post(const void* args) noexcept;
 
   // Sends the command with everything queued before it and waits for its reply, which is decoded into `args`. False when
-  // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server.
-  bool Ask(void* args) noexcept;
+  // there is none: the caller returns failure(). A blocking wait may be ended early by loss of the server. `reply`, if
+  // given, gets what came beside the results.
+  bool Ask(void* args, Reply* reply = nullptr) noexcept;
 
   // Ask() for commands whose answer to equal arguments never changes (policy `cache`): the session remembers the encoded
   // reply by the encoded request, objects counting by what they are made of: only the first call of each kind is a round
@@ -89,6 +91,12 @@ class Call {
   uint32_t minted_count_ = 0;
   std::vector<uint64_t> minted_ids_;  // what minted_ held before the reply was decoded into it
 };
+
+// Ahead of commands that the device or the server's CPU reads mapped memory for (policy `memory`): sends what the application
+// wrote. `accesses`: the command may also write memory.
+void UploadMappedMemory(VkDevice device, bool accesses) noexcept;
+// Ahead of commands that bind memory in a way that client/memory does not follow: the device may write any memory then.
+void NoteUnknownBinding(VkDevice device) noexcept;
 
 // Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept;

@@ -1,4 +1,4 @@
-// Ids in replies as handles of the application: objects with the loader's word where the handle is dispatchable.
+// Ids in replies and messages as handles of the application: objects with the loader's word where the handle is dispatchable.
 #pragma once
 
 #include "client/session.h"
@@ -13,16 +13,10 @@ class ClientHandles final : public wire::HandleMapper {
 
   ObjectId ToWire(HandleType, uint64_t handle) const override { return handle; }
 
-  // Replies name no dispatchable objects but physical devices, and those the client knows all of.
+  // Null for what is not there any more: messages may come late.
   bool FromWire(HandleType type, ObjectId id, wire::HandleUse, uint64_t* handle) override {
     *handle = id;
-    if (!IsDispatchable(type)) return true;
-    *handle = 0;
-    const Instance* instance = session_->instance();
-    if (type != HandleType::kPhysicalDevice || instance == nullptr) return true;
-    for (const auto& each : instance->physical_devices) {
-      if (each->header.id == id) *handle = reinterpret_cast<uintptr_t>(each.get());
-    }
+    if (IsDispatchable(type)) *handle = reinterpret_cast<uintptr_t>(session_->FindDispatchable(type, id));
     return true;
   }
 

@@ -179,7 +179,34 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   }
   reply->header = wire::Load<wire::ReplyHeader>(self.reply.payload.data());
   reply->payload = std::move(self.reply.payload);
+  reply->announced_descriptor = self.reply.announced_descriptors != 0;
+  if (!self.reply.descriptors.empty()) reply->descriptor = std::move(self.reply.descriptors.front());
+  reply->sequence = self.sequence;
   return Posted::kOk;
+}
+
+std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode) noexcept {
+  if (lost()) return nullptr;
+  std::unique_lock batch(batch_mutex_);
+  const size_t mark = batch_.size();
+  std::shared_ptr<LaterReply> later;
+  try {
+    later = std::make_shared<LaterReply>();
+    wire::BeginRecord(&batch_, command, wire::kWantsReply);
+    encode(&batch_);
+    if (!wire::EndRecord(&batch_, mark)) return nullptr;
+    later->sequence = last_sequence_ + 1;
+    const std::lock_guard lane(lane_);
+    std::erase_if(later_, [](const auto& each) { return each.expired(); });
+    later_.push_back(later);
+  } catch (const std::bad_alloc&) {
+    batch_.Truncate(mark);
+    return nullptr;
+  }
+  ++last_sequence_;
+  if (batch_sequence_ == 0) batch_sequence_ = last_sequence_;
+  SendBatch(batch);
+  return later;
 }
 
 // --- waiting and reading -------------------------------------------------------------------------------------------------
@@ -280,7 +307,7 @@ void Connection::Handle(Message* message) {
       const auto found = std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter* waiter) {
         return waiter->sequence == message->sequence && !waiter->answered;
       });
-      if (found == waiters_.end() || message->sequence == 0) return;  // whoever asked has given up
+      if (found == waiters_.end() || message->sequence == 0) return HandleLater(message);
       (*found)->reply = std::move(*message);
       (*found)->answered = true;
       (*found)->wake.notify_one();
@@ -294,6 +321,20 @@ void Connection::Handle(Message* message) {
       return;
     default:
       MarkLost("the server sent a message that only a client sends");
+  }
+}
+
+// With the lane locked: an answer that nobody waits for, or whose asker has given up.
+void Connection::HandleLater(Message* message) {
+  for (auto it = later_.begin(); it != later_.end(); ++it) {
+    const std::shared_ptr<LaterReply> later = it->lock();
+    if (later == nullptr || later->sequence != message->sequence) continue;
+    later_.erase(it);
+    if (message->payload.size() < sizeof(wire::ReplyHeader)) return;
+    later->reply.header = wire::Load<wire::ReplyHeader>(message->payload.data());
+    later->reply.payload = std::move(message->payload);
+    later->answered = true;
+    return;
   }
 }
 
@@ -372,8 +413,23 @@ void Connection::Background() noexcept {
       lane.lock();
       continue;
     }
+    if (pulsing_.load() && Clock::now() >= pulse_at_) {
+      lane.unlock();
+      const auto start = Clock::now();
+      pulsing_.store(false);  // before: a start meanwhile must not be lost
+      if (handler_->OnPulse()) pulsing_.store(true);
+      Flush();
+      const auto end = Clock::now();
+      pulse_at_ = end + std::max<Clock::duration>(timing_.pulse, 9 * (end - start));
+      lane.lock();
+      continue;
+    }
     BackgroundTurn(lane);
   }
+}
+
+void Connection::StartPulse() noexcept {
+  if (!lost() && !pulsing_.exchange(true) && deep_.load()) WakeBackground();
 }
 
 // Reads, or sleeps, until the next tick. Ticks are short while a batch may have to be sent or read for, else long.
@@ -382,13 +438,14 @@ bool Connection::BackgroundTurn(std::unique_lock<std::mutex>& lane) noexcept {
   bool busy = batch_since_.load() != 0 || leader_gone < timing_.linger ||
               Since(last_activity_.load(std::memory_order_relaxed)) < timing_.busy_for;
   if (!busy) {
-    deep_.store(true);  // pairs with Appended(): either it sees deep_, or this sees its batch
-    if (batch_since_.load() != 0) {
+    deep_.store(true);  // pairs with Appended() and StartPulse(): either they see deep_, or this sees theirs
+    if (batch_since_.load() != 0 || pulsing_.load()) {
       deep_.store(false);
       busy = true;
     }
   }
-  const milliseconds tick = busy ? timing_.linger : kLookUp;
+  milliseconds tick = busy ? timing_.linger : kLookUp;
+  if (pulsing_.load()) tick = std::clamp(std::chrono::ceil<milliseconds>(pulse_at_ - Clock::now()), milliseconds(1), tick);
   if (!reading_ && waiters_.empty() && leader_gone >= timing_.linger) {
     background_reading_ = true;
     ReadOnce(lane, tick);

@@ -44,6 +44,7 @@ using Clock = std::chrono::steady_clock;
 struct Timing {
   std::chrono::milliseconds linger{5};              // how long a record may lie in the batch
   std::chrono::milliseconds busy_for{100};          // how long the background thread keeps ticking after a post
+  std::chrono::milliseconds pulse{10};              // between calls of OnPulse(), which get a tenth of the time at most
   std::chrono::milliseconds heartbeat_after{2000};  // of silence
   std::chrono::milliseconds grace{10000};
 };
@@ -54,13 +55,25 @@ class EventHandler {
   virtual ~EventHandler() = default;
   virtual void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) = 0;
   virtual void OnLost(const std::string& why) = 0;
+  // By the background thread, without the lane, some time after StartPulse(): what it posts is sent. True to be called again.
+  virtual bool OnPulse() { return false; }
 };
 
 // The answer to one record.
 struct Reply {
+  uint64_t sequence = 0;
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;  // with the header in front
+  bool announced_descriptor = false;  // one was sent, whether or not this process could take it
+  Descriptor descriptor;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
+};
+
+// An answer that nobody waits for; whoever asked looks for it later. Guarded by the lane.
+struct LaterReply {
+  uint64_t sequence = 0;
+  bool answered = false;
+  Reply reply;
 };
 
 enum class WaitOutcome : uint8_t { kDone, kTimeout, kLost };
@@ -89,6 +102,10 @@ class Connection {
   // Appends a record, sends, and waits for the reply to it. kLost also when memory is exhausted while the session is not.
   Posted Ask(uint16_t command, Encode encode, Reply* reply, size_t* bytes = nullptr) noexcept;
 
+  // The same without waiting: what comes back is put into the reply by whoever reads it. nullptr when the session is lost or
+  // memory is exhausted. The lane must not be held.
+  std::shared_ptr<LaterReply> AskLater(uint16_t command, Encode encode) noexcept;
+
   // Guards who reads and waits, and whatever else completions change. Take it only when !lost() in a process that forked.
   std::mutex& lane() { return lane_; }
   // With `lane` locked: sleeps until done() is true, which is evaluated with the lane locked after each message that came.
@@ -96,6 +113,8 @@ class Connection {
   WaitOutcome WaitFor(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done, Clock::time_point deadline) noexcept;
   // With `lane` locked: handles what has arrived, without waiting and at most every 20 µs.
   void TryPoll(std::unique_lock<std::mutex>& lane) noexcept;
+  // OnPulse() is called from now on, until it says no. Any thread; the lane must not be held.
+  void StartPulse() noexcept;
   // Wakes all who wait for completions, to evaluate their conditions again. The lane must not be held.
   void NotifyWaiters() noexcept;
 
@@ -124,6 +143,7 @@ class Connection {
                     Waiter* self) noexcept;
   void ReadOnce(std::unique_lock<std::mutex>& lane, std::chrono::milliseconds timeout) noexcept;
   void Handle(Message* message);
+  void HandleLater(Message* message);
   void HandleEvents(std::span<const uint8_t> records);
   void CheckSilence(std::chrono::milliseconds waited) noexcept;
   void HandOver() noexcept;
@@ -149,11 +169,14 @@ class Connection {
   bool reading_ = false;
   bool background_reading_ = false;
   std::vector<Waiter*> waiters_;
+  std::vector<std::weak_ptr<LaterReply>> later_;
   Clock::time_point last_leader_{};
   Clock::time_point last_poll_{};
   std::condition_variable background_wake_;
   std::atomic<bool> deep_{false};  // the background thread sleeps for long: a post wakes it
   bool stopping_ = false;
+  std::atomic<bool> pulsing_{false};
+  Clock::time_point pulse_at_{};  // the background thread's alone
 
   std::atomic<bool> lost_{false};
   std::atomic<bool> abandoned_{false};

@@ -16,8 +16,10 @@ namespace vesper::client {
 // its generations run out. Thread-safe.
 class Ids {
  public:
-  // `max_slots` and `max_generation` are lower in tests.
-  explicit Ids(uint32_t max_slots = (1u << 24) - 1, uint32_t max_generation = kMaxGeneration)
+  static constexpr uint32_t kDefaultSlots = (1u << 22) - 1;  // what servers take that do not say
+
+  // `max_slots`: how many objects the server takes. `max_generation` is lower in tests.
+  explicit Ids(uint32_t max_slots = kDefaultSlots, uint32_t max_generation = kMaxGeneration)
       : max_slots_(max_slots), max_generation_(max_generation) {}
 
   // False when slots or memory are exhausted; then none is minted.

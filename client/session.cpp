@@ -11,6 +11,7 @@
 #include "runtime/arena.h"
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/limits.h"
+#include "runtime/wire/memory_runs.h"
 
 namespace vesper::client {
 namespace {
@@ -56,6 +57,7 @@ std::vector<bool> Decoded(const Welcome& welcome) {
 
 Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing)
     : statistics_(std::make_unique<Statistics>()),
+      ids_(welcome.max_objects == 0 ? Ids::kDefaultSlots : welcome.max_objects),
       decoded_by_server_(Decoded(welcome)),
       connection_(std::move(channel), this, statistics_.get(), timing) {
   Count(statistics_->round_trips);  // the handshake
@@ -91,6 +93,7 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
   statistics_->CountCall(command, bytes);
   *failure = FailureOf(posted);
   if (posted != Connection::Posted::kOk) return false;
+  messages_.Claim(reply->sequence);
   statistics_->CountReply(command, reply->payload.size());
   if (reply->header.kind == wire::ReplyKind::kAnswer) return true;
   *failure = reply->header.result < 0 ? static_cast<VkResult>(reply->header.result) : VK_ERROR_UNKNOWN;
@@ -98,9 +101,10 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
   return false;
 }
 
-bool Session::Ask(Command command, void* args, VkResult* failure) noexcept {
-  Reply reply;
-  return AskOnce(command, args, &reply, failure) && Decode(command, reply.body(), args, failure);
+bool Session::Ask(Command command, void* args, VkResult* failure, Reply* reply) noexcept {
+  Reply own;
+  if (reply == nullptr) reply = &own;
+  return AskOnce(command, args, reply, failure) && Decode(command, reply->body(), args, failure);
 }
 
 bool Session::Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept {
@@ -147,6 +151,19 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
     return false;
   }
+}
+
+std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args) noexcept {
+  return connection_.AskLater(static_cast<uint16_t>(command), [&](wire::ByteBuffer* out) {
+    wire::Encoder encoder(out);
+    CodecOf(command).encode_request(encoder, args);
+  });
+}
+
+bool Session::Finish(Command command, const LaterReply& later, void* args) noexcept {
+  if (later.reply.header.kind != wire::ReplyKind::kAnswer) return false;
+  VkResult failure = VK_SUCCESS;
+  return Decode(command, later.reply.body(), args, &failure);
 }
 
 void Session::NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept {
@@ -216,6 +233,42 @@ void Session::RemoveDevice(Device* device) noexcept {
   devices_.erase(device->header.id);
 }
 
+void Session::AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers) {
+  const std::lock_guard lock(objects_mutex_);
+  for (const auto& buffer : buffers) command_buffers_[buffer->header.id] = buffer.get();
+}
+
+void Session::RemoveCommandBuffer(ObjectId id) noexcept {
+  const std::lock_guard lock(objects_mutex_);
+  command_buffers_.erase(id);
+}
+
+Dispatchable* Session::FindDispatchable(HandleType type, ObjectId id) {
+  const auto find = [id](const auto& objects) -> Dispatchable* {
+    const auto found = objects.find(id);
+    return found == objects.end() ? nullptr : found->second;
+  };
+  Instance* const instance = instance_.load();
+  const std::lock_guard lock(objects_mutex_);
+  switch (type) {
+    case HandleType::kInstance:
+      return instance != nullptr && instance->header.id == id ? instance : nullptr;
+    case HandleType::kPhysicalDevice:
+      for (size_t i = 0; instance != nullptr && i < instance->physical_devices.size(); ++i) {
+        if (instance->physical_devices[i]->header.id == id) return instance->physical_devices[i].get();
+      }
+      return nullptr;
+    case HandleType::kDevice:
+      return find(devices_);
+    case HandleType::kQueue:
+      return find(queues_);
+    case HandleType::kCommandBuffer:
+      return find(command_buffers_);
+    default:
+      return nullptr;
+  }
+}
+
 // --- events --------------------------------------------------------------------------------------------------------------
 
 void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
@@ -236,7 +289,8 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
       Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
       return;
     }
-    case wire::EventKind::kDebugMessage:   // only sent when the session asked for the server's validation
+    case wire::EventKind::kDebugMessage:
+      if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
       return;
   }
 }
@@ -246,7 +300,11 @@ void Session::Completed(const wire::Completed& completed) {
   const auto found = queues_.find(completed.queue);
   if (found == queues_.end()) return;
   const std::lock_guard lane(connection_.lane());
-  found->second->completed = std::max(found->second->completed, completed.serial);
+  Queue& queue = *found->second;
+  if (completed.serial <= queue.completed) return;
+  queue.device->mapped_memory.NoteCompleted(completed.serial - queue.completed);
+  queue.completed = completed.serial;
+  ++completions_;
 }
 
 void Session::MemoryChanged(std::span<const uint8_t> body) {
@@ -254,17 +312,25 @@ void Session::MemoryChanged(std::span<const uint8_t> body) {
   const auto runs = wire::Load<wire::MemoryRuns>(body.data());
   body = body.subspan(sizeof(runs));
   const std::lock_guard lock(objects_mutex_);
-  for (uint32_t i = 0; i < runs.count && body.size() >= sizeof(wire::MemoryRun); ++i) {
-    const auto run = wire::Load<wire::MemoryRun>(body.data());
-    body = body.subspan(sizeof(run));
-    if (run.size > body.size()) {
-      connection_.MarkLost("a memory event is shorter than its runs");
+  for (uint32_t i = 0; i < runs.count; ++i) {
+    wire::Run run;
+    if (!wire::NextRun(&body, &run)) {
+      connection_.MarkLost("a memory event is malformed");
       return;
     }
-    const auto size = static_cast<size_t>(run.size);
-    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run.offset, body.first(size));
-    body = body.subspan(std::min(body.size(), (size + 7) / 8 * 8));
+    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run);
   }
+}
+
+bool Session::OnPulse() {
+  const std::lock_guard lock(objects_mutex_);
+  bool more = false;
+  for (const auto& [id, device] : devices_) {
+    if (!device->mapped_memory.WantsExchange() || device->lost) continue;
+    device->mapped_memory.SendWrites();
+    more = true;
+  }
+  return more;
 }
 
 void Session::DeviceLost(std::span<const uint8_t> body) {

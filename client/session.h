@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,19 +17,13 @@
 #include "client/call.h"
 #include "client/connection.h"
 #include "client/ids.h"
+#include "client/messages.h"
 #include "client/object.h"
 #include "client/recipes.h"
 #include "client/statistics.h"
 #include "runtime/handshake.h"
 
 namespace vesper::client {
-
-// A debug messenger or report callback; calls run in the application's thread that makes them happen.
-struct Messenger {
-  ObjectId id = 0;
-  VkDebugUtilsMessengerCreateInfoEXT utils{};  // sType set: a messenger
-  VkDebugReportCallbackCreateInfoEXT report{};  // sType set: a report callback
-};
 
 class Session final : private EventHandler {
  public:
@@ -38,11 +33,14 @@ class Session final : private EventHandler {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // See Call for these; `failure` gets the code to return when there is no answer.
+  // See Call for these; `reply` gets what came beside the results; `failure` gets the code to return when there is no answer.
   VkResult Post(Command command, const void* args) noexcept;
-  bool Ask(Command command, void* args, VkResult* failure) noexcept;
+  bool Ask(Command command, void* args, VkResult* failure, Reply* reply = nullptr) noexcept;
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
+  std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
+  bool Finish(Command command, const LaterReply& later, void* args) noexcept;
   // The objects are made by this command; `args` without their ids says of what.
   void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
   // Asks for a control record; true when the reply has come.
@@ -67,16 +65,21 @@ class Session final : private EventHandler {
   void RemoveQueue(Queue* queue) noexcept;
   void AddDevice(Device* device);
   void RemoveDevice(Device* device) noexcept;
+  // How often a submit has been seen to complete. Guarded by the lane.
+  uint64_t completions() const { return completions_; }
   void SetInstance(Instance* instance) { instance_.store(instance); }
   Instance* instance() const { return instance_.load(); }
+  void AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers);
+  void RemoveCommandBuffer(ObjectId id) noexcept;
+  // The object behind an id as the application knows it, or nullptr.
+  Dispatchable* FindDispatchable(HandleType type, ObjectId id);
 
-  // Messengers are called by whoever holds this lock.
-  std::recursive_mutex& messengers_mutex() { return messengers_mutex_; }
-  std::vector<Messenger>& messengers() { return messengers_; }
+  Messages& messages() { return messages_; }
 
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
   void OnLost(const std::string& why) override;
+  bool OnPulse() override;
   // A round trip; false, with the code to return, when there is no answer.
   bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
@@ -90,11 +93,12 @@ class Session final : private EventHandler {
   std::vector<bool> decoded_by_server_;  // by command; empty: all
   std::atomic<Instance*> instance_{nullptr};
   std::mutex objects_mutex_;  // guards the maps; taken before the memory mutex and the lane
+  uint64_t completions_ = 0;
   std::unordered_map<ObjectId, Queue*> queues_;
   std::unordered_map<ObjectId, Device*> devices_;
-  std::recursive_mutex messengers_mutex_;
-  std::vector<Messenger> messengers_;
   Recipes recipes_;
+  std::unordered_map<ObjectId, CommandBuffer*> command_buffers_;
+  Messages messages_;
   std::mutex answers_mutex_;
   ByBytes<std::vector<uint8_t>> answers_;
   Connection connection_;  // last: its thread uses the rest

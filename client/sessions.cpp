@@ -2,12 +2,16 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "client/log.h"
+#include "client/memory/shared_memory.h"
+#include "client/memory/tracker.h"
 #include "client/session.h"
 #include "runtime/address.h"
 
@@ -41,7 +45,9 @@ void AfterForkInChild() {
     entry.store(nullptr, std::memory_order_relaxed);
   }
   new (&All()) Sessions;  // over the old: its spare is not ours to end, its lock may be held by a thread that is not here
+  ReplaceSharedMappingsAfterFork();
   ForgetStatisticsAfterFork();
+  AbandonTrackersAfterFork();
 }
 
 void RemoveForFork(Session* session) {
@@ -67,24 +73,52 @@ void EndSession(Session* session) {
   if (!session->abandoned()) delete session;
 }
 
-Hello MakeHello() {
+// VESPER_MEMORY: what names a way of finding changes wants it, also where memory could be shared.
+bool WantsSharedMemory() {
+  const char* how = std::getenv("VESPER_MEMORY");
+  return how == nullptr || *how == '\0' || std::strcmp(how, "auto") == 0 || std::strcmp(how, "shared") == 0;
+}
+
+Hello MakeHello(const Channel& channel) {
   Hello hello;
+  hello.shares_memory = channel.CarriesDescriptors() && WantsSharedMemory();
   hello.fingerprint = kRegistryFingerprint;
   hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint32_t>(getpid());
+  const char* validation = std::getenv("VESPER_VALIDATION");
+  hello.validation = validation != nullptr && std::strcmp(validation, "1") == 0;
   hello.program = program_invocation_short_name;
   return hello;
 }
 
 bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
-  Hello hello = MakeHello();
+  Hello hello = MakeHello(*channel);
   if (!Greet(*channel, hello, welcome, error)) return false;
   if (welcome->names_wanted) {
     hello.commands.assign(kCommandNames, kCommandNames + kCommandCount);
     hello.handle_types.assign(kHandleTypeNames, kHandleTypeNames + kHandleTypeCount);
     if (!Greet(*channel, hello, welcome, error)) return false;
   }
+  if (hello.validation && !welcome->validation) {
+    Log(LogLevel::kWarn, "VESPER_VALIDATION is set, but the server does not validate: start it with --validation");
+  }
   return true;
+}
+
+// VESPER_GRACE: seconds of silence after which the server counts as lost.
+Timing ChosenTiming() {
+  Timing timing;
+  const char* text = std::getenv("VESPER_GRACE");
+  if (text == nullptr) return timing;
+  char* end = nullptr;
+  const double seconds = std::strtod(text, &end);
+  if (end == text || *end != '\0' || !(seconds >= 0.1 && seconds <= 86400)) {
+    Log(LogLevel::kWarn, "VESPER_GRACE=%s is no number of seconds from 0.1 to 86400", text);
+    return timing;
+  }
+  timing.grace = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  timing.heartbeat_after = std::min(timing.heartbeat_after, timing.grace / 4);
+  return timing;
 }
 
 std::vector<Address> Addresses(std::string* error) {
@@ -106,7 +140,7 @@ std::shared_ptr<Session> Open(Sessions* all) {
     std::unique_ptr<Channel> channel = Connect(address, static_cast<int>(left.count()), &error);
     if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
       if (!IsLoopback(address)) Log(LogLevel::kInfo, "using the server at %s", address.ToString().c_str());
-      std::shared_ptr<Session> session(new Session(std::move(channel), welcome), EndSession);
+      std::shared_ptr<Session> session(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
       if (!AddForFork(session.get())) return nullptr;
       std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
       all->live.push_back(session);

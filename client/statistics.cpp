@@ -34,7 +34,7 @@ constexpr Total kTotals[] = {
     {"round_trips", &Statistics::round_trips},       {"waits", &Statistics::waits},
     {"bytes_sent", &Statistics::bytes_sent},         {"bytes_received", &Statistics::bytes_received},
     {"stalled_ns", &Statistics::stalled_ns},         {"dirty_bytes", &Statistics::dirty_bytes},
-    {"blocks_received", &Statistics::blocks_received}};
+    {"blocks_received", &Statistics::blocks_received}, {"received_bytes", &Statistics::received_bytes}};
 
 unsigned long long Value(const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
 

@@ -27,6 +27,7 @@ struct Statistics {
   std::atomic<uint64_t> stalled_ns{0};       // time spent blocked, over all threads
   std::atomic<uint64_t> dirty_bytes{0};      // of mapped memory that the application was seen to have changed
   std::atomic<uint64_t> blocks_received{0};  // runs of mapped memory that the device changed
+  std::atomic<uint64_t> received_bytes{0};   // of mapped memory, in these runs
   std::array<CommandCounters, kCommandCount> commands;
 
   void CountCall(Command command, uint64_t bytes) noexcept {

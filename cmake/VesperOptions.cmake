@@ -19,15 +19,25 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
 
 set(VESPER_SANITIZE "" CACHE STRING "Sanitizers for everything: address;undefined or thread")
+option(VESPER_FUZZ "Instrument everything for libFuzzer and build tests/fuzz instead of the other tests (needs clang)" OFF)
 
 add_compile_options(-Wall -Wextra -Wconversion -Werror)
 if(VESPER_SANITIZE)
   list(JOIN VESPER_SANITIZE "," sanitizers)
-  # GCC 12 sees uninitialised variables in the standard library (std::regex) once it is instrumented.
-  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+  add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC 12 sees uninitialised variables in the standard library (std::regex) once it is instrumented.
+    add_compile_options(-Wno-maybe-uninitialized)
+  endif()
   # A peer or a newer driver may send enumerators that the headers do not have: they pass through, as in every C driver.
   add_compile_options(-fno-sanitize=enum)
   add_link_options(-fsanitize=${sanitizers})
+endif()
+if(VESPER_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "VESPER_FUZZ needs clang: cmake --preset fuzz")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_options(-O2)

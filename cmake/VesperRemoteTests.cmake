@@ -1,7 +1,8 @@
 # Tests that run a program through Vesper: server on the local driver, program with the local drivers hidden.
 #   vesper_add_remote_test(NAME OPTIONS... -- PROGRAM ARGUMENTS...)   options of tests/integration/run_remote.sh
 #   vesper_add_remote_suite(TARGET SOURCES...)   each TEST_F of SOURCES once over unix and once over tcp; tests in suites
-#                                                called Picture* are compared with the local driver's pictures
+#                                                called Picture* are compared with the local driver's pictures, of
+#                                                DebugTest the server validates and counts errors
 
 set(VESPER_TEST_ENVIRONMENT
   "VESPER_SERVER_BINARY=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/vesper-server"
@@ -23,6 +24,8 @@ function(vesper_add_remote_suite target)
       set(options)
       if(case MATCHES "^Picture")
         set(options --reference)
+      elseif(case MATCHES "^DebugTest")
+        set(options --server-validation "[1-9][0-9]* validation messages .[1-9][0-9]* errors")
       endif()
       foreach(transport unix tcp)
         vesper_add_remote_test(${transport}.${case} --transport ${transport} ${options}

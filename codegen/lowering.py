@@ -19,6 +19,11 @@ from codegen.policy import Row, Scope, condition
 ANY_OUTPUT, ANY_INPUT = "VkBaseOutStructure", "VkBaseInStructure"
 
 
+def _must_be_there(member: Member) -> bool:
+    """Whether a valid program never passes null: ``optional="false,true"`` speaks of what the pointer points to."""
+    return member.optional[:1] != (True,) and not member.unchecked
+
+
 class Lowering:
     """Walks from the commands to every struct they reach."""
 
@@ -80,9 +85,11 @@ class Lowering:
 
     def _string(self, made: Field, member: Member, members: tuple[Member, ...]) -> Field:
         if len(member.length) == 1 and member.pointers == 1:
-            return replace(made, op="string", element="byte", size=1, required=not any(member.optional))
+            return replace(made, op="string", element="byte", size=1, required=_must_be_there(member))
         count = self._length(member.length[0], members, member)
-        return replace(made, op="string_array", element="byte", size=4, count=count)
+        return replace(
+            made, op="string_array", element="byte", size=4, count=count, required=_must_be_there(member)
+        )
 
     def _element(
         self, owner: Struct | Command, member: Member, made: Field, row: Row | None, role: str
@@ -173,7 +180,7 @@ class Lowering:
             op = "count"
         elif op in ("scalar", "handle", "struct") and lengths:
             op = "array"
-        required = not any(member.optional) and not member.unchecked and not made.condition
+        required = _must_be_there(member) and not made.condition
         return replace(
             made, op=op, count=count, inner_count=inner, required=required, capacity=lengths[0] if lengths else "",
             stride=f"v.{member.stride}" if member.stride else "",
@@ -310,6 +317,7 @@ class Lowering:
             made = replace(
                 made, slow=bool(row.get("slow")), cache=bool(row.get("cache")),
                 remember=bool(row.get("remember")), submit=bool(row.get("submit")),
+                memory=str(row.get("memory")),
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
@@ -368,7 +376,9 @@ class Lowering:
         if command.recorded:
             return "record", ""
         outputs = [f for f in fields if f.has_reply and f.op not in ("new_handle", "none")]
-        if outputs or command.returns not in ("void", "VkResult") or (row and row.get("ask")):
+        if outputs or command.returns not in ("void", "VkResult") or (
+            row and (row.get("ask") or row.get("memory") == "accesses")
+        ):
             return "ask", ""
         if any(f.op == "new_handle" and f.dispatchable for f in fields):
             return "ask", ""

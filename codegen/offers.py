@@ -32,6 +32,7 @@ class Name:
     command: str
     level: str
     physical: bool  # the first parameter is a physical device
+    delivers: bool  # what has come for the application meanwhile is given to it when the command ends
     version: tuple[int, int] | None
     extensions: tuple[str, ...]
 
@@ -120,11 +121,20 @@ class Offers:
             function = f"overrides::{own}" if own else f"entry::{command.short}"
             params = self.model.commands[command.name].params
             is_physical = bool(params) and params[0].type == physical
+            level = self.level(command)
+            delivers = self._delivers(command, level)
             for name in (command.name, *command.aliases):
                 version, extensions = self._requirements(name)
-                level = self.level(command)
-                rows.append(Name(name, function, command.short, level, is_physical, version, extensions))
+                rows.append(
+                    Name(name, function, command.short, level, is_physical, delivers, version, extensions)
+                )
         return rows
+
+    def _delivers(self, command: CommandPlan, level: str) -> bool:
+        """Not while recording, and where there is still a session when the command ends."""
+        params = self.model.commands[command.name].params
+        ends = bool(params) and command.destroyed == params[0].name
+        return level != "kGlobal" and command.mode != "record" and not ends
 
     def _requirements(self, name: str) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
         providers = [p for p, _ in self.model.requirements.get(name, ())]

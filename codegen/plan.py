@@ -137,6 +137,7 @@ class CommandPlan:
     cache: bool = False
     remember: bool = False  # cached answers about its objects go by what they are made of
     submit: bool = False
+    memory: str = ""  # uploads, accesses, binds: what it has to do with memory that the application maps
     destroyed: str = ""  # parameter name
     destroyed_offset: int = -1  # of its id in the fixed part, -1 for arrays
     created: tuple[str, ...] = ()  # new-handle parameters

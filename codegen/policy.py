@@ -24,7 +24,7 @@ from codegen.model import Member, Model, Struct
 
 # What each table's rows may hold, beside `why`.
 SCHEMA: dict[str, set[str]] = {
-    "command": {"name", "client", "server", "wire", "slow", "ask", "ask_if", "cache", "remember", "submit"},
+    "command": {"name", "client", "server", "wire", "slow", "ask", "ask_if", "cache", "remember", "submit", "memory"},
     "code": {"command", "code", "only_if"},
     "member": {"of", "name", "read_if", "length", "direction", "opaque", "local", "ignorable"},
     "union": {"name", "as"},
@@ -38,6 +38,7 @@ KEYS = {
 }  # fmt: skip
 # What the values may be, where they are words.
 WORDS = {
+    ("command", "memory"): {"uploads", "accesses", "binds"},
     ("command", "client"): {"override"}, ("command", "server"): {"override"}, ("command", "wire"): {"local", "refused"},
     ("member", "direction"): {"in", "out", "inout"}, ("union", "as"): {"raw"},
     ("extension", "side"): {"local", "refused", "remote"},

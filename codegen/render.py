@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Renderer:
             nothing_to_encode=nothing_to_encode,
             has_outputs=has_outputs,
             only_values=only_values,
+            echo_tag=echo_tag,
             has_entry=self.offers.has_entry,
             level=self.offers.level,
             call_arguments=call_arguments,
@@ -216,6 +218,11 @@ def only_values(plan: StructPlan) -> bool:
         f.op == "chain" or (f.direction == "out" and f.pointers == 0 and f.element in ("scalar", "copy", "flat", "size"))
         for f in plan.fields
     )
+
+
+def echo_tag(plan: CommandPlan | StructPlan, field: Field) -> str:
+    """Names an echoing member to sides of other registries: the same wherever the registry spells it the same."""
+    return f"{zlib.crc32(f'{plan.name}.{field.name}'.encode()):#010x}u"
 
 
 def call_arguments(command: CommandPlan) -> str:

@@ -48,14 +48,17 @@ class Listener {
 
   int fd() const { return fd_; }
   const Address& address() const { return address_; }  // with the port that was chosen
-  // The next connection as a close-on-exec socket, or -1 when none waits.
+  // The next connection as a close-on-exec socket; -1 when none waits. When one waits and the process has no descriptor left
+  // it is closed, so that nobody waits for ever and poll() sleeps again: kTurnedAway.
+  static constexpr int kTurnedAway = -2;
   int Accept();
   // Closes without removing the socket file: for a child process.
   void Forget();
 
  private:
-  Listener(int fd, Address address, bool owns_path) : fd_(fd), address_(std::move(address)), owns_path_(owns_path) {}
+  Listener(int fd, Address address, bool owns_path);
   int fd_;
+  int reserve_;  // given up for a moment when there is no other descriptor
   Address address_;
   bool owns_path_;
 };

@@ -11,6 +11,8 @@ namespace vesper {
 
 class Arena {
  public:
+  static constexpr size_t kFirstBlock = 16 * 1024;
+
   // Never hands out more than `limit` bytes between two calls of Reset().
   explicit Arena(size_t limit) : limit_(limit) {}
   Arena(const Arena&) = delete;

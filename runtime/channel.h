@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/descriptor.h"
+
 namespace vesper {
 
 // What a message is. Names as in runtime/transport/vesper.capnp.
@@ -29,7 +31,14 @@ struct Message {
   uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0;
                           // kEvent: as sent; else 0
   std::vector<uint8_t> payload;
+  // File descriptors that came with a kBatch, kReply or kEvent, close-on-exec; whoever does not want them drops them.
+  // Fewer than announced when this process had none to spare.
+  uint32_t announced_descriptors = 0;
+  std::vector<Descriptor> descriptors;
 };
+
+// With one message. What a peer sends beyond is closed unseen.
+inline constexpr size_t kMaxDescriptors = 4;
 
 enum class ChannelStatus : uint8_t {
   kOk,
@@ -48,6 +57,16 @@ class Channel {
   // that Receive() needs. kClosed once the channel is lost; kMalformed, with nothing sent and the channel as it was, for a
   // payload beyond wire::kMaxMessageBytes (or for a Hello or Welcome that is none).
   virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
+
+  // Whether file descriptors can travel to the peer: on Unix sockets.
+  virtual bool CarriesDescriptors() const { return false; }
+  // Send() of a kBatch, kReply or kEvent with up to kMaxDescriptors descriptors, which stay the caller's. kMalformed, with
+  // nothing sent and the channel as it was, where they cannot travel.
+  virtual ChannelStatus SendWithDescriptors(MessageKind /*kind*/, uint64_t /*sequence*/,
+                                            std::span<const std::span<const uint8_t>> /*parts*/,
+                                            std::span<const int> /*descriptors*/) {
+    return ChannelStatus::kMalformed;
+  }
 
   // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
   virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }

@@ -1,6 +1,7 @@
 #include "runtime/handle_table.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace vesper {
 
@@ -54,8 +55,8 @@ Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectI
 void HandleTable::SetLive(const Lock&, Object* object, uint64_t handle, bool reversible) {
   object->handle = handle;
   object->state = ObjectState::kLive;
-  object->reversible = reversible;
-  if (reversible) ids_.insert_or_assign(handle, object->id);
+  object->reversible = reversible || (all_reversible_ && object->context == nullptr);
+  if (object->reversible) ids_.emplace(handle, object->id);
 }
 
 void HandleTable::SetFailed(const Lock&, Object* object, int32_t result) {
@@ -93,8 +94,10 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
   Unlink(object);
   held_ -= object->holds;
   if (object->reversible) {
-    const auto found = ids_.find(object->handle);
-    if (found != ids_.end() && found->second == object->id) ids_.erase(found);
+    const auto [first, last] = ids_.equal_range(object->handle);
+    const auto found = std::find_if(
+        first, last, [&](const auto& entry) { return entry.second == object->id; });
+    if (found != last) ids_.erase(found);
   }
   const ObjectId id = object->id;
   if (aside_.erase(id) == 0) {
@@ -116,6 +119,19 @@ void HandleTable::ForgetChildren(const Lock& lock, ObjectId id, HandleType type)
     Object* object = Slot(child);
     child = object->next_sibling;
     if (type == HandleType{} || object->type == type) Remove(lock, object);
+  }
+}
+
+void HandleTable::MakeReversible(const Lock&) {
+  if (std::exchange(all_reversible_, true)) return;
+  for (const auto& page : pages_) {
+    if (page == nullptr) continue;
+    for (Object& object : *page) {
+      if (object.state != ObjectState::kLive || object.reversible) continue;
+      if (object.context != nullptr) continue;  // dispatchable: known by another id
+      object.reversible = true;
+      ids_.emplace(object.handle, object.id);
+    }
   }
 }
 
@@ -143,10 +159,12 @@ void HandleTable::Release(const Lock& lock, ObjectId id) {
 }
 
 ObjectId HandleTable::IdOf(const Lock& lock, HandleType type, uint64_t handle) const {
-  const auto found = ids_.find(handle);
-  if (found == ids_.end()) return kNullObject;
-  const Object* object = const_cast<HandleTable*>(this)->Find(lock, found->second);
-  return object != nullptr && object->type == type ? found->second : kNullObject;
+  const auto [first, last] = ids_.equal_range(handle);
+  for (auto entry = first; entry != last; ++entry) {
+    const Object* object = const_cast<HandleTable*>(this)->Find(lock, entry->second);
+    if (object != nullptr && object->type == type) return entry->second;
+  }
+  return kNullObject;
 }
 
 }  // namespace vesper

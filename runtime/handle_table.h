@@ -88,11 +88,15 @@ class HandleTable {
   void Pin(const Lock& lock, ObjectId id);
   void Unpin(const Lock& lock, ObjectId id);
 
+  // From now on IdOf() knows every object, not only the reversible ones. Only the first call does
+  // something.
+  void MakeReversible(const Lock& lock);
+
   void Hold(const Lock& lock, ObjectId id);
   void Release(const Lock& lock, ObjectId id);
   bool any_held(const Lock&) const { return held_ != 0; }
 
-  // The id under which a dispatchable driver handle is known, or kNullObject.
+  // The id under which a reversible driver handle is known, or kNullObject.
   ObjectId IdOf(const Lock& lock, HandleType type, uint64_t handle) const;
 
   size_t live(const Lock&) const { return live_; }
@@ -115,8 +119,8 @@ class HandleTable {
   std::array<HandleType, 256> types_;
   std::vector<std::unique_ptr<Page>> pages_;
   std::unordered_map<ObjectId, Object> aside_;  // destruction waited for, slot used again
-  std::unordered_map<uint64_t, ObjectId>
-      ids_;  // of reversible handles; two types never share a pointer
+  std::unordered_multimap<uint64_t, ObjectId> ids_;  // of reversible handles
+  bool all_reversible_ = false;
   size_t live_ = 0;
   size_t peak_ = 0;
   size_t lost_ = 0;

@@ -42,15 +42,17 @@ install_packages() {
     die "apt-get install failed"
 }
 
-# build PRESET
+# build PRESET [TARGET...]
 build() {
+  local preset=$1
+  shift
   if command -v ccache >/dev/null; then
     export CMAKE_C_COMPILER_LAUNCHER=ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
     export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
   fi
-  step "Building ($1)"
-  cmake --preset "$1" || die "configuring failed"
-  NINJA_STATUS='[%f/%t %es] ' cmake --build --preset "$1" -j "$jobs" || die "the build failed"
+  step "Building ($preset)"
+  cmake --preset "$preset" || die "configuring failed"
+  NINJA_STATUS='[%f/%t %es] ' cmake --build --preset "$preset" -j "$jobs" ${1:+--target} "$@" || die "the build failed"
 }
 
 set -o pipefail

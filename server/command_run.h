@@ -3,18 +3,31 @@
 // thread is kept by that thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "runtime/arena.h"
-#include "runtime/wire/limits.h"
+#include "runtime/descriptor.h"
 #include "server/command_handles.h"
 
 namespace vesper::server {
 
 struct CommandRun : std::enable_shared_from_this<CommandRun> {
-  explicit CommandRun(HandleTable* table) : handles(table), arena(wire::kMaxArenaBytes) {}
+  CommandRun(HandleTable* table, size_t arena_bytes) : handles(table), arena(arena_bytes) {}
+  ~CommandRun() {
+    if (queued_bytes != nullptr) *queued_bytes -= counted_bytes;
+  }
+  CommandRun(const CommandRun&) = delete;
+  CommandRun& operator=(const CommandRun&) = delete;
+
+  // Counts what it holds now in `total`, which outlives it, until it is gone.
+  void Count(std::atomic<size_t>* total) {
+    counted_bytes = sizeof(*this) + Arena::kFirstBlock + arena.used();
+    queued_bytes = total;
+    *total += counted_bytes;
+  }
 
   CommandHandles handles;
   Arena arena;
@@ -22,12 +35,15 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   bool wants_reply = false;
   uint64_t sequence = 0;
   void* args = nullptr;         // in the arena
+  Descriptor descriptor;        // goes with the reply
   bool kept = false;            // someone beside the reader holds it
   bool reply_deferred = false;  // whoever keeps it sends the reply
   std::vector<ObjectId> pins;   // of a command that runs on the pool or waits
   std::vector<uint8_t> bytes;   // of a command that waits: it is decoded again when it runs
   std::vector<ObjectId> keys;   // what it names, in terms of order (CommandHandles::OrderKeys)
   std::vector<ObjectId> holds;  // those of them that later commands wait for
+  std::atomic<size_t>* queued_bytes = nullptr;
+  size_t counted_bytes = 0;
 };
 
 }  // namespace vesper::server

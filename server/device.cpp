@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "server/events.h"
 #include "server/memory.h"
 
@@ -10,6 +13,14 @@ namespace {
 
 constexpr std::chrono::milliseconds kDrainPatience{5000};
 constexpr std::chrono::milliseconds kFencePatience{2000};
+
+// While jobs run, mapped memory is looked at this often, and for at most a tenth of the time.
+constexpr std::chrono::milliseconds kExchangeInterval{10};
+constexpr int kExchangeShare = 9;
+
+int64_t NowNs() {
+  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 }  // namespace
 
@@ -26,6 +37,16 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
 }
 
 Device::~Device() = default;
+
+void Device::ShareMemory(SharedBudget* budget) {
+  importer_ = Importer::Probe({.instance_table = &parts_.instance->context.table,
+                               .physical_device = parts_.physical_device,
+                               .table = &context_.table,
+                               .device = parts_.handle,
+                               .memory = &memory_properties_,
+                               .map_alignment = limits_.minMemoryMapAlignment,
+                               .budget = budget});
+}
 
 Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
   const std::lock_guard lock(queues_mutex_);
@@ -54,6 +75,29 @@ void Device::Lose(const std::string& why) {
   spdlog::error("device {:#x} is lost: {}", parts_.id, why);
   parts_.events->DeviceLost(parts_.id, why);
   WakeExecutors();
+}
+
+void Device::ScanMemory() {
+  // In this order: a job that begins after the first line is found by the next scan, one that had
+  // begun is in the second.
+  const uint64_t begun = begun_;
+  const bool running = running_ != 0;
+  if (scanned_ == begun) return;
+  const int64_t start = NowNs();
+  parts_.memories->Scan(parts_.handle, running);
+  if (!running) scanned_ = begun;
+  const int64_t end = NowNs();
+  exchange_at_ = end + std::max<int64_t>(std::chrono::nanoseconds(kExchangeInterval).count(),
+                                         kExchangeShare * (end - start));
+}
+
+uint64_t Device::NsToExchange() const {
+  if (scanned_ == begun_ || !parts_.memories->Watches(parts_.handle)) return UINT64_MAX;
+  return static_cast<uint64_t>(std::max<int64_t>(exchange_at_ - NowNs(), 1'000'000));
+}
+
+void Device::ExchangeMemory() {
+  if (exchange_at_ <= NowNs()) ScanMemory();
 }
 
 void Device::NoteTimeline(VkSemaphore semaphore) {

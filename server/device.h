@@ -15,6 +15,7 @@
 
 #include "generated/vk/dispatch_table.h"
 #include "runtime/object_id.h"
+#include "server/import.h"
 #include "server/queue.h"
 
 namespace vesper::server {
@@ -35,7 +36,6 @@ struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   DispatchContext context;
   std::vector<VkPhysicalDevice> physical_devices;       // those offered, best first
-  VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;  // of --validation
 };
 
 // Threading: members called by the reader are marked; the others may be called from any thread.
@@ -59,6 +59,10 @@ class Device {
   const DispatchContext& context() const { return context_; }
   const vk::DispatchTable& table() const { return context_.table; }
   VkDevice handle() const { return parts_.handle; }
+  // Reader: shared memory of this device; null when there is none.
+  Importer* importer() const { return importer_.get(); }
+  // Reader: looks for memory types to share; after the constructor, at most once.
+  void ShareMemory(SharedBudget* budget);
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
 
@@ -74,6 +78,26 @@ class Device {
   // Tells the client, once, that the device is lost; jobs to come are dropped.
   void Lose(const std::string& why);
   bool lost() const { return lost_; }
+
+  // Executors: a job that may write memory is about to be handed to the driver. Watchers: so many
+  // have completed.
+  void WorkBegins() {
+    ++running_;  // first: see ScanMemory()
+    ++begun_;
+  }
+  void WorkEnded(uint64_t jobs) { running_ -= jobs; }
+  // Watchers: sends what the GPU wrote to memory that the client has mapped, unless nothing ran
+  // since that was last done.
+  void ScanMemory();
+  // Any thread: the same for a command that the CPU carried out.
+  void ScanAfterHostAccess() {
+    ++begun_;
+    ScanMemory();
+  }
+  // The same while jobs run, at a bounded interval: how long until it is due, and doing it if it
+  // is.
+  uint64_t NsToExchange() const;
+  void ExchangeMemory();
 
   // Which semaphores are no binary ones.
   void NoteTimeline(VkSemaphore semaphore);
@@ -99,10 +123,15 @@ class Device {
   DispatchContext context_;
   VkPhysicalDeviceMemoryProperties memory_properties_{};
   VkPhysicalDeviceLimits limits_{};
+  std::unique_ptr<Importer> importer_;
   std::mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_;
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_;
   std::atomic<bool> lost_ = false;
+  std::atomic<uint64_t> begun_ = 0;    // jobs that may write memory
+  std::atomic<uint64_t> running_ = 0;  // of these
+  std::atomic<uint64_t> scanned_ = 0;  // value of begun_ up to which all had ended before a scan
+  std::atomic<int64_t> exchange_at_ = 0;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -17,16 +17,6 @@ namespace {
 
 constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
 
-VKAPI_ATTR VkBool32 VKAPI_CALL LogValidation(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
-                                             VkDebugUtilsMessageTypeFlagsEXT,
-                                             const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                             void* count) {
-  ++*static_cast<std::atomic<uint64_t>*>(count);
-  const bool error = (severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT) != 0;
-  spdlog::log(error ? spdlog::level::err : spdlog::level::warn, "validation: {}", data->pMessage);
-  return VK_FALSE;
-}
-
 std::string Lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -80,13 +70,19 @@ std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* 
              "); on Debian: apt install libvulkan1";
     return nullptr;
   }
-  std::unique_ptr<Driver> driver(new Driver(options));
-  driver->get_proc_addr_ =
+  const auto get_proc_addr =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
-  if (driver->get_proc_addr_ == nullptr) {
+  if (get_proc_addr == nullptr) {
     *error = "libvulkan.so.1 is no Vulkan loader; reinstall it";
     return nullptr;
   }
+  return Of(get_proc_addr, options);
+}
+
+std::unique_ptr<Driver> Driver::Of(PFN_vkGetInstanceProcAddr get_proc_addr,
+                                   const DriverOptions& options) {
+  std::unique_ptr<Driver> driver(new Driver(options));
+  driver->get_proc_addr_ = get_proc_addr;
   vk::LoadGlobal(&driver->global_.table, driver->get_proc_addr_);
   uint32_t version = VK_API_VERSION_1_0;
   if (driver->global().EnumerateInstanceVersion != nullptr)
@@ -137,32 +133,13 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted,
   made->context.table = global();
   made->context.instance = made.get();
   vk::LoadInstance(&made->context.table, made->handle, get_proc_addr_);
-  if (options_.validation) AddValidation(made.get());
   FindPhysicalDevices(made.get());
   *instance = std::move(made);
   return VK_SUCCESS;
 }
 
-void Driver::AddValidation(Instance* instance) {
-  VkDebugUtilsMessengerCreateInfoEXT info{};
-  info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
-  info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                         VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;
-  info.pfnUserCallback = LogValidation;
-  info.pUserData = &validation_messages_;
-  const VkResult result = instance->context.table.CreateDebugUtilsMessengerEXT(
-      instance->handle, &info, nullptr, &instance->messenger);
-  if (result != VK_SUCCESS)
-    spdlog::warn("no validation messages: the messenger failed with {}", static_cast<int>(result));
-}
-
 void Driver::DestroyInstance(Instance* instance) {
-  const vk::DispatchTable& table = instance->context.table;
-  if (instance->messenger != VK_NULL_HANDLE) {
-    table.DestroyDebugUtilsMessengerEXT(instance->handle, instance->messenger, nullptr);
-  }
-  table.DestroyInstance(instance->handle, nullptr);
+  instance->context.table.DestroyInstance(instance->handle, nullptr);
 }
 
 VkInstance Driver::CreateBare() const {

@@ -4,7 +4,6 @@
 
 #include <vulkan/vulkan.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -13,12 +12,14 @@
 
 #include "generated/vk/dispatch_table.h"
 #include "server/device.h"
+#include "server/shared_pages.h"
 
 namespace vesper::server {
 
 struct DriverOptions {
   bool validation = false;
   std::string gpu;  // an index into the scored list or part of a name; empty: all
+  uint64_t max_shared_bytes = 0;  // of a session; 0: half of the machine's memory
 };
 
 // Makes this process see neither Vesper's own ICD nor implicit layers. Before Load(), and before
@@ -30,16 +31,20 @@ class Driver {
  public:
   // nullptr with a sentence about what to install.
   static std::unique_ptr<Driver> Load(const DriverOptions& options, std::string* error);
+  // The same on a loader that is there already.
+  static std::unique_ptr<Driver> Of(PFN_vkGetInstanceProcAddr get_proc_addr,
+                                    const DriverOptions& options);
   ~Driver() = default;  // the loader's library stays loaded
 
   const vk::DispatchTable& global() const { return global_.table; }
   const DispatchContext& global_context() const { return global_; }
   const DriverOptions& options() const { return options_; }
+  SharedBudget& shared_budget() { return shared_budget_; }
   // The version offered: the loader's, or what this server's registry knows when that is less.
   uint32_t api_version() const { return api_version_; }
 
   // Makes an instance of the create-info as a client sent it: version and extensions by policy, no
-  // layers of the client, no callbacks, the validation layer when asked for.
+  // layers of the client, only the server's callbacks, the validation layer when asked for.
   VkResult CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance);
   void DestroyInstance(Instance* instance);
   // Chooses and orders `instance->physical_devices`.
@@ -51,17 +56,15 @@ class Driver {
   void DestroyBare(VkInstance instance) const;
 
   PFN_vkGetDeviceProcAddr GetDeviceProcAddr(VkInstance instance) const;
-  uint64_t validation_messages() const { return validation_messages_; }
 
  private:
-  explicit Driver(const DriverOptions& options) : options_(options) {}
-  void AddValidation(Instance* instance);
+  explicit Driver(const DriverOptions& options) : options_(options), shared_budget_(options.max_shared_bytes) {}
 
   const DriverOptions options_;
   PFN_vkGetInstanceProcAddr get_proc_addr_ = nullptr;
   DispatchContext global_;
   uint32_t api_version_ = VK_API_VERSION_1_0;
-  std::atomic<uint64_t> validation_messages_ = 0;
+  SharedBudget shared_budget_;
 };
 
 // The extensions that the driver gets of those a client enabled; false when one was not offered.

@@ -1,5 +1,6 @@
 #include "server/events.h"
 
+#include "runtime/wire/memory_runs.h"
 #include "runtime/wire/record.h"
 
 namespace vesper::server {
@@ -31,19 +32,11 @@ void Events::DeviceLost(ObjectId device, std::string_view why) {
 
 void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs,
                            std::span<const uint8_t> bytes, uint64_t base) {
-  wire::ByteBuffer out;
-  const size_t mark = Begin(&out, wire::EventKind::kMemoryChanged);
-  const wire::MemoryRuns head{memory, static_cast<uint32_t>(runs.size()), 0};
-  out.Append(&head, sizeof(head));
-  for (const ByteRun& run : runs) {
-    const wire::MemoryRun where{run.offset, run.size};
-    out.Append(&where, sizeof(where));
-    out.Append(bytes.data() + (run.offset - base), run.size);
-    static constexpr uint8_t kPadding[8] = {};
-    out.Append(kPadding, (8 - run.size % 8) % 8);
-  }
-  wire::EndRecord(&out, mark);
-  outbox_->Send(MessageKind::kEvent, 0, {out.data(), out.size()});
+  thread_local wire::RunWriter writer(static_cast<uint16_t>(wire::EventKind::kMemoryChanged));
+  writer.Begin(memory);
+  for (const ByteRun& run : runs)
+    writer.Add(run.offset, bytes.subspan(run.offset - base, run.size));
+  outbox_->Send(MessageKind::kEvent, 0, writer.Finish());
 }
 
 }  // namespace vesper::server

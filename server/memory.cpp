@@ -7,12 +7,15 @@
 #include <cstring>
 
 #include "runtime/wire/decoder.h"
+#include "runtime/wire/memory_runs.h"
 
 namespace vesper::server {
 namespace {
 
 constexpr size_t kPiece = 256 * 1024;  // scanned under one hold of the lock
 constexpr size_t kBlock = 4096;        // compared at once
+constexpr size_t kMaxLate = 256;
+constexpr size_t kAlone = 64;  // a change of so few bytes, and so far from others, may be a flag
 
 }  // namespace
 
@@ -20,8 +23,11 @@ MappedMemory::~MappedMemory() {
   if (twin_ != nullptr) munmap(twin_, memory_.size);
 }
 
-bool MappedMemory::InBounds(uint64_t offset, uint64_t size) const {
-  return offset <= memory_.size && size <= memory_.size - offset;
+bool MappedMemory::Check(const wire::MemoryRange& range, const char* what,
+                         std::string* error) const {
+  if (range.offset <= memory_.size && range.size <= memory_.size - range.offset) return true;
+  *error = fmt::format("{} of {} bytes at {} of {}", what, range.size, range.offset, memory_.size);
+  return false;
 }
 
 bool MappedMemory::Map() {
@@ -49,23 +55,31 @@ VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const 
           end >= memory_.size ? VK_WHOLE_SIZE : end - begin};
 }
 
-bool MappedMemory::AddRange(const wire::MemoryRange& range, std::string* error) {
-  if (!InBounds(range.offset, range.size)) {
-    *error =
-        fmt::format("a mapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
-    return false;
+// What the client takes for zeros must be zeros here: it sends only what differs.
+void MappedMemory::Clear() {
+  static constexpr uint8_t kZeros[kBlock] = {};
+  for (uint64_t at = 0; at < memory_.size; at += kBlock) {
+    const auto block = static_cast<size_t>(std::min<uint64_t>(kBlock, memory_.size - at));
+    // Pages that were never touched stay so.
+    if (!memory_.cached || std::memcmp(mapping_ + at, kZeros, block) != 0)
+      std::memset(mapping_ + at, 0, block);
   }
+  if (memory_.flushed) {
+    const VkMappedMemoryRange all = Rounded(0, memory_.size);
+    memory_.table->FlushMappedMemoryRanges(memory_.device, 1, &all);
+  }
+}
+
+bool MappedMemory::AddRange(const wire::MemoryMapping& mapping, std::string* error) {
+  if (!Check(mapping.range, "a mapping", error)) return false;
   const std::lock_guard lock(mutex_);
-  ranges_.push_back(range);
+  if (mapping.fresh != 0 && mapping_ == nullptr && Map()) Clear();
+  ranges_.push_back(mapping.range);
   return true;
 }
 
 bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* error) {
-  if (!InBounds(range.offset, range.size)) {
-    *error =
-        fmt::format("an unmapping of {} bytes at {} of {}", range.size, range.offset, memory_.size);
-    return false;
-  }
+  if (!Check(range, "an unmapping", error)) return false;
   const std::lock_guard lock(mutex_);
   const auto same = [&](const wire::MemoryRange& r) {
     return r.offset == range.offset && r.size == range.size;
@@ -75,28 +89,30 @@ bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* erro
   return true;
 }
 
+bool MappedMemory::AddWritable(const wire::MemoryRange& range, std::string* error) {
+  if (!Check(range, "a writable range", error)) return false;
+  const std::lock_guard lock(mutex_);
+  writable_.Add(range.offset, range.offset + range.size);
+  return true;
+}
+
 bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::string* error) {
   const std::lock_guard lock(mutex_);
   const bool mapped = Map();
   std::vector<VkMappedMemoryRange> flushes;
   for (uint32_t i = 0; i < count; ++i) {
-    if (runs.size() < sizeof(wire::MemoryRun)) {
-      *error = fmt::format("{} memory runs announced, {} present", count, i);
+    wire::Run run;
+    if (!wire::NextRun(&runs, &run)) {
+      *error = fmt::format("{} memory runs announced, {} well-formed", count, i);
       return false;
     }
-    const auto run = wire::Load<wire::MemoryRun>(runs.data());
-    runs = runs.subspan(sizeof(wire::MemoryRun));
-    if (!InBounds(run.offset, run.size) || run.size > runs.size()) {
-      *error = fmt::format("a write of {} bytes at {} of {} with {} bytes left in the message",
-                           run.size, run.offset, memory_.size, runs.size());
-      return false;
-    }
-    if (mapped) {
-      std::memcpy(mapping_ + run.offset, runs.data(), run.size);
-      std::memcpy(twin_ + run.offset, runs.data(), run.size);
-      if (!memory_.coherent && run.size != 0) flushes.push_back(Rounded(run.offset, run.size));
-    }
-    runs = runs.subspan(std::min<size_t>(runs.size(), (run.size + 7) / 8 * 8));
+    if (!Check({memory_.id, run.offset, run.extent}, "a write", error)) return false;
+    if (!mapped || run.extent == 0) continue;
+    wire::ForEachPiece(run, [&](uint64_t offset, std::span<const uint8_t> bytes) {
+      std::memcpy(mapping_ + offset, bytes.data(), bytes.size());
+      std::memcpy(twin_ + offset, bytes.data(), bytes.size());
+    });
+    if (memory_.flushed) flushes.push_back(Rounded(run.offset, run.extent));
   }
   if (!flushes.empty()) {
     memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()),
@@ -105,34 +121,49 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
   return true;
 }
 
-uint64_t MappedMemory::Scan(Events* events) {
-  std::vector<wire::MemoryRange> ranges;
+bool MappedMemory::Watched() {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(ranges_.begin(), ranges_.end(), [this](const auto& range) {
+    return writable_.Intersects(range.offset, range.offset + range.size);
+  });
+}
+
+bool MappedMemory::Mapped() {
+  const std::lock_guard lock(mutex_);
+  return !ranges_.empty();
+}
+
+uint64_t MappedMemory::Scan(Events* events, Small small, std::vector<LateBytes>* late) {
+  std::vector<wire::MemoryRange> watched;
   {
     const std::lock_guard lock(mutex_);
-    ranges = ranges_;
+    for (const wire::MemoryRange& range : ranges_) {
+      writable_.ForEachIn(range.offset, range.offset + range.size,
+                          [&](uint64_t begin, uint64_t end) {
+                            watched.push_back({memory_.id, begin, end - begin});
+                          });
+    }
   }
   uint64_t changed = 0;
-  for (const wire::MemoryRange& range : ranges)
-    changed += ScanRange(range.offset, range.size, events);
+  for (const wire::MemoryRange& range : watched)
+    changed += ScanRange(range.offset, range.size, events, small, late);
   return changed;
 }
 
 bool MappedMemory::Fetch(const wire::MemoryRange& range, Events* events, std::string* error) {
-  if (!InBounds(range.offset, range.size)) {
-    *error = fmt::format("a fetch of {} bytes at {} of {}", range.size, range.offset, memory_.size);
-    return false;
-  }
-  ScanRange(range.offset, range.size, events);
+  if (!Check(range, "a fetch", error)) return false;
+  ScanRange(range.offset, range.size, events, Small::kSend, nullptr);
   return true;
 }
 
-uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events) {
+uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events, Small small,
+                                 std::vector<LateBytes>* late) {
   uint64_t changed = 0;
   while (size != 0) {
     const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, kPiece));
     const std::lock_guard lock(mutex_);
     if (!Map()) return changed;
-    changed += ScanPiece(offset, piece, events);
+    changed += ScanPiece(offset, piece, events, small, late);
     offset += piece;
     size -= piece;
   }
@@ -141,8 +172,9 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events)
 
 // What is sent is what the twin gets: the GPU may write on, so each block is copied before it is
 // compared.
-uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events) {
-  if (!memory_.coherent) {
+uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, Small small,
+                                 std::vector<LateBytes>* late) {
+  if (memory_.flushed) {
     const VkMappedMemoryRange range = Rounded(offset, size);
     memory_.table->InvalidateMappedMemoryRanges(memory_.device, 1, &range);
   }
@@ -156,6 +188,7 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events) {
     std::memcpy(snapshot_.data() + at, current, block);
     FindRuns({snapshot_.data() + at, block}, {known, block}, offset + at, &runs_);
   }
+  if (small != Small::kSend) SetSmallAside(offset, small, late);
   uint64_t changed = 0;
   for (const ByteRun& run : runs_) {
     std::memcpy(twin_ + run.offset, snapshot_.data() + (run.offset - offset), run.size);
@@ -167,6 +200,29 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events) {
   return changed;
 }
 
+// Takes those runs off `runs_` that lie alone.
+void MappedMemory::SetSmallAside(uint64_t offset, Small small, std::vector<LateBytes>* late) {
+  size_t kept = 0;
+  for (size_t first = 0; first < runs_.size();) {
+    size_t last = first;
+    const auto end = [this](size_t i) { return runs_[i].offset + runs_[i].size; };
+    while (last + 1 < runs_.size() && runs_[last + 1].offset - end(last) < kAlone) ++last;
+    const bool full = late != nullptr && late->size() >= kMaxLate;  // too many to be flags
+    const bool alone = !full && end(last) - runs_[first].offset <= kAlone;
+    for (; first <= last; ++first) {
+      const ByteRun run = runs_[first];
+      if (!alone) {
+        runs_[kept++] = run;
+      } else if (small == Small::kHold) {
+        const uint8_t* bytes = snapshot_.data() + (run.offset - offset);
+        late->push_back({memory_.id, run.offset, {bytes, bytes + run.size}});
+        std::memcpy(twin_ + run.offset, bytes, run.size);
+      }
+    }
+  }
+  runs_.resize(kept);
+}
+
 void MappedMemory::Retire() {
   const std::lock_guard lock(mutex_);
   retired_ = true;
@@ -176,6 +232,7 @@ void MappedMemory::Retire() {
 void MemoryTable::Register(const HostMemory& memory) {
   const std::lock_guard lock(mutex_);
   memories_.insert_or_assign(memory.id, std::make_shared<MappedMemory>(memory));
+  mapped_.erase(memory.id);
 }
 
 void MemoryTable::Unregister(ObjectId id) {
@@ -184,19 +241,37 @@ void MemoryTable::Unregister(ObjectId id) {
   memory->Retire();
   const std::lock_guard lock(mutex_);
   memories_.erase(id);
+  mapped_.erase(id);
 }
 
-std::vector<std::shared_ptr<MappedMemory>> MemoryTable::OfDevice(VkDevice device) {
+std::vector<std::shared_ptr<MappedMemory>> MemoryTable::MappedOf(VkDevice device) {
   std::vector<std::shared_ptr<MappedMemory>> memories;
   const std::lock_guard lock(mutex_);
-  for (const auto& [id, memory] : memories_) {
+  for (const auto& [id, memory] : mapped_) {
     if (memory->memory().device == device) memories.push_back(memory);
   }
   return memories;
 }
 
+void MemoryTable::NoteMapped(const std::shared_ptr<MappedMemory>& memory) {
+  const bool mapped = memory->Mapped();
+  const std::lock_guard lock(mutex_);
+  if (mapped) {
+    mapped_.emplace(memory->memory().id, memory);
+  } else {
+    mapped_.erase(memory->memory().id);
+  }
+}
+
 void MemoryTable::UnregisterAll(VkDevice device) {
-  for (const auto& memory : OfDevice(device)) Unregister(memory->memory().id);
+  std::vector<ObjectId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, memory] : memories_) {
+      if (memory->memory().device == device) ids.push_back(id);
+    }
+  }
+  for (const ObjectId id : ids) Unregister(id);
 }
 
 std::shared_ptr<MappedMemory> MemoryTable::Find(ObjectId id) {
@@ -205,32 +280,68 @@ std::shared_ptr<MappedMemory> MemoryTable::Find(ObjectId id) {
   return found == memories_.end() ? nullptr : found->second;
 }
 
-void MemoryTable::Scan(VkDevice device) {
-  for (const auto& memory : OfDevice(device)) changed_bytes_ += memory->Scan(events_);
+bool MemoryTable::Watches(VkDevice device) {
+  const auto memories = MappedOf(device);
+  return std::any_of(memories.begin(), memories.end(),
+                     [](const auto& memory) { return memory->Watched(); });
+}
+
+// A program that polls memory while the GPU writes it expects to see what was written before a flag
+// once it sees the flag. So flags go last, and behind a second look at everything else.
+void MemoryTable::Scan(VkDevice device, bool running) {
+  using Small = MappedMemory::Small;
+  const std::lock_guard scan(scan_mutex_);
+  ++scans_;
+  const auto memories = MappedOf(device);
+  std::vector<LateBytes> late;
+  uint64_t changed = 0;
+  for (const auto& memory : memories) {
+    changed += memory->Scan(events_, Small::kHold, &late);
+  }
+  if (running && !late.empty()) {
+    for (const auto& memory : memories) {
+      changed += memory->Scan(events_, Small::kSkip, nullptr);
+    }
+  }
+  for (const LateBytes& each : late) {
+    const ByteRun run{each.offset, each.bytes.size()};
+    events_->MemoryChanged(each.memory, {&run, 1}, each.bytes, each.offset);
+    changed += each.bytes.size();
+  }
+  changed_bytes_ += changed;
 }
 
 bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body,
                           std::string* error) {
-  const bool write = control == wire::Control::kMemoryWrite;
-  if (body.size() < (write ? sizeof(wire::MemoryRuns) : sizeof(wire::MemoryRange))) {
+  size_t least = sizeof(wire::MemoryRange);
+  if (control == wire::Control::kMemoryWrite) least = sizeof(wire::MemoryRuns);
+  if (control == wire::Control::kMemoryMapped) least = sizeof(wire::MemoryMapping);
+  if (body.size() < least) {
     *error = fmt::format("a memory control of {} bytes", body.size());
     return false;
   }
   const std::shared_ptr<MappedMemory> memory = Find(wire::Load<ObjectId>(body.data()));
   if (memory == nullptr) return true;
-  if (write) {
-    const auto runs = wire::Load<wire::MemoryRuns>(body.data());
-    written_bytes_ += body.size();
-    return memory->Write(runs.count, body.subspan(sizeof(runs)), error);
-  }
-  const auto range = wire::Load<wire::MemoryRange>(body.data());
   switch (control) {
+    case wire::Control::kMemoryWrite: {
+      const auto runs = wire::Load<wire::MemoryRuns>(body.data());
+      written_bytes_ += body.size();
+      return memory->Write(runs.count, body.subspan(sizeof(runs)), error);
+    }
     case wire::Control::kMemoryMapped:
-      return memory->AddRange(range, error);
+      if (!memory->AddRange(wire::Load<wire::MemoryMapping>(body.data()), error)) return false;
+      NoteMapped(memory);
+      return true;
     case wire::Control::kMemoryUnmapped:
-      return memory->RemoveRange(range, error);
-    default:
-      return memory->Fetch(range, events_, error);
+      if (!memory->RemoveRange(wire::Load<wire::MemoryRange>(body.data()), error)) return false;
+      NoteMapped(memory);
+      return true;
+    case wire::Control::kMemoryWritable:
+      return memory->AddWritable(wire::Load<wire::MemoryRange>(body.data()), error);
+    default: {
+      const std::lock_guard scan(scan_mutex_);
+      return memory->Fetch(wire::Load<wire::MemoryRange>(body.data()), events_, error);
+    }
   }
 }
 

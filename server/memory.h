@@ -1,7 +1,6 @@
 // Host-visible device memory of a session without shared memory: what the client wrote is applied
 // to the driver's mapping, what the GPU wrote is found against a twin and sent as exact byte runs.
-// The session's reader and the queues' watchers call it. How changes are found is this file's
-// secret; finer ways come behind the same calls.
+// The session's reader and the queues' watchers call it. docs/memory.md says how it fits together.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -17,7 +16,9 @@
 
 #include "generated/vk/dispatch_table.h"
 #include "runtime/object_id.h"
+#include "runtime/range_set.h"
 #include "runtime/wire/control.h"
+#include "server/byte_runs.h"
 #include "server/events.h"
 
 namespace vesper::server {
@@ -29,8 +30,16 @@ struct HostMemory {
   VkDeviceMemory memory = VK_NULL_HANDLE;
   ObjectId id = kNullObject;
   uint64_t size = 0;
-  bool coherent = true;
-  uint64_t atom = 1;  // nonCoherentAtomSize
+  bool flushed = false;  // the type is not coherent: flushed and invalidated here
+  bool cached = true;    // reading it is cheap
+  uint64_t atom = 1;     // nonCoherentAtomSize
+};
+
+// Bytes that the GPU wrote and that are sent after the others of the same scan.
+struct LateBytes {
+  ObjectId memory;
+  uint64_t offset;
+  std::vector<uint8_t> bytes;
 };
 
 // One allocation. The twin holds the bytes as the client knows them and starts as zeros, as does
@@ -45,26 +54,39 @@ class MappedMemory {
 
   const HostMemory& memory() const { return memory_; }
 
-  // From now on Scan() looks at this range, or no longer. False with a reason for a range outside
-  // the memory.
-  bool AddRange(const wire::MemoryRange& range, std::string* error);
+  // A range is mapped from now on, or no longer; the device may write a range. Scan() looks at what
+  // is both. False with a reason for a range outside the memory.
+  bool AddRange(const wire::MemoryMapping& mapping, std::string* error);
   bool RemoveRange(const wire::MemoryRange& range, std::string* error);
+  bool AddWritable(const wire::MemoryRange& range, std::string* error);
   // Applies runs as they lie on the wire to mapping and twin. False with a reason, having applied
   // those before the fault.
   bool Write(uint32_t count, std::span<const uint8_t> runs, std::string* error);
-  // Sends what differs from the twin in the mapped ranges, or in `range` whether mapped or not, and
-  // updates the twin. Returns the number of changed bytes.
-  uint64_t Scan(Events* events);
+
+  // What becomes of small changes that stand alone, as the flags that programs poll do: they must
+  // not reach the client before what was written ahead of them.
+  enum class Small : uint8_t { kSend, kHold, kSkip };
+  bool Watched();
+  bool Mapped();  // at all
+  // Sends what differs from the twin in the watched ranges and takes it over into the twin; kHold
+  // puts what is small into `late` instead, kSkip leaves it to the next scan. Returns the number of
+  // changed bytes.
+  uint64_t Scan(Events* events, Small small, std::vector<LateBytes>* late);
+  // The same for any range.
   bool Fetch(const wire::MemoryRange& range, Events* events, std::string* error);
   // Waits for calls in progress; those to come do nothing. The driver's memory may then be freed.
   void Retire();
 
  private:
   bool Map();  // the driver's mapping and the twin, on first need
-  bool InBounds(uint64_t offset, uint64_t size) const;
+  void Clear();
+  bool Check(const wire::MemoryRange& range, const char* what, std::string* error) const;
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
-  uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events);
-  uint64_t ScanPiece(uint64_t offset, size_t size, Events* events);
+  uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, Small small,
+                     std::vector<LateBytes>* late);
+  uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, Small small,
+                     std::vector<LateBytes>* late);
+  void SetSmallAside(uint64_t offset, Small small, std::vector<LateBytes>* late);
 
   const HostMemory memory_;
   std::mutex mutex_;
@@ -72,6 +94,7 @@ class MappedMemory {
   uint8_t* mapping_ = nullptr;
   uint8_t* twin_ = nullptr;
   std::vector<wire::MemoryRange> ranges_;
+  RangeSet writable_;
   std::vector<uint8_t> snapshot_;
   std::vector<ByteRun> runs_;
 };
@@ -86,10 +109,13 @@ class MemoryTable {
   void Unregister(ObjectId memory);
   void UnregisterAll(VkDevice device);
 
-  // Sends the changes in all mapped ranges of the device.
-  void Scan(VkDevice device);
+  // Sends the changes in all watched ranges of the device. `running`: the GPU may be writing.
+  void Scan(VkDevice device, bool running);
+  // Whether Scan() of that device has anything to look at.
+  bool Watches(VkDevice device);
   uint64_t changed_bytes() const { return changed_bytes_; }
   uint64_t written_bytes() const { return written_bytes_; }
+  uint64_t scans() const { return scans_; }
 
   // The controls of runtime/wire/control.h. False with a reason when the bytes are malformed;
   // memory that does not exist (any more) is ignored.
@@ -97,13 +123,17 @@ class MemoryTable {
 
  private:
   std::shared_ptr<MappedMemory> Find(ObjectId id);
-  std::vector<std::shared_ptr<MappedMemory>> OfDevice(VkDevice device);
+  std::vector<std::shared_ptr<MappedMemory>> MappedOf(VkDevice device);
+  void NoteMapped(const std::shared_ptr<MappedMemory>& memory);
 
   Events* const events_;
+  std::mutex scan_mutex_;  // one scan at a time, so that what it holds back is not overtaken
   std::mutex mutex_;
   std::unordered_map<ObjectId, std::shared_ptr<MappedMemory>> memories_;
+  std::unordered_map<ObjectId, std::shared_ptr<MappedMemory>> mapped_;  // of them
   std::atomic<uint64_t> changed_bytes_ = 0;
   std::atomic<uint64_t> written_bytes_ = 0;
+  std::atomic<uint64_t> scans_ = 0;
 };
 
 }  // namespace vesper::server

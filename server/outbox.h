@@ -27,11 +27,15 @@ class Outbox {
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
-  // Queues or sends one message, whose bytes are copied when queued. False once the session must
+  // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it. False once the session must
   // end: the channel is lost or the client has left more than the limit unread; the channel is then
   // closed, which wakes the reader.
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
-            std::span<const uint8_t> second = {});
+            std::span<const uint8_t> second = {}, Descriptor descriptor = {});
+
+  // The same for an event that may be left out: false, and the event is dropped, while `limit`
+  // bytes of such wait already.
+  bool SendIfRoom(std::span<const uint8_t> event, size_t limit);
 
   // Waits until everything is sent, the channel is lost or the time is over.
   void Flush(std::chrono::milliseconds timeout);
@@ -45,7 +49,15 @@ class Outbox {
     MessageKind kind;
     uint64_t sequence;
     std::vector<uint8_t> payload;
+    Descriptor descriptor;
+    bool optional = false;
   };
+  ChannelStatus SendNow(MessageKind kind, uint64_t sequence,
+                        std::span<const std::span<const uint8_t>> parts,
+                        const Descriptor& descriptor);
+  bool SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
+                  std::span<const uint8_t> first, std::span<const uint8_t> second,
+                  Descriptor descriptor, bool optional);
   void Write();
   void FailLocked(std::string error);
 
@@ -55,6 +67,7 @@ class Outbox {
   std::condition_variable changed_;
   std::deque<Entry> entries_;
   size_t bytes_ = 0;
+  size_t optional_bytes_ = 0;  // of them, what SendIfRoom() queued
   bool sending_ = false;  // someone is inside channel_->Send()
   bool stopping_ = false;
   std::string error_;

@@ -88,6 +88,7 @@ void Queue::Execute() {
     lock.unlock();
     for (const auto& ticket : job.waits) device_->AwaitHandOver(*ticket, stopping_);
     const bool dropped = stopping_ || device_->lost();
+    if (job.serial != 0 && job.works) device_->WorkBegins();
     const VkResult result = dropped ? VK_ERROR_DEVICE_LOST : job.call();
     if (job.ticket != nullptr) device_->HandOver(job.ticket.get());
     if (!dropped && result < 0 && job.serial != 0) {
@@ -104,18 +105,29 @@ void Queue::Execute() {
   }
 }
 
-VkResult Queue::Await(const QueueJob& job) {
+VkResult Queue::Await(const QueueJob& job, uint64_t timeout_ns) {
   const vk::DispatchTable& table = device_->table();
   VkResult result = VK_SUCCESS;
   if (job.internal != VK_NULL_HANDLE) {
-    result = table.WaitForFences(device_->handle(), 1, &job.internal, VK_TRUE, kWaitNs);
+    result = table.WaitForFences(device_->handle(), 1, &job.internal, VK_TRUE, timeout_ns);
   } else if (timeline_ != VK_NULL_HANDLE) {
     VkSemaphoreWaitInfo info{
         VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
-    result = table.WaitSemaphores(device_->handle(), &info, kWaitNs);
+    result = table.WaitSemaphores(device_->handle(), &info, timeout_ns);
   }
   if (result == VK_SUCCESS && job.fence != VK_NULL_HANDLE) {
-    result = table.WaitForFences(device_->handle(), 1, &job.fence, VK_TRUE, kWaitNs);
+    result = table.WaitForFences(device_->handle(), 1, &job.fence, VK_TRUE, timeout_ns);
+  }
+  return result;
+}
+
+// Waits for a job; as long as it lasts, what the GPU writes meanwhile is sent now and then.
+VkResult Queue::AwaitExchanging(const QueueJob& job) {
+  VkResult result = VK_TIMEOUT;
+  while (result == VK_TIMEOUT && !stopping_ && !device_->lost()) {
+    const uint64_t exchange_ns = device_->NsToExchange();
+    result = Await(job, std::min(kWaitNs, exchange_ns));
+    if (result == VK_TIMEOUT) device_->ExchangeMemory();
   }
   return result;
 }
@@ -147,8 +159,7 @@ void Queue::Watch() {
 size_t Queue::AwaitFront(std::unique_lock<std::mutex>* lock) {
   const QueueJob front = watched_.front();
   lock->unlock();
-  VkResult result = VK_TIMEOUT;
-  while (result == VK_TIMEOUT && !stopping_ && !device_->lost()) result = Await(front);
+  const VkResult result = AwaitExchanging(front);
   if (result < 0)
     device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
   uint64_t value = front.serial;
@@ -171,8 +182,7 @@ size_t Queue::AwaitFront(std::unique_lock<std::mutex>* lock) {
 void Queue::Complete(std::vector<QueueJob> jobs) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     QueueJob& job = jobs[i];
-    VkResult result = i == 0 ? VK_SUCCESS : VK_TIMEOUT;
-    while (result == VK_TIMEOUT && !stopping_ && !device_->lost()) result = Await(job);
+    const VkResult result = i == 0 ? VK_SUCCESS : AwaitExchanging(job);
     if (job.fence != VK_NULL_HANDLE) device_->UnwatchFence(job.fence);
     if (job.internal != VK_NULL_HANDLE && result == VK_SUCCESS) {
       device_->table().ResetFences(device_->handle(), 1, &job.internal);
@@ -181,7 +191,10 @@ void Queue::Complete(std::vector<QueueJob> jobs) {
     }
   }
   if (stopping_ || device_->lost()) return;
-  device_->parts().memories->Scan(device_->handle());
+  const auto works =
+      std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job.works; });
+  device_->WorkEnded(static_cast<uint64_t>(works));
+  device_->ScanMemory();
   device_->parts().events->Completed(id_, jobs.back().serial);
   const std::lock_guard lock(mutex_);
   completed_ = jobs.back().serial;

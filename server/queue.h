@@ -38,6 +38,7 @@ struct QueueJob {
   std::vector<std::shared_ptr<Ticket>> waits;  // handed over before this one
   std::shared_ptr<Ticket> ticket;
   uint64_t serial = 0;                // 0: nothing that completes, as a label
+  bool works = true;                  // false: it only waits and signals, and writes no memory
   VkFence fence = VK_NULL_HANDLE;     // the application's
   VkFence internal = VK_NULL_HANDLE;  // ours, where timeline semaphores are missing
 };
@@ -78,7 +79,8 @@ class Queue {
   // Waits for the front of `watched_`; the number of entries that completed, 0 when stopping or
   // lost.
   size_t AwaitFront(std::unique_lock<std::mutex>* lock);
-  VkResult Await(const QueueJob& job);
+  VkResult Await(const QueueJob& job, uint64_t timeout_ns);
+  VkResult AwaitExchanging(const QueueJob& job);
   void Complete(std::vector<QueueJob> jobs);
   void RunWaiters();
 

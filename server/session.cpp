@@ -32,20 +32,25 @@ bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
 
 }  // namespace
 
-Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number)
+Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
+                 const SessionLimits& limits)
     : channel_(std::move(channel)),
       driver_(driver),
       number_(number),
-      outbox_(channel_.get()),
+      limits_(limits),
+      table_(limits.objects),
+      outbox_(channel_.get(), limits.unread_bytes),
       events_(&outbox_),
       memories_(&events_),
-      run_(std::make_shared<CommandRun>(&table_)),
+      debug_messages_(&table_, &outbox_, number, driver->options().validation),
+      run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
       pool_(PoolThreads()) {}
 
 Session::~Session() {
   channel_->Close();
   pool_.Drain();
   for (const auto& [handle, device] : devices_) device->StopQueues();
+  for (const auto& [handle, instance] : instances_) debug_messages_.End(instance.get());
 }
 
 bool Session::Greet(std::string* error) {
@@ -63,6 +68,8 @@ bool Session::Greet(std::string* error) {
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
   welcome.session = number_;
+  welcome.max_objects = limits_.objects - 1;  // slot 0 is none
+  welcome.validation = driver_->options().validation;
   if (hello.fingerprint != kRegistryFingerprint) {
     welcome.names_wanted = hello.commands.empty();
     welcome.commands = DecodedCommands();
@@ -77,7 +84,9 @@ bool Session::Greet(std::string* error) {
     translation_ = Translation(hello.commands, hello.handle_types);
     table_.TranslateTypes(translation_.handle_types());
   }
+  shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   program_ = hello.program;
+  debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
   spdlog::info("session {}: {} (pid {}){}", number_, program_, hello.pid,
                translation_.by_name() ? ", of another registry" : "");
@@ -101,6 +110,11 @@ std::string Session::Run() {
         break;
     }
     ++stats_.messages;
+    if (message.payload.size() > limits_.message_bytes) {
+      Exceeded(fmt::format("a message of {} bytes; --max-message allows {}",
+                           message.payload.size(), limits_.message_bytes));
+      continue;
+    }
     try {
       if (message.kind == MessageKind::kBatch) {
         Execute(message);
@@ -125,6 +139,12 @@ std::string Session::Run() {
 
 bool Session::Malformed(std::string what) {
   end_reason_ = "malformed: " + std::move(what);
+  spdlog::error("session {}: {}", number_, end_reason_);
+  return false;
+}
+
+bool Session::Exceeded(std::string what) {
+  end_reason_ = "over its limits: " + std::move(what);
   spdlog::error("session {}: {}", number_, end_reason_);
   return false;
 }
@@ -156,6 +176,7 @@ bool Session::ExecuteControl(const Record& record) {
     case wire::Control::kMemoryUnmapped:
     case wire::Control::kMemoryWrite:
     case wire::Control::kMemoryFetch:
+    case wire::Control::kMemoryWritable:
       if (!memories_.Execute(control, record.body, &error)) return Malformed(std::move(error));
       break;
     default:  // of a newer client; a reply says so
@@ -200,7 +221,11 @@ bool Session::ExecuteCommand(const Record& record) {
     Invoke(run);
   }
   if (run_->kept) {
-    run_ = std::make_shared<CommandRun>(&table_);
+    run_ = std::make_shared<CommandRun>(&table_, limits_.command_bytes);
+    if (queued_bytes_ > limits_.queued_bytes) {
+      return Exceeded(fmt::format("{} bytes of work wait for their turn; --max-queued allows {}",
+                                  queued_bytes_.load(), limits_.queued_bytes));
+    }
   } else {
     run_->arena.Reset();
   }
@@ -226,7 +251,8 @@ void Session::Invoke(CommandRun* run) {
   const auto* context = static_cast<const DispatchContext*>(run->handles.context());
   const vk::DispatchTable& table = context == nullptr ? driver_->global() : context->table;
   const ServerCommand& command = kServerCommands[run->command];
-  if (!command.overridden && !HasEntry(table, run->command)) {
+  // Without a context the command names no object to be called on: it must be one that needs none.
+  if ((context == nullptr || !command.overridden) && !HasEntry(table, run->command)) {
     spdlog::warn("session {}: the driver has no {}", number_, kCommandNames[run->command]);
     run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
     if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
@@ -239,6 +265,8 @@ void Session::Invoke(CommandRun* run) {
   run->handles.Finish(run->wants_reply, result);
   if (command.destroys) run->handles.ForgetFailed();
   if (run->reply_deferred) return;
+  if (command.accesses && context != nullptr && context->device != nullptr)
+    context->device->ScanAfterHostAccess();
   if (run->wants_reply) {
     SendReply(*run);
   } else if (result < 0) {
@@ -285,7 +313,7 @@ void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
   ++stats_.replies;
 }
 
-void Session::SendReply(const CommandRun& run) {
+void Session::SendReply(CommandRun& run) {
   thread_local wire::ByteBuffer out;
   out.clear();
   const wire::ReplyHeader header{wire::ReplyKind::kAnswer,
@@ -294,7 +322,7 @@ void Session::SendReply(const CommandRun& run) {
   wire::Encoder encoder(&out, &run.handles);
   const auto encode = wire::kCodecs[run.command].encode_reply;
   if (encode != nullptr) encode(encoder, run.args);
-  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()});
+  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()}, {}, std::move(run.descriptor));
   ++stats_.replies;
 }
 
@@ -303,14 +331,15 @@ std::string Session::Summary() {
   return fmt::format(
       "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
       "objects at most, {} left, "
-      "{} bytes of memory received, {} sent, {} validation messages",
+      "{} bytes of memory received, {} sent, {}",
       number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(),
       stats_.inert.load(), channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock),
       table_.live(lock), memories_.written_bytes(), memories_.changed_bytes(),
-      driver_->validation_messages());
+      debug_messages_.Summary());
 }
 
 CommandRun& Session::run() { return *t_run; }
+const CommandRun* Session::current() { return t_run; }
 CommandHandles& Session::handles() { return t_run->handles; }
 
 const DispatchContext& Session::context() {
@@ -320,7 +349,7 @@ const DispatchContext& Session::context() {
 
 std::shared_ptr<CommandRun> Session::KeepRun() {
   CommandRun* run = t_run != nullptr ? t_run : run_.get();
-  run->kept = true;
+  if (!std::exchange(run->kept, true)) run->Count(&queued_bytes_);
   return run->shared_from_this();
 }
 
@@ -364,6 +393,7 @@ void Session::EndDevice(Device* device) {
   memories_.UnregisterAll(handle);
   device->StopQueues();
   device->table().DestroyDevice(handle, nullptr);
+  if (device->importer() != nullptr) device->importer()->DropAll();
   const auto found = devices_.find(handle);
   retired_devices_.push_back(std::move(found->second));
   devices_.erase(found);

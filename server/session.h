@@ -23,10 +23,12 @@
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
 #include "server/command_run.h"
+#include "server/debug_messages.h"
 #include "server/device.h"
 #include "server/driver.h"
 #include "server/events.h"
 #include "server/job_pool.h"
+#include "server/limits.h"
 #include "server/memory.h"
 #include "server/outbox.h"
 #include "server/translation.h"
@@ -45,7 +47,8 @@ struct SessionStats {
 class Session {
  public:
   // `driver` outlives the session.
-  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number);
+  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
+          const SessionLimits& limits = {});
   // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its
   // process ends them.
   ~Session();
@@ -66,6 +69,8 @@ class Session {
   // For generated code and overrides, on whichever thread executes the command at hand.
   CommandHandles& handles();
   CommandRun& run();
+  // The command that the calling thread executes, or nullptr.
+  static const CommandRun* current();
   const DispatchContext& context();
   Device& device() { return *context().device; }
   Instance& instance() { return *context().instance; }
@@ -73,6 +78,12 @@ class Session {
   Driver& driver() { return *driver_; }
   Events& events() { return events_; }           // any thread
   MemoryTable& memories() { return memories_; }  // any thread
+  HandleTable& objects() { return table_; }      // any thread
+  DebugMessages& debug_messages() { return debug_messages_; }
+
+  // Whether the CPU looks for what the GPU wrote to memory that the client has mapped: false where
+  // both map the same memory.
+  bool reads_mapped_memory() const { return true; }
 
   // For overrides, on whichever thread executes the command at hand. Keeps its arguments for as
   // long as the pointer lives.
@@ -80,7 +91,9 @@ class Session {
   // The same, and whoever keeps the run calls SendReply() when it is done: no reply is sent before.
   std::shared_ptr<CommandRun> DeferReply();
   // From any thread.
-  void SendReply(const CommandRun& run);
+  void SendReply(CommandRun& run);
+  // Whether the client takes descriptors of memory with replies.
+  bool shares_memory() const { return shares_memory_; }
 
   // Waits for the pool and for all that waits for it. Before devices and instances go.
   void DrainJobs();
@@ -103,6 +116,7 @@ class Session {
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
   bool Malformed(std::string what);
+  bool Exceeded(std::string what);
 
   bool Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options);
   void Invoke(CommandRun* run);
@@ -124,16 +138,20 @@ class Session {
   const std::unique_ptr<Channel> channel_;
   Driver* const driver_;
   const uint64_t number_;
+  const SessionLimits limits_;
   std::string program_;
   Translation translation_;
   SessionStats stats_;
   std::string end_reason_;
   bool orderly_ = false;
+  bool shares_memory_ = false;
 
+  std::atomic<size_t> queued_bytes_ = 0;  // of runs that somebody keeps
   HandleTable table_;
   Outbox outbox_;
   Events events_;
   MemoryTable memories_;
+  DebugMessages debug_messages_;
   std::shared_ptr<CommandRun> run_;
   wire::ByteBuffer reply_;
   std::unordered_map<VkInstance, std::unique_ptr<Instance>> instances_;

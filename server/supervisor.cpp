@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "runtime/handshake.h"
 #include "server/worker.h"
@@ -28,6 +29,8 @@ constexpr std::chrono::seconds kProbePatience{60};
 constexpr std::chrono::milliseconds kEndPatience{3000};
 constexpr std::chrono::seconds kEarly{2};
 constexpr size_t kMaxRefusers = 8;
+constexpr std::chrono::milliseconds kTurnAwayPause{20};
+constexpr std::chrono::seconds kTurnAwayLines{1};  // between lines that say so
 constexpr unsigned kRefusalSeconds = 5;
 
 sigset_t OurSignals() {
@@ -107,6 +110,16 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
   arguments.insert(arguments.end(), {"--log-level", options_.log_level});
   if (!options_.gpu.empty()) arguments.insert(arguments.end(), {"--gpu", options_.gpu});
   if (options_.validation) arguments.emplace_back("--validation");
+  for (const auto& [name, value] : {std::pair("--max-objects", options_.max_objects),
+                                    {"--max-message", options_.max_message},
+                                    {"--max-queued", options_.max_queued},
+                                    {"--max-unread", options_.max_unread},
+                                    {"--max-memory", options_.max_memory}}) {
+    arguments.insert(arguments.end(), {name, std::to_string(value)});
+  }
+  if (options_.max_shared_mib != 0) {
+    arguments.insert(arguments.end(), {"--max-shared-memory", std::to_string(options_.max_shared_mib)});
+  }
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -229,6 +242,13 @@ void Supervisor::StartSpare() {
 
 void Supervisor::Accept(Listener* listener) {
   const int socket = listener->Accept();
+  if (socket == Listener::kTurnedAway) {
+    if (Clock::now() - turned_away_ > kTurnAwayLines) {
+      spdlog::error("clients are turned away: no file descriptor is left; raise ulimit -n");
+      turned_away_ = Clock::now();
+    }
+    std::this_thread::sleep_for(kTurnAwayPause);
+  }
   if (socket < 0) return;
   const size_t active = workers_.size() - (Spare() ? 1 : 0);
   if (active >= options_.max_sessions) {

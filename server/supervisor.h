@@ -58,6 +58,7 @@ class Supervisor {
   pid_t probe_ = 0;
   std::optional<int> probe_status_;
   uint64_t sessions_ = 0;
+  std::chrono::steady_clock::time_point turned_away_;
   bool spare_fails_ = false;  // the last one ended early: none is started until a client comes
 };
 

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,12 +10,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 
 #include "runtime/address.h"
+#include "server/peer_watch.h"
 #include "server/session.h"
 
 namespace vesper::server {
@@ -42,6 +45,30 @@ int ReceiveSocket(int from, uint64_t* session) {
   int fd = -1;
   std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
   return fd;
+}
+
+// Exceptions that nobody catches: memory is exhausted on a thread that cannot tell the client. Its session ends with this
+// process, others are not touched.
+[[noreturn]] void GiveUp() {
+  try {
+    if (const std::exception_ptr exception = std::current_exception()) std::rethrow_exception(exception);
+    spdlog::critical("the worker gives up");
+  } catch (const std::exception& exception) {
+    spdlog::critical("the worker gives up: {}", exception.what());
+  } catch (...) {
+    spdlog::critical("the worker gives up");
+  }
+  _exit(1);
+}
+
+// Beyond it allocations fail, the driver's as well.
+void LimitMemory(uint32_t mebibytes) {
+  if (mebibytes == 0) return;
+  const rlim_t bytes = rlim_t{mebibytes} << 20;
+  const rlimit limit{bytes, bytes};
+  if (setrlimit(RLIMIT_DATA, &limit) != 0) {
+    spdlog::error("--max-memory has no effect: {}", std::strerror(errno));
+  }
 }
 
 // Does something when time is over, unless it is destroyed before.
@@ -90,6 +117,8 @@ std::unique_ptr<Timer> Serve(Session* session, uint64_t number) {
 
 int RunWorker(const ServerOptions& options) {
   prctl(PR_SET_NAME, "vesper-worker");
+  std::set_terminate(GiveUp);
+  LimitMemory(options.max_memory);
   PrepareDriverEnvironment();
   std::string error;
   const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
@@ -109,7 +138,8 @@ int RunWorker(const ServerOptions& options) {
       spdlog::error("session {}: no file descriptor is left; raise ulimit -n", number);
       return 1;
     }
-    Session session(std::move(channel), driver.get(), number);
+    Session session(std::move(channel), driver.get(), number, options.limits());
+    const PeerWatch watch(socket, [&session] { session.Stop(); });
     end = Serve(&session, number);
   }
   driver->DestroyBare(warm);

@@ -1,13 +1,16 @@
-// Finds changes by comparing shadow and twin: needs nothing of the system, and reads everything at every trigger.
+// Finds changes by comparing shadow and twin: needs nothing of the system, and reads both wholly at every trigger.
 #pragma once
-
-#include <memory>
 
 #include "client/memory/tracker.h"
 
 namespace vesper::client {
 
-// nullptr when memory is exhausted.
-std::unique_ptr<Tracker> MakeMemcmpTracker(uint64_t size) noexcept;
+class MemcmpTracker final : public Tracker {
+ public:
+  using Tracker::Tracker;
+
+ protected:
+  void CollectRange(uint64_t offset, uint64_t size, RunSink sink) override { Compare(offset, size, sink); }
+};
 
 }  // namespace vesper::client

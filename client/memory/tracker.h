@@ -1,38 +1,78 @@
 // How the client learns which bytes of mapped memory the application wrote. One Tracker watches one mapping: anonymous shadow
 // memory that the application writes, and a twin that holds what the server is known to have. Implementations differ in how
-// they find candidates (memcmp here; userfaultfd and hashing are to come); that exact byte runs are sent never differs.
+// they find candidates (docs/memory.md); that exact byte runs are sent never differs.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "client/function_ref.h"
+#include "client/memory/pages.h"
 
 namespace vesper::client {
 
-// Gets each changed run: where it lies in the memory object and the bytes, valid during the call. Bytes were read once:
-// what the sink sees is what the twin then holds, whatever the application writes meanwhile.
+// Gets each changed run: where it lies in the memory object and the bytes, valid during the call; in ascending order. Bytes
+// were read once: what the sink sees is what the twin then holds, whatever the application writes meanwhile.
 using RunSink = FunctionRef<void(uint64_t offset, std::span<const uint8_t> bytes)>;
 
 // Not thread-safe but for the application's own reads and writes of shadow(): MappedMemory's lock guards it.
 class Tracker {
  public:
+  static constexpr size_t kBlock = 4096;  // compared at once
+
+  // A tracker that is not valid() is of no use: memory is exhausted.
+  explicit Tracker(uint64_t size)
+      : size_(size), shadow_(static_cast<size_t>(size)), twin_(static_cast<size_t>(size)) {}
   virtual ~Tracker() = default;
+  bool valid() const { return shadow_.valid() && twin_.valid(); }
 
   // What the application reads and writes: `size` bytes, page-aligned, zero at first.
-  virtual uint8_t* shadow() = 0;
-  virtual uint64_t size() const = 0;
+  uint8_t* shadow() const { return shadow_.data(); }
+  uint64_t size() const { return size_; }
 
-  // Finds what the application changed in the range since the last time and takes it over into the twin.
-  virtual void Collect(uint64_t offset, uint64_t size, RunSink sink) = 0;
+  // Finds what the application changed in the range since the last time and takes it over into the twin. May throw
+  // std::bad_alloc.
+  void Collect(uint64_t offset, uint64_t size, RunSink sink);
 
   // Puts bytes that the device wrote into shadow and twin together. Out of range: ignored, false.
-  virtual bool Apply(uint64_t offset, std::span<const uint8_t> bytes) = 0;
+  virtual bool Apply(uint64_t offset, std::span<const uint8_t> bytes);
+
+ protected:
+  // Over memory of the application's own.
+  explicit Tracker(std::span<uint8_t> shadow) : size_(shadow.size()), shadow_(shadow), twin_(shadow.size()) {}
+  // Collect() of a range that lies within the memory and is not empty.
+  virtual void CollectRange(uint64_t offset, uint64_t size, RunSink sink) = 0;
+  // Bytes in the range were put there by Apply().
+  virtual void Applied(uint64_t, size_t) {}
+
+  // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin.
+  void Compare(uint64_t offset, uint64_t size, RunSink sink);
+  uint8_t* twin() const { return twin_.data(); }
+
+ private:
+  void CompareBlock(uint64_t offset, size_t length, RunSink sink);
+
+  const uint64_t size_;
+  const Pages shadow_;
+  const Pages twin_;
 };
 
-// The tracker that this machine affords, for memory of `size` bytes; nullptr when memory is exhausted.
-std::unique_ptr<Tracker> MakeTracker(uint64_t size) noexcept;
+enum class TrackerKind : uint8_t { kUffd, kHash, kMemcmp };
+
+// "uffd", "hash", "memcmp".
+const char* NameOf(TrackerKind kind);
+// Whether this machine has what the kind needs; if not, `why` gets a reason.
+bool Affords(TrackerKind kind, std::string* why);
+// nullptr when memory is exhausted or the machine lacks what the kind needs.
+std::unique_ptr<Tracker> MakeTracker(TrackerKind kind, uint64_t size) noexcept;
+
+// What VESPER_MEMORY asks for if this machine affords it, else the best that it does. Says once on stderr what it cannot follow.
+TrackerKind ChosenTracker() noexcept;
+
+// In the child of a fork, which may take no lock: gives back what belongs to the parent's memory.
+void AbandonTrackersAfterFork() noexcept;
 
 }  // namespace vesper::client

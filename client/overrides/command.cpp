@@ -39,14 +39,15 @@ VkResult MakeBuffers(Device* device, CommandPoolState* pool, const VkCommandBuff
   Call call(session, Command::kAllocateCommandBuffers);
   const VkResult result = call.Post(&args);
   if (result != VK_SUCCESS) return result;
+  session.AddCommandBuffers(buffers);
   for (auto& buffer : buffers) pool->command_buffers.push_back(std::move(buffer));
   return VK_SUCCESS;
 }
 
-void ForgetBuffers(CommandPoolState* pool) {
-  for (const auto& buffer : pool->command_buffers) {
-    if (!buffer->session->abandoned()) buffer->session->ids().Forget(buffer->header.id);
-  }
+void Forget(const CommandBuffer& buffer) {
+  if (buffer.session->abandoned()) return;
+  buffer.session->RemoveCommandBuffer(buffer.header.id);
+  buffer.session->ids().Forget(buffer.header.id);
 }
 
 }  // namespace
@@ -70,7 +71,8 @@ VKAPI_ATTR void VKAPI_CALL DestroyCommandPool(VkDevice device, VkCommandPool com
   Session& session = SessionOf(device);
   const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(commandPool)));
   entry::DestroyCommandPool(device, commandPool, pAllocator);
-  if (state != nullptr) ForgetBuffers(static_cast<CommandPoolState*>(state.get()));
+  if (state == nullptr) return;
+  for (const auto& buffer : static_cast<CommandPoolState*>(state.get())->command_buffers) Forget(*buffer);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL ResetCommandPool(VkDevice device, VkCommandPool commandPool,
@@ -102,7 +104,7 @@ VKAPI_ATTR void VKAPI_CALL FreeCommandBuffers(VkDevice device, VkCommandPool com
   for (uint32_t i = 0; i < commandBufferCount; ++i) {
     const auto* freed = FromHandle<CommandBuffer>(pCommandBuffers[i]);
     if (freed == nullptr) continue;
-    if (!session.abandoned()) session.ids().Forget(freed->header.id);
+    Forget(*freed);
     const auto found = std::find_if(pool->command_buffers.begin(), pool->command_buffers.end(),
                                     [freed](const auto& each) { return each.get() == freed; });
     if (found == pool->command_buffers.end()) continue;

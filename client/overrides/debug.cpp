@@ -2,12 +2,14 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
-#include <vector>
+#include <variant>
 
 #include "client/call.h"
+#include "client/delivery.h"
 #include "client/object.h"
 #include "client/overrides/guard.h"
 #include "client/session.h"
+#include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
 namespace vesper::client {
@@ -19,27 +21,43 @@ struct PrivateDataSlotState : ObjectState {
   std::unordered_map<uint64_t, uint64_t> data;  // by object id
 };
 
-VkResult AddMessenger(Session& session, HandleType type, Messenger messenger, uint64_t* id) {
-  if (session.abandoned() || !session.ids().Mint(type, {id, 1})) return VK_ERROR_OUT_OF_HOST_MEMORY;
-  messenger.id = *id;
-  return Guarded([&] {
-    const std::lock_guard lock(session.messengers_mutex());
-    session.messengers().push_back(messenger);
+// The server gets the masks and sends what they let through; the function and its data stay here.
+template <typename Info, typename Handle, typename Create, typename Destroy>
+VkResult AddMessenger(VkInstance instance, const Info& info, Handle* made, Create create, Destroy destroy) {
+  const VkResult result = create(instance, &info, nullptr, made);
+  if (result != VK_SUCCESS) return result;
+  Messenger messenger{IdOf(*made), info};
+  std::visit([](auto& each) { each.pNext = nullptr; }, messenger.info);
+  const VkResult added = Guarded([&] {
+    SessionOf(instance).messages().Add(messenger);
     return VK_SUCCESS;
   });
+  if (added != VK_SUCCESS) {
+    destroy(instance, *made, nullptr);
+    *made = VK_NULL_HANDLE;
+  }
+  return added;
 }
 
-void RemoveMessenger(Session& session, ObjectId id) {
-  if (id == kNullObject || session.abandoned()) return;
-  const std::lock_guard lock(session.messengers_mutex());
-  std::erase_if(session.messengers(), [id](const Messenger& each) { return each.id == id; });
-  session.ids().Forget(id);
+// It still hears of the calls before: of a device that leaked objects, say.
+template <typename Handle, typename Destroy>
+void RemoveMessenger(VkInstance instance, Handle messenger, Destroy destroy) {
+  Session& session = SessionOf(instance);
+  if (messenger == VK_NULL_HANDLE || session.abandoned()) return;
+  session.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  Deliver(session);
+  session.messages().Remove(IdOf(messenger));
+  destroy(instance, messenger, nullptr);
 }
 
-// A copy: callbacks may create and destroy messengers.
-std::vector<Messenger> MessengersOf(Session& session) {
-  const std::lock_guard lock(session.messengers_mutex());
-  return session.messengers();
+template <typename Message>
+void Give(const Message& message) {
+  Session& session = SessionOf(message.instance);
+  if (session.abandoned()) return;
+  Guarded([&] {
+    session.messages().Give(message);
+    return VK_SUCCESS;
+  });
 }
 
 // What identifies an object that a handle in an integer names.
@@ -64,70 +82,53 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDebugUtilsMessengerEXT(VkInstance instance,
                                                             const VkDebugUtilsMessengerCreateInfoEXT* pCreateInfo,
                                                             const VkAllocationCallbacks*,
                                                             VkDebugUtilsMessengerEXT* pMessenger) {
-  Messenger messenger;
-  messenger.utils = *pCreateInfo;
-  messenger.utils.pNext = nullptr;
-  uint64_t id = kNullObject;
-  const VkResult result =
-      AddMessenger(SessionOf(instance), HandleType::kDebugUtilsMessengerEXT, messenger, &id);
-  *pMessenger = HandleOf<VkDebugUtilsMessengerEXT>(result == VK_SUCCESS ? id : kNullObject);
-  return result;
+  return AddMessenger(instance, *pCreateInfo, pMessenger, entry::CreateDebugUtilsMessengerEXT,
+                      entry::DestroyDebugUtilsMessengerEXT);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroyDebugUtilsMessengerEXT(VkInstance instance, VkDebugUtilsMessengerEXT messenger,
                                                          const VkAllocationCallbacks*) {
-  RemoveMessenger(SessionOf(instance), IdOf(messenger));
-}
-
-VKAPI_ATTR void VKAPI_CALL SubmitDebugUtilsMessageEXT(VkInstance instance,
-                                                      VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity,
-                                                      VkDebugUtilsMessageTypeFlagsEXT messageTypes,
-                                                      const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData) {
-  if (SessionOf(instance).abandoned()) return;
-  Guarded([&] {
-    for (const Messenger& each : MessengersOf(SessionOf(instance))) {
-      const VkDebugUtilsMessengerCreateInfoEXT& wants = each.utils;
-      if (wants.pfnUserCallback == nullptr || (wants.messageSeverity & messageSeverity) == 0 ||
-          (wants.messageType & messageTypes) == 0) {
-        continue;
-      }
-      wants.pfnUserCallback(messageSeverity, messageTypes, pCallbackData, wants.pUserData);
-    }
-    return VK_SUCCESS;
-  });
+  RemoveMessenger(instance, messenger, entry::DestroyDebugUtilsMessengerEXT);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDebugReportCallbackEXT(VkInstance instance,
                                                             const VkDebugReportCallbackCreateInfoEXT* pCreateInfo,
                                                             const VkAllocationCallbacks*,
                                                             VkDebugReportCallbackEXT* pCallback) {
-  Messenger messenger;
-  messenger.report = *pCreateInfo;
-  messenger.report.pNext = nullptr;
-  uint64_t id = kNullObject;
-  const VkResult result =
-      AddMessenger(SessionOf(instance), HandleType::kDebugReportCallbackEXT, messenger, &id);
-  *pCallback = HandleOf<VkDebugReportCallbackEXT>(result == VK_SUCCESS ? id : kNullObject);
-  return result;
+  return AddMessenger(instance, *pCreateInfo, pCallback, entry::CreateDebugReportCallbackEXT,
+                      entry::DestroyDebugReportCallbackEXT);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroyDebugReportCallbackEXT(VkInstance instance, VkDebugReportCallbackEXT callback,
                                                          const VkAllocationCallbacks*) {
-  RemoveMessenger(SessionOf(instance), IdOf(callback));
+  RemoveMessenger(instance, callback, entry::DestroyDebugReportCallbackEXT);
+}
+
+VKAPI_ATTR void VKAPI_CALL SubmitDebugUtilsMessageEXT(VkInstance instance,
+                                                      VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity,
+                                                      VkDebugUtilsMessageTypeFlagsEXT messageTypes,
+                                                      const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData) {
+  UtilsMessage message{};
+  message.instance = instance;
+  message.messageSeverity = messageSeverity;
+  message.messageTypes = messageTypes;
+  message.pCallbackData = pCallbackData;
+  Give(message);
 }
 
 VKAPI_ATTR void VKAPI_CALL DebugReportMessageEXT(VkInstance instance, VkDebugReportFlagsEXT flags,
                                                  VkDebugReportObjectTypeEXT objectType, uint64_t object, size_t location,
                                                  int32_t messageCode, const char* pLayerPrefix, const char* pMessage) {
-  if (SessionOf(instance).abandoned()) return;
-  Guarded([&] {
-    for (const Messenger& each : MessengersOf(SessionOf(instance))) {
-      const VkDebugReportCallbackCreateInfoEXT& wants = each.report;
-      if (wants.pfnCallback == nullptr || (wants.flags & flags) == 0) continue;
-      wants.pfnCallback(flags, objectType, object, location, messageCode, pLayerPrefix, pMessage, wants.pUserData);
-    }
-    return VK_SUCCESS;
-  });
+  ReportMessage message{};
+  message.instance = instance;
+  message.flags = flags;
+  message.objectType = objectType;
+  message.object = object;
+  message.location = location;
+  message.messageCode = messageCode;
+  message.pLayerPrefix = pLayerPrefix;
+  message.pMessage = pMessage;
+  Give(message);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreatePrivateDataSlot(VkDevice device, const VkPrivateDataSlotCreateInfo*,

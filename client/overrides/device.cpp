@@ -1,4 +1,6 @@
 // Physical devices, devices and queues: objects of the client, the same handles every time.
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -145,6 +147,12 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physica
                                                         VkPhysicalDeviceProperties2* pProperties) {
   entry::GetPhysicalDeviceProperties2(physicalDevice, pProperties);
   pProperties->properties.apiVersion = std::min(pProperties->properties.apiVersion, kRegistryApiVersion);
+  for (auto* each = static_cast<VkBaseOutStructure*>(pProperties->pNext); each != nullptr; each = each->pNext) {
+    if (each->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT) continue;
+    auto& host = *reinterpret_cast<VkPhysicalDeviceExternalMemoryHostPropertiesEXT*>(each);
+    const auto page = static_cast<VkDeviceSize>(sysconf(_SC_PAGESIZE));
+    host.minImportedHostPointerAlignment = std::max(host.minImportedHostPointerAlignment, page);
+  }
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice physicalDevice, const VkDeviceCreateInfo* pCreateInfo,

@@ -2,9 +2,11 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "client/call.h"
+#include "client/delivery.h"
 #include "client/log.h"
 #include "client/object.h"
 #include "client/overrides/guard.h"
@@ -42,7 +44,35 @@ uint32_t InstanceVersion(Session& session) {
   return std::min(version, kRegistryApiVersion);
 }
 
-// Chains of an instance speak to the loader, to layers, and to the application's own callbacks: none of them travels.
+// The masks of an instance's own messengers, each form's together: the server's messages go to all that want them.
+class ChainOfMessengers {
+ public:
+  explicit ChainOfMessengers(const void* chain) {
+    for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
+      if (member->sType == VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT) {
+        const auto* utils = reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member);
+        utils_.messageSeverity |= utils->messageSeverity;
+        utils_.messageType |= utils->messageType;
+        utils_.sType = member->sType;
+      } else if (member->sType == VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT) {
+        report_.flags |= reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->flags;
+        report_.sType = member->sType;
+      }
+    }
+    if (report_.sType != VkStructureType{}) first_ = &report_;
+    if (utils_.sType == VkStructureType{}) return;
+    utils_.pNext = std::exchange(first_, &utils_);
+  }
+  const void* first() const { return first_; }
+
+ private:
+  VkDebugUtilsMessengerCreateInfoEXT utils_{};
+  VkDebugReportCallbackCreateInfoEXT report_{};
+  const void* first_ = nullptr;
+};
+
+// Chains of an instance speak to the loader, to layers, and to the application's own callbacks: of them travels what the
+// callbacks want.
 VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
   std::vector<VkExtensionProperties> offered;
   const VkResult listed = InstanceExtensions(*instance->session, &offered);
@@ -55,7 +85,8 @@ VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
     if (SideOf(name) == ExtensionSide::kRemote) forwarded.push_back(name);
   }
   VkInstanceCreateInfo info = asked;
-  info.pNext = nullptr;
+  const ChainOfMessengers messengers(asked.pNext);
+  info.pNext = messengers.first();
   info.enabledLayerCount = 0;
   info.ppEnabledLayerNames = nullptr;
   info.enabledExtensionCount = static_cast<uint32_t>(forwarded.size());
@@ -78,7 +109,9 @@ VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
   if (asked.pApplicationInfo != nullptr && asked.pApplicationInfo->apiVersion != 0) {
     instance->api_version = asked.pApplicationInfo->apiVersion;
   }
+  session->messages().AddChain(asked.pNext);
   const VkResult result = AskCreate(instance.get(), asked);
+  Deliver(*session);
   if (result < 0) return result;
   instance->server_version = InstanceVersion(*session);
   const VkResult fetched = FetchPhysicalDevices(instance.get());
@@ -125,12 +158,15 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateInstance(const VkInstanceCreateInfo* pCreat
 VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocationCallbacks*) {
   if (instance == VK_NULL_HANDLE) return;
   std::unique_ptr<Instance> object(FromHandle<Instance>(instance));
+  std::shared_ptr<Session> session = object->keeps_session;
   wire::DestroyInstanceArgs args{};
   args.instance = instance;
   Call call(instance, Command::kDestroyInstance);
   call.Ask(&args);
-  object->session->SetInstance(nullptr);
-  object.reset();  // and with it the session
+  Deliver(*session);
+  session->SetInstance(nullptr);
+  object.reset();
+  session.reset();
   WriteStatistics();
 }
 

@@ -1,25 +1,123 @@
-// Device memory: what is host-visible is shadowed here while it is mapped; see client/memory/.
+// Device memory: what is host-visible is shared with the server, or shadowed here while it is mapped; see client/memory/.
+#include <algorithm>
 #include <memory>
+#include <new>
 
 #include "client/call.h"
+#include "client/connection.h"
 #include "client/object.h"
 #include "client/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "generated/wire/memory.h"
 
 namespace vesper::client {
 namespace {
 
-constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
+// Chain members that leave the memory to this device alone; with any other it may be shared, or hold something already.
+bool IsForeign(const void* chain) {
+  for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
+    switch (member->sType) {
+      case VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO:
+      case VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO:
+      case VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT:
+      case VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO:
+        break;
+      default:
+        return true;
+    }
+  }
+  return false;
+}
 
-bool IsCoherent(const MemoryState& memory) {
-  return (memory.properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
+void NoteBufferBinding(Device* device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset) {
+  const States& states = device->session->states();
+  const auto* state = states.Get<MemoryState>(memory);
+  const auto* bound = states.Get<BufferState>(buffer);
+  if (state == nullptr || state->shared.valid() || (bound != nullptr && !bound->writable)) return;
+  device->mapped_memory.NoteWritable(*state, offset, bound == nullptr ? VK_WHOLE_SIZE : bound->size);
+}
+
+// How much of the memory an image takes is the server's knowledge: all that follows.
+void NoteImageBinding(Device* device, VkDeviceMemory memory, VkDeviceSize offset) {
+  const auto* state = device->session->states().Get<MemoryState>(memory);
+  if (state == nullptr || state->shared.valid()) return;
+  device->mapped_memory.NoteWritable(*state, offset, VK_WHOLE_SIZE);
+}
+
+// Of memory that is mapped for as long as it lives.
+VkResult MapAt(uint8_t* whole, const MemoryState& memory, VkDeviceSize offset, VkDeviceSize size, void** data) {
+  if (offset > memory.size || (size != VK_WHOLE_SIZE && size > memory.size - offset)) return VK_ERROR_MEMORY_MAP_FAILED;
+  *data = whole + offset;
+  return VK_SUCCESS;
+}
+
+// What the server's driver wants, and this machine's pages.
+uint64_t ImportAlignment(PhysicalDevice* physical_device) {
+  VkPhysicalDeviceExternalMemoryHostPropertiesEXT host{};
+  host.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT;
+  VkPhysicalDeviceProperties2 properties{};
+  properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  properties.pNext = &host;
+  overrides::GetPhysicalDeviceProperties2(ToHandle<VkPhysicalDevice>(physical_device), &properties);
+  return std::max<uint64_t>(host.minImportedHostPointerAlignment, 1);
+}
+
+VkResult Allocate(VkDevice device, const VkMemoryAllocateInfo* info, VkDeviceMemory* memory, Reply* reply) {
+  wire::AllocateMemoryArgs args{};
+  args.device = device;
+  args.pAllocateInfo = info;
+  args.pMemory = memory;
+  Call call(device, Command::kAllocateMemory);
+  call.Mint(HandleType::kDeviceMemory, memory, 1);
+  return call.Ask(&args, reply) ? call.Settle(args.result) : call.failure();
+}
+
+// Whether the allocation imports memory of the application's, and whether the driver would take that.
+VkResult CheckImport(VkDevice device, const VkMemoryAllocateInfo& info, uint8_t** imported) {
+  for (auto* each = static_cast<const VkBaseInStructure*>(info.pNext); each != nullptr; each = each->pNext) {
+    if (each->sType != VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) continue;
+    const auto& import = *reinterpret_cast<const VkImportMemoryHostPointerInfoEXT*>(each);
+    const uint64_t alignment = ImportAlignment(FromHandle<Device>(device)->physical_device);
+    if (import.handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT || import.pHostPointer == nullptr ||
+        reinterpret_cast<uintptr_t>(import.pHostPointer) % alignment != 0 || info.allocationSize % alignment != 0) {
+      return VK_ERROR_INVALID_EXTERNAL_HANDLE;
+    }
+    *imported = static_cast<uint8_t*>(import.pHostPointer);
+  }
+  return VK_SUCCESS;
+}
+
+// Takes over what the server made.
+VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* imported, VkDeviceMemory memory,
+              const Reply& reply) {
+  auto* state = new (std::nothrow) MemoryState(IdOf(memory));
+  if (state == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  const uint32_t type = info.memoryTypeIndex;
+  state->size = info.allocationSize;
+  state->imported = imported;
+  state->foreign = IsForeign(info.pNext);
+  state->allocated_at = device->mapped_memory.submitted();
+  if (type < device->memory_properties.memoryTypeCount) {
+    state->properties = device->memory_properties.memoryTypes[type].propertyFlags;
+  }
+  if (reply.announced_descriptor && !state->shared.Map(reply.descriptor, state->size)) {
+    delete state;
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  if (!device->session->states().Add(state)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  if (imported == nullptr) return VK_SUCCESS;
+  const VkResult result = device->mapped_memory.Import(*state);
+  if (result < 0) delete device->session->states().Remove(IdOf(memory));
+  return result;
 }
 
 VkResult Map(VkDevice handle, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size, void** data) {
   Device* device = FromHandle<Device>(handle);
   const auto* state = device->session->states().Get<MemoryState>(memory);
-  if (state == nullptr || (state->properties & kVisible) == 0) return VK_ERROR_MEMORY_MAP_FAILED;
+  if (state == nullptr || !state->visible()) return VK_ERROR_MEMORY_MAP_FAILED;
+  if (state->shared.valid()) return MapAt(state->shared.data(), *state, offset, size, data);
+  if (state->imported != nullptr) return MapAt(state->imported, *state, offset, size, data);
   return device->mapped_memory.Map(*state, offset, size, data);
 }
 
@@ -29,21 +127,17 @@ namespace overrides {
 
 VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAllocateInfo* pAllocateInfo,
                                               const VkAllocationCallbacks* pAllocator, VkDeviceMemory* pMemory) {
-  const VkResult result = entry::AllocateMemory(device, pAllocateInfo, pAllocator, pMemory);
+  uint8_t* imported = nullptr;
+  VkResult result = CheckImport(device, *pAllocateInfo, &imported);
   if (result < 0) return result;
-  const Device* object = FromHandle<Device>(device);
-  auto* state = new (std::nothrow) MemoryState(IdOf(*pMemory));
-  if (state != nullptr) {
-    const uint32_t type = pAllocateInfo->memoryTypeIndex;
-    state->size = pAllocateInfo->allocationSize;
-    if (type < object->memory_properties.memoryTypeCount) {
-      state->properties = object->memory_properties.memoryTypes[type].propertyFlags;
-    }
-    if (object->session->states().Add(state)) return result;
-  }
+  Reply reply;
+  result = Allocate(device, pAllocateInfo, pMemory, &reply);
+  if (result < 0) return result;
+  result = Keep(FromHandle<Device>(device), *pAllocateInfo, imported, *pMemory, reply);
+  if (result == VK_SUCCESS) return result;
   entry::FreeMemory(device, *pMemory, pAllocator);
   *pMemory = VK_NULL_HANDLE;
-  return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return result;
 }
 
 VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks* pAllocator) {
@@ -64,7 +158,8 @@ VKAPI_ATTR VkResult VKAPI_CALL MapMemory(VkDevice device, VkDeviceMemory memory,
 VKAPI_ATTR void VKAPI_CALL UnmapMemory(VkDevice device, VkDeviceMemory memory) {
   Device* object = FromHandle<Device>(device);
   const auto* state = object->session->states().Get<MemoryState>(memory);
-  if (state != nullptr) object->mapped_memory.Unmap(*state);
+  if (state == nullptr || state->shared.valid() || state->imported != nullptr) return;
+  object->mapped_memory.Unmap(*state);
 }
 
 #ifdef VK_KHR_map_memory2
@@ -84,7 +179,7 @@ VKAPI_ATTR VkResult VKAPI_CALL FlushMappedMemoryRanges(VkDevice device, uint32_t
   Device* object = FromHandle<Device>(device);
   for (uint32_t i = 0; i < memoryRangeCount; ++i) {
     const auto* state = object->session->states().Get<MemoryState>(pMemoryRanges[i].memory);
-    if (state == nullptr) continue;
+    if (state == nullptr || state->shared.valid()) continue;
     if (!object->mapped_memory.SendRange(*state, pMemoryRanges[i].offset, pMemoryRanges[i].size)) {
       return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
@@ -97,12 +192,58 @@ VKAPI_ATTR VkResult VKAPI_CALL InvalidateMappedMemoryRanges(VkDevice device, uin
   Device* object = FromHandle<Device>(device);
   for (uint32_t i = 0; i < memoryRangeCount; ++i) {
     const auto* state = object->session->states().Get<MemoryState>(pMemoryRanges[i].memory);
-    if (state == nullptr || IsCoherent(*state)) continue;
+    if (state == nullptr || state->shared.valid() || state->coherent()) continue;
     if (!object->mapped_memory.FetchRange(*state, pMemoryRanges[i].offset, pMemoryRanges[i].size)) {
       return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     }
   }
   return VK_SUCCESS;
+}
+
+// Of all memory of this process alike.
+VKAPI_ATTR VkResult VKAPI_CALL
+GetMemoryHostPointerPropertiesEXT(VkDevice device, VkExternalMemoryHandleTypeFlagBits handleType,
+                                  const void* pHostPointer,
+                                  VkMemoryHostPointerPropertiesEXT* pMemoryHostPointerProperties) {
+  const uint64_t alignment = ImportAlignment(FromHandle<Device>(device)->physical_device);
+  if (handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT || pHostPointer == nullptr ||
+      reinterpret_cast<uintptr_t>(pHostPointer) % alignment != 0) {
+    return VK_ERROR_INVALID_EXTERNAL_HANDLE;
+  }
+  wire::GetMemoryHostPointerPropertiesEXTArgs args{};
+  args.device = device;
+  args.handleType = handleType;
+  args.pMemoryHostPointerProperties = pMemoryHostPointerProperties;
+  Call call(device, Command::kGetMemoryHostPointerPropertiesEXT);
+  return call.AskCached(&args) ? args.result : call.failure();
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory,
+                                                VkDeviceSize memoryOffset) {
+  NoteBufferBinding(FromHandle<Device>(device), buffer, memory, memoryOffset);
+  return entry::BindBufferMemory(device, buffer, memory, memoryOffset);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
+                                                 const VkBindBufferMemoryInfo* pBindInfos) {
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteBufferBinding(FromHandle<Device>(device), pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
+  return entry::BindBufferMemory2(device, bindInfoCount, pBindInfos);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory,
+                                               VkDeviceSize memoryOffset) {
+  NoteImageBinding(FromHandle<Device>(device), memory, memoryOffset);
+  return entry::BindImageMemory(device, image, memory, memoryOffset);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory2(VkDevice device, uint32_t bindInfoCount,
+                                                const VkBindImageMemoryInfo* pBindInfos) {
+  for (uint32_t i = 0; i < bindInfoCount; ++i) {
+    NoteImageBinding(FromHandle<Device>(device), pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+  }
+  return entry::BindImageMemory2(device, bindInfoCount, pBindInfos);
 }
 
 }  // namespace overrides

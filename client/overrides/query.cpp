@@ -1,5 +1,6 @@
 // Query results: waited for in the client, and scattered here, so that what is not available leaves the application's memory
 // untouched.
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -23,7 +24,19 @@ namespace {
 struct QueryPoolState : ObjectState {
   using ObjectState::ObjectState;
   uint32_t values = 0;
+
+  // The last answer that was not complete, in the packed form, so that polling for it is no round trip.
+  std::mutex mutex;  // taken before the lane
+  uint32_t first = 0;
+  uint32_t count = 0;
+  std::vector<uint64_t> packed;  // empty: none
+  VkResult result = VK_SUCCESS;
+  uint64_t as_of = 0;  // Session::completions() before it was asked for
+  Clock::time_point asked_at{};
 };
+
+// While work is outstanding a query may become available before anything completes: polls ask at least this often.
+constexpr std::chrono::milliseconds kStale{10};
 
 uint32_t ValuesOf(const VkQueryPoolCreateInfo& info) {
   switch (static_cast<int>(info.queryType)) {
@@ -129,6 +142,57 @@ void Scatter(const std::vector<uint64_t>& packed, uint32_t values, const Wanted&
   }
 }
 
+size_t PackedSize(const QueryPoolState& state, uint32_t count) { return count * (state.values + size_t{1}); }
+
+// How the client asks for results that it scatters itself.
+Wanted Packed(const QueryPoolState& state, const Wanted& wanted, uint64_t* packed) {
+  Wanted asked = wanted;
+  asked.size = PackedSize(state, wanted.count) * sizeof(uint64_t);
+  asked.data = packed;
+  asked.stride = (state.values + size_t{1}) * sizeof(uint64_t);
+  asked.flags |= VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT;
+  return asked;
+}
+
+bool IsComplete(const QueryPoolState& state, const std::vector<uint64_t>& packed) {
+  for (size_t i = state.values; i < packed.size(); i += state.values + size_t{1}) {
+    if (packed[i] == 0) return false;
+  }
+  return true;
+}
+
+// Whether the last answer still holds: nothing has completed since, and nothing is outstanding or it is quite new.
+bool IsCurrent(Device* device, const QueryPoolState& state, const Wanted& wanted) {
+  if (state.packed.empty() || state.first != wanted.first || state.count != wanted.count) return false;
+  const std::lock_guard queues(device->queues_mutex);
+  std::unique_lock lane(device->session->connection().lane());
+  device->session->connection().TryPoll(lane);
+  if (device->session->lost() || state.as_of != device->session->completions()) return false;
+  const bool idle = std::all_of(device->queues.begin(), device->queues.end(),
+                                [](const auto& queue) { return queue->completed >= queue->submitted; });
+  return idle || Clock::now() - state.asked_at < kStale;
+}
+
+// Results of one moment, without waiting for them.
+VkResult PollResults(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted) {
+  const std::lock_guard lock(state->mutex);
+  if (!IsCurrent(device, *state, wanted)) {
+    {
+      const std::lock_guard lane(device->session->connection().lane());
+      state->as_of = device->session->completions();
+    }
+    state->asked_at = Clock::now();
+    state->packed.assign(PackedSize(*state, wanted.count), 0);
+    state->first = wanted.first;
+    state->count = wanted.count;
+    state->result = AskResults(ToHandle<VkDevice>(device), pool, Packed(*state, wanted, state->packed.data()));
+  }
+  const VkResult result = state->result;
+  if (result >= 0) Scatter(state->packed, state->values, wanted);
+  if (result < 0 || IsComplete(*state, state->packed)) state->packed.clear();
+  return result;
+}
+
 }  // namespace
 
 namespace overrides {
@@ -151,24 +215,31 @@ VKAPI_ATTR void VKAPI_CALL DestroyQueryPool(VkDevice device, VkQueryPool queryPo
   entry::DestroyQueryPool(device, queryPool, pAllocator);
 }
 
+VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool, uint32_t firstQuery,
+                                          uint32_t queryCount) {
+  Session& session = SessionOf(device);
+  entry::ResetQueryPool(device, queryPool, firstQuery, queryCount);
+  auto* state = session.states().Get<QueryPoolState>(queryPool);
+  if (state == nullptr || session.abandoned()) return;
+  const std::lock_guard lock(state->mutex);
+  state->packed.clear();
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL GetQueryPoolResults(VkDevice device, VkQueryPool queryPool, uint32_t firstQuery,
                                                    uint32_t queryCount, size_t dataSize, void* pData,
                                                    VkDeviceSize stride, VkQueryResultFlags flags) {
   Device* object = FromHandle<Device>(device);
   const Wanted wanted{firstQuery, queryCount, dataSize, pData, stride, flags};
-  const auto* state = object->session->states().Get<QueryPoolState>(queryPool);
+  auto* state = object->session->states().Get<QueryPoolState>(queryPool);
   if (state == nullptr || state->values == 0) {
     return Guarded([&] { return AskUntilAvailable(object, queryPool, wanted); });
   }
+  if (object->session->lost()) return VK_ERROR_DEVICE_LOST;
+  constexpr VkQueryResultFlags kOwnWay = VK_QUERY_RESULT_WAIT_BIT | VK_QUERY_RESULT_PARTIAL_BIT;
+  if ((flags & kOwnWay) == 0) return Guarded([&] { return PollResults(object, queryPool, state, wanted); });
   return Guarded([&] {
-    const size_t packed_stride = (state->values + size_t{1}) * sizeof(uint64_t);
-    std::vector<uint64_t> packed(queryCount * (state->values + size_t{1}));
-    Wanted asked = wanted;
-    asked.size = queryCount * packed_stride;
-    asked.data = packed.data();
-    asked.stride = packed_stride;
-    asked.flags |= VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT;
-    const VkResult result = AskUntilAvailable(object, queryPool, asked);
+    std::vector<uint64_t> packed(PackedSize(*state, queryCount));
+    const VkResult result = AskUntilAvailable(object, queryPool, Packed(*state, wanted, packed.data()));
     if (result >= 0) Scatter(packed, state->values, wanted);
     return result;
   });

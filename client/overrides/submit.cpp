@@ -52,6 +52,7 @@ void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
   const States& states = queue->session->states();
   const std::lock_guard lane(queue->session->connection().lane());
   const SubmitPoint point{queue, ++queue->submitted};
+  queue->device->mapped_memory.NoteSubmitted();
   for (uint32_t i = 0; i < count; ++i) {
     ForEachSignal(batches[i], [&](VkSemaphore semaphore, uint64_t value) {
       auto* timeline = states.Get<TimelineState>(semaphore);
@@ -82,6 +83,7 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
       result = post(batches + first, end - first, part_fence);
       first = end;
     } while (first < count && result == VK_SUCCESS);
+    if (queue->device->mapped_memory.WantsExchange()) queue->session->connection().StartPulse();
     return queue->session->connection().Flush() ? result : VK_ERROR_DEVICE_LOST;
   });
   if (result == VK_SUCCESS) return result;
@@ -121,6 +123,7 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount,
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoCount, const VkBindSparseInfo* pBindInfo,
                                                VkFence fence) {
+  FromHandle<Queue>(queue)->device->mapped_memory.NoteAllWritable();
   return Submit(queue, pBindInfo, bindInfoCount, fence, [queue](const VkBindSparseInfo* part, uint32_t count, VkFence signal) {
     wire::QueueBindSparseArgs args{};
     args.queue = queue;

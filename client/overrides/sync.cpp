@@ -158,9 +158,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitSemaphores(VkDevice device, const VkSemaphore
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphoreSignalInfo* pSignalInfo) {
-  Device* object = FromHandle<Device>(device);
-  Session& session = *object->session;
-  if (!object->mapped_memory.SendWrites()) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+  Session& session = SessionOf(device);
   const VkResult result = entry::SignalSemaphore(device, pSignalInfo);
   if (result < 0) return result;
   auto* state = session.states().Get<TimelineState>(pSignalInfo->semaphore);
@@ -170,14 +168,6 @@ VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphor
   }
   session.connection().NotifyWaiters();
   session.connection().Flush();
-  return result;
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
-  Device* object = FromHandle<Device>(device);
-  if (!object->mapped_memory.SendWrites()) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-  const VkResult result = entry::SetEvent(device, event);
-  object->session->connection().Flush();
   return result;
 }
 

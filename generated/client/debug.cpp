@@ -34,6 +34,20 @@ VKAPI_ATTR void VKAPI_CALL DestroyDebugReportCallbackEXT(VkInstance instance, Vk
   call.Forget(HandleType::kDebugReportCallbackEXT, callback);
 }
 
+VKAPI_ATTR void VKAPI_CALL DebugReportMessageEXT(VkInstance instance, VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT objectType, uint64_t object, size_t location, int32_t messageCode, const char* pLayerPrefix, const char* pMessage) {
+  wire::DebugReportMessageEXTArgs v{};
+  v.instance = instance;
+  v.flags = flags;
+  v.objectType = objectType;
+  v.object = object;
+  v.location = location;
+  v.messageCode = messageCode;
+  v.pLayerPrefix = pLayerPrefix;
+  v.pMessage = pMessage;
+  Call call(instance, Command::kDebugReportMessageEXT);
+  call.Post(&v);
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectNameEXT(VkDevice device, const VkDebugMarkerObjectNameInfoEXT* pNameInfo) {
   wire::DebugMarkerSetObjectNameEXTArgs v{};
   v.device = device;
@@ -191,6 +205,16 @@ VKAPI_ATTR void VKAPI_CALL DestroyDebugUtilsMessengerEXT(VkInstance instance, Vk
   Call call(instance, Command::kDestroyDebugUtilsMessengerEXT);
   call.Post(&v);
   call.Forget(HandleType::kDebugUtilsMessengerEXT, messenger);
+}
+
+VKAPI_ATTR void VKAPI_CALL SubmitDebugUtilsMessageEXT(VkInstance instance, VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity, VkDebugUtilsMessageTypeFlagsEXT messageTypes, const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData) {
+  wire::SubmitDebugUtilsMessageEXTArgs v{};
+  v.instance = instance;
+  v.messageSeverity = messageSeverity;
+  v.messageTypes = messageTypes;
+  v.pCallbackData = pCallbackData;
+  Call call(instance, Command::kSubmitDebugUtilsMessageEXT);
+  call.Post(&v);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCheckpointNV(VkCommandBuffer commandBuffer, const void* pCheckpointMarker) {

@@ -70,6 +70,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindAccelerationStructureMemoryNV(VkDevice device
   v.bindInfoCount = bindInfoCount;
   v.pBindInfos = pBindInfos;
   Call call(device, Command::kBindAccelerationStructureMemoryNV);
+  NoteUnknownBinding(device);
   return call.Post(&v);
 }
 
@@ -95,6 +96,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CopyAccelerationStructureKHR(VkDevice device, VkD
   v.deferredOperation = deferredOperation;
   v.pInfo = pInfo;
   Call call(device, Command::kCopyAccelerationStructureKHR);
+  UploadMappedMemory(device, true);
   return call.Ask(&v) ? v.result : call.failure();
 }
 
@@ -158,6 +160,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WriteAccelerationStructuresPropertiesKHR(VkDevice
   v.pData = pData;
   v.stride = stride;
   Call call(device, Command::kWriteAccelerationStructuresPropertiesKHR);
+  UploadMappedMemory(device, true);
   return call.Ask(&v) ? v.result : call.failure();
 }
 
@@ -462,6 +465,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CopyMicromapEXT(VkDevice device, VkDeferredOperat
   v.deferredOperation = deferredOperation;
   v.pInfo = pInfo;
   Call call(device, Command::kCopyMicromapEXT);
+  UploadMappedMemory(device, true);
   return call.Ask(&v) ? v.result : call.failure();
 }
 
@@ -500,6 +504,7 @@ VKAPI_ATTR VkResult VKAPI_CALL WriteMicromapsPropertiesEXT(VkDevice device, uint
   v.pData = pData;
   v.stride = stride;
   Call call(device, Command::kWriteMicromapsPropertiesEXT);
+  UploadMappedMemory(device, true);
   return call.Ask(&v) ? v.result : call.failure();
 }
 

@@ -153,6 +153,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SetEvent(VkDevice device, VkEvent event) {
   v.device = device;
   v.event = event;
   Call call(device, Command::kSetEvent);
+  UploadMappedMemory(device, false);
   return call.Post(&v);
 }
 
@@ -297,6 +298,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SignalSemaphore(VkDevice device, const VkSemaphor
   v.device = device;
   v.pSignalInfo = pSignalInfo;
   Call call(device, Command::kSignalSemaphore);
+  UploadMappedMemory(device, false);
   return call.Post(&v);
 }
 

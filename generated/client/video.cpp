@@ -101,6 +101,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BindVideoSessionMemoryKHR(VkDevice device, VkVide
   v.bindSessionMemoryInfoCount = bindSessionMemoryInfoCount;
   v.pBindSessionMemoryInfos = pBindSessionMemoryInfos;
   Call call(device, Command::kBindVideoSessionMemoryKHR);
+  NoteUnknownBinding(device);
   return call.Post(&v);
 }
 

@@ -11,7 +11,7 @@ using wire::Value;
 
 void CreateBuffer([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateBufferArgs*>(args);
-  v.result = driver.CreateBuffer(v.device, v.pCreateInfo, nullptr, v.pBuffer);
+  overrides::CreateBuffer(session, driver, v);
   if (v.result < 0) *v.pBuffer = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kBuffer, v.pBuffer_ids, v.pBuffer, static_cast<uint32_t>(1));
 }

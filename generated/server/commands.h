@@ -18,6 +18,7 @@ struct ServerCommand {
   bool slow;        // runs on the pool
   bool destroys;    // what it names may be in use by slow commands, or dead already
   bool submit;      // counted per queue, runs on the queue's executor
+  bool accesses;    // may write, at once, memory that the client has mapped
 };
 
 extern const ServerCommand kServerCommands[kCommandCount];

@@ -18,8 +18,13 @@ void CreateDebugReportCallbackEXT([[maybe_unused]] Session& session, [[maybe_unu
 
 void DestroyDebugReportCallbackEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDebugReportCallbackEXTArgs*>(args);
-  driver.DestroyDebugReportCallbackEXT(v.instance, v.callback, nullptr);
+  overrides::DestroyDebugReportCallbackEXT(session, driver, v);
   session.handles().Forget(HandleType::kDebugReportCallbackEXT, v.callback_id);
+}
+
+void DebugReportMessageEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::DebugReportMessageEXTArgs*>(args);
+  driver.DebugReportMessageEXT(v.instance, v.flags, v.objectType, v.object, v.location, v.messageCode, v.pLayerPrefix, v.pMessage);
 }
 
 void DebugMarkerSetObjectNameEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
@@ -119,8 +124,13 @@ void CreateDebugUtilsMessengerEXT([[maybe_unused]] Session& session, [[maybe_unu
 
 void DestroyDebugUtilsMessengerEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDebugUtilsMessengerEXTArgs*>(args);
-  driver.DestroyDebugUtilsMessengerEXT(v.instance, v.messenger, nullptr);
+  overrides::DestroyDebugUtilsMessengerEXT(session, driver, v);
   session.handles().Forget(HandleType::kDebugUtilsMessengerEXT, v.messenger_id);
+}
+
+void SubmitDebugUtilsMessageEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
+  auto& v = *static_cast<wire::SubmitDebugUtilsMessageEXTArgs*>(args);
+  driver.SubmitDebugUtilsMessageEXT(v.instance, v.messageSeverity, v.messageTypes, v.pCallbackData);
 }
 
 void CmdSetCheckpointNV([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {

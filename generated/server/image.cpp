@@ -21,7 +21,7 @@ void GetPhysicalDeviceImageFormatProperties([[maybe_unused]] Session& session, [
 
 void CreateImage([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateImageArgs*>(args);
-  v.result = driver.CreateImage(v.device, v.pCreateInfo, nullptr, v.pImage);
+  overrides::CreateImage(session, driver, v);
   if (v.result < 0) *v.pImage = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kImage, v.pImage_ids, v.pImage, static_cast<uint32_t>(1));
 }

@@ -172,6 +172,7 @@ void AcquireNextImageKHR(Session& session, const vk::DispatchTable& driver, void
 void QueuePresentKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void DebugReportMessageEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DebugMarkerSetObjectNameEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DebugMarkerSetObjectTagEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdDebugMarkerBeginEXT(Session& session, const vk::DispatchTable& driver, void* args);
@@ -260,6 +261,7 @@ void CmdEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
 void CmdInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, void* args);
+void SubmitDebugUtilsMessageEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdWriteBufferMarkerAMD(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateRenderPass2(Session& session, const vk::DispatchTable& driver, void* args);

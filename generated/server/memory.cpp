@@ -11,7 +11,7 @@ using wire::Value;
 
 void GetPhysicalDeviceMemoryProperties([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryPropertiesArgs*>(args);
-  driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
+  overrides::GetPhysicalDeviceMemoryProperties(session, driver, v);
 }
 
 void AllocateMemory([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
@@ -74,7 +74,7 @@ void GetPhysicalDeviceSparseImageFormatProperties([[maybe_unused]] Session& sess
 
 void GetPhysicalDeviceMemoryProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceMemoryProperties2Args*>(args);
-  driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
+  overrides::GetPhysicalDeviceMemoryProperties2(session, driver, v);
 }
 
 void GetPhysicalDeviceSparseImageFormatProperties2([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
@@ -124,12 +124,12 @@ void GetImageSparseMemoryRequirements2([[maybe_unused]] Session& session, [[mayb
 
 void GetDeviceBufferMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceBufferMemoryRequirementsArgs*>(args);
-  driver.GetDeviceBufferMemoryRequirements(v.device, v.pInfo, v.pMemoryRequirements);
+  overrides::GetDeviceBufferMemoryRequirements(session, driver, v);
 }
 
 void GetDeviceImageMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDeviceImageMemoryRequirementsArgs*>(args);
-  driver.GetDeviceImageMemoryRequirements(v.device, v.pInfo, v.pMemoryRequirements);
+  overrides::GetDeviceImageMemoryRequirements(session, driver, v);
 }
 
 void GetDeviceImageSparseMemoryRequirements([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
@@ -139,7 +139,7 @@ void GetDeviceImageSparseMemoryRequirements([[maybe_unused]] Session& session, [
 
 void GetMemoryHostPointerPropertiesEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetMemoryHostPointerPropertiesEXTArgs*>(args);
-  v.result = driver.GetMemoryHostPointerPropertiesEXT(v.device, v.handleType, v.pHostPointer, v.pMemoryHostPointerProperties);
+  overrides::GetMemoryHostPointerPropertiesEXT(session, driver, v);
 }
 
 void GetDeviceMemoryOpaqueCaptureAddress([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {

@@ -16,6 +16,7 @@ void CreateInstance(Session& session, const vk::DispatchTable& driver, wire::Cre
 void DestroyInstance(Session& session, const vk::DispatchTable& driver, wire::DestroyInstanceArgs& v);  // instance
 void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDevicesArgs& v);  // device
 void GetPhysicalDeviceProperties(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDevicePropertiesArgs& v);  // device
+void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceMemoryPropertiesArgs& v);  // memory
 void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::CreateDeviceArgs& v);  // device
 void DestroyDevice(Session& session, const vk::DispatchTable& driver, wire::DestroyDeviceArgs& v);  // device
 void EnumerateInstanceVersion(Session& session, const vk::DispatchTable& driver, wire::EnumerateInstanceVersionArgs& v);  // instance
@@ -34,15 +35,23 @@ void WaitForFences(Session& session, const vk::DispatchTable& driver, wire::Wait
 void CreateSemaphore(Session& session, const vk::DispatchTable& driver, wire::CreateSemaphoreArgs& v);  // sync
 void DestroySemaphore(Session& session, const vk::DispatchTable& driver, wire::DestroySemaphoreArgs& v);  // sync
 void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v);  // query
+void CreateBuffer(Session& session, const vk::DispatchTable& driver, wire::CreateBufferArgs& v);  // buffer
+void CreateImage(Session& session, const vk::DispatchTable& driver, wire::CreateImageArgs& v);  // image
 void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v);  // descriptor
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugReportCallbackEXTArgs& v);  // debug
+void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, wire::DestroyDebugReportCallbackEXTArgs& v);  // debug
 void GetPhysicalDeviceProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceProperties2Args& v);  // device
+void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver, wire::GetPhysicalDeviceMemoryProperties2Args& v);  // memory
 void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDeviceGroupsArgs& v);  // device
+void GetDeviceBufferMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceBufferMemoryRequirementsArgs& v);  // memory
+void GetDeviceImageMemoryRequirements(Session& session, const vk::DispatchTable& driver, wire::GetDeviceImageMemoryRequirementsArgs& v);  // memory
 void GetDeviceQueue2(Session& session, const vk::DispatchTable& driver, wire::GetDeviceQueue2Args& v);  // device
 void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueBeginDebugUtilsLabelEXTArgs& v);  // debug
 void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueEndDebugUtilsLabelEXTArgs& v);  // debug
 void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver, wire::QueueInsertDebugUtilsLabelEXTArgs& v);  // debug
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::CreateDebugUtilsMessengerEXTArgs& v);  // debug
+void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver, wire::DestroyDebugUtilsMessengerEXTArgs& v);  // debug
+void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable& driver, wire::GetMemoryHostPointerPropertiesEXTArgs& v);  // memory
 void WaitSemaphores(Session& session, const vk::DispatchTable& driver, wire::WaitSemaphoresArgs& v);  // sync
 void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::QueueSubmit2Args& v);  // sync
 

@@ -153,7 +153,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateBuffer(VkDevice device, const VkBuffe
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pBuffer = pBuffer;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateBuffer, &v));
 }
 
 void CallCreateBuffer(void* args) {
@@ -179,7 +179,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyBuffer(VkDevice device, VkBuffer buffer,
   v.device = device;
   v.buffer = buffer;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyBuffer, &v);
 }
 
 void CallDestroyBuffer(void* args) {
@@ -210,7 +210,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateBufferView(VkDevice device, const VkB
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pView = pView;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateBufferView, &v));
 }
 
 void CallCreateBufferView(void* args) {
@@ -238,7 +238,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyBufferView(VkDevice device, VkBufferView
   v.device = device;
   v.bufferView = bufferView;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyBufferView, &v);
 }
 
 void CallDestroyBufferView(void* args) {
@@ -266,7 +266,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceExternalBufferProperties(VkPhy
   v.physicalDevice = physicalDevice;
   v.pExternalBufferInfo = pExternalBufferInfo;
   v.pExternalBufferProperties = pExternalBufferProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceExternalBufferProperties, &v);
 }
 
 void CallGetPhysicalDeviceExternalBufferProperties(void* args) {
@@ -289,7 +289,7 @@ VKAPI_ATTR uint64_t VKAPI_CALL RecordGetBufferOpaqueCaptureAddress(VkDevice devi
   wire::GetBufferOpaqueCaptureAddressArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<uint64_t>(Driver::Called(&v));
+  return static_cast<uint64_t>(Driver::Called(Command::kGetBufferOpaqueCaptureAddress, &v));
 }
 
 void CallGetBufferOpaqueCaptureAddress(void* args) {
@@ -312,7 +312,7 @@ VKAPI_ATTR VkDeviceAddress VKAPI_CALL RecordGetBufferDeviceAddress(VkDevice devi
   wire::GetBufferDeviceAddressArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<VkDeviceAddress>(Driver::Called(&v));
+  return static_cast<VkDeviceAddress>(Driver::Called(Command::kGetBufferDeviceAddress, &v));
 }
 
 void CallGetBufferDeviceAddress(void* args) {
@@ -336,6 +336,7 @@ const CommandTable kCreateBufferTable = {
     Command::kCreateBuffer,
     {"vkCreateBuffer", sizeof(wire::CreateBufferArgs), 0, false, kCreateBufferArgsMembers, {}},
     CallCreateBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateBuffer),
     kCodesCreateBuffer,
     offsetof(wire::CreateBufferArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyBufferTable;
@@ -343,6 +344,7 @@ const CommandTable kDestroyBufferTable = {
     Command::kDestroyBuffer,
     {"vkDestroyBuffer", sizeof(wire::DestroyBufferArgs), 0, false, kDestroyBufferArgsMembers, {}},
     CallDestroyBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyBuffer),
     {},
     0, 0};
 extern const CommandTable kCreateBufferViewTable;
@@ -350,6 +352,7 @@ const CommandTable kCreateBufferViewTable = {
     Command::kCreateBufferView,
     {"vkCreateBufferView", sizeof(wire::CreateBufferViewArgs), 0, false, kCreateBufferViewArgsMembers, {}},
     CallCreateBufferView,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateBufferView),
     kCodesCreateBufferView,
     offsetof(wire::CreateBufferViewArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyBufferViewTable;
@@ -357,6 +360,7 @@ const CommandTable kDestroyBufferViewTable = {
     Command::kDestroyBufferView,
     {"vkDestroyBufferView", sizeof(wire::DestroyBufferViewArgs), 0, false, kDestroyBufferViewArgsMembers, {}},
     CallDestroyBufferView,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyBufferView),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceExternalBufferPropertiesTable;
@@ -364,6 +368,7 @@ const CommandTable kGetPhysicalDeviceExternalBufferPropertiesTable = {
     Command::kGetPhysicalDeviceExternalBufferProperties,
     {"vkGetPhysicalDeviceExternalBufferProperties", sizeof(wire::GetPhysicalDeviceExternalBufferPropertiesArgs), 0, false, kGetPhysicalDeviceExternalBufferPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceExternalBufferProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceExternalBufferProperties),
     {},
     0, 0};
 extern const CommandTable kGetBufferOpaqueCaptureAddressTable;
@@ -371,6 +376,7 @@ const CommandTable kGetBufferOpaqueCaptureAddressTable = {
     Command::kGetBufferOpaqueCaptureAddress,
     {"vkGetBufferOpaqueCaptureAddress", sizeof(wire::GetBufferOpaqueCaptureAddressArgs), 0, false, kGetBufferOpaqueCaptureAddressArgsMembers, {}},
     CallGetBufferOpaqueCaptureAddress,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetBufferOpaqueCaptureAddress),
     {},
     offsetof(wire::GetBufferOpaqueCaptureAddressArgs, result), sizeof(uint64_t)};
 extern const CommandTable kGetBufferDeviceAddressTable;
@@ -378,6 +384,7 @@ const CommandTable kGetBufferDeviceAddressTable = {
     Command::kGetBufferDeviceAddress,
     {"vkGetBufferDeviceAddress", sizeof(wire::GetBufferDeviceAddressArgs), 0, false, kGetBufferDeviceAddressArgsMembers, {}},
     CallGetBufferDeviceAddress,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetBufferDeviceAddress),
     {},
     offsetof(wire::GetBufferDeviceAddressArgs, result), sizeof(VkDeviceAddress)};
 }  // namespace vesper::test

@@ -464,7 +464,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateCommandPool(VkDevice device, const Vk
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pCommandPool = pCommandPool;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateCommandPool, &v));
 }
 
 void CallCreateCommandPool(void* args) {
@@ -492,7 +492,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyCommandPool(VkDevice device, VkCommandPo
   v.device = device;
   v.commandPool = commandPool;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyCommandPool, &v);
 }
 
 void CallDestroyCommandPool(void* args) {
@@ -517,7 +517,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordResetCommandPool(VkDevice device, VkCommand
   v.device = device;
   v.commandPool = commandPool;
   v.flags = flags;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kResetCommandPool, &v));
 }
 
 void CallResetCommandPool(void* args) {
@@ -548,7 +548,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAllocateCommandBuffers(VkDevice device, con
   v.device = device;
   v.pAllocateInfo = pAllocateInfo;
   v.pCommandBuffers = pCommandBuffers;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAllocateCommandBuffers, &v));
 }
 
 void CallAllocateCommandBuffers(void* args) {
@@ -583,7 +583,7 @@ VKAPI_ATTR void VKAPI_CALL RecordFreeCommandBuffers(VkDevice device, VkCommandPo
   v.commandPool = commandPool;
   v.commandBufferCount = commandBufferCount;
   v.pCommandBuffers = pCommandBuffers;
-  Driver::Called(&v);
+  Driver::Called(Command::kFreeCommandBuffers, &v);
 }
 
 void CallFreeCommandBuffers(void* args) {
@@ -606,7 +606,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBeginCommandBuffer(VkCommandBuffer commandB
   wire::BeginCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
   v.pBeginInfo = pBeginInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBeginCommandBuffer, &v));
 }
 
 void CallBeginCommandBuffer(void* args) {
@@ -625,7 +625,7 @@ constexpr Member kEndCommandBufferArgsMembers[] = {
 VKAPI_ATTR VkResult VKAPI_CALL RecordEndCommandBuffer(VkCommandBuffer commandBuffer) {
   wire::EndCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEndCommandBuffer, &v));
 }
 
 void CallEndCommandBuffer(void* args) {
@@ -648,7 +648,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordResetCommandBuffer(VkCommandBuffer commandB
   wire::ResetCommandBufferArgs v{};
   v.commandBuffer = commandBuffer;
   v.flags = flags;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kResetCommandBuffer, &v));
 }
 
 void CallResetCommandBuffer(void* args) {
@@ -684,7 +684,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBuffer(VkCommandBuffer commandBuffer, Vk
   v.dstBuffer = dstBuffer;
   v.regionCount = regionCount;
   v.pRegions = pRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyBuffer, &v);
 }
 
 void CallCmdCopyBuffer(void* args) {
@@ -726,7 +726,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImage(VkCommandBuffer commandBuffer, VkI
   v.dstImageLayout = dstImageLayout;
   v.regionCount = regionCount;
   v.pRegions = pRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyImage, &v);
 }
 
 void CallCmdCopyImage(void* args) {
@@ -771,7 +771,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBlitImage(VkCommandBuffer commandBuffer, VkI
   v.regionCount = regionCount;
   v.pRegions = pRegions;
   v.filter = filter;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBlitImage, &v);
 }
 
 void CallCmdBlitImage(void* args) {
@@ -811,7 +811,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBufferToImage(VkCommandBuffer commandBuf
   v.dstImageLayout = dstImageLayout;
   v.regionCount = regionCount;
   v.pRegions = pRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyBufferToImage, &v);
 }
 
 void CallCmdCopyBufferToImage(void* args) {
@@ -851,7 +851,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImageToBuffer(VkCommandBuffer commandBuf
   v.dstBuffer = dstBuffer;
   v.regionCount = regionCount;
   v.pRegions = pRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyImageToBuffer, &v);
 }
 
 void CallCmdCopyImageToBuffer(void* args) {
@@ -884,7 +884,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdUpdateBuffer(VkCommandBuffer commandBuffer, 
   v.dstOffset = dstOffset;
   v.dataSize = dataSize;
   v.pData = pData;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdUpdateBuffer, &v);
 }
 
 void CallCmdUpdateBuffer(void* args) {
@@ -915,7 +915,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdFillBuffer(VkCommandBuffer commandBuffer, Vk
   v.dstOffset = dstOffset;
   v.size = size;
   v.data = data;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdFillBuffer, &v);
 }
 
 void CallCmdFillBuffer(void* args) {
@@ -955,7 +955,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdClearColorImage(VkCommandBuffer commandBuffe
   v.pColor = pColor;
   v.rangeCount = rangeCount;
   v.pRanges = pRanges;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdClearColorImage, &v);
 }
 
 void CallCmdClearColorImage(void* args) {
@@ -996,7 +996,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdClearDepthStencilImage(VkCommandBuffer comma
   v.pDepthStencil = pDepthStencil;
   v.rangeCount = rangeCount;
   v.pRanges = pRanges;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdClearDepthStencilImage, &v);
 }
 
 void CallCmdClearDepthStencilImage(void* args) {
@@ -1039,7 +1039,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdResolveImage(VkCommandBuffer commandBuffer, 
   v.dstImageLayout = dstImageLayout;
   v.regionCount = regionCount;
   v.pRegions = pRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdResolveImage, &v);
 }
 
 void CallCmdResolveImage(void* args) {
@@ -1067,7 +1067,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdExecuteCommands(VkCommandBuffer commandBuffe
   v.commandBuffer = commandBuffer;
   v.commandBufferCount = commandBufferCount;
   v.pCommandBuffers = pCommandBuffers;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdExecuteCommands, &v);
 }
 
 void CallCmdExecuteCommands(void* args) {
@@ -1092,7 +1092,7 @@ VKAPI_ATTR void VKAPI_CALL RecordTrimCommandPool(VkDevice device, VkCommandPool 
   v.device = device;
   v.commandPool = commandPool;
   v.flags = flags;
-  Driver::Called(&v);
+  Driver::Called(Command::kTrimCommandPool, &v);
 }
 
 void CallTrimCommandPool(void* args) {
@@ -1126,7 +1126,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteBufferMarkerAMD(VkCommandBuffer command
   v.dstBuffer = dstBuffer;
   v.dstOffset = dstOffset;
   v.marker = marker;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteBufferMarkerAMD, &v);
 }
 
 void CallCmdWriteBufferMarkerAMD(void* args) {
@@ -1149,7 +1149,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBuffer2(VkCommandBuffer commandBuffer, c
   wire::CmdCopyBuffer2Args v{};
   v.commandBuffer = commandBuffer;
   v.pCopyBufferInfo = pCopyBufferInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyBuffer2, &v);
 }
 
 void CallCmdCopyBuffer2(void* args) {
@@ -1171,7 +1171,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImage2(VkCommandBuffer commandBuffer, co
   wire::CmdCopyImage2Args v{};
   v.commandBuffer = commandBuffer;
   v.pCopyImageInfo = pCopyImageInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyImage2, &v);
 }
 
 void CallCmdCopyImage2(void* args) {
@@ -1193,7 +1193,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBlitImage2(VkCommandBuffer commandBuffer, co
   wire::CmdBlitImage2Args v{};
   v.commandBuffer = commandBuffer;
   v.pBlitImageInfo = pBlitImageInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBlitImage2, &v);
 }
 
 void CallCmdBlitImage2(void* args) {
@@ -1216,7 +1216,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyBufferToImage2(VkCommandBuffer commandBu
   wire::CmdCopyBufferToImage2Args v{};
   v.commandBuffer = commandBuffer;
   v.pCopyBufferToImageInfo = pCopyBufferToImageInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyBufferToImage2, &v);
 }
 
 void CallCmdCopyBufferToImage2(void* args) {
@@ -1239,7 +1239,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyImageToBuffer2(VkCommandBuffer commandBu
   wire::CmdCopyImageToBuffer2Args v{};
   v.commandBuffer = commandBuffer;
   v.pCopyImageToBufferInfo = pCopyImageToBufferInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyImageToBuffer2, &v);
 }
 
 void CallCmdCopyImageToBuffer2(void* args) {
@@ -1262,7 +1262,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdResolveImage2(VkCommandBuffer commandBuffer,
   wire::CmdResolveImage2Args v{};
   v.commandBuffer = commandBuffer;
   v.pResolveImageInfo = pResolveImageInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdResolveImage2, &v);
 }
 
 void CallCmdResolveImage2(void* args) {
@@ -1295,7 +1295,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteBufferMarker2AMD(VkCommandBuffer comman
   v.dstBuffer = dstBuffer;
   v.dstOffset = dstOffset;
   v.marker = marker;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteBufferMarker2AMD, &v);
 }
 
 void CallCmdWriteBufferMarker2AMD(void* args) {
@@ -1323,7 +1323,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDecompressMemoryNV(VkCommandBuffer commandBu
   v.commandBuffer = commandBuffer;
   v.decompressRegionCount = decompressRegionCount;
   v.pDecompressMemoryRegions = pDecompressMemoryRegions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDecompressMemoryNV, &v);
 }
 
 void CallCmdDecompressMemoryNV(void* args) {
@@ -1350,7 +1350,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdOpticalFlowExecuteNV(VkCommandBuffer command
   v.commandBuffer = commandBuffer;
   v.session = session;
   v.pExecuteInfo = pExecuteInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdOpticalFlowExecuteNV, &v);
 }
 
 void CallCmdOpticalFlowExecuteNV(void* args) {
@@ -1391,6 +1391,7 @@ const CommandTable kCreateCommandPoolTable = {
     Command::kCreateCommandPool,
     {"vkCreateCommandPool", sizeof(wire::CreateCommandPoolArgs), 0, false, kCreateCommandPoolArgsMembers, {}},
     CallCreateCommandPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateCommandPool),
     kCodesCreateCommandPool,
     offsetof(wire::CreateCommandPoolArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyCommandPoolTable;
@@ -1398,6 +1399,7 @@ const CommandTable kDestroyCommandPoolTable = {
     Command::kDestroyCommandPool,
     {"vkDestroyCommandPool", sizeof(wire::DestroyCommandPoolArgs), 0, false, kDestroyCommandPoolArgsMembers, {}},
     CallDestroyCommandPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyCommandPool),
     {},
     0, 0};
 extern const CommandTable kResetCommandPoolTable;
@@ -1405,6 +1407,7 @@ const CommandTable kResetCommandPoolTable = {
     Command::kResetCommandPool,
     {"vkResetCommandPool", sizeof(wire::ResetCommandPoolArgs), 0, false, kResetCommandPoolArgsMembers, {}},
     CallResetCommandPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetCommandPool),
     kCodesResetCommandPool,
     offsetof(wire::ResetCommandPoolArgs, result), sizeof(VkResult)};
 extern const CommandTable kAllocateCommandBuffersTable;
@@ -1412,6 +1415,7 @@ const CommandTable kAllocateCommandBuffersTable = {
     Command::kAllocateCommandBuffers,
     {"vkAllocateCommandBuffers", sizeof(wire::AllocateCommandBuffersArgs), 0, false, kAllocateCommandBuffersArgsMembers, {}},
     CallAllocateCommandBuffers,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAllocateCommandBuffers),
     kCodesAllocateCommandBuffers,
     offsetof(wire::AllocateCommandBuffersArgs, result), sizeof(VkResult)};
 extern const CommandTable kFreeCommandBuffersTable;
@@ -1419,6 +1423,7 @@ const CommandTable kFreeCommandBuffersTable = {
     Command::kFreeCommandBuffers,
     {"vkFreeCommandBuffers", sizeof(wire::FreeCommandBuffersArgs), 0, false, kFreeCommandBuffersArgsMembers, {}},
     CallFreeCommandBuffers,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordFreeCommandBuffers),
     {},
     0, 0};
 extern const CommandTable kBeginCommandBufferTable;
@@ -1426,6 +1431,7 @@ const CommandTable kBeginCommandBufferTable = {
     Command::kBeginCommandBuffer,
     {"vkBeginCommandBuffer", sizeof(wire::BeginCommandBufferArgs), 0, false, kBeginCommandBufferArgsMembers, {}},
     CallBeginCommandBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBeginCommandBuffer),
     kCodesBeginCommandBuffer,
     offsetof(wire::BeginCommandBufferArgs, result), sizeof(VkResult)};
 extern const CommandTable kEndCommandBufferTable;
@@ -1433,6 +1439,7 @@ const CommandTable kEndCommandBufferTable = {
     Command::kEndCommandBuffer,
     {"vkEndCommandBuffer", sizeof(wire::EndCommandBufferArgs), 0, false, kEndCommandBufferArgsMembers, {}},
     CallEndCommandBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEndCommandBuffer),
     kCodesEndCommandBuffer,
     offsetof(wire::EndCommandBufferArgs, result), sizeof(VkResult)};
 extern const CommandTable kResetCommandBufferTable;
@@ -1440,6 +1447,7 @@ const CommandTable kResetCommandBufferTable = {
     Command::kResetCommandBuffer,
     {"vkResetCommandBuffer", sizeof(wire::ResetCommandBufferArgs), 0, false, kResetCommandBufferArgsMembers, {}},
     CallResetCommandBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetCommandBuffer),
     kCodesResetCommandBuffer,
     offsetof(wire::ResetCommandBufferArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdCopyBufferTable;
@@ -1447,6 +1455,7 @@ const CommandTable kCmdCopyBufferTable = {
     Command::kCmdCopyBuffer,
     {"vkCmdCopyBuffer", sizeof(wire::CmdCopyBufferArgs), 0, false, kCmdCopyBufferArgsMembers, {}},
     CallCmdCopyBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyBuffer),
     {},
     0, 0};
 extern const CommandTable kCmdCopyImageTable;
@@ -1454,6 +1463,7 @@ const CommandTable kCmdCopyImageTable = {
     Command::kCmdCopyImage,
     {"vkCmdCopyImage", sizeof(wire::CmdCopyImageArgs), 0, false, kCmdCopyImageArgsMembers, {}},
     CallCmdCopyImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyImage),
     {},
     0, 0};
 extern const CommandTable kCmdBlitImageTable;
@@ -1461,6 +1471,7 @@ const CommandTable kCmdBlitImageTable = {
     Command::kCmdBlitImage,
     {"vkCmdBlitImage", sizeof(wire::CmdBlitImageArgs), 0, false, kCmdBlitImageArgsMembers, {}},
     CallCmdBlitImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBlitImage),
     {},
     0, 0};
 extern const CommandTable kCmdCopyBufferToImageTable;
@@ -1468,6 +1479,7 @@ const CommandTable kCmdCopyBufferToImageTable = {
     Command::kCmdCopyBufferToImage,
     {"vkCmdCopyBufferToImage", sizeof(wire::CmdCopyBufferToImageArgs), 0, false, kCmdCopyBufferToImageArgsMembers, {}},
     CallCmdCopyBufferToImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyBufferToImage),
     {},
     0, 0};
 extern const CommandTable kCmdCopyImageToBufferTable;
@@ -1475,6 +1487,7 @@ const CommandTable kCmdCopyImageToBufferTable = {
     Command::kCmdCopyImageToBuffer,
     {"vkCmdCopyImageToBuffer", sizeof(wire::CmdCopyImageToBufferArgs), 0, false, kCmdCopyImageToBufferArgsMembers, {}},
     CallCmdCopyImageToBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyImageToBuffer),
     {},
     0, 0};
 extern const CommandTable kCmdUpdateBufferTable;
@@ -1482,6 +1495,7 @@ const CommandTable kCmdUpdateBufferTable = {
     Command::kCmdUpdateBuffer,
     {"vkCmdUpdateBuffer", sizeof(wire::CmdUpdateBufferArgs), 0, false, kCmdUpdateBufferArgsMembers, {}},
     CallCmdUpdateBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdUpdateBuffer),
     {},
     0, 0};
 extern const CommandTable kCmdFillBufferTable;
@@ -1489,6 +1503,7 @@ const CommandTable kCmdFillBufferTable = {
     Command::kCmdFillBuffer,
     {"vkCmdFillBuffer", sizeof(wire::CmdFillBufferArgs), 0, false, kCmdFillBufferArgsMembers, {}},
     CallCmdFillBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdFillBuffer),
     {},
     0, 0};
 extern const CommandTable kCmdClearColorImageTable;
@@ -1496,6 +1511,7 @@ const CommandTable kCmdClearColorImageTable = {
     Command::kCmdClearColorImage,
     {"vkCmdClearColorImage", sizeof(wire::CmdClearColorImageArgs), 0, false, kCmdClearColorImageArgsMembers, {}},
     CallCmdClearColorImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdClearColorImage),
     {},
     0, 0};
 extern const CommandTable kCmdClearDepthStencilImageTable;
@@ -1503,6 +1519,7 @@ const CommandTable kCmdClearDepthStencilImageTable = {
     Command::kCmdClearDepthStencilImage,
     {"vkCmdClearDepthStencilImage", sizeof(wire::CmdClearDepthStencilImageArgs), 0, false, kCmdClearDepthStencilImageArgsMembers, {}},
     CallCmdClearDepthStencilImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdClearDepthStencilImage),
     {},
     0, 0};
 extern const CommandTable kCmdResolveImageTable;
@@ -1510,6 +1527,7 @@ const CommandTable kCmdResolveImageTable = {
     Command::kCmdResolveImage,
     {"vkCmdResolveImage", sizeof(wire::CmdResolveImageArgs), 0, false, kCmdResolveImageArgsMembers, {}},
     CallCmdResolveImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdResolveImage),
     {},
     0, 0};
 extern const CommandTable kCmdExecuteCommandsTable;
@@ -1517,6 +1535,7 @@ const CommandTable kCmdExecuteCommandsTable = {
     Command::kCmdExecuteCommands,
     {"vkCmdExecuteCommands", sizeof(wire::CmdExecuteCommandsArgs), 0, false, kCmdExecuteCommandsArgsMembers, {}},
     CallCmdExecuteCommands,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdExecuteCommands),
     {},
     0, 0};
 extern const CommandTable kTrimCommandPoolTable;
@@ -1524,6 +1543,7 @@ const CommandTable kTrimCommandPoolTable = {
     Command::kTrimCommandPool,
     {"vkTrimCommandPool", sizeof(wire::TrimCommandPoolArgs), 0, false, kTrimCommandPoolArgsMembers, {}},
     CallTrimCommandPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordTrimCommandPool),
     {},
     0, 0};
 extern const CommandTable kCmdWriteBufferMarkerAMDTable;
@@ -1531,6 +1551,7 @@ const CommandTable kCmdWriteBufferMarkerAMDTable = {
     Command::kCmdWriteBufferMarkerAMD,
     {"vkCmdWriteBufferMarkerAMD", sizeof(wire::CmdWriteBufferMarkerAMDArgs), 0, false, kCmdWriteBufferMarkerAMDArgsMembers, {}},
     CallCmdWriteBufferMarkerAMD,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteBufferMarkerAMD),
     {},
     0, 0};
 extern const CommandTable kCmdCopyBuffer2Table;
@@ -1538,6 +1559,7 @@ const CommandTable kCmdCopyBuffer2Table = {
     Command::kCmdCopyBuffer2,
     {"vkCmdCopyBuffer2", sizeof(wire::CmdCopyBuffer2Args), 0, false, kCmdCopyBuffer2ArgsMembers, {}},
     CallCmdCopyBuffer2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyBuffer2),
     {},
     0, 0};
 extern const CommandTable kCmdCopyImage2Table;
@@ -1545,6 +1567,7 @@ const CommandTable kCmdCopyImage2Table = {
     Command::kCmdCopyImage2,
     {"vkCmdCopyImage2", sizeof(wire::CmdCopyImage2Args), 0, false, kCmdCopyImage2ArgsMembers, {}},
     CallCmdCopyImage2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyImage2),
     {},
     0, 0};
 extern const CommandTable kCmdBlitImage2Table;
@@ -1552,6 +1575,7 @@ const CommandTable kCmdBlitImage2Table = {
     Command::kCmdBlitImage2,
     {"vkCmdBlitImage2", sizeof(wire::CmdBlitImage2Args), 0, false, kCmdBlitImage2ArgsMembers, {}},
     CallCmdBlitImage2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBlitImage2),
     {},
     0, 0};
 extern const CommandTable kCmdCopyBufferToImage2Table;
@@ -1559,6 +1583,7 @@ const CommandTable kCmdCopyBufferToImage2Table = {
     Command::kCmdCopyBufferToImage2,
     {"vkCmdCopyBufferToImage2", sizeof(wire::CmdCopyBufferToImage2Args), 0, false, kCmdCopyBufferToImage2ArgsMembers, {}},
     CallCmdCopyBufferToImage2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyBufferToImage2),
     {},
     0, 0};
 extern const CommandTable kCmdCopyImageToBuffer2Table;
@@ -1566,6 +1591,7 @@ const CommandTable kCmdCopyImageToBuffer2Table = {
     Command::kCmdCopyImageToBuffer2,
     {"vkCmdCopyImageToBuffer2", sizeof(wire::CmdCopyImageToBuffer2Args), 0, false, kCmdCopyImageToBuffer2ArgsMembers, {}},
     CallCmdCopyImageToBuffer2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyImageToBuffer2),
     {},
     0, 0};
 extern const CommandTable kCmdResolveImage2Table;
@@ -1573,6 +1599,7 @@ const CommandTable kCmdResolveImage2Table = {
     Command::kCmdResolveImage2,
     {"vkCmdResolveImage2", sizeof(wire::CmdResolveImage2Args), 0, false, kCmdResolveImage2ArgsMembers, {}},
     CallCmdResolveImage2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdResolveImage2),
     {},
     0, 0};
 extern const CommandTable kCmdWriteBufferMarker2AMDTable;
@@ -1580,6 +1607,7 @@ const CommandTable kCmdWriteBufferMarker2AMDTable = {
     Command::kCmdWriteBufferMarker2AMD,
     {"vkCmdWriteBufferMarker2AMD", sizeof(wire::CmdWriteBufferMarker2AMDArgs), 0, false, kCmdWriteBufferMarker2AMDArgsMembers, {}},
     CallCmdWriteBufferMarker2AMD,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteBufferMarker2AMD),
     {},
     0, 0};
 extern const CommandTable kCmdDecompressMemoryNVTable;
@@ -1587,6 +1615,7 @@ const CommandTable kCmdDecompressMemoryNVTable = {
     Command::kCmdDecompressMemoryNV,
     {"vkCmdDecompressMemoryNV", sizeof(wire::CmdDecompressMemoryNVArgs), 0, false, kCmdDecompressMemoryNVArgsMembers, {}},
     CallCmdDecompressMemoryNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDecompressMemoryNV),
     {},
     0, 0};
 extern const CommandTable kCmdOpticalFlowExecuteNVTable;
@@ -1594,6 +1623,7 @@ const CommandTable kCmdOpticalFlowExecuteNVTable = {
     Command::kCmdOpticalFlowExecuteNV,
     {"vkCmdOpticalFlowExecuteNV", sizeof(wire::CmdOpticalFlowExecuteNVArgs), 0, false, kCmdOpticalFlowExecuteNVArgsMembers, {}},
     CallCmdOpticalFlowExecuteNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdOpticalFlowExecuteNV),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -164,6 +164,7 @@ set(VESPER_COVERED_COMMANDS
   vkQueuePresentKHR
   vkCreateDebugReportCallbackEXT
   vkDestroyDebugReportCallbackEXT
+  vkDebugReportMessageEXT
   vkDebugMarkerSetObjectNameEXT
   vkDebugMarkerSetObjectTagEXT
   vkCmdDebugMarkerBeginEXT
@@ -252,6 +253,7 @@ set(VESPER_COVERED_COMMANDS
   vkCmdInsertDebugUtilsLabelEXT
   vkCreateDebugUtilsMessengerEXT
   vkDestroyDebugUtilsMessengerEXT
+  vkSubmitDebugUtilsMessageEXT
   vkGetMemoryHostPointerPropertiesEXT
   vkCmdWriteBufferMarkerAMD
   vkCreateRenderPass2

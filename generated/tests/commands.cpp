@@ -627,6 +627,18 @@ std::span<const int64_t> ValuesVkTimeDomainEXT() {
   };
   return kValues;
 }
+std::span<const int64_t> ValuesVkDebugUtilsMessageSeverityFlagBitsEXT() {
+  static constexpr int64_t kValues[] = {
+      1, 16, 256, 4096,
+  };
+  return kValues;
+}
+std::span<const int64_t> ValuesVkDeviceAddressBindingTypeEXT() {
+  static constexpr int64_t kValues[] = {
+      0, 1,
+  };
+  return kValues;
+}
 std::span<const int64_t> ValuesVkResolveModeFlagBits() {
   static constexpr int64_t kValues[] = {
       0, 1, 2, 4, 8,
@@ -1053,6 +1065,7 @@ extern const CommandTable kAcquireNextImageKHRTable;
 extern const CommandTable kQueuePresentKHRTable;
 extern const CommandTable kCreateDebugReportCallbackEXTTable;
 extern const CommandTable kDestroyDebugReportCallbackEXTTable;
+extern const CommandTable kDebugReportMessageEXTTable;
 extern const CommandTable kDebugMarkerSetObjectNameEXTTable;
 extern const CommandTable kDebugMarkerSetObjectTagEXTTable;
 extern const CommandTable kCmdDebugMarkerBeginEXTTable;
@@ -1141,6 +1154,7 @@ extern const CommandTable kCmdEndDebugUtilsLabelEXTTable;
 extern const CommandTable kCmdInsertDebugUtilsLabelEXTTable;
 extern const CommandTable kCreateDebugUtilsMessengerEXTTable;
 extern const CommandTable kDestroyDebugUtilsMessengerEXTTable;
+extern const CommandTable kSubmitDebugUtilsMessageEXTTable;
 extern const CommandTable kGetMemoryHostPointerPropertiesEXTTable;
 extern const CommandTable kCmdWriteBufferMarkerAMDTable;
 extern const CommandTable kCreateRenderPass2Table;
@@ -1524,6 +1538,7 @@ const CommandTable* const kCommandTables[] = {
     &kQueuePresentKHRTable,
     &kCreateDebugReportCallbackEXTTable,
     &kDestroyDebugReportCallbackEXTTable,
+    &kDebugReportMessageEXTTable,
     &kDebugMarkerSetObjectNameEXTTable,
     &kDebugMarkerSetObjectTagEXTTable,
     &kCmdDebugMarkerBeginEXTTable,
@@ -1612,6 +1627,7 @@ const CommandTable* const kCommandTables[] = {
     &kCmdInsertDebugUtilsLabelEXTTable,
     &kCreateDebugUtilsMessengerEXTTable,
     &kDestroyDebugUtilsMessengerEXTTable,
+    &kSubmitDebugUtilsMessageEXTTable,
     &kGetMemoryHostPointerPropertiesEXTTable,
     &kCmdWriteBufferMarkerAMDTable,
     &kCreateRenderPass2Table,
@@ -1988,6 +2004,7 @@ const char* const kTravellingStructs[] = {
     "VkDebugMarkerObjectTagInfoEXT",
     "VkDebugReportCallbackCreateInfoEXT",
     "VkDebugUtilsLabelEXT",
+    "VkDebugUtilsMessengerCallbackDataEXT",
     "VkDebugUtilsMessengerCreateInfoEXT",
     "VkDebugUtilsObjectNameInfoEXT",
     "VkDebugUtilsObjectTagInfoEXT",
@@ -2015,6 +2032,7 @@ const char* const kTravellingStructs[] = {
     "VkDescriptorSetLayoutSupport",
     "VkDescriptorSetVariableDescriptorCountAllocateInfo",
     "VkDescriptorSetVariableDescriptorCountLayoutSupport",
+    "VkDeviceAddressBindingCallbackDataEXT",
     "VkDeviceBufferMemoryRequirements",
     "VkDeviceCreateInfo",
     "VkDeviceDiagnosticsConfigCreateInfoNV",
@@ -2131,6 +2149,7 @@ const char* const kTravellingStructs[] = {
     "VkImageViewUsageCreateInfo",
     "VkImportFenceFdInfoKHR",
     "VkImportMemoryFdInfoKHR",
+    "VkImportMemoryHostPointerInfoEXT",
     "VkImportSemaphoreFdInfoKHR",
     "VkIndirectCommandsLayoutCreateInfoNV",
     "VkIndirectCommandsLayoutTokenNV",

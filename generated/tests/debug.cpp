@@ -293,6 +293,54 @@ constexpr Member kVkDebugUtilsLabelEXTMembers[] = {
      .size = sizeof(float), .extent = 4},
 };
 
+constexpr Member kVkDebugUtilsMessengerCallbackDataEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, flags),
+     .size = sizeof(VkDebugUtilsMessengerCallbackDataFlagsEXT), .is_optional = true},
+    {.name = "pMessageIdName", .what = What::kText,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pMessageIdName),
+     .size = sizeof(char), .pointers = 1, .is_const = true, .is_optional = true},
+    {.name = "messageIdNumber", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, messageIdNumber),
+     .size = sizeof(int32_t)},
+    {.name = "pMessage", .what = What::kText,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pMessage), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+    {.name = "queueLabelCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, queueLabelCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pQueueLabels", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pQueueLabels),
+     .size = sizeof(VkDebugUtilsLabelEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsLabelEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.queueLabelCount; }>},
+    {.name = "cmdBufLabelCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, cmdBufLabelCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pCmdBufLabels", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pCmdBufLabels),
+     .size = sizeof(VkDebugUtilsLabelEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsLabelEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.cmdBufLabelCount; }>},
+    {.name = "objectCount", .what = What::kNumber,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, objectCount),
+     .size = sizeof(uint32_t), .scale = 1, .is_optional = true},
+    {.name = "pObjects", .what = What::kStruct,
+     .offset = offsetof(VkDebugUtilsMessengerCallbackDataEXT, pObjects),
+     .size = sizeof(VkDebugUtilsObjectNameInfoEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsObjectNameInfoEXT,
+     .length = Length<VkDebugUtilsMessengerCallbackDataEXT, []([[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) { return v.objectCount; }>},
+};
+constexpr const Struct* kVkDebugUtilsMessengerCallbackDataEXTExtenders[] = {
+    &kVkDeviceAddressBindingCallbackDataEXT,
+};
+
 constexpr Member kVkCheckpointDataNVMembers[] = {
     {.name = "sType", .what = What::kType, .offset = offsetof(VkCheckpointDataNV, sType),
      .size = sizeof(VkStructureType)},
@@ -341,7 +389,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDebugReportCallbackEXT(VkInstance ins
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pCallback = pCallback;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDebugReportCallbackEXT, &v));
 }
 
 void CallCreateDebugReportCallbackEXT(void* args) {
@@ -369,7 +417,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDebugReportCallbackEXT(VkInstance instan
   v.instance = instance;
   v.callback = callback;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDebugReportCallbackEXT, &v);
 }
 
 void CallDestroyDebugReportCallbackEXT(void* args) {
@@ -377,6 +425,50 @@ void CallDestroyDebugReportCallbackEXT(void* args) {
   vk::DispatchTable driver{};
   driver.DestroyDebugReportCallbackEXT = RecordDestroyDebugReportCallbackEXT;
   driver.DestroyDebugReportCallbackEXT(v.instance, v.callback, nullptr);
+}
+constexpr Member kDebugReportMessageEXTArgsMembers[] = {
+    {.name = "instance", .what = What::kHandle,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, instance), .size = sizeof(VkInstance),
+     .handle = HandleType::kInstance},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, flags),
+     .size = sizeof(VkDebugReportFlagsEXT)},
+    {.name = "objectType", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, objectType),
+     .size = sizeof(VkDebugReportObjectTypeEXT), .values = ValuesVkDebugReportObjectTypeEXT},
+    {.name = "object", .what = What::kHidden,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, object), .size = sizeof(uint64_t),
+     .object = Object<wire::DebugReportMessageEXTArgs, [](const wire::DebugReportMessageEXTArgs& v) { return HandleTypeOf(v.objectType); }>},
+    {.name = "location", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, location), .size = sizeof(size_t)},
+    {.name = "messageCode", .what = What::kNumber,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, messageCode), .size = sizeof(int32_t)},
+    {.name = "pLayerPrefix", .what = What::kText,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, pLayerPrefix), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+    {.name = "pMessage", .what = What::kText,
+     .offset = offsetof(wire::DebugReportMessageEXTArgs, pMessage), .size = sizeof(char),
+     .pointers = 1, .is_const = true},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordDebugReportMessageEXT(VkInstance instance, VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT objectType, uint64_t object, size_t location, int32_t messageCode, const char* pLayerPrefix, const char* pMessage) {
+  wire::DebugReportMessageEXTArgs v{};
+  v.instance = instance;
+  v.flags = flags;
+  v.objectType = objectType;
+  v.object = object;
+  v.location = location;
+  v.messageCode = messageCode;
+  v.pLayerPrefix = pLayerPrefix;
+  v.pMessage = pMessage;
+  Driver::Called(Command::kDebugReportMessageEXT, &v);
+}
+
+void CallDebugReportMessageEXT(void* args) {
+  auto& v = *static_cast<wire::DebugReportMessageEXTArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.DebugReportMessageEXT = RecordDebugReportMessageEXT;
+  driver.DebugReportMessageEXT(v.instance, v.flags, v.objectType, v.object, v.location, v.messageCode, v.pLayerPrefix, v.pMessage);
 }
 constexpr Member kDebugMarkerSetObjectNameEXTArgsMembers[] = {
     {.name = "device", .what = What::kHandle,
@@ -392,7 +484,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordDebugMarkerSetObjectNameEXT(VkDevice device
   wire::DebugMarkerSetObjectNameEXTArgs v{};
   v.device = device;
   v.pNameInfo = pNameInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kDebugMarkerSetObjectNameEXT, &v));
 }
 
 void CallDebugMarkerSetObjectNameEXT(void* args) {
@@ -416,7 +508,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordDebugMarkerSetObjectTagEXT(VkDevice device,
   wire::DebugMarkerSetObjectTagEXTArgs v{};
   v.device = device;
   v.pTagInfo = pTagInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kDebugMarkerSetObjectTagEXT, &v));
 }
 
 void CallDebugMarkerSetObjectTagEXT(void* args) {
@@ -440,7 +532,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDebugMarkerBeginEXT(VkCommandBuffer commandB
   wire::CmdDebugMarkerBeginEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDebugMarkerBeginEXT, &v);
 }
 
 void CallCmdDebugMarkerBeginEXT(void* args) {
@@ -458,7 +550,7 @@ constexpr Member kCmdDebugMarkerEndEXTArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdDebugMarkerEndEXT(VkCommandBuffer commandBuffer) {
   wire::CmdDebugMarkerEndEXTArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDebugMarkerEndEXT, &v);
 }
 
 void CallCmdDebugMarkerEndEXT(void* args) {
@@ -481,7 +573,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDebugMarkerInsertEXT(VkCommandBuffer command
   wire::CmdDebugMarkerInsertEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDebugMarkerInsertEXT, &v);
 }
 
 void CallCmdDebugMarkerInsertEXT(void* args) {
@@ -514,7 +606,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateValidationCacheEXT(VkDevice device, c
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pValidationCache = pValidationCache;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateValidationCacheEXT, &v));
 }
 
 void CallCreateValidationCacheEXT(void* args) {
@@ -542,7 +634,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyValidationCacheEXT(VkDevice device, VkVa
   v.device = device;
   v.validationCache = validationCache;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyValidationCacheEXT, &v);
 }
 
 void CallDestroyValidationCacheEXT(void* args) {
@@ -573,7 +665,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetValidationCacheDataEXT(VkDevice device, 
   v.validationCache = validationCache;
   v.pDataSize = pDataSize;
   v.pData = pData;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetValidationCacheDataEXT, &v));
 }
 
 void CallGetValidationCacheDataEXT(void* args) {
@@ -606,7 +698,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordMergeValidationCachesEXT(VkDevice device, V
   v.dstCache = dstCache;
   v.srcCacheCount = srcCacheCount;
   v.pSrcCaches = pSrcCaches;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kMergeValidationCachesEXT, &v));
 }
 
 void CallMergeValidationCachesEXT(void* args) {
@@ -630,7 +722,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordSetDebugUtilsObjectNameEXT(VkDevice device,
   wire::SetDebugUtilsObjectNameEXTArgs v{};
   v.device = device;
   v.pNameInfo = pNameInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kSetDebugUtilsObjectNameEXT, &v));
 }
 
 void CallSetDebugUtilsObjectNameEXT(void* args) {
@@ -654,7 +746,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordSetDebugUtilsObjectTagEXT(VkDevice device, 
   wire::SetDebugUtilsObjectTagEXTArgs v{};
   v.device = device;
   v.pTagInfo = pTagInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kSetDebugUtilsObjectTagEXT, &v));
 }
 
 void CallSetDebugUtilsObjectTagEXT(void* args) {
@@ -678,7 +770,7 @@ VKAPI_ATTR void VKAPI_CALL RecordQueueBeginDebugUtilsLabelEXT(VkQueue queue, con
   wire::QueueBeginDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
   v.pLabelInfo = pLabelInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kQueueBeginDebugUtilsLabelEXT, &v);
 }
 
 void CallQueueBeginDebugUtilsLabelEXT(void* args) {
@@ -696,7 +788,7 @@ constexpr Member kQueueEndDebugUtilsLabelEXTArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordQueueEndDebugUtilsLabelEXT(VkQueue queue) {
   wire::QueueEndDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
-  Driver::Called(&v);
+  Driver::Called(Command::kQueueEndDebugUtilsLabelEXT, &v);
 }
 
 void CallQueueEndDebugUtilsLabelEXT(void* args) {
@@ -719,7 +811,7 @@ VKAPI_ATTR void VKAPI_CALL RecordQueueInsertDebugUtilsLabelEXT(VkQueue queue, co
   wire::QueueInsertDebugUtilsLabelEXTArgs v{};
   v.queue = queue;
   v.pLabelInfo = pLabelInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kQueueInsertDebugUtilsLabelEXT, &v);
 }
 
 void CallQueueInsertDebugUtilsLabelEXT(void* args) {
@@ -742,7 +834,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginDebugUtilsLabelEXT(VkCommandBuffer comm
   wire::CmdBeginDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pLabelInfo = pLabelInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginDebugUtilsLabelEXT, &v);
 }
 
 void CallCmdBeginDebugUtilsLabelEXT(void* args) {
@@ -760,7 +852,7 @@ constexpr Member kCmdEndDebugUtilsLabelEXTArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdEndDebugUtilsLabelEXT(VkCommandBuffer commandBuffer) {
   wire::CmdEndDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndDebugUtilsLabelEXT, &v);
 }
 
 void CallCmdEndDebugUtilsLabelEXT(void* args) {
@@ -783,7 +875,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdInsertDebugUtilsLabelEXT(VkCommandBuffer com
   wire::CmdInsertDebugUtilsLabelEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pLabelInfo = pLabelInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdInsertDebugUtilsLabelEXT, &v);
 }
 
 void CallCmdInsertDebugUtilsLabelEXT(void* args) {
@@ -816,7 +908,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDebugUtilsMessengerEXT(VkInstance ins
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pMessenger = pMessenger;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDebugUtilsMessengerEXT, &v));
 }
 
 void CallCreateDebugUtilsMessengerEXT(void* args) {
@@ -844,7 +936,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDebugUtilsMessengerEXT(VkInstance instan
   v.instance = instance;
   v.messenger = messenger;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDebugUtilsMessengerEXT, &v);
 }
 
 void CallDestroyDebugUtilsMessengerEXT(void* args) {
@@ -852,6 +944,38 @@ void CallDestroyDebugUtilsMessengerEXT(void* args) {
   vk::DispatchTable driver{};
   driver.DestroyDebugUtilsMessengerEXT = RecordDestroyDebugUtilsMessengerEXT;
   driver.DestroyDebugUtilsMessengerEXT(v.instance, v.messenger, nullptr);
+}
+constexpr Member kSubmitDebugUtilsMessageEXTArgsMembers[] = {
+    {.name = "instance", .what = What::kHandle,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, instance),
+     .size = sizeof(VkInstance), .handle = HandleType::kInstance},
+    {.name = "messageSeverity", .what = What::kNumber,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, messageSeverity),
+     .size = sizeof(VkDebugUtilsMessageSeverityFlagBitsEXT),
+     .values = ValuesVkDebugUtilsMessageSeverityFlagBitsEXT},
+    {.name = "messageTypes", .what = What::kNumber,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, messageTypes),
+     .size = sizeof(VkDebugUtilsMessageTypeFlagsEXT)},
+    {.name = "pCallbackData", .what = What::kStruct,
+     .offset = offsetof(wire::SubmitDebugUtilsMessageEXTArgs, pCallbackData),
+     .size = sizeof(VkDebugUtilsMessengerCallbackDataEXT), .pointers = 1, .is_const = true,
+     .type = &kVkDebugUtilsMessengerCallbackDataEXT},
+};
+
+VKAPI_ATTR void VKAPI_CALL RecordSubmitDebugUtilsMessageEXT(VkInstance instance, VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity, VkDebugUtilsMessageTypeFlagsEXT messageTypes, const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData) {
+  wire::SubmitDebugUtilsMessageEXTArgs v{};
+  v.instance = instance;
+  v.messageSeverity = messageSeverity;
+  v.messageTypes = messageTypes;
+  v.pCallbackData = pCallbackData;
+  Driver::Called(Command::kSubmitDebugUtilsMessageEXT, &v);
+}
+
+void CallSubmitDebugUtilsMessageEXT(void* args) {
+  auto& v = *static_cast<wire::SubmitDebugUtilsMessageEXTArgs*>(args);
+  vk::DispatchTable driver{};
+  driver.SubmitDebugUtilsMessageEXT = RecordSubmitDebugUtilsMessageEXT;
+  driver.SubmitDebugUtilsMessageEXT(v.instance, v.messageSeverity, v.messageTypes, v.pCallbackData);
 }
 constexpr Member kCmdSetCheckpointNVArgsMembers[] = {
     {.name = "commandBuffer", .what = What::kHandle,
@@ -866,7 +990,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCheckpointNV(VkCommandBuffer commandBuffe
   wire::CmdSetCheckpointNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.pCheckpointMarker = pCheckpointMarker;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCheckpointNV, &v);
 }
 
 void CallCmdSetCheckpointNV(void* args) {
@@ -894,7 +1018,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetQueueCheckpointDataNV(VkQueue queue, uint32_
   v.queue = queue;
   v.pCheckpointDataCount = pCheckpointDataCount;
   v.pCheckpointData = pCheckpointData;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetQueueCheckpointDataNV, &v);
 }
 
 void CallGetQueueCheckpointDataNV(void* args) {
@@ -922,7 +1046,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetQueueCheckpointData2NV(VkQueue queue, uint32
   v.queue = queue;
   v.pCheckpointDataCount = pCheckpointDataCount;
   v.pCheckpointData = pCheckpointData;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetQueueCheckpointData2NV, &v);
 }
 
 void CallGetQueueCheckpointData2NV(void* args) {
@@ -951,6 +1075,7 @@ const Struct kVkQueueFamilyCheckpointProperties2NV = {"VkQueueFamilyCheckpointPr
 const Struct kVkValidationCacheCreateInfoEXT = {"VkValidationCacheCreateInfoEXT", sizeof(VkValidationCacheCreateInfoEXT), VK_STRUCTURE_TYPE_VALIDATION_CACHE_CREATE_INFO_EXT, false, kVkValidationCacheCreateInfoEXTMembers, {}};
 const Struct kVkDebugUtilsObjectTagInfoEXT = {"VkDebugUtilsObjectTagInfoEXT", sizeof(VkDebugUtilsObjectTagInfoEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_TAG_INFO_EXT, false, kVkDebugUtilsObjectTagInfoEXTMembers, {}};
 const Struct kVkDebugUtilsLabelEXT = {"VkDebugUtilsLabelEXT", sizeof(VkDebugUtilsLabelEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT, false, kVkDebugUtilsLabelEXTMembers, {}};
+const Struct kVkDebugUtilsMessengerCallbackDataEXT = {"VkDebugUtilsMessengerCallbackDataEXT", sizeof(VkDebugUtilsMessengerCallbackDataEXT), VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT, false, kVkDebugUtilsMessengerCallbackDataEXTMembers, kVkDebugUtilsMessengerCallbackDataEXTExtenders};
 const Struct kVkCheckpointDataNV = {"VkCheckpointDataNV", sizeof(VkCheckpointDataNV), VK_STRUCTURE_TYPE_CHECKPOINT_DATA_NV, false, kVkCheckpointDataNVMembers, {}};
 const Struct kVkCheckpointData2NV = {"VkCheckpointData2NV", sizeof(VkCheckpointData2NV), VK_STRUCTURE_TYPE_CHECKPOINT_DATA_2_NV, false, kVkCheckpointData2NVMembers, {}};
 extern const CommandTable kCreateDebugReportCallbackEXTTable;
@@ -958,6 +1083,7 @@ const CommandTable kCreateDebugReportCallbackEXTTable = {
     Command::kCreateDebugReportCallbackEXT,
     {"vkCreateDebugReportCallbackEXT", sizeof(wire::CreateDebugReportCallbackEXTArgs), 0, false, kCreateDebugReportCallbackEXTArgsMembers, {}},
     CallCreateDebugReportCallbackEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDebugReportCallbackEXT),
     kCodesCreateDebugReportCallbackEXT,
     offsetof(wire::CreateDebugReportCallbackEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDebugReportCallbackEXTTable;
@@ -965,6 +1091,15 @@ const CommandTable kDestroyDebugReportCallbackEXTTable = {
     Command::kDestroyDebugReportCallbackEXT,
     {"vkDestroyDebugReportCallbackEXT", sizeof(wire::DestroyDebugReportCallbackEXTArgs), 0, false, kDestroyDebugReportCallbackEXTArgsMembers, {}},
     CallDestroyDebugReportCallbackEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDebugReportCallbackEXT),
+    {},
+    0, 0};
+extern const CommandTable kDebugReportMessageEXTTable;
+const CommandTable kDebugReportMessageEXTTable = {
+    Command::kDebugReportMessageEXT,
+    {"vkDebugReportMessageEXT", sizeof(wire::DebugReportMessageEXTArgs), 0, false, kDebugReportMessageEXTArgsMembers, {}},
+    CallDebugReportMessageEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDebugReportMessageEXT),
     {},
     0, 0};
 extern const CommandTable kDebugMarkerSetObjectNameEXTTable;
@@ -972,6 +1107,7 @@ const CommandTable kDebugMarkerSetObjectNameEXTTable = {
     Command::kDebugMarkerSetObjectNameEXT,
     {"vkDebugMarkerSetObjectNameEXT", sizeof(wire::DebugMarkerSetObjectNameEXTArgs), 0, false, kDebugMarkerSetObjectNameEXTArgsMembers, {}},
     CallDebugMarkerSetObjectNameEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDebugMarkerSetObjectNameEXT),
     kCodesDebugMarkerSetObjectNameEXT,
     offsetof(wire::DebugMarkerSetObjectNameEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kDebugMarkerSetObjectTagEXTTable;
@@ -979,6 +1115,7 @@ const CommandTable kDebugMarkerSetObjectTagEXTTable = {
     Command::kDebugMarkerSetObjectTagEXT,
     {"vkDebugMarkerSetObjectTagEXT", sizeof(wire::DebugMarkerSetObjectTagEXTArgs), 0, false, kDebugMarkerSetObjectTagEXTArgsMembers, {}},
     CallDebugMarkerSetObjectTagEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDebugMarkerSetObjectTagEXT),
     kCodesDebugMarkerSetObjectTagEXT,
     offsetof(wire::DebugMarkerSetObjectTagEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdDebugMarkerBeginEXTTable;
@@ -986,6 +1123,7 @@ const CommandTable kCmdDebugMarkerBeginEXTTable = {
     Command::kCmdDebugMarkerBeginEXT,
     {"vkCmdDebugMarkerBeginEXT", sizeof(wire::CmdDebugMarkerBeginEXTArgs), 0, false, kCmdDebugMarkerBeginEXTArgsMembers, {}},
     CallCmdDebugMarkerBeginEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDebugMarkerBeginEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDebugMarkerEndEXTTable;
@@ -993,6 +1131,7 @@ const CommandTable kCmdDebugMarkerEndEXTTable = {
     Command::kCmdDebugMarkerEndEXT,
     {"vkCmdDebugMarkerEndEXT", sizeof(wire::CmdDebugMarkerEndEXTArgs), 0, false, kCmdDebugMarkerEndEXTArgsMembers, {}},
     CallCmdDebugMarkerEndEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDebugMarkerEndEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDebugMarkerInsertEXTTable;
@@ -1000,6 +1139,7 @@ const CommandTable kCmdDebugMarkerInsertEXTTable = {
     Command::kCmdDebugMarkerInsertEXT,
     {"vkCmdDebugMarkerInsertEXT", sizeof(wire::CmdDebugMarkerInsertEXTArgs), 0, false, kCmdDebugMarkerInsertEXTArgsMembers, {}},
     CallCmdDebugMarkerInsertEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDebugMarkerInsertEXT),
     {},
     0, 0};
 extern const CommandTable kCreateValidationCacheEXTTable;
@@ -1007,6 +1147,7 @@ const CommandTable kCreateValidationCacheEXTTable = {
     Command::kCreateValidationCacheEXT,
     {"vkCreateValidationCacheEXT", sizeof(wire::CreateValidationCacheEXTArgs), 0, false, kCreateValidationCacheEXTArgsMembers, {}},
     CallCreateValidationCacheEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateValidationCacheEXT),
     kCodesCreateValidationCacheEXT,
     offsetof(wire::CreateValidationCacheEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyValidationCacheEXTTable;
@@ -1014,6 +1155,7 @@ const CommandTable kDestroyValidationCacheEXTTable = {
     Command::kDestroyValidationCacheEXT,
     {"vkDestroyValidationCacheEXT", sizeof(wire::DestroyValidationCacheEXTArgs), 0, false, kDestroyValidationCacheEXTArgsMembers, {}},
     CallDestroyValidationCacheEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyValidationCacheEXT),
     {},
     0, 0};
 extern const CommandTable kGetValidationCacheDataEXTTable;
@@ -1021,6 +1163,7 @@ const CommandTable kGetValidationCacheDataEXTTable = {
     Command::kGetValidationCacheDataEXT,
     {"vkGetValidationCacheDataEXT", sizeof(wire::GetValidationCacheDataEXTArgs), 0, false, kGetValidationCacheDataEXTArgsMembers, {}},
     CallGetValidationCacheDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetValidationCacheDataEXT),
     kCodesGetValidationCacheDataEXT,
     offsetof(wire::GetValidationCacheDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kMergeValidationCachesEXTTable;
@@ -1028,6 +1171,7 @@ const CommandTable kMergeValidationCachesEXTTable = {
     Command::kMergeValidationCachesEXT,
     {"vkMergeValidationCachesEXT", sizeof(wire::MergeValidationCachesEXTArgs), 0, false, kMergeValidationCachesEXTArgsMembers, {}},
     CallMergeValidationCachesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordMergeValidationCachesEXT),
     kCodesMergeValidationCachesEXT,
     offsetof(wire::MergeValidationCachesEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kSetDebugUtilsObjectNameEXTTable;
@@ -1035,6 +1179,7 @@ const CommandTable kSetDebugUtilsObjectNameEXTTable = {
     Command::kSetDebugUtilsObjectNameEXT,
     {"vkSetDebugUtilsObjectNameEXT", sizeof(wire::SetDebugUtilsObjectNameEXTArgs), 0, false, kSetDebugUtilsObjectNameEXTArgsMembers, {}},
     CallSetDebugUtilsObjectNameEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetDebugUtilsObjectNameEXT),
     kCodesSetDebugUtilsObjectNameEXT,
     offsetof(wire::SetDebugUtilsObjectNameEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kSetDebugUtilsObjectTagEXTTable;
@@ -1042,6 +1187,7 @@ const CommandTable kSetDebugUtilsObjectTagEXTTable = {
     Command::kSetDebugUtilsObjectTagEXT,
     {"vkSetDebugUtilsObjectTagEXT", sizeof(wire::SetDebugUtilsObjectTagEXTArgs), 0, false, kSetDebugUtilsObjectTagEXTArgsMembers, {}},
     CallSetDebugUtilsObjectTagEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetDebugUtilsObjectTagEXT),
     kCodesSetDebugUtilsObjectTagEXT,
     offsetof(wire::SetDebugUtilsObjectTagEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kQueueBeginDebugUtilsLabelEXTTable;
@@ -1049,6 +1195,7 @@ const CommandTable kQueueBeginDebugUtilsLabelEXTTable = {
     Command::kQueueBeginDebugUtilsLabelEXT,
     {"vkQueueBeginDebugUtilsLabelEXT", sizeof(wire::QueueBeginDebugUtilsLabelEXTArgs), 0, false, kQueueBeginDebugUtilsLabelEXTArgsMembers, {}},
     CallQueueBeginDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueBeginDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kQueueEndDebugUtilsLabelEXTTable;
@@ -1056,6 +1203,7 @@ const CommandTable kQueueEndDebugUtilsLabelEXTTable = {
     Command::kQueueEndDebugUtilsLabelEXT,
     {"vkQueueEndDebugUtilsLabelEXT", sizeof(wire::QueueEndDebugUtilsLabelEXTArgs), 0, false, kQueueEndDebugUtilsLabelEXTArgsMembers, {}},
     CallQueueEndDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueEndDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kQueueInsertDebugUtilsLabelEXTTable;
@@ -1063,6 +1211,7 @@ const CommandTable kQueueInsertDebugUtilsLabelEXTTable = {
     Command::kQueueInsertDebugUtilsLabelEXT,
     {"vkQueueInsertDebugUtilsLabelEXT", sizeof(wire::QueueInsertDebugUtilsLabelEXTArgs), 0, false, kQueueInsertDebugUtilsLabelEXTArgsMembers, {}},
     CallQueueInsertDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueInsertDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBeginDebugUtilsLabelEXTTable;
@@ -1070,6 +1219,7 @@ const CommandTable kCmdBeginDebugUtilsLabelEXTTable = {
     Command::kCmdBeginDebugUtilsLabelEXT,
     {"vkCmdBeginDebugUtilsLabelEXT", sizeof(wire::CmdBeginDebugUtilsLabelEXTArgs), 0, false, kCmdBeginDebugUtilsLabelEXTArgsMembers, {}},
     CallCmdBeginDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kCmdEndDebugUtilsLabelEXTTable;
@@ -1077,6 +1227,7 @@ const CommandTable kCmdEndDebugUtilsLabelEXTTable = {
     Command::kCmdEndDebugUtilsLabelEXT,
     {"vkCmdEndDebugUtilsLabelEXT", sizeof(wire::CmdEndDebugUtilsLabelEXTArgs), 0, false, kCmdEndDebugUtilsLabelEXTArgsMembers, {}},
     CallCmdEndDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kCmdInsertDebugUtilsLabelEXTTable;
@@ -1084,6 +1235,7 @@ const CommandTable kCmdInsertDebugUtilsLabelEXTTable = {
     Command::kCmdInsertDebugUtilsLabelEXT,
     {"vkCmdInsertDebugUtilsLabelEXT", sizeof(wire::CmdInsertDebugUtilsLabelEXTArgs), 0, false, kCmdInsertDebugUtilsLabelEXTArgsMembers, {}},
     CallCmdInsertDebugUtilsLabelEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdInsertDebugUtilsLabelEXT),
     {},
     0, 0};
 extern const CommandTable kCreateDebugUtilsMessengerEXTTable;
@@ -1091,6 +1243,7 @@ const CommandTable kCreateDebugUtilsMessengerEXTTable = {
     Command::kCreateDebugUtilsMessengerEXT,
     {"vkCreateDebugUtilsMessengerEXT", sizeof(wire::CreateDebugUtilsMessengerEXTArgs), 0, false, kCreateDebugUtilsMessengerEXTArgsMembers, {}},
     CallCreateDebugUtilsMessengerEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDebugUtilsMessengerEXT),
     kCodesCreateDebugUtilsMessengerEXT,
     offsetof(wire::CreateDebugUtilsMessengerEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDebugUtilsMessengerEXTTable;
@@ -1098,6 +1251,15 @@ const CommandTable kDestroyDebugUtilsMessengerEXTTable = {
     Command::kDestroyDebugUtilsMessengerEXT,
     {"vkDestroyDebugUtilsMessengerEXT", sizeof(wire::DestroyDebugUtilsMessengerEXTArgs), 0, false, kDestroyDebugUtilsMessengerEXTArgsMembers, {}},
     CallDestroyDebugUtilsMessengerEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDebugUtilsMessengerEXT),
+    {},
+    0, 0};
+extern const CommandTable kSubmitDebugUtilsMessageEXTTable;
+const CommandTable kSubmitDebugUtilsMessageEXTTable = {
+    Command::kSubmitDebugUtilsMessageEXT,
+    {"vkSubmitDebugUtilsMessageEXT", sizeof(wire::SubmitDebugUtilsMessageEXTArgs), 0, false, kSubmitDebugUtilsMessageEXTArgsMembers, {}},
+    CallSubmitDebugUtilsMessageEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSubmitDebugUtilsMessageEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetCheckpointNVTable;
@@ -1105,6 +1267,7 @@ const CommandTable kCmdSetCheckpointNVTable = {
     Command::kCmdSetCheckpointNV,
     {"vkCmdSetCheckpointNV", sizeof(wire::CmdSetCheckpointNVArgs), 0, false, kCmdSetCheckpointNVArgsMembers, {}},
     CallCmdSetCheckpointNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCheckpointNV),
     {},
     0, 0};
 extern const CommandTable kGetQueueCheckpointDataNVTable;
@@ -1112,6 +1275,7 @@ const CommandTable kGetQueueCheckpointDataNVTable = {
     Command::kGetQueueCheckpointDataNV,
     {"vkGetQueueCheckpointDataNV", sizeof(wire::GetQueueCheckpointDataNVArgs), 0, false, kGetQueueCheckpointDataNVArgsMembers, {}},
     CallGetQueueCheckpointDataNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetQueueCheckpointDataNV),
     {},
     0, 0};
 extern const CommandTable kGetQueueCheckpointData2NVTable;
@@ -1119,6 +1283,7 @@ const CommandTable kGetQueueCheckpointData2NVTable = {
     Command::kGetQueueCheckpointData2NV,
     {"vkGetQueueCheckpointData2NV", sizeof(wire::GetQueueCheckpointData2NVArgs), 0, false, kGetQueueCheckpointData2NVArgsMembers, {}},
     CallGetQueueCheckpointData2NV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetQueueCheckpointData2NV),
     {},
     0, 0};
 }  // namespace vesper::test

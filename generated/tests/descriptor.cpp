@@ -541,7 +541,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreatePipelineLayout(VkDevice device, const
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pPipelineLayout = pPipelineLayout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreatePipelineLayout, &v));
 }
 
 void CallCreatePipelineLayout(void* args) {
@@ -569,7 +569,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyPipelineLayout(VkDevice device, VkPipeli
   v.device = device;
   v.pipelineLayout = pipelineLayout;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyPipelineLayout, &v);
 }
 
 void CallDestroyPipelineLayout(void* args) {
@@ -602,7 +602,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDescriptorSetLayout(VkDevice device, 
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSetLayout = pSetLayout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDescriptorSetLayout, &v));
 }
 
 void CallCreateDescriptorSetLayout(void* args) {
@@ -631,7 +631,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDescriptorSetLayout(VkDevice device, VkD
   v.device = device;
   v.descriptorSetLayout = descriptorSetLayout;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDescriptorSetLayout, &v);
 }
 
 void CallDestroyDescriptorSetLayout(void* args) {
@@ -663,7 +663,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDescriptorPool(VkDevice device, const
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pDescriptorPool = pDescriptorPool;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDescriptorPool, &v));
 }
 
 void CallCreateDescriptorPool(void* args) {
@@ -691,7 +691,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDescriptorPool(VkDevice device, VkDescri
   v.device = device;
   v.descriptorPool = descriptorPool;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDescriptorPool, &v);
 }
 
 void CallDestroyDescriptorPool(void* args) {
@@ -717,7 +717,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordResetDescriptorPool(VkDevice device, VkDesc
   v.device = device;
   v.descriptorPool = descriptorPool;
   v.flags = flags;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kResetDescriptorPool, &v));
 }
 
 void CallResetDescriptorPool(void* args) {
@@ -748,7 +748,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAllocateDescriptorSets(VkDevice device, con
   v.device = device;
   v.pAllocateInfo = pAllocateInfo;
   v.pDescriptorSets = pDescriptorSets;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAllocateDescriptorSets, &v));
 }
 
 void CallAllocateDescriptorSets(void* args) {
@@ -783,7 +783,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordFreeDescriptorSets(VkDevice device, VkDescr
   v.descriptorPool = descriptorPool;
   v.descriptorSetCount = descriptorSetCount;
   v.pDescriptorSets = pDescriptorSets;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kFreeDescriptorSets, &v));
 }
 
 void CallFreeDescriptorSets(void* args) {
@@ -822,7 +822,7 @@ VKAPI_ATTR void VKAPI_CALL RecordUpdateDescriptorSets(VkDevice device, uint32_t 
   v.pDescriptorWrites = pDescriptorWrites;
   v.descriptorCopyCount = descriptorCopyCount;
   v.pDescriptorCopies = pDescriptorCopies;
-  Driver::Called(&v);
+  Driver::Called(Command::kUpdateDescriptorSets, &v);
 }
 
 void CallUpdateDescriptorSets(void* args) {
@@ -870,7 +870,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindDescriptorSets(VkCommandBuffer commandBu
   v.pDescriptorSets = pDescriptorSets;
   v.dynamicOffsetCount = dynamicOffsetCount;
   v.pDynamicOffsets = pDynamicOffsets;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindDescriptorSets, &v);
 }
 
 void CallCmdBindDescriptorSets(void* args) {
@@ -907,7 +907,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdPushConstants(VkCommandBuffer commandBuffer,
   v.offset = offset;
   v.size = size;
   v.pValues = pValues;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdPushConstants, &v);
 }
 
 void CallCmdPushConstants(void* args) {
@@ -946,7 +946,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdPushDescriptorSetKHR(VkCommandBuffer command
   v.set = set;
   v.descriptorWriteCount = descriptorWriteCount;
   v.pDescriptorWrites = pDescriptorWrites;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdPushDescriptorSetKHR, &v);
 }
 
 void CallCmdPushDescriptorSetKHR(void* args) {
@@ -974,7 +974,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDescriptorSetLayoutSupport(VkDevice device, 
   v.device = device;
   v.pCreateInfo = pCreateInfo;
   v.pSupport = pSupport;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDescriptorSetLayoutSupport, &v);
 }
 
 void CallGetDescriptorSetLayoutSupport(void* args) {
@@ -1000,7 +1000,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDescriptorSetLayoutSizeEXT(VkDevice device, 
   v.device = device;
   v.layout = layout;
   v.pLayoutSizeInBytes = pLayoutSizeInBytes;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDescriptorSetLayoutSizeEXT, &v);
 }
 
 void CallGetDescriptorSetLayoutSizeEXT(void* args) {
@@ -1030,7 +1030,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDescriptorSetLayoutBindingOffsetEXT(VkDevice
   v.layout = layout;
   v.binding = binding;
   v.pOffset = pOffset;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDescriptorSetLayoutBindingOffsetEXT, &v);
 }
 
 void CallGetDescriptorSetLayoutBindingOffsetEXT(void* args) {
@@ -1062,7 +1062,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDescriptorEXT(VkDevice device, const VkDescr
   v.pDescriptorInfo = pDescriptorInfo;
   v.dataSize = dataSize;
   v.pDescriptor = pDescriptor;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDescriptorEXT, &v);
 }
 
 void CallGetDescriptorEXT(void* args) {
@@ -1090,7 +1090,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindDescriptorBuffersEXT(VkCommandBuffer com
   v.commandBuffer = commandBuffer;
   v.bufferCount = bufferCount;
   v.pBindingInfos = pBindingInfos;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindDescriptorBuffersEXT, &v);
 }
 
 void CallCmdBindDescriptorBuffersEXT(void* args) {
@@ -1134,7 +1134,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDescriptorBufferOffsetsEXT(VkCommandBuffe
   v.setCount = setCount;
   v.pBufferIndices = pBufferIndices;
   v.pOffsets = pOffsets;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDescriptorBufferOffsetsEXT, &v);
 }
 
 void CallCmdSetDescriptorBufferOffsetsEXT(void* args) {
@@ -1164,7 +1164,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindDescriptorBufferEmbeddedSamplersEXT(VkCo
   v.pipelineBindPoint = pipelineBindPoint;
   v.layout = layout;
   v.set = set;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindDescriptorBufferEmbeddedSamplersEXT, &v);
 }
 
 void CallCmdBindDescriptorBufferEmbeddedSamplersEXT(void* args) {
@@ -1198,7 +1198,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetBufferOpaqueCaptureDescriptorDataEXT(VkD
   v.pInfo = pInfo;
   v.pData = pData;
   v.pData_size = g_GetBufferOpaqueCaptureDescriptorDataEXT_pData_size;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetBufferOpaqueCaptureDescriptorDataEXT, &v));
 }
 
 void CallGetBufferOpaqueCaptureDescriptorDataEXT(void* args) {
@@ -1234,7 +1234,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageOpaqueCaptureDescriptorDataEXT(VkDe
   v.pInfo = pInfo;
   v.pData = pData;
   v.pData_size = g_GetImageOpaqueCaptureDescriptorDataEXT_pData_size;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetImageOpaqueCaptureDescriptorDataEXT, &v));
 }
 
 void CallGetImageOpaqueCaptureDescriptorDataEXT(void* args) {
@@ -1270,7 +1270,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageViewOpaqueCaptureDescriptorDataEXT(
   v.pInfo = pInfo;
   v.pData = pData;
   v.pData_size = g_GetImageViewOpaqueCaptureDescriptorDataEXT_pData_size;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetImageViewOpaqueCaptureDescriptorDataEXT, &v));
 }
 
 void CallGetImageViewOpaqueCaptureDescriptorDataEXT(void* args) {
@@ -1306,7 +1306,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSamplerOpaqueCaptureDescriptorDataEXT(Vk
   v.pInfo = pInfo;
   v.pData = pData;
   v.pData_size = g_GetSamplerOpaqueCaptureDescriptorDataEXT_pData_size;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSamplerOpaqueCaptureDescriptorDataEXT, &v));
 }
 
 void CallGetSamplerOpaqueCaptureDescriptorDataEXT(void* args) {
@@ -1336,7 +1336,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDescriptorSetLayoutHostMappingInfoVALVE(VkDe
   v.device = device;
   v.pBindingReference = pBindingReference;
   v.pHostMapping = pHostMapping;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDescriptorSetLayoutHostMappingInfoVALVE, &v);
 }
 
 void CallGetDescriptorSetLayoutHostMappingInfoVALVE(void* args) {
@@ -1382,6 +1382,7 @@ const CommandTable kCreatePipelineLayoutTable = {
     Command::kCreatePipelineLayout,
     {"vkCreatePipelineLayout", sizeof(wire::CreatePipelineLayoutArgs), 0, false, kCreatePipelineLayoutArgsMembers, {}},
     CallCreatePipelineLayout,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreatePipelineLayout),
     kCodesCreatePipelineLayout,
     offsetof(wire::CreatePipelineLayoutArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyPipelineLayoutTable;
@@ -1389,6 +1390,7 @@ const CommandTable kDestroyPipelineLayoutTable = {
     Command::kDestroyPipelineLayout,
     {"vkDestroyPipelineLayout", sizeof(wire::DestroyPipelineLayoutArgs), 0, false, kDestroyPipelineLayoutArgsMembers, {}},
     CallDestroyPipelineLayout,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyPipelineLayout),
     {},
     0, 0};
 extern const CommandTable kCreateDescriptorSetLayoutTable;
@@ -1396,6 +1398,7 @@ const CommandTable kCreateDescriptorSetLayoutTable = {
     Command::kCreateDescriptorSetLayout,
     {"vkCreateDescriptorSetLayout", sizeof(wire::CreateDescriptorSetLayoutArgs), 0, false, kCreateDescriptorSetLayoutArgsMembers, {}},
     CallCreateDescriptorSetLayout,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDescriptorSetLayout),
     kCodesCreateDescriptorSetLayout,
     offsetof(wire::CreateDescriptorSetLayoutArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDescriptorSetLayoutTable;
@@ -1403,6 +1406,7 @@ const CommandTable kDestroyDescriptorSetLayoutTable = {
     Command::kDestroyDescriptorSetLayout,
     {"vkDestroyDescriptorSetLayout", sizeof(wire::DestroyDescriptorSetLayoutArgs), 0, false, kDestroyDescriptorSetLayoutArgsMembers, {}},
     CallDestroyDescriptorSetLayout,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDescriptorSetLayout),
     {},
     0, 0};
 extern const CommandTable kCreateDescriptorPoolTable;
@@ -1410,6 +1414,7 @@ const CommandTable kCreateDescriptorPoolTable = {
     Command::kCreateDescriptorPool,
     {"vkCreateDescriptorPool", sizeof(wire::CreateDescriptorPoolArgs), 0, false, kCreateDescriptorPoolArgsMembers, {}},
     CallCreateDescriptorPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDescriptorPool),
     kCodesCreateDescriptorPool,
     offsetof(wire::CreateDescriptorPoolArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDescriptorPoolTable;
@@ -1417,6 +1422,7 @@ const CommandTable kDestroyDescriptorPoolTable = {
     Command::kDestroyDescriptorPool,
     {"vkDestroyDescriptorPool", sizeof(wire::DestroyDescriptorPoolArgs), 0, false, kDestroyDescriptorPoolArgsMembers, {}},
     CallDestroyDescriptorPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDescriptorPool),
     {},
     0, 0};
 extern const CommandTable kResetDescriptorPoolTable;
@@ -1424,6 +1430,7 @@ const CommandTable kResetDescriptorPoolTable = {
     Command::kResetDescriptorPool,
     {"vkResetDescriptorPool", sizeof(wire::ResetDescriptorPoolArgs), 0, false, kResetDescriptorPoolArgsMembers, {}},
     CallResetDescriptorPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetDescriptorPool),
     kCodesResetDescriptorPool,
     offsetof(wire::ResetDescriptorPoolArgs, result), sizeof(VkResult)};
 extern const CommandTable kAllocateDescriptorSetsTable;
@@ -1431,6 +1438,7 @@ const CommandTable kAllocateDescriptorSetsTable = {
     Command::kAllocateDescriptorSets,
     {"vkAllocateDescriptorSets", sizeof(wire::AllocateDescriptorSetsArgs), 0, false, kAllocateDescriptorSetsArgsMembers, {}},
     CallAllocateDescriptorSets,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAllocateDescriptorSets),
     kCodesAllocateDescriptorSets,
     offsetof(wire::AllocateDescriptorSetsArgs, result), sizeof(VkResult)};
 extern const CommandTable kFreeDescriptorSetsTable;
@@ -1438,6 +1446,7 @@ const CommandTable kFreeDescriptorSetsTable = {
     Command::kFreeDescriptorSets,
     {"vkFreeDescriptorSets", sizeof(wire::FreeDescriptorSetsArgs), 0, false, kFreeDescriptorSetsArgsMembers, {}},
     CallFreeDescriptorSets,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordFreeDescriptorSets),
     kCodesFreeDescriptorSets,
     offsetof(wire::FreeDescriptorSetsArgs, result), sizeof(VkResult)};
 extern const CommandTable kUpdateDescriptorSetsTable;
@@ -1445,6 +1454,7 @@ const CommandTable kUpdateDescriptorSetsTable = {
     Command::kUpdateDescriptorSets,
     {"vkUpdateDescriptorSets", sizeof(wire::UpdateDescriptorSetsArgs), 0, false, kUpdateDescriptorSetsArgsMembers, {}},
     CallUpdateDescriptorSets,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordUpdateDescriptorSets),
     {},
     0, 0};
 extern const CommandTable kCmdBindDescriptorSetsTable;
@@ -1452,6 +1462,7 @@ const CommandTable kCmdBindDescriptorSetsTable = {
     Command::kCmdBindDescriptorSets,
     {"vkCmdBindDescriptorSets", sizeof(wire::CmdBindDescriptorSetsArgs), 0, false, kCmdBindDescriptorSetsArgsMembers, {}},
     CallCmdBindDescriptorSets,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindDescriptorSets),
     {},
     0, 0};
 extern const CommandTable kCmdPushConstantsTable;
@@ -1459,6 +1470,7 @@ const CommandTable kCmdPushConstantsTable = {
     Command::kCmdPushConstants,
     {"vkCmdPushConstants", sizeof(wire::CmdPushConstantsArgs), 0, false, kCmdPushConstantsArgsMembers, {}},
     CallCmdPushConstants,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdPushConstants),
     {},
     0, 0};
 extern const CommandTable kCmdPushDescriptorSetKHRTable;
@@ -1466,6 +1478,7 @@ const CommandTable kCmdPushDescriptorSetKHRTable = {
     Command::kCmdPushDescriptorSetKHR,
     {"vkCmdPushDescriptorSetKHR", sizeof(wire::CmdPushDescriptorSetKHRArgs), 0, false, kCmdPushDescriptorSetKHRArgsMembers, {}},
     CallCmdPushDescriptorSetKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdPushDescriptorSetKHR),
     {},
     0, 0};
 extern const CommandTable kGetDescriptorSetLayoutSupportTable;
@@ -1473,6 +1486,7 @@ const CommandTable kGetDescriptorSetLayoutSupportTable = {
     Command::kGetDescriptorSetLayoutSupport,
     {"vkGetDescriptorSetLayoutSupport", sizeof(wire::GetDescriptorSetLayoutSupportArgs), 0, false, kGetDescriptorSetLayoutSupportArgsMembers, {}},
     CallGetDescriptorSetLayoutSupport,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDescriptorSetLayoutSupport),
     {},
     0, 0};
 extern const CommandTable kGetDescriptorSetLayoutSizeEXTTable;
@@ -1480,6 +1494,7 @@ const CommandTable kGetDescriptorSetLayoutSizeEXTTable = {
     Command::kGetDescriptorSetLayoutSizeEXT,
     {"vkGetDescriptorSetLayoutSizeEXT", sizeof(wire::GetDescriptorSetLayoutSizeEXTArgs), 0, false, kGetDescriptorSetLayoutSizeEXTArgsMembers, {}},
     CallGetDescriptorSetLayoutSizeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDescriptorSetLayoutSizeEXT),
     {},
     0, 0};
 extern const CommandTable kGetDescriptorSetLayoutBindingOffsetEXTTable;
@@ -1487,6 +1502,7 @@ const CommandTable kGetDescriptorSetLayoutBindingOffsetEXTTable = {
     Command::kGetDescriptorSetLayoutBindingOffsetEXT,
     {"vkGetDescriptorSetLayoutBindingOffsetEXT", sizeof(wire::GetDescriptorSetLayoutBindingOffsetEXTArgs), 0, false, kGetDescriptorSetLayoutBindingOffsetEXTArgsMembers, {}},
     CallGetDescriptorSetLayoutBindingOffsetEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDescriptorSetLayoutBindingOffsetEXT),
     {},
     0, 0};
 extern const CommandTable kGetDescriptorEXTTable;
@@ -1494,6 +1510,7 @@ const CommandTable kGetDescriptorEXTTable = {
     Command::kGetDescriptorEXT,
     {"vkGetDescriptorEXT", sizeof(wire::GetDescriptorEXTArgs), 0, false, kGetDescriptorEXTArgsMembers, {}},
     CallGetDescriptorEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDescriptorEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBindDescriptorBuffersEXTTable;
@@ -1501,6 +1518,7 @@ const CommandTable kCmdBindDescriptorBuffersEXTTable = {
     Command::kCmdBindDescriptorBuffersEXT,
     {"vkCmdBindDescriptorBuffersEXT", sizeof(wire::CmdBindDescriptorBuffersEXTArgs), 0, false, kCmdBindDescriptorBuffersEXTArgsMembers, {}},
     CallCmdBindDescriptorBuffersEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindDescriptorBuffersEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetDescriptorBufferOffsetsEXTTable;
@@ -1508,6 +1526,7 @@ const CommandTable kCmdSetDescriptorBufferOffsetsEXTTable = {
     Command::kCmdSetDescriptorBufferOffsetsEXT,
     {"vkCmdSetDescriptorBufferOffsetsEXT", sizeof(wire::CmdSetDescriptorBufferOffsetsEXTArgs), 0, false, kCmdSetDescriptorBufferOffsetsEXTArgsMembers, {}},
     CallCmdSetDescriptorBufferOffsetsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDescriptorBufferOffsetsEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBindDescriptorBufferEmbeddedSamplersEXTTable;
@@ -1515,6 +1534,7 @@ const CommandTable kCmdBindDescriptorBufferEmbeddedSamplersEXTTable = {
     Command::kCmdBindDescriptorBufferEmbeddedSamplersEXT,
     {"vkCmdBindDescriptorBufferEmbeddedSamplersEXT", sizeof(wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs), 0, false, kCmdBindDescriptorBufferEmbeddedSamplersEXTArgsMembers, {}},
     CallCmdBindDescriptorBufferEmbeddedSamplersEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindDescriptorBufferEmbeddedSamplersEXT),
     {},
     0, 0};
 extern const CommandTable kGetBufferOpaqueCaptureDescriptorDataEXTTable;
@@ -1522,6 +1542,7 @@ const CommandTable kGetBufferOpaqueCaptureDescriptorDataEXTTable = {
     Command::kGetBufferOpaqueCaptureDescriptorDataEXT,
     {"vkGetBufferOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetBufferOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
     CallGetBufferOpaqueCaptureDescriptorDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetBufferOpaqueCaptureDescriptorDataEXT),
     kCodesGetBufferOpaqueCaptureDescriptorDataEXT,
     offsetof(wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageOpaqueCaptureDescriptorDataEXTTable;
@@ -1529,6 +1550,7 @@ const CommandTable kGetImageOpaqueCaptureDescriptorDataEXTTable = {
     Command::kGetImageOpaqueCaptureDescriptorDataEXT,
     {"vkGetImageOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetImageOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
     CallGetImageOpaqueCaptureDescriptorDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageOpaqueCaptureDescriptorDataEXT),
     kCodesGetImageOpaqueCaptureDescriptorDataEXT,
     offsetof(wire::GetImageOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageViewOpaqueCaptureDescriptorDataEXTTable;
@@ -1536,6 +1558,7 @@ const CommandTable kGetImageViewOpaqueCaptureDescriptorDataEXTTable = {
     Command::kGetImageViewOpaqueCaptureDescriptorDataEXT,
     {"vkGetImageViewOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetImageViewOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
     CallGetImageViewOpaqueCaptureDescriptorDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageViewOpaqueCaptureDescriptorDataEXT),
     kCodesGetImageViewOpaqueCaptureDescriptorDataEXT,
     offsetof(wire::GetImageViewOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetSamplerOpaqueCaptureDescriptorDataEXTTable;
@@ -1543,6 +1566,7 @@ const CommandTable kGetSamplerOpaqueCaptureDescriptorDataEXTTable = {
     Command::kGetSamplerOpaqueCaptureDescriptorDataEXT,
     {"vkGetSamplerOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetSamplerOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
     CallGetSamplerOpaqueCaptureDescriptorDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSamplerOpaqueCaptureDescriptorDataEXT),
     kCodesGetSamplerOpaqueCaptureDescriptorDataEXT,
     offsetof(wire::GetSamplerOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDescriptorSetLayoutHostMappingInfoVALVETable;
@@ -1550,6 +1574,7 @@ const CommandTable kGetDescriptorSetLayoutHostMappingInfoVALVETable = {
     Command::kGetDescriptorSetLayoutHostMappingInfoVALVE,
     {"vkGetDescriptorSetLayoutHostMappingInfoVALVE", sizeof(wire::GetDescriptorSetLayoutHostMappingInfoVALVEArgs), 0, false, kGetDescriptorSetLayoutHostMappingInfoVALVEArgsMembers, {}},
     CallGetDescriptorSetLayoutHostMappingInfoVALVE,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDescriptorSetLayoutHostMappingInfoVALVE),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -315,6 +315,26 @@ constexpr Member kVkDeviceQueueInfo2Members[] = {
      .offset = offsetof(VkDeviceQueueInfo2, queueIndex), .size = sizeof(uint32_t)},
 };
 
+constexpr Member kVkDeviceAddressBindingCallbackDataEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, sType),
+     .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, pNext), .size = sizeof(void*),
+     .is_written = true, .is_optional = true},
+    {.name = "flags", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, flags),
+     .size = sizeof(VkDeviceAddressBindingFlagsEXT), .is_optional = true},
+    {.name = "baseAddress", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, baseAddress),
+     .size = sizeof(VkDeviceAddress)},
+    {.name = "size", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, size), .size = sizeof(VkDeviceSize)},
+    {.name = "bindingType", .what = What::kNumber,
+     .offset = offsetof(VkDeviceAddressBindingCallbackDataEXT, bindingType),
+     .size = sizeof(VkDeviceAddressBindingTypeEXT), .values = ValuesVkDeviceAddressBindingTypeEXT},
+};
+
 constexpr Member kVkStridedDeviceAddressRegionKHRMembers[] = {
     {.name = "deviceAddress", .what = What::kNumber,
      .offset = offsetof(VkStridedDeviceAddressRegionKHR, deviceAddress),
@@ -360,7 +380,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordEnumeratePhysicalDevices(VkInstance instanc
   v.instance = instance;
   v.pPhysicalDeviceCount = pPhysicalDeviceCount;
   v.pPhysicalDevices = pPhysicalDevices;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumeratePhysicalDevices, &v));
 }
 
 void CallEnumeratePhysicalDevices(void* args) {
@@ -384,7 +404,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceProperties(VkPhysicalDevice ph
   wire::GetPhysicalDevicePropertiesArgs v{};
   v.physicalDevice = physicalDevice;
   v.pProperties = pProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceProperties, &v);
 }
 
 void CallGetPhysicalDeviceProperties(void* args) {
@@ -412,7 +432,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceQueueFamilyProperties(VkPhysic
   v.physicalDevice = physicalDevice;
   v.pQueueFamilyPropertyCount = pQueueFamilyPropertyCount;
   v.pQueueFamilyProperties = pQueueFamilyProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceQueueFamilyProperties, &v);
 }
 
 void CallGetPhysicalDeviceQueueFamilyProperties(void* args) {
@@ -435,7 +455,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceFeatures(VkPhysicalDevice phys
   wire::GetPhysicalDeviceFeaturesArgs v{};
   v.physicalDevice = physicalDevice;
   v.pFeatures = pFeatures;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceFeatures, &v);
 }
 
 void CallGetPhysicalDeviceFeatures(void* args) {
@@ -465,7 +485,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDevice(VkPhysicalDevice physicalDevic
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pDevice = pDevice;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDevice, &v));
 }
 
 void CallCreateDevice(void* args) {
@@ -488,7 +508,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDevice(VkDevice device, const VkAllocati
   wire::DestroyDeviceArgs v{};
   v.device = device;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDevice, &v);
 }
 
 void CallDestroyDevice(void* args) {
@@ -520,7 +540,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordEnumerateDeviceExtensionProperties(VkPhysic
   v.pLayerName = pLayerName;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumerateDeviceExtensionProperties, &v));
 }
 
 void CallEnumerateDeviceExtensionProperties(void* args) {
@@ -548,7 +568,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceQueue(VkDevice device, uint32_t queueF
   v.queueFamilyIndex = queueFamilyIndex;
   v.queueIndex = queueIndex;
   v.pQueue = pQueue;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceQueue, &v);
 }
 
 void CallGetDeviceQueue(void* args) {
@@ -571,7 +591,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceFeatures2(VkPhysicalDevice phy
   wire::GetPhysicalDeviceFeatures2Args v{};
   v.physicalDevice = physicalDevice;
   v.pFeatures = pFeatures;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceFeatures2, &v);
 }
 
 void CallGetPhysicalDeviceFeatures2(void* args) {
@@ -594,7 +614,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceProperties2(VkPhysicalDevice p
   wire::GetPhysicalDeviceProperties2Args v{};
   v.physicalDevice = physicalDevice;
   v.pProperties = pProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceProperties2, &v);
 }
 
 void CallGetPhysicalDeviceProperties2(void* args) {
@@ -622,7 +642,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceQueueFamilyProperties2(VkPhysi
   v.physicalDevice = physicalDevice;
   v.pQueueFamilyPropertyCount = pQueueFamilyPropertyCount;
   v.pQueueFamilyProperties = pQueueFamilyProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceQueueFamilyProperties2, &v);
 }
 
 void CallGetPhysicalDeviceQueueFamilyProperties2(void* args) {
@@ -651,7 +671,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordEnumeratePhysicalDeviceGroups(VkInstance in
   v.instance = instance;
   v.pPhysicalDeviceGroupCount = pPhysicalDeviceGroupCount;
   v.pPhysicalDeviceGroupProperties = pPhysicalDeviceGroupProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumeratePhysicalDeviceGroups, &v));
 }
 
 void CallEnumeratePhysicalDeviceGroups(void* args) {
@@ -679,7 +699,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceMultisamplePropertiesEXT(VkPhy
   v.physicalDevice = physicalDevice;
   v.samples = samples;
   v.pMultisampleProperties = pMultisampleProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceMultisamplePropertiesEXT, &v);
 }
 
 void CallGetPhysicalDeviceMultisamplePropertiesEXT(void* args) {
@@ -706,7 +726,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceQueue2(VkDevice device, const VkDevice
   v.device = device;
   v.pQueueInfo = pQueueInfo;
   v.pQueue = pQueue;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceQueue2, &v);
 }
 
 void CallGetDeviceQueue2(void* args) {
@@ -734,7 +754,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceCalibrateableTimeDomainsEX
   v.physicalDevice = physicalDevice;
   v.pTimeDomainCount = pTimeDomainCount;
   v.pTimeDomains = pTimeDomains;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceCalibrateableTimeDomainsEXT, &v));
 }
 
 void CallGetPhysicalDeviceCalibrateableTimeDomainsEXT(void* args) {
@@ -764,7 +784,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceCooperativeMatrixPropertie
   v.physicalDevice = physicalDevice;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceCooperativeMatrixPropertiesNV, &v));
 }
 
 void CallGetPhysicalDeviceCooperativeMatrixPropertiesNV(void* args) {
@@ -794,7 +814,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceFragmentShadingRatesKHR(Vk
   v.physicalDevice = physicalDevice;
   v.pFragmentShadingRateCount = pFragmentShadingRateCount;
   v.pFragmentShadingRates = pFragmentShadingRates;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceFragmentShadingRatesKHR, &v));
 }
 
 void CallGetPhysicalDeviceFragmentShadingRatesKHR(void* args) {
@@ -815,6 +835,7 @@ const Struct kVkDeviceDiagnosticsConfigCreateInfoNV = {"VkDeviceDiagnosticsConfi
 const Struct kVkQueueFamilyProperties2 = {"VkQueueFamilyProperties2", sizeof(VkQueueFamilyProperties2), VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2, false, kVkQueueFamilyProperties2Members, kVkQueueFamilyProperties2Extenders};
 const Struct kVkQueueFamilyGlobalPriorityPropertiesKHR = {"VkQueueFamilyGlobalPriorityPropertiesKHR", sizeof(VkQueueFamilyGlobalPriorityPropertiesKHR), VK_STRUCTURE_TYPE_QUEUE_FAMILY_GLOBAL_PRIORITY_PROPERTIES_KHR, false, kVkQueueFamilyGlobalPriorityPropertiesKHRMembers, {}};
 const Struct kVkDeviceQueueInfo2 = {"VkDeviceQueueInfo2", sizeof(VkDeviceQueueInfo2), VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2, false, kVkDeviceQueueInfo2Members, {}};
+const Struct kVkDeviceAddressBindingCallbackDataEXT = {"VkDeviceAddressBindingCallbackDataEXT", sizeof(VkDeviceAddressBindingCallbackDataEXT), VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT, false, kVkDeviceAddressBindingCallbackDataEXTMembers, {}};
 const Struct kVkStridedDeviceAddressRegionKHR = {"VkStridedDeviceAddressRegionKHR", sizeof(VkStridedDeviceAddressRegionKHR), 0, false, kVkStridedDeviceAddressRegionKHRMembers, {}};
 const Struct kVkPhysicalDeviceFragmentShadingRateKHR = {"VkPhysicalDeviceFragmentShadingRateKHR", sizeof(VkPhysicalDeviceFragmentShadingRateKHR), VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_KHR, false, kVkPhysicalDeviceFragmentShadingRateKHRMembers, {}};
 extern const CommandTable kEnumeratePhysicalDevicesTable;
@@ -822,6 +843,7 @@ const CommandTable kEnumeratePhysicalDevicesTable = {
     Command::kEnumeratePhysicalDevices,
     {"vkEnumeratePhysicalDevices", sizeof(wire::EnumeratePhysicalDevicesArgs), 0, false, kEnumeratePhysicalDevicesArgsMembers, {}},
     CallEnumeratePhysicalDevices,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumeratePhysicalDevices),
     kCodesEnumeratePhysicalDevices,
     offsetof(wire::EnumeratePhysicalDevicesArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDevicePropertiesTable;
@@ -829,6 +851,7 @@ const CommandTable kGetPhysicalDevicePropertiesTable = {
     Command::kGetPhysicalDeviceProperties,
     {"vkGetPhysicalDeviceProperties", sizeof(wire::GetPhysicalDevicePropertiesArgs), 0, false, kGetPhysicalDevicePropertiesArgsMembers, {}},
     CallGetPhysicalDeviceProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceProperties),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceQueueFamilyPropertiesTable;
@@ -836,6 +859,7 @@ const CommandTable kGetPhysicalDeviceQueueFamilyPropertiesTable = {
     Command::kGetPhysicalDeviceQueueFamilyProperties,
     {"vkGetPhysicalDeviceQueueFamilyProperties", sizeof(wire::GetPhysicalDeviceQueueFamilyPropertiesArgs), 0, false, kGetPhysicalDeviceQueueFamilyPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceQueueFamilyProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceQueueFamilyProperties),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceFeaturesTable;
@@ -843,6 +867,7 @@ const CommandTable kGetPhysicalDeviceFeaturesTable = {
     Command::kGetPhysicalDeviceFeatures,
     {"vkGetPhysicalDeviceFeatures", sizeof(wire::GetPhysicalDeviceFeaturesArgs), 0, false, kGetPhysicalDeviceFeaturesArgsMembers, {}},
     CallGetPhysicalDeviceFeatures,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceFeatures),
     {},
     0, 0};
 extern const CommandTable kCreateDeviceTable;
@@ -850,6 +875,7 @@ const CommandTable kCreateDeviceTable = {
     Command::kCreateDevice,
     {"vkCreateDevice", sizeof(wire::CreateDeviceArgs), 0, false, kCreateDeviceArgsMembers, {}},
     CallCreateDevice,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDevice),
     kCodesCreateDevice,
     offsetof(wire::CreateDeviceArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDeviceTable;
@@ -857,6 +883,7 @@ const CommandTable kDestroyDeviceTable = {
     Command::kDestroyDevice,
     {"vkDestroyDevice", sizeof(wire::DestroyDeviceArgs), 0, false, kDestroyDeviceArgsMembers, {}},
     CallDestroyDevice,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDevice),
     {},
     0, 0};
 extern const CommandTable kEnumerateDeviceExtensionPropertiesTable;
@@ -864,6 +891,7 @@ const CommandTable kEnumerateDeviceExtensionPropertiesTable = {
     Command::kEnumerateDeviceExtensionProperties,
     {"vkEnumerateDeviceExtensionProperties", sizeof(wire::EnumerateDeviceExtensionPropertiesArgs), 0, false, kEnumerateDeviceExtensionPropertiesArgsMembers, {}},
     CallEnumerateDeviceExtensionProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumerateDeviceExtensionProperties),
     kCodesEnumerateDeviceExtensionProperties,
     offsetof(wire::EnumerateDeviceExtensionPropertiesArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceQueueTable;
@@ -871,6 +899,7 @@ const CommandTable kGetDeviceQueueTable = {
     Command::kGetDeviceQueue,
     {"vkGetDeviceQueue", sizeof(wire::GetDeviceQueueArgs), 0, false, kGetDeviceQueueArgsMembers, {}},
     CallGetDeviceQueue,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceQueue),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceFeatures2Table;
@@ -878,6 +907,7 @@ const CommandTable kGetPhysicalDeviceFeatures2Table = {
     Command::kGetPhysicalDeviceFeatures2,
     {"vkGetPhysicalDeviceFeatures2", sizeof(wire::GetPhysicalDeviceFeatures2Args), 0, false, kGetPhysicalDeviceFeatures2ArgsMembers, {}},
     CallGetPhysicalDeviceFeatures2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceFeatures2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceProperties2Table;
@@ -885,6 +915,7 @@ const CommandTable kGetPhysicalDeviceProperties2Table = {
     Command::kGetPhysicalDeviceProperties2,
     {"vkGetPhysicalDeviceProperties2", sizeof(wire::GetPhysicalDeviceProperties2Args), 0, false, kGetPhysicalDeviceProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceProperties2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceQueueFamilyProperties2Table;
@@ -892,6 +923,7 @@ const CommandTable kGetPhysicalDeviceQueueFamilyProperties2Table = {
     Command::kGetPhysicalDeviceQueueFamilyProperties2,
     {"vkGetPhysicalDeviceQueueFamilyProperties2", sizeof(wire::GetPhysicalDeviceQueueFamilyProperties2Args), 0, false, kGetPhysicalDeviceQueueFamilyProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceQueueFamilyProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceQueueFamilyProperties2),
     {},
     0, 0};
 extern const CommandTable kEnumeratePhysicalDeviceGroupsTable;
@@ -899,6 +931,7 @@ const CommandTable kEnumeratePhysicalDeviceGroupsTable = {
     Command::kEnumeratePhysicalDeviceGroups,
     {"vkEnumeratePhysicalDeviceGroups", sizeof(wire::EnumeratePhysicalDeviceGroupsArgs), 0, false, kEnumeratePhysicalDeviceGroupsArgsMembers, {}},
     CallEnumeratePhysicalDeviceGroups,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumeratePhysicalDeviceGroups),
     kCodesEnumeratePhysicalDeviceGroups,
     offsetof(wire::EnumeratePhysicalDeviceGroupsArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceMultisamplePropertiesEXTTable;
@@ -906,6 +939,7 @@ const CommandTable kGetPhysicalDeviceMultisamplePropertiesEXTTable = {
     Command::kGetPhysicalDeviceMultisamplePropertiesEXT,
     {"vkGetPhysicalDeviceMultisamplePropertiesEXT", sizeof(wire::GetPhysicalDeviceMultisamplePropertiesEXTArgs), 0, false, kGetPhysicalDeviceMultisamplePropertiesEXTArgsMembers, {}},
     CallGetPhysicalDeviceMultisamplePropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceMultisamplePropertiesEXT),
     {},
     0, 0};
 extern const CommandTable kGetDeviceQueue2Table;
@@ -913,6 +947,7 @@ const CommandTable kGetDeviceQueue2Table = {
     Command::kGetDeviceQueue2,
     {"vkGetDeviceQueue2", sizeof(wire::GetDeviceQueue2Args), 0, false, kGetDeviceQueue2ArgsMembers, {}},
     CallGetDeviceQueue2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceQueue2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceCalibrateableTimeDomainsEXTTable;
@@ -920,6 +955,7 @@ const CommandTable kGetPhysicalDeviceCalibrateableTimeDomainsEXTTable = {
     Command::kGetPhysicalDeviceCalibrateableTimeDomainsEXT,
     {"vkGetPhysicalDeviceCalibrateableTimeDomainsEXT", sizeof(wire::GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs), 0, false, kGetPhysicalDeviceCalibrateableTimeDomainsEXTArgsMembers, {}},
     CallGetPhysicalDeviceCalibrateableTimeDomainsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceCalibrateableTimeDomainsEXT),
     kCodesGetPhysicalDeviceCalibrateableTimeDomainsEXT,
     offsetof(wire::GetPhysicalDeviceCalibrateableTimeDomainsEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceCooperativeMatrixPropertiesNVTable;
@@ -927,6 +963,7 @@ const CommandTable kGetPhysicalDeviceCooperativeMatrixPropertiesNVTable = {
     Command::kGetPhysicalDeviceCooperativeMatrixPropertiesNV,
     {"vkGetPhysicalDeviceCooperativeMatrixPropertiesNV", sizeof(wire::GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs), 0, false, kGetPhysicalDeviceCooperativeMatrixPropertiesNVArgsMembers, {}},
     CallGetPhysicalDeviceCooperativeMatrixPropertiesNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceCooperativeMatrixPropertiesNV),
     kCodesGetPhysicalDeviceCooperativeMatrixPropertiesNV,
     offsetof(wire::GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceFragmentShadingRatesKHRTable;
@@ -934,6 +971,7 @@ const CommandTable kGetPhysicalDeviceFragmentShadingRatesKHRTable = {
     Command::kGetPhysicalDeviceFragmentShadingRatesKHR,
     {"vkGetPhysicalDeviceFragmentShadingRatesKHR", sizeof(wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs), 0, false, kGetPhysicalDeviceFragmentShadingRatesKHRArgsMembers, {}},
     CallGetPhysicalDeviceFragmentShadingRatesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceFragmentShadingRatesKHR),
     kCodesGetPhysicalDeviceFragmentShadingRatesKHR,
     offsetof(wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

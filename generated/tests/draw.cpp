@@ -181,7 +181,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewport(VkCommandBuffer commandBuffer, u
   v.firstViewport = firstViewport;
   v.viewportCount = viewportCount;
   v.pViewports = pViewports;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewport, &v);
 }
 
 void CallCmdSetViewport(void* args) {
@@ -211,7 +211,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetScissor(VkCommandBuffer commandBuffer, ui
   v.firstScissor = firstScissor;
   v.scissorCount = scissorCount;
   v.pScissors = pScissors;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetScissor, &v);
 }
 
 void CallCmdSetScissor(void* args) {
@@ -232,7 +232,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLineWidth(VkCommandBuffer commandBuffer, 
   wire::CmdSetLineWidthArgs v{};
   v.commandBuffer = commandBuffer;
   v.lineWidth = lineWidth;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLineWidth, &v);
 }
 
 void CallCmdSetLineWidth(void* args) {
@@ -259,7 +259,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthBias(VkCommandBuffer commandBuffer, 
   v.depthBiasConstantFactor = depthBiasConstantFactor;
   v.depthBiasClamp = depthBiasClamp;
   v.depthBiasSlopeFactor = depthBiasSlopeFactor;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthBias, &v);
 }
 
 void CallCmdSetDepthBias(void* args) {
@@ -281,7 +281,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetBlendConstants(VkCommandBuffer commandBuf
   wire::CmdSetBlendConstantsArgs v{};
   v.commandBuffer = commandBuffer;
   std::memcpy(v.blendConstants, blendConstants, sizeof(v.blendConstants));
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetBlendConstants, &v);
 }
 
 void CallCmdSetBlendConstants(void* args) {
@@ -305,7 +305,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthBounds(VkCommandBuffer commandBuffer
   v.commandBuffer = commandBuffer;
   v.minDepthBounds = minDepthBounds;
   v.maxDepthBounds = maxDepthBounds;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthBounds, &v);
 }
 
 void CallCmdSetDepthBounds(void* args) {
@@ -330,7 +330,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetStencilCompareMask(VkCommandBuffer comman
   v.commandBuffer = commandBuffer;
   v.faceMask = faceMask;
   v.compareMask = compareMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetStencilCompareMask, &v);
 }
 
 void CallCmdSetStencilCompareMask(void* args) {
@@ -355,7 +355,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetStencilWriteMask(VkCommandBuffer commandB
   v.commandBuffer = commandBuffer;
   v.faceMask = faceMask;
   v.writeMask = writeMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetStencilWriteMask, &v);
 }
 
 void CallCmdSetStencilWriteMask(void* args) {
@@ -380,7 +380,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetStencilReference(VkCommandBuffer commandB
   v.commandBuffer = commandBuffer;
   v.faceMask = faceMask;
   v.reference = reference;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetStencilReference, &v);
 }
 
 void CallCmdSetStencilReference(void* args) {
@@ -409,7 +409,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindIndexBuffer(VkCommandBuffer commandBuffe
   v.buffer = buffer;
   v.offset = offset;
   v.indexType = indexType;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindIndexBuffer, &v);
 }
 
 void CallCmdBindIndexBuffer(void* args) {
@@ -444,7 +444,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindVertexBuffers(VkCommandBuffer commandBuf
   v.bindingCount = bindingCount;
   v.pBuffers = pBuffers;
   v.pOffsets = pOffsets;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindVertexBuffers, &v);
 }
 
 void CallCmdBindVertexBuffers(void* args) {
@@ -474,7 +474,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDraw(VkCommandBuffer commandBuffer, uint32_t
   v.instanceCount = instanceCount;
   v.firstVertex = firstVertex;
   v.firstInstance = firstInstance;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDraw, &v);
 }
 
 void CallCmdDraw(void* args) {
@@ -507,7 +507,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndexed(VkCommandBuffer commandBuffer, u
   v.firstIndex = firstIndex;
   v.vertexOffset = vertexOffset;
   v.firstInstance = firstInstance;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndexed, &v);
 }
 
 void CallCmdDrawIndexed(void* args) {
@@ -546,7 +546,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMultiEXT(VkCommandBuffer commandBuffer, 
   v.instanceCount = instanceCount;
   v.firstInstance = firstInstance;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMultiEXT, &v);
 }
 
 void CallCmdDrawMultiEXT(void* args) {
@@ -589,7 +589,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMultiIndexedEXT(VkCommandBuffer commandB
   v.firstInstance = firstInstance;
   v.stride = stride;
   v.pVertexOffset = pVertexOffset;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMultiIndexedEXT, &v);
 }
 
 void CallCmdDrawMultiIndexedEXT(void* args) {
@@ -620,7 +620,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndirect(VkCommandBuffer commandBuffer, 
   v.offset = offset;
   v.drawCount = drawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndirect, &v);
 }
 
 void CallCmdDrawIndirect(void* args) {
@@ -651,7 +651,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndexedIndirect(VkCommandBuffer commandB
   v.offset = offset;
   v.drawCount = drawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndexedIndirect, &v);
 }
 
 void CallCmdDrawIndexedIndirect(void* args) {
@@ -678,7 +678,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDispatch(VkCommandBuffer commandBuffer, uint
   v.groupCountX = groupCountX;
   v.groupCountY = groupCountY;
   v.groupCountZ = groupCountZ;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDispatch, &v);
 }
 
 void CallCmdDispatch(void* args) {
@@ -703,7 +703,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDispatchIndirect(VkCommandBuffer commandBuff
   v.commandBuffer = commandBuffer;
   v.buffer = buffer;
   v.offset = offset;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDispatchIndirect, &v);
 }
 
 void CallCmdDispatchIndirect(void* args) {
@@ -730,7 +730,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawClusterHUAWEI(VkCommandBuffer commandBuf
   v.groupCountX = groupCountX;
   v.groupCountY = groupCountY;
   v.groupCountZ = groupCountZ;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawClusterHUAWEI, &v);
 }
 
 void CallCmdDrawClusterHUAWEI(void* args) {
@@ -756,7 +756,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawClusterIndirectHUAWEI(VkCommandBuffer co
   v.commandBuffer = commandBuffer;
   v.buffer = buffer;
   v.offset = offset;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawClusterIndirectHUAWEI, &v);
 }
 
 void CallCmdDrawClusterIndirectHUAWEI(void* args) {
@@ -784,7 +784,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMemoryIndirectNV(VkCommandBuffer command
   v.copyBufferAddress = copyBufferAddress;
   v.copyCount = copyCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMemoryIndirectNV, &v);
 }
 
 void CallCmdCopyMemoryIndirectNV(void* args) {
@@ -828,7 +828,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMemoryToImageIndirectNV(VkCommandBuffer 
   v.dstImage = dstImage;
   v.dstImageLayout = dstImageLayout;
   v.pImageSubresources = pImageSubresources;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMemoryToImageIndirectNV, &v);
 }
 
 void CallCmdCopyMemoryToImageIndirectNV(void* args) {
@@ -855,7 +855,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdExecuteGeneratedCommandsNV(VkCommandBuffer c
   v.commandBuffer = commandBuffer;
   v.isPreprocessed = isPreprocessed;
   v.pGeneratedCommandsInfo = pGeneratedCommandsInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdExecuteGeneratedCommandsNV, &v);
 }
 
 void CallCmdExecuteGeneratedCommandsNV(void* args) {
@@ -878,7 +878,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdPreprocessGeneratedCommandsNV(VkCommandBuffe
   wire::CmdPreprocessGeneratedCommandsNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.pGeneratedCommandsInfo = pGeneratedCommandsInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdPreprocessGeneratedCommandsNV, &v);
 }
 
 void CallCmdPreprocessGeneratedCommandsNV(void* args) {
@@ -906,7 +906,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetGeneratedCommandsMemoryRequirementsNV(VkDevi
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetGeneratedCommandsMemoryRequirementsNV, &v);
 }
 
 void CallGetGeneratedCommandsMemoryRequirementsNV(void* args) {
@@ -940,7 +940,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateIndirectCommandsLayoutNV(VkDevice dev
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pIndirectCommandsLayout = pIndirectCommandsLayout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateIndirectCommandsLayoutNV, &v));
 }
 
 void CallCreateIndirectCommandsLayoutNV(void* args) {
@@ -969,7 +969,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyIndirectCommandsLayoutNV(VkDevice device
   v.device = device;
   v.indirectCommandsLayout = indirectCommandsLayout;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyIndirectCommandsLayoutNV, &v);
 }
 
 void CallDestroyIndirectCommandsLayoutNV(void* args) {
@@ -990,7 +990,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDeviceMask(VkCommandBuffer commandBuffer,
   wire::CmdSetDeviceMaskArgs v{};
   v.commandBuffer = commandBuffer;
   v.deviceMask = deviceMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDeviceMask, &v);
 }
 
 void CallCmdSetDeviceMask(void* args) {
@@ -1026,7 +1026,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDispatchBase(VkCommandBuffer commandBuffer, 
   v.groupCountX = groupCountX;
   v.groupCountY = groupCountY;
   v.groupCountZ = groupCountZ;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDispatchBase, &v);
 }
 
 void CallCmdDispatchBase(void* args) {
@@ -1058,7 +1058,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewportWScalingNV(VkCommandBuffer comman
   v.firstViewport = firstViewport;
   v.viewportCount = viewportCount;
   v.pViewportWScalings = pViewportWScalings;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewportWScalingNV, &v);
 }
 
 void CallCmdSetViewportWScalingNV(void* args) {
@@ -1089,7 +1089,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDiscardRectangleEXT(VkCommandBuffer comma
   v.firstDiscardRectangle = firstDiscardRectangle;
   v.discardRectangleCount = discardRectangleCount;
   v.pDiscardRectangles = pDiscardRectangles;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDiscardRectangleEXT, &v);
 }
 
 void CallCmdSetDiscardRectangleEXT(void* args) {
@@ -1112,7 +1112,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetSampleLocationsEXT(VkCommandBuffer comman
   wire::CmdSetSampleLocationsEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pSampleLocationsInfo = pSampleLocationsInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetSampleLocationsEXT, &v);
 }
 
 void CallCmdSetSampleLocationsEXT(void* args) {
@@ -1151,7 +1151,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndirectCount(VkCommandBuffer commandBuf
   v.countBufferOffset = countBufferOffset;
   v.maxDrawCount = maxDrawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndirectCount, &v);
 }
 
 void CallCmdDrawIndirectCount(void* args) {
@@ -1192,7 +1192,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndexedIndirectCount(VkCommandBuffer com
   v.countBufferOffset = countBufferOffset;
   v.maxDrawCount = maxDrawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndexedIndirectCount, &v);
 }
 
 void CallCmdDrawIndexedIndirectCount(void* args) {
@@ -1234,7 +1234,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindTransformFeedbackBuffersEXT(VkCommandBuf
   v.pBuffers = pBuffers;
   v.pOffsets = pOffsets;
   v.pSizes = pSizes;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindTransformFeedbackBuffersEXT, &v);
 }
 
 void CallCmdBindTransformFeedbackBuffersEXT(void* args) {
@@ -1272,7 +1272,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginTransformFeedbackEXT(VkCommandBuffer co
   v.counterBufferCount = counterBufferCount;
   v.pCounterBuffers = pCounterBuffers;
   v.pCounterBufferOffsets = pCounterBufferOffsets;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginTransformFeedbackEXT, &v);
 }
 
 void CallCmdBeginTransformFeedbackEXT(void* args) {
@@ -1310,7 +1310,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEndTransformFeedbackEXT(VkCommandBuffer comm
   v.counterBufferCount = counterBufferCount;
   v.pCounterBuffers = pCounterBuffers;
   v.pCounterBufferOffsets = pCounterBufferOffsets;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndTransformFeedbackEXT, &v);
 }
 
 void CallCmdEndTransformFeedbackEXT(void* args) {
@@ -1352,7 +1352,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawIndirectByteCountEXT(VkCommandBuffer com
   v.counterBufferOffset = counterBufferOffset;
   v.counterOffset = counterOffset;
   v.vertexStride = vertexStride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawIndirectByteCountEXT, &v);
 }
 
 void CallCmdDrawIndirectByteCountEXT(void* args) {
@@ -1383,7 +1383,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetExclusiveScissorNV(VkCommandBuffer comman
   v.firstExclusiveScissor = firstExclusiveScissor;
   v.exclusiveScissorCount = exclusiveScissorCount;
   v.pExclusiveScissors = pExclusiveScissors;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetExclusiveScissorNV, &v);
 }
 
 void CallCmdSetExclusiveScissorNV(void* args) {
@@ -1409,7 +1409,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindShadingRateImageNV(VkCommandBuffer comma
   v.commandBuffer = commandBuffer;
   v.imageView = imageView;
   v.imageLayout = imageLayout;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindShadingRateImageNV, &v);
 }
 
 void CallCmdBindShadingRateImageNV(void* args) {
@@ -1441,7 +1441,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewportShadingRatePaletteNV(VkCommandBuf
   v.firstViewport = firstViewport;
   v.viewportCount = viewportCount;
   v.pShadingRatePalettes = pShadingRatePalettes;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewportShadingRatePaletteNV, &v);
 }
 
 void CallCmdSetViewportShadingRatePaletteNV(void* args) {
@@ -1473,7 +1473,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoarseSampleOrderNV(VkCommandBuffer comma
   v.sampleOrderType = sampleOrderType;
   v.customSampleOrderCount = customSampleOrderCount;
   v.pCustomSampleOrders = pCustomSampleOrders;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoarseSampleOrderNV, &v);
 }
 
 void CallCmdSetCoarseSampleOrderNV(void* args) {
@@ -1497,7 +1497,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksNV(VkCommandBuffer commandBuffe
   v.commandBuffer = commandBuffer;
   v.taskCount = taskCount;
   v.firstTask = firstTask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksNV, &v);
 }
 
 void CallCmdDrawMeshTasksNV(void* args) {
@@ -1529,7 +1529,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksIndirectNV(VkCommandBuffer comm
   v.offset = offset;
   v.drawCount = drawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksIndirectNV, &v);
 }
 
 void CallCmdDrawMeshTasksIndirectNV(void* args) {
@@ -1571,7 +1571,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksIndirectCountNV(VkCommandBuffer
   v.countBufferOffset = countBufferOffset;
   v.maxDrawCount = maxDrawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksIndirectCountNV, &v);
 }
 
 void CallCmdDrawMeshTasksIndirectCountNV(void* args) {
@@ -1598,7 +1598,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksEXT(VkCommandBuffer commandBuff
   v.groupCountX = groupCountX;
   v.groupCountY = groupCountY;
   v.groupCountZ = groupCountZ;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksEXT, &v);
 }
 
 void CallCmdDrawMeshTasksEXT(void* args) {
@@ -1631,7 +1631,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksIndirectEXT(VkCommandBuffer com
   v.offset = offset;
   v.drawCount = drawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksIndirectEXT, &v);
 }
 
 void CallCmdDrawMeshTasksIndirectEXT(void* args) {
@@ -1673,7 +1673,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDrawMeshTasksIndirectCountEXT(VkCommandBuffe
   v.countBufferOffset = countBufferOffset;
   v.maxDrawCount = maxDrawCount;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDrawMeshTasksIndirectCountEXT, &v);
 }
 
 void CallCmdDrawMeshTasksIndirectCountEXT(void* args) {
@@ -1699,7 +1699,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindInvocationMaskHUAWEI(VkCommandBuffer com
   v.commandBuffer = commandBuffer;
   v.imageView = imageView;
   v.imageLayout = imageLayout;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindInvocationMaskHUAWEI, &v);
 }
 
 void CallCmdBindInvocationMaskHUAWEI(void* args) {
@@ -1725,7 +1725,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLineStippleEXT(VkCommandBuffer commandBuf
   v.commandBuffer = commandBuffer;
   v.lineStippleFactor = lineStippleFactor;
   v.lineStipplePattern = lineStipplePattern;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLineStippleEXT, &v);
 }
 
 void CallCmdSetLineStippleEXT(void* args) {
@@ -1747,7 +1747,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCullMode(VkCommandBuffer commandBuffer, V
   wire::CmdSetCullModeArgs v{};
   v.commandBuffer = commandBuffer;
   v.cullMode = cullMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCullMode, &v);
 }
 
 void CallCmdSetCullMode(void* args) {
@@ -1769,7 +1769,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetFrontFace(VkCommandBuffer commandBuffer, 
   wire::CmdSetFrontFaceArgs v{};
   v.commandBuffer = commandBuffer;
   v.frontFace = frontFace;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetFrontFace, &v);
 }
 
 void CallCmdSetFrontFace(void* args) {
@@ -1791,7 +1791,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetPrimitiveTopology(VkCommandBuffer command
   wire::CmdSetPrimitiveTopologyArgs v{};
   v.commandBuffer = commandBuffer;
   v.primitiveTopology = primitiveTopology;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetPrimitiveTopology, &v);
 }
 
 void CallCmdSetPrimitiveTopology(void* args) {
@@ -1818,7 +1818,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewportWithCount(VkCommandBuffer command
   v.commandBuffer = commandBuffer;
   v.viewportCount = viewportCount;
   v.pViewports = pViewports;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewportWithCount, &v);
 }
 
 void CallCmdSetViewportWithCount(void* args) {
@@ -1845,7 +1845,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetScissorWithCount(VkCommandBuffer commandB
   v.commandBuffer = commandBuffer;
   v.scissorCount = scissorCount;
   v.pScissors = pScissors;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetScissorWithCount, &v);
 }
 
 void CallCmdSetScissorWithCount(void* args) {
@@ -1892,7 +1892,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindVertexBuffers2(VkCommandBuffer commandBu
   v.pOffsets = pOffsets;
   v.pSizes = pSizes;
   v.pStrides = pStrides;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindVertexBuffers2, &v);
 }
 
 void CallCmdBindVertexBuffers2(void* args) {
@@ -1914,7 +1914,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthTestEnable(VkCommandBuffer commandBu
   wire::CmdSetDepthTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthTestEnable = depthTestEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthTestEnable, &v);
 }
 
 void CallCmdSetDepthTestEnable(void* args) {
@@ -1936,7 +1936,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthWriteEnable(VkCommandBuffer commandB
   wire::CmdSetDepthWriteEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthWriteEnable = depthWriteEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthWriteEnable, &v);
 }
 
 void CallCmdSetDepthWriteEnable(void* args) {
@@ -1958,7 +1958,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthCompareOp(VkCommandBuffer commandBuf
   wire::CmdSetDepthCompareOpArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthCompareOp = depthCompareOp;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthCompareOp, &v);
 }
 
 void CallCmdSetDepthCompareOp(void* args) {
@@ -1980,7 +1980,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthBoundsTestEnable(VkCommandBuffer com
   wire::CmdSetDepthBoundsTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthBoundsTestEnable = depthBoundsTestEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthBoundsTestEnable, &v);
 }
 
 void CallCmdSetDepthBoundsTestEnable(void* args) {
@@ -2002,7 +2002,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetStencilTestEnable(VkCommandBuffer command
   wire::CmdSetStencilTestEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.stencilTestEnable = stencilTestEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetStencilTestEnable, &v);
 }
 
 void CallCmdSetStencilTestEnable(void* args) {
@@ -2039,7 +2039,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetStencilOp(VkCommandBuffer commandBuffer, 
   v.passOp = passOp;
   v.depthFailOp = depthFailOp;
   v.compareOp = compareOp;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetStencilOp, &v);
 }
 
 void CallCmdSetStencilOp(void* args) {
@@ -2061,7 +2061,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetPatchControlPointsEXT(VkCommandBuffer com
   wire::CmdSetPatchControlPointsEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.patchControlPoints = patchControlPoints;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetPatchControlPointsEXT, &v);
 }
 
 void CallCmdSetPatchControlPointsEXT(void* args) {
@@ -2083,7 +2083,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetRasterizerDiscardEnable(VkCommandBuffer c
   wire::CmdSetRasterizerDiscardEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizerDiscardEnable = rasterizerDiscardEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetRasterizerDiscardEnable, &v);
 }
 
 void CallCmdSetRasterizerDiscardEnable(void* args) {
@@ -2105,7 +2105,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthBiasEnable(VkCommandBuffer commandBu
   wire::CmdSetDepthBiasEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthBiasEnable = depthBiasEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthBiasEnable, &v);
 }
 
 void CallCmdSetDepthBiasEnable(void* args) {
@@ -2127,7 +2127,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLogicOpEXT(VkCommandBuffer commandBuffer,
   wire::CmdSetLogicOpEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.logicOp = logicOp;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLogicOpEXT, &v);
 }
 
 void CallCmdSetLogicOpEXT(void* args) {
@@ -2149,7 +2149,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetPrimitiveRestartEnable(VkCommandBuffer co
   wire::CmdSetPrimitiveRestartEnableArgs v{};
   v.commandBuffer = commandBuffer;
   v.primitiveRestartEnable = primitiveRestartEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetPrimitiveRestartEnable, &v);
 }
 
 void CallCmdSetPrimitiveRestartEnable(void* args) {
@@ -2171,7 +2171,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetTessellationDomainOriginEXT(VkCommandBuff
   wire::CmdSetTessellationDomainOriginEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.domainOrigin = domainOrigin;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetTessellationDomainOriginEXT, &v);
 }
 
 void CallCmdSetTessellationDomainOriginEXT(void* args) {
@@ -2193,7 +2193,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthClampEnableEXT(VkCommandBuffer comma
   wire::CmdSetDepthClampEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthClampEnable = depthClampEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthClampEnableEXT, &v);
 }
 
 void CallCmdSetDepthClampEnableEXT(void* args) {
@@ -2215,7 +2215,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetPolygonModeEXT(VkCommandBuffer commandBuf
   wire::CmdSetPolygonModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.polygonMode = polygonMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetPolygonModeEXT, &v);
 }
 
 void CallCmdSetPolygonModeEXT(void* args) {
@@ -2237,7 +2237,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetRasterizationSamplesEXT(VkCommandBuffer c
   wire::CmdSetRasterizationSamplesEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizationSamples = rasterizationSamples;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetRasterizationSamplesEXT, &v);
 }
 
 void CallCmdSetRasterizationSamplesEXT(void* args) {
@@ -2264,7 +2264,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetSampleMaskEXT(VkCommandBuffer commandBuff
   v.commandBuffer = commandBuffer;
   v.samples = samples;
   v.pSampleMask = pSampleMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetSampleMaskEXT, &v);
 }
 
 void CallCmdSetSampleMaskEXT(void* args) {
@@ -2286,7 +2286,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetAlphaToCoverageEnableEXT(VkCommandBuffer 
   wire::CmdSetAlphaToCoverageEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.alphaToCoverageEnable = alphaToCoverageEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetAlphaToCoverageEnableEXT, &v);
 }
 
 void CallCmdSetAlphaToCoverageEnableEXT(void* args) {
@@ -2308,7 +2308,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetAlphaToOneEnableEXT(VkCommandBuffer comma
   wire::CmdSetAlphaToOneEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.alphaToOneEnable = alphaToOneEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetAlphaToOneEnableEXT, &v);
 }
 
 void CallCmdSetAlphaToOneEnableEXT(void* args) {
@@ -2330,7 +2330,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLogicOpEnableEXT(VkCommandBuffer commandB
   wire::CmdSetLogicOpEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.logicOpEnable = logicOpEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLogicOpEnableEXT, &v);
 }
 
 void CallCmdSetLogicOpEnableEXT(void* args) {
@@ -2362,7 +2362,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetColorBlendEnableEXT(VkCommandBuffer comma
   v.firstAttachment = firstAttachment;
   v.attachmentCount = attachmentCount;
   v.pColorBlendEnables = pColorBlendEnables;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetColorBlendEnableEXT, &v);
 }
 
 void CallCmdSetColorBlendEnableEXT(void* args) {
@@ -2394,7 +2394,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetColorBlendEquationEXT(VkCommandBuffer com
   v.firstAttachment = firstAttachment;
   v.attachmentCount = attachmentCount;
   v.pColorBlendEquations = pColorBlendEquations;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetColorBlendEquationEXT, &v);
 }
 
 void CallCmdSetColorBlendEquationEXT(void* args) {
@@ -2425,7 +2425,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetColorWriteMaskEXT(VkCommandBuffer command
   v.firstAttachment = firstAttachment;
   v.attachmentCount = attachmentCount;
   v.pColorWriteMasks = pColorWriteMasks;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetColorWriteMaskEXT, &v);
 }
 
 void CallCmdSetColorWriteMaskEXT(void* args) {
@@ -2447,7 +2447,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetRasterizationStreamEXT(VkCommandBuffer co
   wire::CmdSetRasterizationStreamEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.rasterizationStream = rasterizationStream;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetRasterizationStreamEXT, &v);
 }
 
 void CallCmdSetRasterizationStreamEXT(void* args) {
@@ -2470,7 +2470,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetConservativeRasterizationModeEXT(VkComman
   wire::CmdSetConservativeRasterizationModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.conservativeRasterizationMode = conservativeRasterizationMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetConservativeRasterizationModeEXT, &v);
 }
 
 void CallCmdSetConservativeRasterizationModeEXT(void* args) {
@@ -2492,7 +2492,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetExtraPrimitiveOverestimationSizeEXT(VkCom
   wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.extraPrimitiveOverestimationSize = extraPrimitiveOverestimationSize;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetExtraPrimitiveOverestimationSizeEXT, &v);
 }
 
 void CallCmdSetExtraPrimitiveOverestimationSizeEXT(void* args) {
@@ -2514,7 +2514,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthClipEnableEXT(VkCommandBuffer comman
   wire::CmdSetDepthClipEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.depthClipEnable = depthClipEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthClipEnableEXT, &v);
 }
 
 void CallCmdSetDepthClipEnableEXT(void* args) {
@@ -2536,7 +2536,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetSampleLocationsEnableEXT(VkCommandBuffer 
   wire::CmdSetSampleLocationsEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.sampleLocationsEnable = sampleLocationsEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetSampleLocationsEnableEXT, &v);
 }
 
 void CallCmdSetSampleLocationsEnableEXT(void* args) {
@@ -2568,7 +2568,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetColorBlendAdvancedEXT(VkCommandBuffer com
   v.firstAttachment = firstAttachment;
   v.attachmentCount = attachmentCount;
   v.pColorBlendAdvanced = pColorBlendAdvanced;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetColorBlendAdvancedEXT, &v);
 }
 
 void CallCmdSetColorBlendAdvancedEXT(void* args) {
@@ -2590,7 +2590,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetProvokingVertexModeEXT(VkCommandBuffer co
   wire::CmdSetProvokingVertexModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.provokingVertexMode = provokingVertexMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetProvokingVertexModeEXT, &v);
 }
 
 void CallCmdSetProvokingVertexModeEXT(void* args) {
@@ -2612,7 +2612,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLineRasterizationModeEXT(VkCommandBuffer 
   wire::CmdSetLineRasterizationModeEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.lineRasterizationMode = lineRasterizationMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLineRasterizationModeEXT, &v);
 }
 
 void CallCmdSetLineRasterizationModeEXT(void* args) {
@@ -2634,7 +2634,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetLineStippleEnableEXT(VkCommandBuffer comm
   wire::CmdSetLineStippleEnableEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.stippledLineEnable = stippledLineEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetLineStippleEnableEXT, &v);
 }
 
 void CallCmdSetLineStippleEnableEXT(void* args) {
@@ -2656,7 +2656,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetDepthClipNegativeOneToOneEXT(VkCommandBuf
   wire::CmdSetDepthClipNegativeOneToOneEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.negativeOneToOne = negativeOneToOne;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetDepthClipNegativeOneToOneEXT, &v);
 }
 
 void CallCmdSetDepthClipNegativeOneToOneEXT(void* args) {
@@ -2678,7 +2678,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewportWScalingEnableNV(VkCommandBuffer 
   wire::CmdSetViewportWScalingEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.viewportWScalingEnable = viewportWScalingEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewportWScalingEnableNV, &v);
 }
 
 void CallCmdSetViewportWScalingEnableNV(void* args) {
@@ -2710,7 +2710,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetViewportSwizzleNV(VkCommandBuffer command
   v.firstViewport = firstViewport;
   v.viewportCount = viewportCount;
   v.pViewportSwizzles = pViewportSwizzles;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetViewportSwizzleNV, &v);
 }
 
 void CallCmdSetViewportSwizzleNV(void* args) {
@@ -2732,7 +2732,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageToColorEnableNV(VkCommandBuffer c
   wire::CmdSetCoverageToColorEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageToColorEnable = coverageToColorEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageToColorEnableNV, &v);
 }
 
 void CallCmdSetCoverageToColorEnableNV(void* args) {
@@ -2754,7 +2754,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageToColorLocationNV(VkCommandBuffer
   wire::CmdSetCoverageToColorLocationNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageToColorLocation = coverageToColorLocation;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageToColorLocationNV, &v);
 }
 
 void CallCmdSetCoverageToColorLocationNV(void* args) {
@@ -2776,7 +2776,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageModulationModeNV(VkCommandBuffer 
   wire::CmdSetCoverageModulationModeNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageModulationMode = coverageModulationMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageModulationModeNV, &v);
 }
 
 void CallCmdSetCoverageModulationModeNV(void* args) {
@@ -2798,7 +2798,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageModulationTableEnableNV(VkCommand
   wire::CmdSetCoverageModulationTableEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageModulationTableEnable = coverageModulationTableEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageModulationTableEnableNV, &v);
 }
 
 void CallCmdSetCoverageModulationTableEnableNV(void* args) {
@@ -2825,7 +2825,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageModulationTableNV(VkCommandBuffer
   v.commandBuffer = commandBuffer;
   v.coverageModulationTableCount = coverageModulationTableCount;
   v.pCoverageModulationTable = pCoverageModulationTable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageModulationTableNV, &v);
 }
 
 void CallCmdSetCoverageModulationTableNV(void* args) {
@@ -2847,7 +2847,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetShadingRateImageEnableNV(VkCommandBuffer 
   wire::CmdSetShadingRateImageEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.shadingRateImageEnable = shadingRateImageEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetShadingRateImageEnableNV, &v);
 }
 
 void CallCmdSetShadingRateImageEnableNV(void* args) {
@@ -2869,7 +2869,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetCoverageReductionModeNV(VkCommandBuffer c
   wire::CmdSetCoverageReductionModeNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.coverageReductionMode = coverageReductionMode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetCoverageReductionModeNV, &v);
 }
 
 void CallCmdSetCoverageReductionModeNV(void* args) {
@@ -2891,7 +2891,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetRepresentativeFragmentTestEnableNV(VkComm
   wire::CmdSetRepresentativeFragmentTestEnableNVArgs v{};
   v.commandBuffer = commandBuffer;
   v.representativeFragmentTestEnable = representativeFragmentTestEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetRepresentativeFragmentTestEnableNV, &v);
 }
 
 void CallCmdSetRepresentativeFragmentTestEnableNV(void* args) {
@@ -2918,7 +2918,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetFragmentShadingRateKHR(VkCommandBuffer co
   v.commandBuffer = commandBuffer;
   v.pFragmentSize = pFragmentSize;
   std::memcpy(v.combinerOps, combinerOps, sizeof(v.combinerOps));
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetFragmentShadingRateKHR, &v);
 }
 
 void CallCmdSetFragmentShadingRateKHR(void* args) {
@@ -2945,7 +2945,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetFragmentShadingRateEnumNV(VkCommandBuffer
   v.commandBuffer = commandBuffer;
   v.shadingRate = shadingRate;
   std::memcpy(v.combinerOps, combinerOps, sizeof(v.combinerOps));
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetFragmentShadingRateEnumNV, &v);
 }
 
 void CallCmdSetFragmentShadingRateEnumNV(void* args) {
@@ -2973,7 +2973,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetColorWriteEnableEXT(VkCommandBuffer comma
   v.commandBuffer = commandBuffer;
   v.attachmentCount = attachmentCount;
   v.pColorWriteEnables = pColorWriteEnables;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetColorWriteEnableEXT, &v);
 }
 
 void CallCmdSetColorWriteEnableEXT(void* args) {
@@ -3003,7 +3003,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDecompressMemoryIndirectCountNV(VkCommandBuf
   v.indirectCommandsAddress = indirectCommandsAddress;
   v.indirectCommandsCountAddress = indirectCommandsCountAddress;
   v.stride = stride;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDecompressMemoryIndirectCountNV, &v);
 }
 
 void CallCmdDecompressMemoryIndirectCountNV(void* args) {
@@ -3024,6 +3024,7 @@ const CommandTable kCmdSetViewportTable = {
     Command::kCmdSetViewport,
     {"vkCmdSetViewport", sizeof(wire::CmdSetViewportArgs), 0, false, kCmdSetViewportArgsMembers, {}},
     CallCmdSetViewport,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewport),
     {},
     0, 0};
 extern const CommandTable kCmdSetScissorTable;
@@ -3031,6 +3032,7 @@ const CommandTable kCmdSetScissorTable = {
     Command::kCmdSetScissor,
     {"vkCmdSetScissor", sizeof(wire::CmdSetScissorArgs), 0, false, kCmdSetScissorArgsMembers, {}},
     CallCmdSetScissor,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetScissor),
     {},
     0, 0};
 extern const CommandTable kCmdSetLineWidthTable;
@@ -3038,6 +3040,7 @@ const CommandTable kCmdSetLineWidthTable = {
     Command::kCmdSetLineWidth,
     {"vkCmdSetLineWidth", sizeof(wire::CmdSetLineWidthArgs), 0, false, kCmdSetLineWidthArgsMembers, {}},
     CallCmdSetLineWidth,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLineWidth),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthBiasTable;
@@ -3045,6 +3048,7 @@ const CommandTable kCmdSetDepthBiasTable = {
     Command::kCmdSetDepthBias,
     {"vkCmdSetDepthBias", sizeof(wire::CmdSetDepthBiasArgs), 0, false, kCmdSetDepthBiasArgsMembers, {}},
     CallCmdSetDepthBias,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthBias),
     {},
     0, 0};
 extern const CommandTable kCmdSetBlendConstantsTable;
@@ -3052,6 +3056,7 @@ const CommandTable kCmdSetBlendConstantsTable = {
     Command::kCmdSetBlendConstants,
     {"vkCmdSetBlendConstants", sizeof(wire::CmdSetBlendConstantsArgs), 0, false, kCmdSetBlendConstantsArgsMembers, {}},
     CallCmdSetBlendConstants,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetBlendConstants),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthBoundsTable;
@@ -3059,6 +3064,7 @@ const CommandTable kCmdSetDepthBoundsTable = {
     Command::kCmdSetDepthBounds,
     {"vkCmdSetDepthBounds", sizeof(wire::CmdSetDepthBoundsArgs), 0, false, kCmdSetDepthBoundsArgsMembers, {}},
     CallCmdSetDepthBounds,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthBounds),
     {},
     0, 0};
 extern const CommandTable kCmdSetStencilCompareMaskTable;
@@ -3066,6 +3072,7 @@ const CommandTable kCmdSetStencilCompareMaskTable = {
     Command::kCmdSetStencilCompareMask,
     {"vkCmdSetStencilCompareMask", sizeof(wire::CmdSetStencilCompareMaskArgs), 0, false, kCmdSetStencilCompareMaskArgsMembers, {}},
     CallCmdSetStencilCompareMask,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetStencilCompareMask),
     {},
     0, 0};
 extern const CommandTable kCmdSetStencilWriteMaskTable;
@@ -3073,6 +3080,7 @@ const CommandTable kCmdSetStencilWriteMaskTable = {
     Command::kCmdSetStencilWriteMask,
     {"vkCmdSetStencilWriteMask", sizeof(wire::CmdSetStencilWriteMaskArgs), 0, false, kCmdSetStencilWriteMaskArgsMembers, {}},
     CallCmdSetStencilWriteMask,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetStencilWriteMask),
     {},
     0, 0};
 extern const CommandTable kCmdSetStencilReferenceTable;
@@ -3080,6 +3088,7 @@ const CommandTable kCmdSetStencilReferenceTable = {
     Command::kCmdSetStencilReference,
     {"vkCmdSetStencilReference", sizeof(wire::CmdSetStencilReferenceArgs), 0, false, kCmdSetStencilReferenceArgsMembers, {}},
     CallCmdSetStencilReference,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetStencilReference),
     {},
     0, 0};
 extern const CommandTable kCmdBindIndexBufferTable;
@@ -3087,6 +3096,7 @@ const CommandTable kCmdBindIndexBufferTable = {
     Command::kCmdBindIndexBuffer,
     {"vkCmdBindIndexBuffer", sizeof(wire::CmdBindIndexBufferArgs), 0, false, kCmdBindIndexBufferArgsMembers, {}},
     CallCmdBindIndexBuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindIndexBuffer),
     {},
     0, 0};
 extern const CommandTable kCmdBindVertexBuffersTable;
@@ -3094,6 +3104,7 @@ const CommandTable kCmdBindVertexBuffersTable = {
     Command::kCmdBindVertexBuffers,
     {"vkCmdBindVertexBuffers", sizeof(wire::CmdBindVertexBuffersArgs), 0, false, kCmdBindVertexBuffersArgsMembers, {}},
     CallCmdBindVertexBuffers,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindVertexBuffers),
     {},
     0, 0};
 extern const CommandTable kCmdDrawTable;
@@ -3101,6 +3112,7 @@ const CommandTable kCmdDrawTable = {
     Command::kCmdDraw,
     {"vkCmdDraw", sizeof(wire::CmdDrawArgs), 0, false, kCmdDrawArgsMembers, {}},
     CallCmdDraw,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDraw),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndexedTable;
@@ -3108,6 +3120,7 @@ const CommandTable kCmdDrawIndexedTable = {
     Command::kCmdDrawIndexed,
     {"vkCmdDrawIndexed", sizeof(wire::CmdDrawIndexedArgs), 0, false, kCmdDrawIndexedArgsMembers, {}},
     CallCmdDrawIndexed,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndexed),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMultiEXTTable;
@@ -3115,6 +3128,7 @@ const CommandTable kCmdDrawMultiEXTTable = {
     Command::kCmdDrawMultiEXT,
     {"vkCmdDrawMultiEXT", sizeof(wire::CmdDrawMultiEXTArgs), 0, false, kCmdDrawMultiEXTArgsMembers, {}},
     CallCmdDrawMultiEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMultiEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMultiIndexedEXTTable;
@@ -3122,6 +3136,7 @@ const CommandTable kCmdDrawMultiIndexedEXTTable = {
     Command::kCmdDrawMultiIndexedEXT,
     {"vkCmdDrawMultiIndexedEXT", sizeof(wire::CmdDrawMultiIndexedEXTArgs), 0, false, kCmdDrawMultiIndexedEXTArgsMembers, {}},
     CallCmdDrawMultiIndexedEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMultiIndexedEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndirectTable;
@@ -3129,6 +3144,7 @@ const CommandTable kCmdDrawIndirectTable = {
     Command::kCmdDrawIndirect,
     {"vkCmdDrawIndirect", sizeof(wire::CmdDrawIndirectArgs), 0, false, kCmdDrawIndirectArgsMembers, {}},
     CallCmdDrawIndirect,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndirect),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndexedIndirectTable;
@@ -3136,6 +3152,7 @@ const CommandTable kCmdDrawIndexedIndirectTable = {
     Command::kCmdDrawIndexedIndirect,
     {"vkCmdDrawIndexedIndirect", sizeof(wire::CmdDrawIndexedIndirectArgs), 0, false, kCmdDrawIndexedIndirectArgsMembers, {}},
     CallCmdDrawIndexedIndirect,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndexedIndirect),
     {},
     0, 0};
 extern const CommandTable kCmdDispatchTable;
@@ -3143,6 +3160,7 @@ const CommandTable kCmdDispatchTable = {
     Command::kCmdDispatch,
     {"vkCmdDispatch", sizeof(wire::CmdDispatchArgs), 0, false, kCmdDispatchArgsMembers, {}},
     CallCmdDispatch,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDispatch),
     {},
     0, 0};
 extern const CommandTable kCmdDispatchIndirectTable;
@@ -3150,6 +3168,7 @@ const CommandTable kCmdDispatchIndirectTable = {
     Command::kCmdDispatchIndirect,
     {"vkCmdDispatchIndirect", sizeof(wire::CmdDispatchIndirectArgs), 0, false, kCmdDispatchIndirectArgsMembers, {}},
     CallCmdDispatchIndirect,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDispatchIndirect),
     {},
     0, 0};
 extern const CommandTable kCmdDrawClusterHUAWEITable;
@@ -3157,6 +3176,7 @@ const CommandTable kCmdDrawClusterHUAWEITable = {
     Command::kCmdDrawClusterHUAWEI,
     {"vkCmdDrawClusterHUAWEI", sizeof(wire::CmdDrawClusterHUAWEIArgs), 0, false, kCmdDrawClusterHUAWEIArgsMembers, {}},
     CallCmdDrawClusterHUAWEI,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawClusterHUAWEI),
     {},
     0, 0};
 extern const CommandTable kCmdDrawClusterIndirectHUAWEITable;
@@ -3164,6 +3184,7 @@ const CommandTable kCmdDrawClusterIndirectHUAWEITable = {
     Command::kCmdDrawClusterIndirectHUAWEI,
     {"vkCmdDrawClusterIndirectHUAWEI", sizeof(wire::CmdDrawClusterIndirectHUAWEIArgs), 0, false, kCmdDrawClusterIndirectHUAWEIArgsMembers, {}},
     CallCmdDrawClusterIndirectHUAWEI,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawClusterIndirectHUAWEI),
     {},
     0, 0};
 extern const CommandTable kCmdCopyMemoryIndirectNVTable;
@@ -3171,6 +3192,7 @@ const CommandTable kCmdCopyMemoryIndirectNVTable = {
     Command::kCmdCopyMemoryIndirectNV,
     {"vkCmdCopyMemoryIndirectNV", sizeof(wire::CmdCopyMemoryIndirectNVArgs), 0, false, kCmdCopyMemoryIndirectNVArgsMembers, {}},
     CallCmdCopyMemoryIndirectNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMemoryIndirectNV),
     {},
     0, 0};
 extern const CommandTable kCmdCopyMemoryToImageIndirectNVTable;
@@ -3178,6 +3200,7 @@ const CommandTable kCmdCopyMemoryToImageIndirectNVTable = {
     Command::kCmdCopyMemoryToImageIndirectNV,
     {"vkCmdCopyMemoryToImageIndirectNV", sizeof(wire::CmdCopyMemoryToImageIndirectNVArgs), 0, false, kCmdCopyMemoryToImageIndirectNVArgsMembers, {}},
     CallCmdCopyMemoryToImageIndirectNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMemoryToImageIndirectNV),
     {},
     0, 0};
 extern const CommandTable kCmdExecuteGeneratedCommandsNVTable;
@@ -3185,6 +3208,7 @@ const CommandTable kCmdExecuteGeneratedCommandsNVTable = {
     Command::kCmdExecuteGeneratedCommandsNV,
     {"vkCmdExecuteGeneratedCommandsNV", sizeof(wire::CmdExecuteGeneratedCommandsNVArgs), 0, false, kCmdExecuteGeneratedCommandsNVArgsMembers, {}},
     CallCmdExecuteGeneratedCommandsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdExecuteGeneratedCommandsNV),
     {},
     0, 0};
 extern const CommandTable kCmdPreprocessGeneratedCommandsNVTable;
@@ -3192,6 +3216,7 @@ const CommandTable kCmdPreprocessGeneratedCommandsNVTable = {
     Command::kCmdPreprocessGeneratedCommandsNV,
     {"vkCmdPreprocessGeneratedCommandsNV", sizeof(wire::CmdPreprocessGeneratedCommandsNVArgs), 0, false, kCmdPreprocessGeneratedCommandsNVArgsMembers, {}},
     CallCmdPreprocessGeneratedCommandsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdPreprocessGeneratedCommandsNV),
     {},
     0, 0};
 extern const CommandTable kGetGeneratedCommandsMemoryRequirementsNVTable;
@@ -3199,6 +3224,7 @@ const CommandTable kGetGeneratedCommandsMemoryRequirementsNVTable = {
     Command::kGetGeneratedCommandsMemoryRequirementsNV,
     {"vkGetGeneratedCommandsMemoryRequirementsNV", sizeof(wire::GetGeneratedCommandsMemoryRequirementsNVArgs), 0, false, kGetGeneratedCommandsMemoryRequirementsNVArgsMembers, {}},
     CallGetGeneratedCommandsMemoryRequirementsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetGeneratedCommandsMemoryRequirementsNV),
     {},
     0, 0};
 extern const CommandTable kCreateIndirectCommandsLayoutNVTable;
@@ -3206,6 +3232,7 @@ const CommandTable kCreateIndirectCommandsLayoutNVTable = {
     Command::kCreateIndirectCommandsLayoutNV,
     {"vkCreateIndirectCommandsLayoutNV", sizeof(wire::CreateIndirectCommandsLayoutNVArgs), 0, false, kCreateIndirectCommandsLayoutNVArgsMembers, {}},
     CallCreateIndirectCommandsLayoutNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateIndirectCommandsLayoutNV),
     kCodesCreateIndirectCommandsLayoutNV,
     offsetof(wire::CreateIndirectCommandsLayoutNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyIndirectCommandsLayoutNVTable;
@@ -3213,6 +3240,7 @@ const CommandTable kDestroyIndirectCommandsLayoutNVTable = {
     Command::kDestroyIndirectCommandsLayoutNV,
     {"vkDestroyIndirectCommandsLayoutNV", sizeof(wire::DestroyIndirectCommandsLayoutNVArgs), 0, false, kDestroyIndirectCommandsLayoutNVArgsMembers, {}},
     CallDestroyIndirectCommandsLayoutNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyIndirectCommandsLayoutNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetDeviceMaskTable;
@@ -3220,6 +3248,7 @@ const CommandTable kCmdSetDeviceMaskTable = {
     Command::kCmdSetDeviceMask,
     {"vkCmdSetDeviceMask", sizeof(wire::CmdSetDeviceMaskArgs), 0, false, kCmdSetDeviceMaskArgsMembers, {}},
     CallCmdSetDeviceMask,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDeviceMask),
     {},
     0, 0};
 extern const CommandTable kCmdDispatchBaseTable;
@@ -3227,6 +3256,7 @@ const CommandTable kCmdDispatchBaseTable = {
     Command::kCmdDispatchBase,
     {"vkCmdDispatchBase", sizeof(wire::CmdDispatchBaseArgs), 0, false, kCmdDispatchBaseArgsMembers, {}},
     CallCmdDispatchBase,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDispatchBase),
     {},
     0, 0};
 extern const CommandTable kCmdSetViewportWScalingNVTable;
@@ -3234,6 +3264,7 @@ const CommandTable kCmdSetViewportWScalingNVTable = {
     Command::kCmdSetViewportWScalingNV,
     {"vkCmdSetViewportWScalingNV", sizeof(wire::CmdSetViewportWScalingNVArgs), 0, false, kCmdSetViewportWScalingNVArgsMembers, {}},
     CallCmdSetViewportWScalingNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewportWScalingNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetDiscardRectangleEXTTable;
@@ -3241,6 +3272,7 @@ const CommandTable kCmdSetDiscardRectangleEXTTable = {
     Command::kCmdSetDiscardRectangleEXT,
     {"vkCmdSetDiscardRectangleEXT", sizeof(wire::CmdSetDiscardRectangleEXTArgs), 0, false, kCmdSetDiscardRectangleEXTArgsMembers, {}},
     CallCmdSetDiscardRectangleEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDiscardRectangleEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetSampleLocationsEXTTable;
@@ -3248,6 +3280,7 @@ const CommandTable kCmdSetSampleLocationsEXTTable = {
     Command::kCmdSetSampleLocationsEXT,
     {"vkCmdSetSampleLocationsEXT", sizeof(wire::CmdSetSampleLocationsEXTArgs), 0, false, kCmdSetSampleLocationsEXTArgsMembers, {}},
     CallCmdSetSampleLocationsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetSampleLocationsEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndirectCountTable;
@@ -3255,6 +3288,7 @@ const CommandTable kCmdDrawIndirectCountTable = {
     Command::kCmdDrawIndirectCount,
     {"vkCmdDrawIndirectCount", sizeof(wire::CmdDrawIndirectCountArgs), 0, false, kCmdDrawIndirectCountArgsMembers, {}},
     CallCmdDrawIndirectCount,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndirectCount),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndexedIndirectCountTable;
@@ -3262,6 +3296,7 @@ const CommandTable kCmdDrawIndexedIndirectCountTable = {
     Command::kCmdDrawIndexedIndirectCount,
     {"vkCmdDrawIndexedIndirectCount", sizeof(wire::CmdDrawIndexedIndirectCountArgs), 0, false, kCmdDrawIndexedIndirectCountArgsMembers, {}},
     CallCmdDrawIndexedIndirectCount,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndexedIndirectCount),
     {},
     0, 0};
 extern const CommandTable kCmdBindTransformFeedbackBuffersEXTTable;
@@ -3269,6 +3304,7 @@ const CommandTable kCmdBindTransformFeedbackBuffersEXTTable = {
     Command::kCmdBindTransformFeedbackBuffersEXT,
     {"vkCmdBindTransformFeedbackBuffersEXT", sizeof(wire::CmdBindTransformFeedbackBuffersEXTArgs), 0, false, kCmdBindTransformFeedbackBuffersEXTArgsMembers, {}},
     CallCmdBindTransformFeedbackBuffersEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindTransformFeedbackBuffersEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBeginTransformFeedbackEXTTable;
@@ -3276,6 +3312,7 @@ const CommandTable kCmdBeginTransformFeedbackEXTTable = {
     Command::kCmdBeginTransformFeedbackEXT,
     {"vkCmdBeginTransformFeedbackEXT", sizeof(wire::CmdBeginTransformFeedbackEXTArgs), 0, false, kCmdBeginTransformFeedbackEXTArgsMembers, {}},
     CallCmdBeginTransformFeedbackEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginTransformFeedbackEXT),
     {},
     0, 0};
 extern const CommandTable kCmdEndTransformFeedbackEXTTable;
@@ -3283,6 +3320,7 @@ const CommandTable kCmdEndTransformFeedbackEXTTable = {
     Command::kCmdEndTransformFeedbackEXT,
     {"vkCmdEndTransformFeedbackEXT", sizeof(wire::CmdEndTransformFeedbackEXTArgs), 0, false, kCmdEndTransformFeedbackEXTArgsMembers, {}},
     CallCmdEndTransformFeedbackEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndTransformFeedbackEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawIndirectByteCountEXTTable;
@@ -3290,6 +3328,7 @@ const CommandTable kCmdDrawIndirectByteCountEXTTable = {
     Command::kCmdDrawIndirectByteCountEXT,
     {"vkCmdDrawIndirectByteCountEXT", sizeof(wire::CmdDrawIndirectByteCountEXTArgs), 0, false, kCmdDrawIndirectByteCountEXTArgsMembers, {}},
     CallCmdDrawIndirectByteCountEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawIndirectByteCountEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetExclusiveScissorNVTable;
@@ -3297,6 +3336,7 @@ const CommandTable kCmdSetExclusiveScissorNVTable = {
     Command::kCmdSetExclusiveScissorNV,
     {"vkCmdSetExclusiveScissorNV", sizeof(wire::CmdSetExclusiveScissorNVArgs), 0, false, kCmdSetExclusiveScissorNVArgsMembers, {}},
     CallCmdSetExclusiveScissorNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetExclusiveScissorNV),
     {},
     0, 0};
 extern const CommandTable kCmdBindShadingRateImageNVTable;
@@ -3304,6 +3344,7 @@ const CommandTable kCmdBindShadingRateImageNVTable = {
     Command::kCmdBindShadingRateImageNV,
     {"vkCmdBindShadingRateImageNV", sizeof(wire::CmdBindShadingRateImageNVArgs), 0, false, kCmdBindShadingRateImageNVArgsMembers, {}},
     CallCmdBindShadingRateImageNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindShadingRateImageNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetViewportShadingRatePaletteNVTable;
@@ -3311,6 +3352,7 @@ const CommandTable kCmdSetViewportShadingRatePaletteNVTable = {
     Command::kCmdSetViewportShadingRatePaletteNV,
     {"vkCmdSetViewportShadingRatePaletteNV", sizeof(wire::CmdSetViewportShadingRatePaletteNVArgs), 0, false, kCmdSetViewportShadingRatePaletteNVArgsMembers, {}},
     CallCmdSetViewportShadingRatePaletteNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewportShadingRatePaletteNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoarseSampleOrderNVTable;
@@ -3318,6 +3360,7 @@ const CommandTable kCmdSetCoarseSampleOrderNVTable = {
     Command::kCmdSetCoarseSampleOrderNV,
     {"vkCmdSetCoarseSampleOrderNV", sizeof(wire::CmdSetCoarseSampleOrderNVArgs), 0, false, kCmdSetCoarseSampleOrderNVArgsMembers, {}},
     CallCmdSetCoarseSampleOrderNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoarseSampleOrderNV),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksNVTable;
@@ -3325,6 +3368,7 @@ const CommandTable kCmdDrawMeshTasksNVTable = {
     Command::kCmdDrawMeshTasksNV,
     {"vkCmdDrawMeshTasksNV", sizeof(wire::CmdDrawMeshTasksNVArgs), 0, false, kCmdDrawMeshTasksNVArgsMembers, {}},
     CallCmdDrawMeshTasksNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksNV),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksIndirectNVTable;
@@ -3332,6 +3376,7 @@ const CommandTable kCmdDrawMeshTasksIndirectNVTable = {
     Command::kCmdDrawMeshTasksIndirectNV,
     {"vkCmdDrawMeshTasksIndirectNV", sizeof(wire::CmdDrawMeshTasksIndirectNVArgs), 0, false, kCmdDrawMeshTasksIndirectNVArgsMembers, {}},
     CallCmdDrawMeshTasksIndirectNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksIndirectNV),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksIndirectCountNVTable;
@@ -3339,6 +3384,7 @@ const CommandTable kCmdDrawMeshTasksIndirectCountNVTable = {
     Command::kCmdDrawMeshTasksIndirectCountNV,
     {"vkCmdDrawMeshTasksIndirectCountNV", sizeof(wire::CmdDrawMeshTasksIndirectCountNVArgs), 0, false, kCmdDrawMeshTasksIndirectCountNVArgsMembers, {}},
     CallCmdDrawMeshTasksIndirectCountNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksIndirectCountNV),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksEXTTable;
@@ -3346,6 +3392,7 @@ const CommandTable kCmdDrawMeshTasksEXTTable = {
     Command::kCmdDrawMeshTasksEXT,
     {"vkCmdDrawMeshTasksEXT", sizeof(wire::CmdDrawMeshTasksEXTArgs), 0, false, kCmdDrawMeshTasksEXTArgsMembers, {}},
     CallCmdDrawMeshTasksEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksIndirectEXTTable;
@@ -3353,6 +3400,7 @@ const CommandTable kCmdDrawMeshTasksIndirectEXTTable = {
     Command::kCmdDrawMeshTasksIndirectEXT,
     {"vkCmdDrawMeshTasksIndirectEXT", sizeof(wire::CmdDrawMeshTasksIndirectEXTArgs), 0, false, kCmdDrawMeshTasksIndirectEXTArgsMembers, {}},
     CallCmdDrawMeshTasksIndirectEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksIndirectEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDrawMeshTasksIndirectCountEXTTable;
@@ -3360,6 +3408,7 @@ const CommandTable kCmdDrawMeshTasksIndirectCountEXTTable = {
     Command::kCmdDrawMeshTasksIndirectCountEXT,
     {"vkCmdDrawMeshTasksIndirectCountEXT", sizeof(wire::CmdDrawMeshTasksIndirectCountEXTArgs), 0, false, kCmdDrawMeshTasksIndirectCountEXTArgsMembers, {}},
     CallCmdDrawMeshTasksIndirectCountEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDrawMeshTasksIndirectCountEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBindInvocationMaskHUAWEITable;
@@ -3367,6 +3416,7 @@ const CommandTable kCmdBindInvocationMaskHUAWEITable = {
     Command::kCmdBindInvocationMaskHUAWEI,
     {"vkCmdBindInvocationMaskHUAWEI", sizeof(wire::CmdBindInvocationMaskHUAWEIArgs), 0, false, kCmdBindInvocationMaskHUAWEIArgsMembers, {}},
     CallCmdBindInvocationMaskHUAWEI,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindInvocationMaskHUAWEI),
     {},
     0, 0};
 extern const CommandTable kCmdSetLineStippleEXTTable;
@@ -3374,6 +3424,7 @@ const CommandTable kCmdSetLineStippleEXTTable = {
     Command::kCmdSetLineStippleEXT,
     {"vkCmdSetLineStippleEXT", sizeof(wire::CmdSetLineStippleEXTArgs), 0, false, kCmdSetLineStippleEXTArgsMembers, {}},
     CallCmdSetLineStippleEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLineStippleEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetCullModeTable;
@@ -3381,6 +3432,7 @@ const CommandTable kCmdSetCullModeTable = {
     Command::kCmdSetCullMode,
     {"vkCmdSetCullMode", sizeof(wire::CmdSetCullModeArgs), 0, false, kCmdSetCullModeArgsMembers, {}},
     CallCmdSetCullMode,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCullMode),
     {},
     0, 0};
 extern const CommandTable kCmdSetFrontFaceTable;
@@ -3388,6 +3440,7 @@ const CommandTable kCmdSetFrontFaceTable = {
     Command::kCmdSetFrontFace,
     {"vkCmdSetFrontFace", sizeof(wire::CmdSetFrontFaceArgs), 0, false, kCmdSetFrontFaceArgsMembers, {}},
     CallCmdSetFrontFace,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetFrontFace),
     {},
     0, 0};
 extern const CommandTable kCmdSetPrimitiveTopologyTable;
@@ -3395,6 +3448,7 @@ const CommandTable kCmdSetPrimitiveTopologyTable = {
     Command::kCmdSetPrimitiveTopology,
     {"vkCmdSetPrimitiveTopology", sizeof(wire::CmdSetPrimitiveTopologyArgs), 0, false, kCmdSetPrimitiveTopologyArgsMembers, {}},
     CallCmdSetPrimitiveTopology,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPrimitiveTopology),
     {},
     0, 0};
 extern const CommandTable kCmdSetViewportWithCountTable;
@@ -3402,6 +3456,7 @@ const CommandTable kCmdSetViewportWithCountTable = {
     Command::kCmdSetViewportWithCount,
     {"vkCmdSetViewportWithCount", sizeof(wire::CmdSetViewportWithCountArgs), 0, false, kCmdSetViewportWithCountArgsMembers, {}},
     CallCmdSetViewportWithCount,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewportWithCount),
     {},
     0, 0};
 extern const CommandTable kCmdSetScissorWithCountTable;
@@ -3409,6 +3464,7 @@ const CommandTable kCmdSetScissorWithCountTable = {
     Command::kCmdSetScissorWithCount,
     {"vkCmdSetScissorWithCount", sizeof(wire::CmdSetScissorWithCountArgs), 0, false, kCmdSetScissorWithCountArgsMembers, {}},
     CallCmdSetScissorWithCount,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetScissorWithCount),
     {},
     0, 0};
 extern const CommandTable kCmdBindVertexBuffers2Table;
@@ -3416,6 +3472,7 @@ const CommandTable kCmdBindVertexBuffers2Table = {
     Command::kCmdBindVertexBuffers2,
     {"vkCmdBindVertexBuffers2", sizeof(wire::CmdBindVertexBuffers2Args), 0, false, kCmdBindVertexBuffers2ArgsMembers, {}},
     CallCmdBindVertexBuffers2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindVertexBuffers2),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthTestEnableTable;
@@ -3423,6 +3480,7 @@ const CommandTable kCmdSetDepthTestEnableTable = {
     Command::kCmdSetDepthTestEnable,
     {"vkCmdSetDepthTestEnable", sizeof(wire::CmdSetDepthTestEnableArgs), 0, false, kCmdSetDepthTestEnableArgsMembers, {}},
     CallCmdSetDepthTestEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthTestEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthWriteEnableTable;
@@ -3430,6 +3488,7 @@ const CommandTable kCmdSetDepthWriteEnableTable = {
     Command::kCmdSetDepthWriteEnable,
     {"vkCmdSetDepthWriteEnable", sizeof(wire::CmdSetDepthWriteEnableArgs), 0, false, kCmdSetDepthWriteEnableArgsMembers, {}},
     CallCmdSetDepthWriteEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthWriteEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthCompareOpTable;
@@ -3437,6 +3496,7 @@ const CommandTable kCmdSetDepthCompareOpTable = {
     Command::kCmdSetDepthCompareOp,
     {"vkCmdSetDepthCompareOp", sizeof(wire::CmdSetDepthCompareOpArgs), 0, false, kCmdSetDepthCompareOpArgsMembers, {}},
     CallCmdSetDepthCompareOp,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthCompareOp),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthBoundsTestEnableTable;
@@ -3444,6 +3504,7 @@ const CommandTable kCmdSetDepthBoundsTestEnableTable = {
     Command::kCmdSetDepthBoundsTestEnable,
     {"vkCmdSetDepthBoundsTestEnable", sizeof(wire::CmdSetDepthBoundsTestEnableArgs), 0, false, kCmdSetDepthBoundsTestEnableArgsMembers, {}},
     CallCmdSetDepthBoundsTestEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthBoundsTestEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetStencilTestEnableTable;
@@ -3451,6 +3512,7 @@ const CommandTable kCmdSetStencilTestEnableTable = {
     Command::kCmdSetStencilTestEnable,
     {"vkCmdSetStencilTestEnable", sizeof(wire::CmdSetStencilTestEnableArgs), 0, false, kCmdSetStencilTestEnableArgsMembers, {}},
     CallCmdSetStencilTestEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetStencilTestEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetStencilOpTable;
@@ -3458,6 +3520,7 @@ const CommandTable kCmdSetStencilOpTable = {
     Command::kCmdSetStencilOp,
     {"vkCmdSetStencilOp", sizeof(wire::CmdSetStencilOpArgs), 0, false, kCmdSetStencilOpArgsMembers, {}},
     CallCmdSetStencilOp,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetStencilOp),
     {},
     0, 0};
 extern const CommandTable kCmdSetPatchControlPointsEXTTable;
@@ -3465,6 +3528,7 @@ const CommandTable kCmdSetPatchControlPointsEXTTable = {
     Command::kCmdSetPatchControlPointsEXT,
     {"vkCmdSetPatchControlPointsEXT", sizeof(wire::CmdSetPatchControlPointsEXTArgs), 0, false, kCmdSetPatchControlPointsEXTArgsMembers, {}},
     CallCmdSetPatchControlPointsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPatchControlPointsEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetRasterizerDiscardEnableTable;
@@ -3472,6 +3536,7 @@ const CommandTable kCmdSetRasterizerDiscardEnableTable = {
     Command::kCmdSetRasterizerDiscardEnable,
     {"vkCmdSetRasterizerDiscardEnable", sizeof(wire::CmdSetRasterizerDiscardEnableArgs), 0, false, kCmdSetRasterizerDiscardEnableArgsMembers, {}},
     CallCmdSetRasterizerDiscardEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetRasterizerDiscardEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthBiasEnableTable;
@@ -3479,6 +3544,7 @@ const CommandTable kCmdSetDepthBiasEnableTable = {
     Command::kCmdSetDepthBiasEnable,
     {"vkCmdSetDepthBiasEnable", sizeof(wire::CmdSetDepthBiasEnableArgs), 0, false, kCmdSetDepthBiasEnableArgsMembers, {}},
     CallCmdSetDepthBiasEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthBiasEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetLogicOpEXTTable;
@@ -3486,6 +3552,7 @@ const CommandTable kCmdSetLogicOpEXTTable = {
     Command::kCmdSetLogicOpEXT,
     {"vkCmdSetLogicOpEXT", sizeof(wire::CmdSetLogicOpEXTArgs), 0, false, kCmdSetLogicOpEXTArgsMembers, {}},
     CallCmdSetLogicOpEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLogicOpEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetPrimitiveRestartEnableTable;
@@ -3493,6 +3560,7 @@ const CommandTable kCmdSetPrimitiveRestartEnableTable = {
     Command::kCmdSetPrimitiveRestartEnable,
     {"vkCmdSetPrimitiveRestartEnable", sizeof(wire::CmdSetPrimitiveRestartEnableArgs), 0, false, kCmdSetPrimitiveRestartEnableArgsMembers, {}},
     CallCmdSetPrimitiveRestartEnable,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPrimitiveRestartEnable),
     {},
     0, 0};
 extern const CommandTable kCmdSetTessellationDomainOriginEXTTable;
@@ -3500,6 +3568,7 @@ const CommandTable kCmdSetTessellationDomainOriginEXTTable = {
     Command::kCmdSetTessellationDomainOriginEXT,
     {"vkCmdSetTessellationDomainOriginEXT", sizeof(wire::CmdSetTessellationDomainOriginEXTArgs), 0, false, kCmdSetTessellationDomainOriginEXTArgsMembers, {}},
     CallCmdSetTessellationDomainOriginEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetTessellationDomainOriginEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthClampEnableEXTTable;
@@ -3507,6 +3576,7 @@ const CommandTable kCmdSetDepthClampEnableEXTTable = {
     Command::kCmdSetDepthClampEnableEXT,
     {"vkCmdSetDepthClampEnableEXT", sizeof(wire::CmdSetDepthClampEnableEXTArgs), 0, false, kCmdSetDepthClampEnableEXTArgsMembers, {}},
     CallCmdSetDepthClampEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthClampEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetPolygonModeEXTTable;
@@ -3514,6 +3584,7 @@ const CommandTable kCmdSetPolygonModeEXTTable = {
     Command::kCmdSetPolygonModeEXT,
     {"vkCmdSetPolygonModeEXT", sizeof(wire::CmdSetPolygonModeEXTArgs), 0, false, kCmdSetPolygonModeEXTArgsMembers, {}},
     CallCmdSetPolygonModeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPolygonModeEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetRasterizationSamplesEXTTable;
@@ -3521,6 +3592,7 @@ const CommandTable kCmdSetRasterizationSamplesEXTTable = {
     Command::kCmdSetRasterizationSamplesEXT,
     {"vkCmdSetRasterizationSamplesEXT", sizeof(wire::CmdSetRasterizationSamplesEXTArgs), 0, false, kCmdSetRasterizationSamplesEXTArgsMembers, {}},
     CallCmdSetRasterizationSamplesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetRasterizationSamplesEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetSampleMaskEXTTable;
@@ -3528,6 +3600,7 @@ const CommandTable kCmdSetSampleMaskEXTTable = {
     Command::kCmdSetSampleMaskEXT,
     {"vkCmdSetSampleMaskEXT", sizeof(wire::CmdSetSampleMaskEXTArgs), 0, false, kCmdSetSampleMaskEXTArgsMembers, {}},
     CallCmdSetSampleMaskEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetSampleMaskEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetAlphaToCoverageEnableEXTTable;
@@ -3535,6 +3608,7 @@ const CommandTable kCmdSetAlphaToCoverageEnableEXTTable = {
     Command::kCmdSetAlphaToCoverageEnableEXT,
     {"vkCmdSetAlphaToCoverageEnableEXT", sizeof(wire::CmdSetAlphaToCoverageEnableEXTArgs), 0, false, kCmdSetAlphaToCoverageEnableEXTArgsMembers, {}},
     CallCmdSetAlphaToCoverageEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetAlphaToCoverageEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetAlphaToOneEnableEXTTable;
@@ -3542,6 +3616,7 @@ const CommandTable kCmdSetAlphaToOneEnableEXTTable = {
     Command::kCmdSetAlphaToOneEnableEXT,
     {"vkCmdSetAlphaToOneEnableEXT", sizeof(wire::CmdSetAlphaToOneEnableEXTArgs), 0, false, kCmdSetAlphaToOneEnableEXTArgsMembers, {}},
     CallCmdSetAlphaToOneEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetAlphaToOneEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetLogicOpEnableEXTTable;
@@ -3549,6 +3624,7 @@ const CommandTable kCmdSetLogicOpEnableEXTTable = {
     Command::kCmdSetLogicOpEnableEXT,
     {"vkCmdSetLogicOpEnableEXT", sizeof(wire::CmdSetLogicOpEnableEXTArgs), 0, false, kCmdSetLogicOpEnableEXTArgsMembers, {}},
     CallCmdSetLogicOpEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLogicOpEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetColorBlendEnableEXTTable;
@@ -3556,6 +3632,7 @@ const CommandTable kCmdSetColorBlendEnableEXTTable = {
     Command::kCmdSetColorBlendEnableEXT,
     {"vkCmdSetColorBlendEnableEXT", sizeof(wire::CmdSetColorBlendEnableEXTArgs), 0, false, kCmdSetColorBlendEnableEXTArgsMembers, {}},
     CallCmdSetColorBlendEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetColorBlendEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetColorBlendEquationEXTTable;
@@ -3563,6 +3640,7 @@ const CommandTable kCmdSetColorBlendEquationEXTTable = {
     Command::kCmdSetColorBlendEquationEXT,
     {"vkCmdSetColorBlendEquationEXT", sizeof(wire::CmdSetColorBlendEquationEXTArgs), 0, false, kCmdSetColorBlendEquationEXTArgsMembers, {}},
     CallCmdSetColorBlendEquationEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetColorBlendEquationEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetColorWriteMaskEXTTable;
@@ -3570,6 +3648,7 @@ const CommandTable kCmdSetColorWriteMaskEXTTable = {
     Command::kCmdSetColorWriteMaskEXT,
     {"vkCmdSetColorWriteMaskEXT", sizeof(wire::CmdSetColorWriteMaskEXTArgs), 0, false, kCmdSetColorWriteMaskEXTArgsMembers, {}},
     CallCmdSetColorWriteMaskEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetColorWriteMaskEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetRasterizationStreamEXTTable;
@@ -3577,6 +3656,7 @@ const CommandTable kCmdSetRasterizationStreamEXTTable = {
     Command::kCmdSetRasterizationStreamEXT,
     {"vkCmdSetRasterizationStreamEXT", sizeof(wire::CmdSetRasterizationStreamEXTArgs), 0, false, kCmdSetRasterizationStreamEXTArgsMembers, {}},
     CallCmdSetRasterizationStreamEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetRasterizationStreamEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetConservativeRasterizationModeEXTTable;
@@ -3584,6 +3664,7 @@ const CommandTable kCmdSetConservativeRasterizationModeEXTTable = {
     Command::kCmdSetConservativeRasterizationModeEXT,
     {"vkCmdSetConservativeRasterizationModeEXT", sizeof(wire::CmdSetConservativeRasterizationModeEXTArgs), 0, false, kCmdSetConservativeRasterizationModeEXTArgsMembers, {}},
     CallCmdSetConservativeRasterizationModeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetConservativeRasterizationModeEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetExtraPrimitiveOverestimationSizeEXTTable;
@@ -3591,6 +3672,7 @@ const CommandTable kCmdSetExtraPrimitiveOverestimationSizeEXTTable = {
     Command::kCmdSetExtraPrimitiveOverestimationSizeEXT,
     {"vkCmdSetExtraPrimitiveOverestimationSizeEXT", sizeof(wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs), 0, false, kCmdSetExtraPrimitiveOverestimationSizeEXTArgsMembers, {}},
     CallCmdSetExtraPrimitiveOverestimationSizeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetExtraPrimitiveOverestimationSizeEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthClipEnableEXTTable;
@@ -3598,6 +3680,7 @@ const CommandTable kCmdSetDepthClipEnableEXTTable = {
     Command::kCmdSetDepthClipEnableEXT,
     {"vkCmdSetDepthClipEnableEXT", sizeof(wire::CmdSetDepthClipEnableEXTArgs), 0, false, kCmdSetDepthClipEnableEXTArgsMembers, {}},
     CallCmdSetDepthClipEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthClipEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetSampleLocationsEnableEXTTable;
@@ -3605,6 +3688,7 @@ const CommandTable kCmdSetSampleLocationsEnableEXTTable = {
     Command::kCmdSetSampleLocationsEnableEXT,
     {"vkCmdSetSampleLocationsEnableEXT", sizeof(wire::CmdSetSampleLocationsEnableEXTArgs), 0, false, kCmdSetSampleLocationsEnableEXTArgsMembers, {}},
     CallCmdSetSampleLocationsEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetSampleLocationsEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetColorBlendAdvancedEXTTable;
@@ -3612,6 +3696,7 @@ const CommandTable kCmdSetColorBlendAdvancedEXTTable = {
     Command::kCmdSetColorBlendAdvancedEXT,
     {"vkCmdSetColorBlendAdvancedEXT", sizeof(wire::CmdSetColorBlendAdvancedEXTArgs), 0, false, kCmdSetColorBlendAdvancedEXTArgsMembers, {}},
     CallCmdSetColorBlendAdvancedEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetColorBlendAdvancedEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetProvokingVertexModeEXTTable;
@@ -3619,6 +3704,7 @@ const CommandTable kCmdSetProvokingVertexModeEXTTable = {
     Command::kCmdSetProvokingVertexModeEXT,
     {"vkCmdSetProvokingVertexModeEXT", sizeof(wire::CmdSetProvokingVertexModeEXTArgs), 0, false, kCmdSetProvokingVertexModeEXTArgsMembers, {}},
     CallCmdSetProvokingVertexModeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetProvokingVertexModeEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetLineRasterizationModeEXTTable;
@@ -3626,6 +3712,7 @@ const CommandTable kCmdSetLineRasterizationModeEXTTable = {
     Command::kCmdSetLineRasterizationModeEXT,
     {"vkCmdSetLineRasterizationModeEXT", sizeof(wire::CmdSetLineRasterizationModeEXTArgs), 0, false, kCmdSetLineRasterizationModeEXTArgsMembers, {}},
     CallCmdSetLineRasterizationModeEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLineRasterizationModeEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetLineStippleEnableEXTTable;
@@ -3633,6 +3720,7 @@ const CommandTable kCmdSetLineStippleEnableEXTTable = {
     Command::kCmdSetLineStippleEnableEXT,
     {"vkCmdSetLineStippleEnableEXT", sizeof(wire::CmdSetLineStippleEnableEXTArgs), 0, false, kCmdSetLineStippleEnableEXTArgsMembers, {}},
     CallCmdSetLineStippleEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetLineStippleEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetDepthClipNegativeOneToOneEXTTable;
@@ -3640,6 +3728,7 @@ const CommandTable kCmdSetDepthClipNegativeOneToOneEXTTable = {
     Command::kCmdSetDepthClipNegativeOneToOneEXT,
     {"vkCmdSetDepthClipNegativeOneToOneEXT", sizeof(wire::CmdSetDepthClipNegativeOneToOneEXTArgs), 0, false, kCmdSetDepthClipNegativeOneToOneEXTArgsMembers, {}},
     CallCmdSetDepthClipNegativeOneToOneEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetDepthClipNegativeOneToOneEXT),
     {},
     0, 0};
 extern const CommandTable kCmdSetViewportWScalingEnableNVTable;
@@ -3647,6 +3736,7 @@ const CommandTable kCmdSetViewportWScalingEnableNVTable = {
     Command::kCmdSetViewportWScalingEnableNV,
     {"vkCmdSetViewportWScalingEnableNV", sizeof(wire::CmdSetViewportWScalingEnableNVArgs), 0, false, kCmdSetViewportWScalingEnableNVArgsMembers, {}},
     CallCmdSetViewportWScalingEnableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewportWScalingEnableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetViewportSwizzleNVTable;
@@ -3654,6 +3744,7 @@ const CommandTable kCmdSetViewportSwizzleNVTable = {
     Command::kCmdSetViewportSwizzleNV,
     {"vkCmdSetViewportSwizzleNV", sizeof(wire::CmdSetViewportSwizzleNVArgs), 0, false, kCmdSetViewportSwizzleNVArgsMembers, {}},
     CallCmdSetViewportSwizzleNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetViewportSwizzleNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageToColorEnableNVTable;
@@ -3661,6 +3752,7 @@ const CommandTable kCmdSetCoverageToColorEnableNVTable = {
     Command::kCmdSetCoverageToColorEnableNV,
     {"vkCmdSetCoverageToColorEnableNV", sizeof(wire::CmdSetCoverageToColorEnableNVArgs), 0, false, kCmdSetCoverageToColorEnableNVArgsMembers, {}},
     CallCmdSetCoverageToColorEnableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageToColorEnableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageToColorLocationNVTable;
@@ -3668,6 +3760,7 @@ const CommandTable kCmdSetCoverageToColorLocationNVTable = {
     Command::kCmdSetCoverageToColorLocationNV,
     {"vkCmdSetCoverageToColorLocationNV", sizeof(wire::CmdSetCoverageToColorLocationNVArgs), 0, false, kCmdSetCoverageToColorLocationNVArgsMembers, {}},
     CallCmdSetCoverageToColorLocationNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageToColorLocationNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageModulationModeNVTable;
@@ -3675,6 +3768,7 @@ const CommandTable kCmdSetCoverageModulationModeNVTable = {
     Command::kCmdSetCoverageModulationModeNV,
     {"vkCmdSetCoverageModulationModeNV", sizeof(wire::CmdSetCoverageModulationModeNVArgs), 0, false, kCmdSetCoverageModulationModeNVArgsMembers, {}},
     CallCmdSetCoverageModulationModeNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageModulationModeNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageModulationTableEnableNVTable;
@@ -3682,6 +3776,7 @@ const CommandTable kCmdSetCoverageModulationTableEnableNVTable = {
     Command::kCmdSetCoverageModulationTableEnableNV,
     {"vkCmdSetCoverageModulationTableEnableNV", sizeof(wire::CmdSetCoverageModulationTableEnableNVArgs), 0, false, kCmdSetCoverageModulationTableEnableNVArgsMembers, {}},
     CallCmdSetCoverageModulationTableEnableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageModulationTableEnableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageModulationTableNVTable;
@@ -3689,6 +3784,7 @@ const CommandTable kCmdSetCoverageModulationTableNVTable = {
     Command::kCmdSetCoverageModulationTableNV,
     {"vkCmdSetCoverageModulationTableNV", sizeof(wire::CmdSetCoverageModulationTableNVArgs), 0, false, kCmdSetCoverageModulationTableNVArgsMembers, {}},
     CallCmdSetCoverageModulationTableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageModulationTableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetShadingRateImageEnableNVTable;
@@ -3696,6 +3792,7 @@ const CommandTable kCmdSetShadingRateImageEnableNVTable = {
     Command::kCmdSetShadingRateImageEnableNV,
     {"vkCmdSetShadingRateImageEnableNV", sizeof(wire::CmdSetShadingRateImageEnableNVArgs), 0, false, kCmdSetShadingRateImageEnableNVArgsMembers, {}},
     CallCmdSetShadingRateImageEnableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetShadingRateImageEnableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetCoverageReductionModeNVTable;
@@ -3703,6 +3800,7 @@ const CommandTable kCmdSetCoverageReductionModeNVTable = {
     Command::kCmdSetCoverageReductionModeNV,
     {"vkCmdSetCoverageReductionModeNV", sizeof(wire::CmdSetCoverageReductionModeNVArgs), 0, false, kCmdSetCoverageReductionModeNVArgsMembers, {}},
     CallCmdSetCoverageReductionModeNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetCoverageReductionModeNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetRepresentativeFragmentTestEnableNVTable;
@@ -3710,6 +3808,7 @@ const CommandTable kCmdSetRepresentativeFragmentTestEnableNVTable = {
     Command::kCmdSetRepresentativeFragmentTestEnableNV,
     {"vkCmdSetRepresentativeFragmentTestEnableNV", sizeof(wire::CmdSetRepresentativeFragmentTestEnableNVArgs), 0, false, kCmdSetRepresentativeFragmentTestEnableNVArgsMembers, {}},
     CallCmdSetRepresentativeFragmentTestEnableNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetRepresentativeFragmentTestEnableNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetFragmentShadingRateKHRTable;
@@ -3717,6 +3816,7 @@ const CommandTable kCmdSetFragmentShadingRateKHRTable = {
     Command::kCmdSetFragmentShadingRateKHR,
     {"vkCmdSetFragmentShadingRateKHR", sizeof(wire::CmdSetFragmentShadingRateKHRArgs), 0, false, kCmdSetFragmentShadingRateKHRArgsMembers, {}},
     CallCmdSetFragmentShadingRateKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetFragmentShadingRateKHR),
     {},
     0, 0};
 extern const CommandTable kCmdSetFragmentShadingRateEnumNVTable;
@@ -3724,6 +3824,7 @@ const CommandTable kCmdSetFragmentShadingRateEnumNVTable = {
     Command::kCmdSetFragmentShadingRateEnumNV,
     {"vkCmdSetFragmentShadingRateEnumNV", sizeof(wire::CmdSetFragmentShadingRateEnumNVArgs), 0, false, kCmdSetFragmentShadingRateEnumNVArgsMembers, {}},
     CallCmdSetFragmentShadingRateEnumNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetFragmentShadingRateEnumNV),
     {},
     0, 0};
 extern const CommandTable kCmdSetColorWriteEnableEXTTable;
@@ -3731,6 +3832,7 @@ const CommandTable kCmdSetColorWriteEnableEXTTable = {
     Command::kCmdSetColorWriteEnableEXT,
     {"vkCmdSetColorWriteEnableEXT", sizeof(wire::CmdSetColorWriteEnableEXTArgs), 0, false, kCmdSetColorWriteEnableEXTArgsMembers, {}},
     CallCmdSetColorWriteEnableEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetColorWriteEnableEXT),
     {},
     0, 0};
 extern const CommandTable kCmdDecompressMemoryIndirectCountNVTable;
@@ -3738,6 +3840,7 @@ const CommandTable kCmdDecompressMemoryIndirectCountNVTable = {
     Command::kCmdDecompressMemoryIndirectCountNV,
     {"vkCmdDecompressMemoryIndirectCountNV", sizeof(wire::CmdDecompressMemoryIndirectCountNVArgs), 0, false, kCmdDecompressMemoryIndirectCountNVArgsMembers, {}},
     CallCmdDecompressMemoryIndirectCountNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDecompressMemoryIndirectCountNV),
     {},
     0, 0};
 }  // namespace vesper::test

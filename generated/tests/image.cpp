@@ -831,7 +831,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceFormatProperties(VkPhysicalDev
   v.physicalDevice = physicalDevice;
   v.format = format;
   v.pFormatProperties = pFormatProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceFormatProperties, &v);
 }
 
 void CallGetPhysicalDeviceFormatProperties(void* args) {
@@ -874,7 +874,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceImageFormatProperties(VkPh
   v.usage = usage;
   v.flags = flags;
   v.pImageFormatProperties = pImageFormatProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceImageFormatProperties, &v));
 }
 
 void CallGetPhysicalDeviceImageFormatProperties(void* args) {
@@ -904,7 +904,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateImage(VkDevice device, const VkImageC
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pImage = pImage;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateImage, &v));
 }
 
 void CallCreateImage(void* args) {
@@ -930,7 +930,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyImage(VkDevice device, VkImage image, co
   v.device = device;
   v.image = image;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyImage, &v);
 }
 
 void CallDestroyImage(void* args) {
@@ -962,7 +962,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageSubresourceLayout(VkDevice device, VkIm
   v.image = image;
   v.pSubresource = pSubresource;
   v.pLayout = pLayout;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageSubresourceLayout, &v);
 }
 
 void CallGetImageSubresourceLayout(void* args) {
@@ -993,7 +993,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateImageView(VkDevice device, const VkIm
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pView = pView;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateImageView, &v));
 }
 
 void CallCreateImageView(void* args) {
@@ -1021,7 +1021,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyImageView(VkDevice device, VkImageView i
   v.device = device;
   v.imageView = imageView;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyImageView, &v);
 }
 
 void CallDestroyImageView(void* args) {
@@ -1051,7 +1051,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateSampler(VkDevice device, const VkSamp
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSampler = pSampler;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateSampler, &v));
 }
 
 void CallCreateSampler(void* args) {
@@ -1078,7 +1078,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroySampler(VkDevice device, VkSampler sampl
   v.device = device;
   v.sampler = sampler;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroySampler, &v);
 }
 
 void CallDestroySampler(void* args) {
@@ -1125,7 +1125,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceExternalImageFormatPropert
   v.flags = flags;
   v.externalHandleType = externalHandleType;
   v.pExternalImageFormatProperties = pExternalImageFormatProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceExternalImageFormatPropertiesNV, &v));
 }
 
 void CallGetPhysicalDeviceExternalImageFormatPropertiesNV(void* args) {
@@ -1153,7 +1153,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceFormatProperties2(VkPhysicalDe
   v.physicalDevice = physicalDevice;
   v.format = format;
   v.pFormatProperties = pFormatProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceFormatProperties2, &v);
 }
 
 void CallGetPhysicalDeviceFormatProperties2(void* args) {
@@ -1181,7 +1181,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceImageFormatProperties2(VkP
   v.physicalDevice = physicalDevice;
   v.pImageFormatInfo = pImageFormatInfo;
   v.pImageFormatProperties = pImageFormatProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceImageFormatProperties2, &v));
 }
 
 void CallGetPhysicalDeviceImageFormatProperties2(void* args) {
@@ -1216,7 +1216,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateSamplerYcbcrConversion(VkDevice devic
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pYcbcrConversion = pYcbcrConversion;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateSamplerYcbcrConversion, &v));
 }
 
 void CallCreateSamplerYcbcrConversion(void* args) {
@@ -1245,7 +1245,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroySamplerYcbcrConversion(VkDevice device, 
   v.device = device;
   v.ycbcrConversion = ycbcrConversion;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroySamplerYcbcrConversion, &v);
 }
 
 void CallDestroySamplerYcbcrConversion(void* args) {
@@ -1268,7 +1268,7 @@ VKAPI_ATTR uint32_t VKAPI_CALL RecordGetImageViewHandleNVX(VkDevice device, cons
   wire::GetImageViewHandleNVXArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<uint32_t>(Driver::Called(&v));
+  return static_cast<uint32_t>(Driver::Called(Command::kGetImageViewHandleNVX, &v));
 }
 
 void CallGetImageViewHandleNVX(void* args) {
@@ -1295,7 +1295,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageViewAddressNVX(VkDevice device, VkI
   v.device = device;
   v.imageView = imageView;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetImageViewAddressNVX, &v));
 }
 
 void CallGetImageViewAddressNVX(void* args) {
@@ -1323,7 +1323,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetImageDrmFormatModifierPropertiesEXT(VkDe
   v.device = device;
   v.image = image;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetImageDrmFormatModifierPropertiesEXT, &v));
 }
 
 void CallGetImageDrmFormatModifierPropertiesEXT(void* args) {
@@ -1356,7 +1356,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageSubresourceLayout2EXT(VkDevice device, 
   v.image = image;
   v.pSubresource = pSubresource;
   v.pLayout = pLayout;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageSubresourceLayout2EXT, &v);
 }
 
 void CallGetImageSubresourceLayout2EXT(void* args) {
@@ -1390,7 +1390,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceOpticalFlowImageFormatsNV(
   v.pOpticalFlowImageFormatInfo = pOpticalFlowImageFormatInfo;
   v.pFormatCount = pFormatCount;
   v.pImageFormatProperties = pImageFormatProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceOpticalFlowImageFormatsNV, &v));
 }
 
 void CallGetPhysicalDeviceOpticalFlowImageFormatsNV(void* args) {
@@ -1426,7 +1426,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindOpticalFlowSessionImageNV(VkDevice devi
   v.bindingPoint = bindingPoint;
   v.view = view;
   v.layout = layout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindOpticalFlowSessionImageNV, &v));
 }
 
 void CallBindOpticalFlowSessionImageNV(void* args) {
@@ -1492,6 +1492,7 @@ const CommandTable kGetPhysicalDeviceFormatPropertiesTable = {
     Command::kGetPhysicalDeviceFormatProperties,
     {"vkGetPhysicalDeviceFormatProperties", sizeof(wire::GetPhysicalDeviceFormatPropertiesArgs), 0, false, kGetPhysicalDeviceFormatPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceFormatProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceFormatProperties),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceImageFormatPropertiesTable;
@@ -1499,6 +1500,7 @@ const CommandTable kGetPhysicalDeviceImageFormatPropertiesTable = {
     Command::kGetPhysicalDeviceImageFormatProperties,
     {"vkGetPhysicalDeviceImageFormatProperties", sizeof(wire::GetPhysicalDeviceImageFormatPropertiesArgs), 0, false, kGetPhysicalDeviceImageFormatPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceImageFormatProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceImageFormatProperties),
     kCodesGetPhysicalDeviceImageFormatProperties,
     offsetof(wire::GetPhysicalDeviceImageFormatPropertiesArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateImageTable;
@@ -1506,6 +1508,7 @@ const CommandTable kCreateImageTable = {
     Command::kCreateImage,
     {"vkCreateImage", sizeof(wire::CreateImageArgs), 0, false, kCreateImageArgsMembers, {}},
     CallCreateImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateImage),
     kCodesCreateImage,
     offsetof(wire::CreateImageArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyImageTable;
@@ -1513,6 +1516,7 @@ const CommandTable kDestroyImageTable = {
     Command::kDestroyImage,
     {"vkDestroyImage", sizeof(wire::DestroyImageArgs), 0, false, kDestroyImageArgsMembers, {}},
     CallDestroyImage,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyImage),
     {},
     0, 0};
 extern const CommandTable kGetImageSubresourceLayoutTable;
@@ -1520,6 +1524,7 @@ const CommandTable kGetImageSubresourceLayoutTable = {
     Command::kGetImageSubresourceLayout,
     {"vkGetImageSubresourceLayout", sizeof(wire::GetImageSubresourceLayoutArgs), 0, false, kGetImageSubresourceLayoutArgsMembers, {}},
     CallGetImageSubresourceLayout,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageSubresourceLayout),
     {},
     0, 0};
 extern const CommandTable kCreateImageViewTable;
@@ -1527,6 +1532,7 @@ const CommandTable kCreateImageViewTable = {
     Command::kCreateImageView,
     {"vkCreateImageView", sizeof(wire::CreateImageViewArgs), 0, false, kCreateImageViewArgsMembers, {}},
     CallCreateImageView,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateImageView),
     kCodesCreateImageView,
     offsetof(wire::CreateImageViewArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyImageViewTable;
@@ -1534,6 +1540,7 @@ const CommandTable kDestroyImageViewTable = {
     Command::kDestroyImageView,
     {"vkDestroyImageView", sizeof(wire::DestroyImageViewArgs), 0, false, kDestroyImageViewArgsMembers, {}},
     CallDestroyImageView,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyImageView),
     {},
     0, 0};
 extern const CommandTable kCreateSamplerTable;
@@ -1541,6 +1548,7 @@ const CommandTable kCreateSamplerTable = {
     Command::kCreateSampler,
     {"vkCreateSampler", sizeof(wire::CreateSamplerArgs), 0, false, kCreateSamplerArgsMembers, {}},
     CallCreateSampler,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateSampler),
     kCodesCreateSampler,
     offsetof(wire::CreateSamplerArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroySamplerTable;
@@ -1548,6 +1556,7 @@ const CommandTable kDestroySamplerTable = {
     Command::kDestroySampler,
     {"vkDestroySampler", sizeof(wire::DestroySamplerArgs), 0, false, kDestroySamplerArgsMembers, {}},
     CallDestroySampler,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroySampler),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceExternalImageFormatPropertiesNVTable;
@@ -1555,6 +1564,7 @@ const CommandTable kGetPhysicalDeviceExternalImageFormatPropertiesNVTable = {
     Command::kGetPhysicalDeviceExternalImageFormatPropertiesNV,
     {"vkGetPhysicalDeviceExternalImageFormatPropertiesNV", sizeof(wire::GetPhysicalDeviceExternalImageFormatPropertiesNVArgs), 0, false, kGetPhysicalDeviceExternalImageFormatPropertiesNVArgsMembers, {}},
     CallGetPhysicalDeviceExternalImageFormatPropertiesNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceExternalImageFormatPropertiesNV),
     kCodesGetPhysicalDeviceExternalImageFormatPropertiesNV,
     offsetof(wire::GetPhysicalDeviceExternalImageFormatPropertiesNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceFormatProperties2Table;
@@ -1562,6 +1572,7 @@ const CommandTable kGetPhysicalDeviceFormatProperties2Table = {
     Command::kGetPhysicalDeviceFormatProperties2,
     {"vkGetPhysicalDeviceFormatProperties2", sizeof(wire::GetPhysicalDeviceFormatProperties2Args), 0, false, kGetPhysicalDeviceFormatProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceFormatProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceFormatProperties2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceImageFormatProperties2Table;
@@ -1569,6 +1580,7 @@ const CommandTable kGetPhysicalDeviceImageFormatProperties2Table = {
     Command::kGetPhysicalDeviceImageFormatProperties2,
     {"vkGetPhysicalDeviceImageFormatProperties2", sizeof(wire::GetPhysicalDeviceImageFormatProperties2Args), 0, false, kGetPhysicalDeviceImageFormatProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceImageFormatProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceImageFormatProperties2),
     kCodesGetPhysicalDeviceImageFormatProperties2,
     offsetof(wire::GetPhysicalDeviceImageFormatProperties2Args, result), sizeof(VkResult)};
 extern const CommandTable kCreateSamplerYcbcrConversionTable;
@@ -1576,6 +1588,7 @@ const CommandTable kCreateSamplerYcbcrConversionTable = {
     Command::kCreateSamplerYcbcrConversion,
     {"vkCreateSamplerYcbcrConversion", sizeof(wire::CreateSamplerYcbcrConversionArgs), 0, false, kCreateSamplerYcbcrConversionArgsMembers, {}},
     CallCreateSamplerYcbcrConversion,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateSamplerYcbcrConversion),
     kCodesCreateSamplerYcbcrConversion,
     offsetof(wire::CreateSamplerYcbcrConversionArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroySamplerYcbcrConversionTable;
@@ -1583,6 +1596,7 @@ const CommandTable kDestroySamplerYcbcrConversionTable = {
     Command::kDestroySamplerYcbcrConversion,
     {"vkDestroySamplerYcbcrConversion", sizeof(wire::DestroySamplerYcbcrConversionArgs), 0, false, kDestroySamplerYcbcrConversionArgsMembers, {}},
     CallDestroySamplerYcbcrConversion,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroySamplerYcbcrConversion),
     {},
     0, 0};
 extern const CommandTable kGetImageViewHandleNVXTable;
@@ -1590,6 +1604,7 @@ const CommandTable kGetImageViewHandleNVXTable = {
     Command::kGetImageViewHandleNVX,
     {"vkGetImageViewHandleNVX", sizeof(wire::GetImageViewHandleNVXArgs), 0, false, kGetImageViewHandleNVXArgsMembers, {}},
     CallGetImageViewHandleNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageViewHandleNVX),
     {},
     offsetof(wire::GetImageViewHandleNVXArgs, result), sizeof(uint32_t)};
 extern const CommandTable kGetImageViewAddressNVXTable;
@@ -1597,6 +1612,7 @@ const CommandTable kGetImageViewAddressNVXTable = {
     Command::kGetImageViewAddressNVX,
     {"vkGetImageViewAddressNVX", sizeof(wire::GetImageViewAddressNVXArgs), 0, false, kGetImageViewAddressNVXArgsMembers, {}},
     CallGetImageViewAddressNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageViewAddressNVX),
     kCodesGetImageViewAddressNVX,
     offsetof(wire::GetImageViewAddressNVXArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageDrmFormatModifierPropertiesEXTTable;
@@ -1604,6 +1620,7 @@ const CommandTable kGetImageDrmFormatModifierPropertiesEXTTable = {
     Command::kGetImageDrmFormatModifierPropertiesEXT,
     {"vkGetImageDrmFormatModifierPropertiesEXT", sizeof(wire::GetImageDrmFormatModifierPropertiesEXTArgs), 0, false, kGetImageDrmFormatModifierPropertiesEXTArgsMembers, {}},
     CallGetImageDrmFormatModifierPropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageDrmFormatModifierPropertiesEXT),
     kCodesGetImageDrmFormatModifierPropertiesEXT,
     offsetof(wire::GetImageDrmFormatModifierPropertiesEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageSubresourceLayout2EXTTable;
@@ -1611,6 +1628,7 @@ const CommandTable kGetImageSubresourceLayout2EXTTable = {
     Command::kGetImageSubresourceLayout2EXT,
     {"vkGetImageSubresourceLayout2EXT", sizeof(wire::GetImageSubresourceLayout2EXTArgs), 0, false, kGetImageSubresourceLayout2EXTArgsMembers, {}},
     CallGetImageSubresourceLayout2EXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageSubresourceLayout2EXT),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceOpticalFlowImageFormatsNVTable;
@@ -1618,6 +1636,7 @@ const CommandTable kGetPhysicalDeviceOpticalFlowImageFormatsNVTable = {
     Command::kGetPhysicalDeviceOpticalFlowImageFormatsNV,
     {"vkGetPhysicalDeviceOpticalFlowImageFormatsNV", sizeof(wire::GetPhysicalDeviceOpticalFlowImageFormatsNVArgs), 0, false, kGetPhysicalDeviceOpticalFlowImageFormatsNVArgsMembers, {}},
     CallGetPhysicalDeviceOpticalFlowImageFormatsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceOpticalFlowImageFormatsNV),
     kCodesGetPhysicalDeviceOpticalFlowImageFormatsNV,
     offsetof(wire::GetPhysicalDeviceOpticalFlowImageFormatsNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kBindOpticalFlowSessionImageNVTable;
@@ -1625,6 +1644,7 @@ const CommandTable kBindOpticalFlowSessionImageNVTable = {
     Command::kBindOpticalFlowSessionImageNV,
     {"vkBindOpticalFlowSessionImageNV", sizeof(wire::BindOpticalFlowSessionImageNVArgs), 0, false, kBindOpticalFlowSessionImageNVArgsMembers, {}},
     CallBindOpticalFlowSessionImageNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindOpticalFlowSessionImageNV),
     kCodesBindOpticalFlowSessionImageNV,
     offsetof(wire::BindOpticalFlowSessionImageNVArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

@@ -95,7 +95,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateInstance(const VkInstanceCreateInfo* 
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pInstance = pInstance;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateInstance, &v));
 }
 
 void CallCreateInstance(void* args) {
@@ -119,7 +119,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyInstance(VkInstance instance, const VkAl
   wire::DestroyInstanceArgs v{};
   v.instance = instance;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyInstance, &v);
 }
 
 void CallDestroyInstance(void* args) {
@@ -137,7 +137,7 @@ constexpr Member kEnumerateInstanceVersionArgsMembers[] = {
 VKAPI_ATTR VkResult VKAPI_CALL RecordEnumerateInstanceVersion(uint32_t* pApiVersion) {
   wire::EnumerateInstanceVersionArgs v{};
   v.pApiVersion = pApiVersion;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumerateInstanceVersion, &v));
 }
 
 void CallEnumerateInstanceVersion(void* args) {
@@ -166,7 +166,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordEnumerateInstanceExtensionProperties(const 
   v.pLayerName = pLayerName;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumerateInstanceExtensionProperties, &v));
 }
 
 void CallEnumerateInstanceExtensionProperties(void* args) {
@@ -187,6 +187,7 @@ const CommandTable kCreateInstanceTable = {
     Command::kCreateInstance,
     {"vkCreateInstance", sizeof(wire::CreateInstanceArgs), 0, false, kCreateInstanceArgsMembers, {}},
     CallCreateInstance,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateInstance),
     kCodesCreateInstance,
     offsetof(wire::CreateInstanceArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyInstanceTable;
@@ -194,6 +195,7 @@ const CommandTable kDestroyInstanceTable = {
     Command::kDestroyInstance,
     {"vkDestroyInstance", sizeof(wire::DestroyInstanceArgs), 0, false, kDestroyInstanceArgsMembers, {}},
     CallDestroyInstance,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyInstance),
     {},
     0, 0};
 extern const CommandTable kEnumerateInstanceVersionTable;
@@ -201,6 +203,7 @@ const CommandTable kEnumerateInstanceVersionTable = {
     Command::kEnumerateInstanceVersion,
     {"vkEnumerateInstanceVersion", sizeof(wire::EnumerateInstanceVersionArgs), 0, false, kEnumerateInstanceVersionArgsMembers, {}},
     CallEnumerateInstanceVersion,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumerateInstanceVersion),
     kCodesEnumerateInstanceVersion,
     offsetof(wire::EnumerateInstanceVersionArgs, result), sizeof(VkResult)};
 extern const CommandTable kEnumerateInstanceExtensionPropertiesTable;
@@ -208,6 +211,7 @@ const CommandTable kEnumerateInstanceExtensionPropertiesTable = {
     Command::kEnumerateInstanceExtensionProperties,
     {"vkEnumerateInstanceExtensionProperties", sizeof(wire::EnumerateInstanceExtensionPropertiesArgs), 0, false, kEnumerateInstanceExtensionPropertiesArgsMembers, {}},
     CallEnumerateInstanceExtensionProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumerateInstanceExtensionProperties),
     kCodesEnumerateInstanceExtensionProperties,
     offsetof(wire::EnumerateInstanceExtensionPropertiesArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

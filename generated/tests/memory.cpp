@@ -54,6 +54,7 @@ constexpr const Struct* kVkMemoryAllocateInfoExtenders[] = {
     &kVkImportMemoryFdInfoKHR,
     &kVkMemoryAllocateFlagsInfo,
     &kVkMemoryDedicatedAllocateInfo,
+    &kVkImportMemoryHostPointerInfoEXT,
     &kVkMemoryPriorityAllocateInfoEXT,
     &kVkMemoryOpaqueCaptureAddressAllocateInfo,
 };
@@ -130,6 +131,20 @@ constexpr Member kVkMemoryDedicatedAllocateInfoMembers[] = {
     {.name = "buffer", .what = What::kHandle,
      .offset = offsetof(VkMemoryDedicatedAllocateInfo, buffer), .size = sizeof(VkBuffer),
      .handle = HandleType::kBuffer, .is_optional = true},
+};
+
+constexpr Member kVkImportMemoryHostPointerInfoEXTMembers[] = {
+    {.name = "sType", .what = What::kType,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, sType), .size = sizeof(VkStructureType)},
+    {.name = "pNext", .what = What::kChain,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, pNext), .size = sizeof(void*),
+     .is_const = true, .is_optional = true},
+    {.name = "handleType", .what = What::kNumber,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, handleType),
+     .size = sizeof(VkExternalMemoryHandleTypeFlagBits),
+     .values = ValuesVkExternalMemoryHandleTypeFlagBits},
+    {.name = "pHostPointer", .what = What::kOpaque,
+     .offset = offsetof(VkImportMemoryHostPointerInfoEXT, pHostPointer), .size = sizeof(void*)},
 };
 
 constexpr Member kVkMemoryPriorityAllocateInfoEXTMembers[] = {
@@ -627,7 +642,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceMemoryProperties(VkPhysicalDev
   wire::GetPhysicalDeviceMemoryPropertiesArgs v{};
   v.physicalDevice = physicalDevice;
   v.pMemoryProperties = pMemoryProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceMemoryProperties, &v);
 }
 
 void CallGetPhysicalDeviceMemoryProperties(void* args) {
@@ -658,7 +673,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAllocateMemory(VkDevice device, const VkMem
   v.pAllocateInfo = pAllocateInfo;
   v.pAllocator = pAllocator;
   v.pMemory = pMemory;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAllocateMemory, &v));
 }
 
 void CallAllocateMemory(void* args) {
@@ -684,7 +699,7 @@ VKAPI_ATTR void VKAPI_CALL RecordFreeMemory(VkDevice device, VkDeviceMemory memo
   v.device = device;
   v.memory = memory;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kFreeMemory, &v);
 }
 
 void CallFreeMemory(void* args) {
@@ -712,7 +727,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordFlushMappedMemoryRanges(VkDevice device, ui
   v.device = device;
   v.memoryRangeCount = memoryRangeCount;
   v.pMemoryRanges = pMemoryRanges;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kFlushMappedMemoryRanges, &v));
 }
 
 void CallFlushMappedMemoryRanges(void* args) {
@@ -741,7 +756,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordInvalidateMappedMemoryRanges(VkDevice devic
   v.device = device;
   v.memoryRangeCount = memoryRangeCount;
   v.pMemoryRanges = pMemoryRanges;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kInvalidateMappedMemoryRanges, &v));
 }
 
 void CallInvalidateMappedMemoryRanges(void* args) {
@@ -768,7 +783,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceMemoryCommitment(VkDevice device, VkDe
   v.device = device;
   v.memory = memory;
   v.pCommittedMemoryInBytes = pCommittedMemoryInBytes;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceMemoryCommitment, &v);
 }
 
 void CallGetDeviceMemoryCommitment(void* args) {
@@ -795,7 +810,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetBufferMemoryRequirements(VkDevice device, Vk
   v.device = device;
   v.buffer = buffer;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetBufferMemoryRequirements, &v);
 }
 
 void CallGetBufferMemoryRequirements(void* args) {
@@ -824,7 +839,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindBufferMemory(VkDevice device, VkBuffer 
   v.buffer = buffer;
   v.memory = memory;
   v.memoryOffset = memoryOffset;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindBufferMemory, &v));
 }
 
 void CallBindBufferMemory(void* args) {
@@ -852,7 +867,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageMemoryRequirements(VkDevice device, VkI
   v.device = device;
   v.image = image;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageMemoryRequirements, &v);
 }
 
 void CallGetImageMemoryRequirements(void* args) {
@@ -880,7 +895,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindImageMemory(VkDevice device, VkImage im
   v.image = image;
   v.memory = memory;
   v.memoryOffset = memoryOffset;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindImageMemory, &v));
 }
 
 void CallBindImageMemory(void* args) {
@@ -914,7 +929,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageSparseMemoryRequirements(VkDevice devic
   v.image = image;
   v.pSparseMemoryRequirementCount = pSparseMemoryRequirementCount;
   v.pSparseMemoryRequirements = pSparseMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageSparseMemoryRequirements, &v);
 }
 
 void CallGetImageSparseMemoryRequirements(void* args) {
@@ -963,7 +978,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceSparseImageFormatProperties(Vk
   v.tiling = tiling;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceSparseImageFormatProperties, &v);
 }
 
 void CallGetPhysicalDeviceSparseImageFormatProperties(void* args) {
@@ -986,7 +1001,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceMemoryProperties2(VkPhysicalDe
   wire::GetPhysicalDeviceMemoryProperties2Args v{};
   v.physicalDevice = physicalDevice;
   v.pMemoryProperties = pMemoryProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceMemoryProperties2, &v);
 }
 
 void CallGetPhysicalDeviceMemoryProperties2(void* args) {
@@ -1020,7 +1035,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceSparseImageFormatProperties2(V
   v.pFormatInfo = pFormatInfo;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceSparseImageFormatProperties2, &v);
 }
 
 void CallGetPhysicalDeviceSparseImageFormatProperties2(void* args) {
@@ -1045,7 +1060,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetMemoryFdKHR(VkDevice device, const VkMem
   v.device = device;
   v.pGetFdInfo = pGetFdInfo;
   v.pFd = pFd;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetMemoryFdKHR, &v));
 }
 
 void CallGetMemoryFdKHR(void* args) {
@@ -1077,7 +1092,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetMemoryFdPropertiesKHR(VkDevice device, V
   v.handleType = handleType;
   v.fd = fd;
   v.pMemoryFdProperties = pMemoryFdProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetMemoryFdPropertiesKHR, &v));
 }
 
 void CallGetMemoryFdPropertiesKHR(void* args) {
@@ -1112,7 +1127,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceGroupPeerMemoryFeatures(VkDevice devic
   v.localDeviceIndex = localDeviceIndex;
   v.remoteDeviceIndex = remoteDeviceIndex;
   v.pPeerMemoryFeatures = pPeerMemoryFeatures;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceGroupPeerMemoryFeatures, &v);
 }
 
 void CallGetDeviceGroupPeerMemoryFeatures(void* args) {
@@ -1140,7 +1155,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindBufferMemory2(VkDevice device, uint32_t
   v.device = device;
   v.bindInfoCount = bindInfoCount;
   v.pBindInfos = pBindInfos;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindBufferMemory2, &v));
 }
 
 void CallBindBufferMemory2(void* args) {
@@ -1169,7 +1184,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindImageMemory2(VkDevice device, uint32_t 
   v.device = device;
   v.bindInfoCount = bindInfoCount;
   v.pBindInfos = pBindInfos;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindImageMemory2, &v));
 }
 
 void CallBindImageMemory2(void* args) {
@@ -1198,7 +1213,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetBufferMemoryRequirements2(VkDevice device, c
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetBufferMemoryRequirements2, &v);
 }
 
 void CallGetBufferMemoryRequirements2(void* args) {
@@ -1226,7 +1241,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageMemoryRequirements2(VkDevice device, co
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageMemoryRequirements2, &v);
 }
 
 void CallGetImageMemoryRequirements2(void* args) {
@@ -1260,7 +1275,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetImageSparseMemoryRequirements2(VkDevice devi
   v.pInfo = pInfo;
   v.pSparseMemoryRequirementCount = pSparseMemoryRequirementCount;
   v.pSparseMemoryRequirements = pSparseMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetImageSparseMemoryRequirements2, &v);
 }
 
 void CallGetImageSparseMemoryRequirements2(void* args) {
@@ -1288,7 +1303,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceBufferMemoryRequirements(VkDevice devi
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceBufferMemoryRequirements, &v);
 }
 
 void CallGetDeviceBufferMemoryRequirements(void* args) {
@@ -1316,7 +1331,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceImageMemoryRequirements(VkDevice devic
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceImageMemoryRequirements, &v);
 }
 
 void CallGetDeviceImageMemoryRequirements(void* args) {
@@ -1350,7 +1365,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceImageSparseMemoryRequirements(VkDevice
   v.pInfo = pInfo;
   v.pSparseMemoryRequirementCount = pSparseMemoryRequirementCount;
   v.pSparseMemoryRequirements = pSparseMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceImageSparseMemoryRequirements, &v);
 }
 
 void CallGetDeviceImageSparseMemoryRequirements(void* args) {
@@ -1382,7 +1397,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetMemoryHostPointerPropertiesEXT(VkDevice 
   v.handleType = handleType;
   v.pHostPointer = pHostPointer;
   v.pMemoryHostPointerProperties = pMemoryHostPointerProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetMemoryHostPointerPropertiesEXT, &v));
 }
 
 void CallGetMemoryHostPointerPropertiesEXT(void* args) {
@@ -1406,7 +1421,7 @@ VKAPI_ATTR uint64_t VKAPI_CALL RecordGetDeviceMemoryOpaqueCaptureAddress(VkDevic
   wire::GetDeviceMemoryOpaqueCaptureAddressArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<uint64_t>(Driver::Called(&v));
+  return static_cast<uint64_t>(Driver::Called(Command::kGetDeviceMemoryOpaqueCaptureAddress, &v));
 }
 
 void CallGetDeviceMemoryOpaqueCaptureAddress(void* args) {
@@ -1431,7 +1446,7 @@ VKAPI_ATTR void VKAPI_CALL RecordSetDeviceMemoryPriorityEXT(VkDevice device, VkD
   v.device = device;
   v.memory = memory;
   v.priority = priority;
-  Driver::Called(&v);
+  Driver::Called(Command::kSetDeviceMemoryPriorityEXT, &v);
 }
 
 void CallSetDeviceMemoryPriorityEXT(void* args) {
@@ -1452,6 +1467,7 @@ const Struct kVkExportMemoryAllocateInfo = {"VkExportMemoryAllocateInfo", sizeof
 const Struct kVkImportMemoryFdInfoKHR = {"VkImportMemoryFdInfoKHR", sizeof(VkImportMemoryFdInfoKHR), VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR, false, kVkImportMemoryFdInfoKHRMembers, {}};
 const Struct kVkMemoryAllocateFlagsInfo = {"VkMemoryAllocateFlagsInfo", sizeof(VkMemoryAllocateFlagsInfo), VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, false, kVkMemoryAllocateFlagsInfoMembers, {}};
 const Struct kVkMemoryDedicatedAllocateInfo = {"VkMemoryDedicatedAllocateInfo", sizeof(VkMemoryDedicatedAllocateInfo), VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, false, kVkMemoryDedicatedAllocateInfoMembers, {}};
+const Struct kVkImportMemoryHostPointerInfoEXT = {"VkImportMemoryHostPointerInfoEXT", sizeof(VkImportMemoryHostPointerInfoEXT), VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT, false, kVkImportMemoryHostPointerInfoEXTMembers, {}};
 const Struct kVkMemoryPriorityAllocateInfoEXT = {"VkMemoryPriorityAllocateInfoEXT", sizeof(VkMemoryPriorityAllocateInfoEXT), VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT, false, kVkMemoryPriorityAllocateInfoEXTMembers, {}};
 const Struct kVkMemoryOpaqueCaptureAddressAllocateInfo = {"VkMemoryOpaqueCaptureAddressAllocateInfo", sizeof(VkMemoryOpaqueCaptureAddressAllocateInfo), VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO, false, kVkMemoryOpaqueCaptureAddressAllocateInfoMembers, {}};
 const Struct kVkMappedMemoryRange = {"VkMappedMemoryRange", sizeof(VkMappedMemoryRange), VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, false, kVkMappedMemoryRangeMembers, {}};
@@ -1493,6 +1509,7 @@ const CommandTable kGetPhysicalDeviceMemoryPropertiesTable = {
     Command::kGetPhysicalDeviceMemoryProperties,
     {"vkGetPhysicalDeviceMemoryProperties", sizeof(wire::GetPhysicalDeviceMemoryPropertiesArgs), 0, false, kGetPhysicalDeviceMemoryPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceMemoryProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceMemoryProperties),
     {},
     0, 0};
 extern const CommandTable kAllocateMemoryTable;
@@ -1500,6 +1517,7 @@ const CommandTable kAllocateMemoryTable = {
     Command::kAllocateMemory,
     {"vkAllocateMemory", sizeof(wire::AllocateMemoryArgs), 0, false, kAllocateMemoryArgsMembers, {}},
     CallAllocateMemory,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAllocateMemory),
     kCodesAllocateMemory,
     offsetof(wire::AllocateMemoryArgs, result), sizeof(VkResult)};
 extern const CommandTable kFreeMemoryTable;
@@ -1507,6 +1525,7 @@ const CommandTable kFreeMemoryTable = {
     Command::kFreeMemory,
     {"vkFreeMemory", sizeof(wire::FreeMemoryArgs), 0, false, kFreeMemoryArgsMembers, {}},
     CallFreeMemory,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordFreeMemory),
     {},
     0, 0};
 extern const CommandTable kFlushMappedMemoryRangesTable;
@@ -1514,6 +1533,7 @@ const CommandTable kFlushMappedMemoryRangesTable = {
     Command::kFlushMappedMemoryRanges,
     {"vkFlushMappedMemoryRanges", sizeof(wire::FlushMappedMemoryRangesArgs), 0, false, kFlushMappedMemoryRangesArgsMembers, {}},
     CallFlushMappedMemoryRanges,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordFlushMappedMemoryRanges),
     kCodesFlushMappedMemoryRanges,
     offsetof(wire::FlushMappedMemoryRangesArgs, result), sizeof(VkResult)};
 extern const CommandTable kInvalidateMappedMemoryRangesTable;
@@ -1521,6 +1541,7 @@ const CommandTable kInvalidateMappedMemoryRangesTable = {
     Command::kInvalidateMappedMemoryRanges,
     {"vkInvalidateMappedMemoryRanges", sizeof(wire::InvalidateMappedMemoryRangesArgs), 0, false, kInvalidateMappedMemoryRangesArgsMembers, {}},
     CallInvalidateMappedMemoryRanges,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordInvalidateMappedMemoryRanges),
     kCodesInvalidateMappedMemoryRanges,
     offsetof(wire::InvalidateMappedMemoryRangesArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceMemoryCommitmentTable;
@@ -1528,6 +1549,7 @@ const CommandTable kGetDeviceMemoryCommitmentTable = {
     Command::kGetDeviceMemoryCommitment,
     {"vkGetDeviceMemoryCommitment", sizeof(wire::GetDeviceMemoryCommitmentArgs), 0, false, kGetDeviceMemoryCommitmentArgsMembers, {}},
     CallGetDeviceMemoryCommitment,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceMemoryCommitment),
     {},
     0, 0};
 extern const CommandTable kGetBufferMemoryRequirementsTable;
@@ -1535,6 +1557,7 @@ const CommandTable kGetBufferMemoryRequirementsTable = {
     Command::kGetBufferMemoryRequirements,
     {"vkGetBufferMemoryRequirements", sizeof(wire::GetBufferMemoryRequirementsArgs), 0, false, kGetBufferMemoryRequirementsArgsMembers, {}},
     CallGetBufferMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetBufferMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kBindBufferMemoryTable;
@@ -1542,6 +1565,7 @@ const CommandTable kBindBufferMemoryTable = {
     Command::kBindBufferMemory,
     {"vkBindBufferMemory", sizeof(wire::BindBufferMemoryArgs), 0, false, kBindBufferMemoryArgsMembers, {}},
     CallBindBufferMemory,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindBufferMemory),
     kCodesBindBufferMemory,
     offsetof(wire::BindBufferMemoryArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageMemoryRequirementsTable;
@@ -1549,6 +1573,7 @@ const CommandTable kGetImageMemoryRequirementsTable = {
     Command::kGetImageMemoryRequirements,
     {"vkGetImageMemoryRequirements", sizeof(wire::GetImageMemoryRequirementsArgs), 0, false, kGetImageMemoryRequirementsArgsMembers, {}},
     CallGetImageMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kBindImageMemoryTable;
@@ -1556,6 +1581,7 @@ const CommandTable kBindImageMemoryTable = {
     Command::kBindImageMemory,
     {"vkBindImageMemory", sizeof(wire::BindImageMemoryArgs), 0, false, kBindImageMemoryArgsMembers, {}},
     CallBindImageMemory,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindImageMemory),
     kCodesBindImageMemory,
     offsetof(wire::BindImageMemoryArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetImageSparseMemoryRequirementsTable;
@@ -1563,6 +1589,7 @@ const CommandTable kGetImageSparseMemoryRequirementsTable = {
     Command::kGetImageSparseMemoryRequirements,
     {"vkGetImageSparseMemoryRequirements", sizeof(wire::GetImageSparseMemoryRequirementsArgs), 0, false, kGetImageSparseMemoryRequirementsArgsMembers, {}},
     CallGetImageSparseMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageSparseMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceSparseImageFormatPropertiesTable;
@@ -1570,6 +1597,7 @@ const CommandTable kGetPhysicalDeviceSparseImageFormatPropertiesTable = {
     Command::kGetPhysicalDeviceSparseImageFormatProperties,
     {"vkGetPhysicalDeviceSparseImageFormatProperties", sizeof(wire::GetPhysicalDeviceSparseImageFormatPropertiesArgs), 0, false, kGetPhysicalDeviceSparseImageFormatPropertiesArgsMembers, {}},
     CallGetPhysicalDeviceSparseImageFormatProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSparseImageFormatProperties),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceMemoryProperties2Table;
@@ -1577,6 +1605,7 @@ const CommandTable kGetPhysicalDeviceMemoryProperties2Table = {
     Command::kGetPhysicalDeviceMemoryProperties2,
     {"vkGetPhysicalDeviceMemoryProperties2", sizeof(wire::GetPhysicalDeviceMemoryProperties2Args), 0, false, kGetPhysicalDeviceMemoryProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceMemoryProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceMemoryProperties2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceSparseImageFormatProperties2Table;
@@ -1584,6 +1613,7 @@ const CommandTable kGetPhysicalDeviceSparseImageFormatProperties2Table = {
     Command::kGetPhysicalDeviceSparseImageFormatProperties2,
     {"vkGetPhysicalDeviceSparseImageFormatProperties2", sizeof(wire::GetPhysicalDeviceSparseImageFormatProperties2Args), 0, false, kGetPhysicalDeviceSparseImageFormatProperties2ArgsMembers, {}},
     CallGetPhysicalDeviceSparseImageFormatProperties2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSparseImageFormatProperties2),
     {},
     0, 0};
 extern const CommandTable kGetMemoryFdKHRTable;
@@ -1591,6 +1621,7 @@ const CommandTable kGetMemoryFdKHRTable = {
     Command::kGetMemoryFdKHR,
     {"vkGetMemoryFdKHR", sizeof(wire::GetMemoryFdKHRArgs), 0, false, kGetMemoryFdKHRArgsMembers, {}},
     CallGetMemoryFdKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetMemoryFdKHR),
     kCodesGetMemoryFdKHR,
     offsetof(wire::GetMemoryFdKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetMemoryFdPropertiesKHRTable;
@@ -1598,6 +1629,7 @@ const CommandTable kGetMemoryFdPropertiesKHRTable = {
     Command::kGetMemoryFdPropertiesKHR,
     {"vkGetMemoryFdPropertiesKHR", sizeof(wire::GetMemoryFdPropertiesKHRArgs), 0, false, kGetMemoryFdPropertiesKHRArgsMembers, {}},
     CallGetMemoryFdPropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetMemoryFdPropertiesKHR),
     kCodesGetMemoryFdPropertiesKHR,
     offsetof(wire::GetMemoryFdPropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceGroupPeerMemoryFeaturesTable;
@@ -1605,6 +1637,7 @@ const CommandTable kGetDeviceGroupPeerMemoryFeaturesTable = {
     Command::kGetDeviceGroupPeerMemoryFeatures,
     {"vkGetDeviceGroupPeerMemoryFeatures", sizeof(wire::GetDeviceGroupPeerMemoryFeaturesArgs), 0, false, kGetDeviceGroupPeerMemoryFeaturesArgsMembers, {}},
     CallGetDeviceGroupPeerMemoryFeatures,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceGroupPeerMemoryFeatures),
     {},
     0, 0};
 extern const CommandTable kBindBufferMemory2Table;
@@ -1612,6 +1645,7 @@ const CommandTable kBindBufferMemory2Table = {
     Command::kBindBufferMemory2,
     {"vkBindBufferMemory2", sizeof(wire::BindBufferMemory2Args), 0, false, kBindBufferMemory2ArgsMembers, {}},
     CallBindBufferMemory2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindBufferMemory2),
     kCodesBindBufferMemory2,
     offsetof(wire::BindBufferMemory2Args, result), sizeof(VkResult)};
 extern const CommandTable kBindImageMemory2Table;
@@ -1619,6 +1653,7 @@ const CommandTable kBindImageMemory2Table = {
     Command::kBindImageMemory2,
     {"vkBindImageMemory2", sizeof(wire::BindImageMemory2Args), 0, false, kBindImageMemory2ArgsMembers, {}},
     CallBindImageMemory2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindImageMemory2),
     kCodesBindImageMemory2,
     offsetof(wire::BindImageMemory2Args, result), sizeof(VkResult)};
 extern const CommandTable kGetBufferMemoryRequirements2Table;
@@ -1626,6 +1661,7 @@ const CommandTable kGetBufferMemoryRequirements2Table = {
     Command::kGetBufferMemoryRequirements2,
     {"vkGetBufferMemoryRequirements2", sizeof(wire::GetBufferMemoryRequirements2Args), 0, false, kGetBufferMemoryRequirements2ArgsMembers, {}},
     CallGetBufferMemoryRequirements2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetBufferMemoryRequirements2),
     {},
     0, 0};
 extern const CommandTable kGetImageMemoryRequirements2Table;
@@ -1633,6 +1669,7 @@ const CommandTable kGetImageMemoryRequirements2Table = {
     Command::kGetImageMemoryRequirements2,
     {"vkGetImageMemoryRequirements2", sizeof(wire::GetImageMemoryRequirements2Args), 0, false, kGetImageMemoryRequirements2ArgsMembers, {}},
     CallGetImageMemoryRequirements2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageMemoryRequirements2),
     {},
     0, 0};
 extern const CommandTable kGetImageSparseMemoryRequirements2Table;
@@ -1640,6 +1677,7 @@ const CommandTable kGetImageSparseMemoryRequirements2Table = {
     Command::kGetImageSparseMemoryRequirements2,
     {"vkGetImageSparseMemoryRequirements2", sizeof(wire::GetImageSparseMemoryRequirements2Args), 0, false, kGetImageSparseMemoryRequirements2ArgsMembers, {}},
     CallGetImageSparseMemoryRequirements2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetImageSparseMemoryRequirements2),
     {},
     0, 0};
 extern const CommandTable kGetDeviceBufferMemoryRequirementsTable;
@@ -1647,6 +1685,7 @@ const CommandTable kGetDeviceBufferMemoryRequirementsTable = {
     Command::kGetDeviceBufferMemoryRequirements,
     {"vkGetDeviceBufferMemoryRequirements", sizeof(wire::GetDeviceBufferMemoryRequirementsArgs), 0, false, kGetDeviceBufferMemoryRequirementsArgsMembers, {}},
     CallGetDeviceBufferMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceBufferMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kGetDeviceImageMemoryRequirementsTable;
@@ -1654,6 +1693,7 @@ const CommandTable kGetDeviceImageMemoryRequirementsTable = {
     Command::kGetDeviceImageMemoryRequirements,
     {"vkGetDeviceImageMemoryRequirements", sizeof(wire::GetDeviceImageMemoryRequirementsArgs), 0, false, kGetDeviceImageMemoryRequirementsArgsMembers, {}},
     CallGetDeviceImageMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceImageMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kGetDeviceImageSparseMemoryRequirementsTable;
@@ -1661,6 +1701,7 @@ const CommandTable kGetDeviceImageSparseMemoryRequirementsTable = {
     Command::kGetDeviceImageSparseMemoryRequirements,
     {"vkGetDeviceImageSparseMemoryRequirements", sizeof(wire::GetDeviceImageSparseMemoryRequirementsArgs), 0, false, kGetDeviceImageSparseMemoryRequirementsArgsMembers, {}},
     CallGetDeviceImageSparseMemoryRequirements,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceImageSparseMemoryRequirements),
     {},
     0, 0};
 extern const CommandTable kGetMemoryHostPointerPropertiesEXTTable;
@@ -1668,6 +1709,7 @@ const CommandTable kGetMemoryHostPointerPropertiesEXTTable = {
     Command::kGetMemoryHostPointerPropertiesEXT,
     {"vkGetMemoryHostPointerPropertiesEXT", sizeof(wire::GetMemoryHostPointerPropertiesEXTArgs), 0, false, kGetMemoryHostPointerPropertiesEXTArgsMembers, {}},
     CallGetMemoryHostPointerPropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetMemoryHostPointerPropertiesEXT),
     kCodesGetMemoryHostPointerPropertiesEXT,
     offsetof(wire::GetMemoryHostPointerPropertiesEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceMemoryOpaqueCaptureAddressTable;
@@ -1675,6 +1717,7 @@ const CommandTable kGetDeviceMemoryOpaqueCaptureAddressTable = {
     Command::kGetDeviceMemoryOpaqueCaptureAddress,
     {"vkGetDeviceMemoryOpaqueCaptureAddress", sizeof(wire::GetDeviceMemoryOpaqueCaptureAddressArgs), 0, false, kGetDeviceMemoryOpaqueCaptureAddressArgsMembers, {}},
     CallGetDeviceMemoryOpaqueCaptureAddress,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceMemoryOpaqueCaptureAddress),
     {},
     offsetof(wire::GetDeviceMemoryOpaqueCaptureAddressArgs, result), sizeof(uint64_t)};
 extern const CommandTable kSetDeviceMemoryPriorityEXTTable;
@@ -1682,6 +1725,7 @@ const CommandTable kSetDeviceMemoryPriorityEXTTable = {
     Command::kSetDeviceMemoryPriorityEXT,
     {"vkSetDeviceMemoryPriorityEXT", sizeof(wire::SetDeviceMemoryPriorityEXTArgs), 0, false, kSetDeviceMemoryPriorityEXTArgsMembers, {}},
     CallSetDeviceMemoryPriorityEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetDeviceMemoryPriorityEXT),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -5345,7 +5345,7 @@ VKAPI_ATTR void VKAPI_CALL RecordSetLocalDimmingAMD(VkDevice device, VkSwapchain
   v.device = device;
   v.swapChain = swapChain;
   v.localDimmingEnable = localDimmingEnable;
-  Driver::Called(&v);
+  Driver::Called(Command::kSetLocalDimmingAMD, &v);
 }
 
 void CallSetLocalDimmingAMD(void* args) {
@@ -5370,7 +5370,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCompileDeferredNV(VkDevice device, VkPipeli
   v.device = device;
   v.pipeline = pipeline;
   v.shader = shader;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCompileDeferredNV, &v));
 }
 
 void CallCompileDeferredNV(void* args) {
@@ -5404,7 +5404,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateOpticalFlowSessionNV(VkDevice device,
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSession = pSession;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateOpticalFlowSessionNV, &v));
 }
 
 void CallCreateOpticalFlowSessionNV(void* args) {
@@ -5432,7 +5432,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyOpticalFlowSessionNV(VkDevice device, Vk
   v.device = device;
   v.session = session;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyOpticalFlowSessionNV, &v);
 }
 
 void CallDestroyOpticalFlowSessionNV(void* args) {
@@ -5680,6 +5680,7 @@ const CommandTable kSetLocalDimmingAMDTable = {
     Command::kSetLocalDimmingAMD,
     {"vkSetLocalDimmingAMD", sizeof(wire::SetLocalDimmingAMDArgs), 0, false, kSetLocalDimmingAMDArgsMembers, {}},
     CallSetLocalDimmingAMD,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetLocalDimmingAMD),
     {},
     0, 0};
 extern const CommandTable kCompileDeferredNVTable;
@@ -5687,6 +5688,7 @@ const CommandTable kCompileDeferredNVTable = {
     Command::kCompileDeferredNV,
     {"vkCompileDeferredNV", sizeof(wire::CompileDeferredNVArgs), 0, false, kCompileDeferredNVArgsMembers, {}},
     CallCompileDeferredNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCompileDeferredNV),
     kCodesCompileDeferredNV,
     offsetof(wire::CompileDeferredNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateOpticalFlowSessionNVTable;
@@ -5694,6 +5696,7 @@ const CommandTable kCreateOpticalFlowSessionNVTable = {
     Command::kCreateOpticalFlowSessionNV,
     {"vkCreateOpticalFlowSessionNV", sizeof(wire::CreateOpticalFlowSessionNVArgs), 0, false, kCreateOpticalFlowSessionNVArgsMembers, {}},
     CallCreateOpticalFlowSessionNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateOpticalFlowSessionNV),
     kCodesCreateOpticalFlowSessionNV,
     offsetof(wire::CreateOpticalFlowSessionNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyOpticalFlowSessionNVTable;
@@ -5701,6 +5704,7 @@ const CommandTable kDestroyOpticalFlowSessionNVTable = {
     Command::kDestroyOpticalFlowSessionNV,
     {"vkDestroyOpticalFlowSessionNV", sizeof(wire::DestroyOpticalFlowSessionNVArgs), 0, false, kDestroyOpticalFlowSessionNVArgsMembers, {}},
     CallDestroyOpticalFlowSessionNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyOpticalFlowSessionNV),
     {},
     0, 0};
 }  // namespace vesper::test

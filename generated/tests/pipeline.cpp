@@ -1330,7 +1330,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateShaderModule(VkDevice device, const V
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pShaderModule = pShaderModule;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateShaderModule, &v));
 }
 
 void CallCreateShaderModule(void* args) {
@@ -1358,7 +1358,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyShaderModule(VkDevice device, VkShaderMo
   v.device = device;
   v.shaderModule = shaderModule;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyShaderModule, &v);
 }
 
 void CallDestroyShaderModule(void* args) {
@@ -1390,7 +1390,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreatePipelineCache(VkDevice device, const 
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pPipelineCache = pPipelineCache;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreatePipelineCache, &v));
 }
 
 void CallCreatePipelineCache(void* args) {
@@ -1418,7 +1418,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyPipelineCache(VkDevice device, VkPipelin
   v.device = device;
   v.pipelineCache = pipelineCache;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyPipelineCache, &v);
 }
 
 void CallDestroyPipelineCache(void* args) {
@@ -1449,7 +1449,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelineCacheData(VkDevice device, VkPip
   v.pipelineCache = pipelineCache;
   v.pDataSize = pDataSize;
   v.pData = pData;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPipelineCacheData, &v));
 }
 
 void CallGetPipelineCacheData(void* args) {
@@ -1482,7 +1482,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordMergePipelineCaches(VkDevice device, VkPipe
   v.dstCache = dstCache;
   v.srcCacheCount = srcCacheCount;
   v.pSrcCaches = pSrcCaches;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kMergePipelineCaches, &v));
 }
 
 void CallMergePipelineCaches(void* args) {
@@ -1526,7 +1526,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateGraphicsPipelines(VkDevice device, Vk
   v.pCreateInfos = pCreateInfos;
   v.pAllocator = pAllocator;
   v.pPipelines = pPipelines;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateGraphicsPipelines, &v));
 }
 
 void CallCreateGraphicsPipelines(void* args) {
@@ -1570,7 +1570,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateComputePipelines(VkDevice device, VkP
   v.pCreateInfos = pCreateInfos;
   v.pAllocator = pAllocator;
   v.pPipelines = pPipelines;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateComputePipelines, &v));
 }
 
 void CallCreateComputePipelines(void* args) {
@@ -1598,7 +1598,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyPipeline(VkDevice device, VkPipeline pip
   v.device = device;
   v.pipeline = pipeline;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyPipeline, &v);
 }
 
 void CallDestroyPipeline(void* args) {
@@ -1624,7 +1624,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindPipeline(VkCommandBuffer commandBuffer, 
   v.commandBuffer = commandBuffer;
   v.pipelineBindPoint = pipelineBindPoint;
   v.pipeline = pipeline;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindPipeline, &v);
 }
 
 void CallCmdBindPipeline(void* args) {
@@ -1663,7 +1663,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetShaderInfoAMD(VkDevice device, VkPipelin
   v.infoType = infoType;
   v.pInfoSize = pInfoSize;
   v.pInfo = pInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetShaderInfoAMD, &v));
 }
 
 void CallGetShaderInfoAMD(void* args) {
@@ -1698,7 +1698,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelineExecutablePropertiesKHR(VkDevice
   v.pPipelineInfo = pPipelineInfo;
   v.pExecutableCount = pExecutableCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPipelineExecutablePropertiesKHR, &v));
 }
 
 void CallGetPipelineExecutablePropertiesKHR(void* args) {
@@ -1733,7 +1733,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelineExecutableStatisticsKHR(VkDevice
   v.pExecutableInfo = pExecutableInfo;
   v.pStatisticCount = pStatisticCount;
   v.pStatistics = pStatistics;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPipelineExecutableStatisticsKHR, &v));
 }
 
 void CallGetPipelineExecutableStatisticsKHR(void* args) {
@@ -1768,7 +1768,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelineExecutableInternalRepresentation
   v.pExecutableInfo = pExecutableInfo;
   v.pInternalRepresentationCount = pInternalRepresentationCount;
   v.pInternalRepresentations = pInternalRepresentations;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPipelineExecutableInternalRepresentationsKHR, &v));
 }
 
 void CallGetPipelineExecutableInternalRepresentationsKHR(void* args) {
@@ -1807,7 +1807,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetVertexInputEXT(VkCommandBuffer commandBuf
   v.pVertexBindingDescriptions = pVertexBindingDescriptions;
   v.vertexAttributeDescriptionCount = vertexAttributeDescriptionCount;
   v.pVertexAttributeDescriptions = pVertexAttributeDescriptions;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetVertexInputEXT, &v);
 }
 
 void CallCmdSetVertexInputEXT(void* args) {
@@ -1839,7 +1839,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateCuModuleNVX(VkDevice device, const Vk
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pModule = pModule;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateCuModuleNVX, &v));
 }
 
 void CallCreateCuModuleNVX(void* args) {
@@ -1872,7 +1872,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateCuFunctionNVX(VkDevice device, const 
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pFunction = pFunction;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateCuFunctionNVX, &v));
 }
 
 void CallCreateCuFunctionNVX(void* args) {
@@ -1899,7 +1899,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyCuModuleNVX(VkDevice device, VkCuModuleN
   v.device = device;
   v.module = module;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyCuModuleNVX, &v);
 }
 
 void CallDestroyCuModuleNVX(void* args) {
@@ -1926,7 +1926,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyCuFunctionNVX(VkDevice device, VkCuFunct
   v.device = device;
   v.function = function;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyCuFunctionNVX, &v);
 }
 
 void CallDestroyCuFunctionNVX(void* args) {
@@ -1953,7 +1953,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetShaderModuleIdentifierEXT(VkDevice device, V
   v.device = device;
   v.shaderModule = shaderModule;
   v.pIdentifier = pIdentifier;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetShaderModuleIdentifierEXT, &v);
 }
 
 void CallGetShaderModuleIdentifierEXT(void* args) {
@@ -1981,7 +1981,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetShaderModuleCreateInfoIdentifierEXT(VkDevice
   v.device = device;
   v.pCreateInfo = pCreateInfo;
   v.pIdentifier = pIdentifier;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetShaderModuleCreateInfoIdentifierEXT, &v);
 }
 
 void CallGetShaderModuleCreateInfoIdentifierEXT(void* args) {
@@ -2011,7 +2011,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPipelinePropertiesEXT(VkDevice device, c
   v.device = device;
   v.pPipelineInfo = pPipelineInfo;
   v.pPipelineProperties = pPipelineProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPipelinePropertiesEXT, &v));
 }
 
 void CallGetPipelinePropertiesEXT(void* args) {
@@ -2093,6 +2093,7 @@ const CommandTable kCreateShaderModuleTable = {
     Command::kCreateShaderModule,
     {"vkCreateShaderModule", sizeof(wire::CreateShaderModuleArgs), 0, false, kCreateShaderModuleArgsMembers, {}},
     CallCreateShaderModule,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateShaderModule),
     kCodesCreateShaderModule,
     offsetof(wire::CreateShaderModuleArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyShaderModuleTable;
@@ -2100,6 +2101,7 @@ const CommandTable kDestroyShaderModuleTable = {
     Command::kDestroyShaderModule,
     {"vkDestroyShaderModule", sizeof(wire::DestroyShaderModuleArgs), 0, false, kDestroyShaderModuleArgsMembers, {}},
     CallDestroyShaderModule,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyShaderModule),
     {},
     0, 0};
 extern const CommandTable kCreatePipelineCacheTable;
@@ -2107,6 +2109,7 @@ const CommandTable kCreatePipelineCacheTable = {
     Command::kCreatePipelineCache,
     {"vkCreatePipelineCache", sizeof(wire::CreatePipelineCacheArgs), 0, false, kCreatePipelineCacheArgsMembers, {}},
     CallCreatePipelineCache,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreatePipelineCache),
     kCodesCreatePipelineCache,
     offsetof(wire::CreatePipelineCacheArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyPipelineCacheTable;
@@ -2114,6 +2117,7 @@ const CommandTable kDestroyPipelineCacheTable = {
     Command::kDestroyPipelineCache,
     {"vkDestroyPipelineCache", sizeof(wire::DestroyPipelineCacheArgs), 0, false, kDestroyPipelineCacheArgsMembers, {}},
     CallDestroyPipelineCache,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyPipelineCache),
     {},
     0, 0};
 extern const CommandTable kGetPipelineCacheDataTable;
@@ -2121,6 +2125,7 @@ const CommandTable kGetPipelineCacheDataTable = {
     Command::kGetPipelineCacheData,
     {"vkGetPipelineCacheData", sizeof(wire::GetPipelineCacheDataArgs), 0, false, kGetPipelineCacheDataArgsMembers, {}},
     CallGetPipelineCacheData,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPipelineCacheData),
     kCodesGetPipelineCacheData,
     offsetof(wire::GetPipelineCacheDataArgs, result), sizeof(VkResult)};
 extern const CommandTable kMergePipelineCachesTable;
@@ -2128,6 +2133,7 @@ const CommandTable kMergePipelineCachesTable = {
     Command::kMergePipelineCaches,
     {"vkMergePipelineCaches", sizeof(wire::MergePipelineCachesArgs), 0, false, kMergePipelineCachesArgsMembers, {}},
     CallMergePipelineCaches,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordMergePipelineCaches),
     kCodesMergePipelineCaches,
     offsetof(wire::MergePipelineCachesArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateGraphicsPipelinesTable;
@@ -2135,6 +2141,7 @@ const CommandTable kCreateGraphicsPipelinesTable = {
     Command::kCreateGraphicsPipelines,
     {"vkCreateGraphicsPipelines", sizeof(wire::CreateGraphicsPipelinesArgs), 0, false, kCreateGraphicsPipelinesArgsMembers, {}},
     CallCreateGraphicsPipelines,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateGraphicsPipelines),
     kCodesCreateGraphicsPipelines,
     offsetof(wire::CreateGraphicsPipelinesArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateComputePipelinesTable;
@@ -2142,6 +2149,7 @@ const CommandTable kCreateComputePipelinesTable = {
     Command::kCreateComputePipelines,
     {"vkCreateComputePipelines", sizeof(wire::CreateComputePipelinesArgs), 0, false, kCreateComputePipelinesArgsMembers, {}},
     CallCreateComputePipelines,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateComputePipelines),
     kCodesCreateComputePipelines,
     offsetof(wire::CreateComputePipelinesArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyPipelineTable;
@@ -2149,6 +2157,7 @@ const CommandTable kDestroyPipelineTable = {
     Command::kDestroyPipeline,
     {"vkDestroyPipeline", sizeof(wire::DestroyPipelineArgs), 0, false, kDestroyPipelineArgsMembers, {}},
     CallDestroyPipeline,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyPipeline),
     {},
     0, 0};
 extern const CommandTable kCmdBindPipelineTable;
@@ -2156,6 +2165,7 @@ const CommandTable kCmdBindPipelineTable = {
     Command::kCmdBindPipeline,
     {"vkCmdBindPipeline", sizeof(wire::CmdBindPipelineArgs), 0, false, kCmdBindPipelineArgsMembers, {}},
     CallCmdBindPipeline,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindPipeline),
     {},
     0, 0};
 extern const CommandTable kGetShaderInfoAMDTable;
@@ -2163,6 +2173,7 @@ const CommandTable kGetShaderInfoAMDTable = {
     Command::kGetShaderInfoAMD,
     {"vkGetShaderInfoAMD", sizeof(wire::GetShaderInfoAMDArgs), 0, false, kGetShaderInfoAMDArgsMembers, {}},
     CallGetShaderInfoAMD,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetShaderInfoAMD),
     kCodesGetShaderInfoAMD,
     offsetof(wire::GetShaderInfoAMDArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPipelineExecutablePropertiesKHRTable;
@@ -2170,6 +2181,7 @@ const CommandTable kGetPipelineExecutablePropertiesKHRTable = {
     Command::kGetPipelineExecutablePropertiesKHR,
     {"vkGetPipelineExecutablePropertiesKHR", sizeof(wire::GetPipelineExecutablePropertiesKHRArgs), 0, false, kGetPipelineExecutablePropertiesKHRArgsMembers, {}},
     CallGetPipelineExecutablePropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPipelineExecutablePropertiesKHR),
     kCodesGetPipelineExecutablePropertiesKHR,
     offsetof(wire::GetPipelineExecutablePropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPipelineExecutableStatisticsKHRTable;
@@ -2177,6 +2189,7 @@ const CommandTable kGetPipelineExecutableStatisticsKHRTable = {
     Command::kGetPipelineExecutableStatisticsKHR,
     {"vkGetPipelineExecutableStatisticsKHR", sizeof(wire::GetPipelineExecutableStatisticsKHRArgs), 0, false, kGetPipelineExecutableStatisticsKHRArgsMembers, {}},
     CallGetPipelineExecutableStatisticsKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPipelineExecutableStatisticsKHR),
     kCodesGetPipelineExecutableStatisticsKHR,
     offsetof(wire::GetPipelineExecutableStatisticsKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPipelineExecutableInternalRepresentationsKHRTable;
@@ -2184,6 +2197,7 @@ const CommandTable kGetPipelineExecutableInternalRepresentationsKHRTable = {
     Command::kGetPipelineExecutableInternalRepresentationsKHR,
     {"vkGetPipelineExecutableInternalRepresentationsKHR", sizeof(wire::GetPipelineExecutableInternalRepresentationsKHRArgs), 0, false, kGetPipelineExecutableInternalRepresentationsKHRArgsMembers, {}},
     CallGetPipelineExecutableInternalRepresentationsKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPipelineExecutableInternalRepresentationsKHR),
     kCodesGetPipelineExecutableInternalRepresentationsKHR,
     offsetof(wire::GetPipelineExecutableInternalRepresentationsKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdSetVertexInputEXTTable;
@@ -2191,6 +2205,7 @@ const CommandTable kCmdSetVertexInputEXTTable = {
     Command::kCmdSetVertexInputEXT,
     {"vkCmdSetVertexInputEXT", sizeof(wire::CmdSetVertexInputEXTArgs), 0, false, kCmdSetVertexInputEXTArgsMembers, {}},
     CallCmdSetVertexInputEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetVertexInputEXT),
     {},
     0, 0};
 extern const CommandTable kCreateCuModuleNVXTable;
@@ -2198,6 +2213,7 @@ const CommandTable kCreateCuModuleNVXTable = {
     Command::kCreateCuModuleNVX,
     {"vkCreateCuModuleNVX", sizeof(wire::CreateCuModuleNVXArgs), 0, false, kCreateCuModuleNVXArgsMembers, {}},
     CallCreateCuModuleNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateCuModuleNVX),
     kCodesCreateCuModuleNVX,
     offsetof(wire::CreateCuModuleNVXArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateCuFunctionNVXTable;
@@ -2205,6 +2221,7 @@ const CommandTable kCreateCuFunctionNVXTable = {
     Command::kCreateCuFunctionNVX,
     {"vkCreateCuFunctionNVX", sizeof(wire::CreateCuFunctionNVXArgs), 0, false, kCreateCuFunctionNVXArgsMembers, {}},
     CallCreateCuFunctionNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateCuFunctionNVX),
     kCodesCreateCuFunctionNVX,
     offsetof(wire::CreateCuFunctionNVXArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyCuModuleNVXTable;
@@ -2212,6 +2229,7 @@ const CommandTable kDestroyCuModuleNVXTable = {
     Command::kDestroyCuModuleNVX,
     {"vkDestroyCuModuleNVX", sizeof(wire::DestroyCuModuleNVXArgs), 0, false, kDestroyCuModuleNVXArgsMembers, {}},
     CallDestroyCuModuleNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyCuModuleNVX),
     {},
     0, 0};
 extern const CommandTable kDestroyCuFunctionNVXTable;
@@ -2219,6 +2237,7 @@ const CommandTable kDestroyCuFunctionNVXTable = {
     Command::kDestroyCuFunctionNVX,
     {"vkDestroyCuFunctionNVX", sizeof(wire::DestroyCuFunctionNVXArgs), 0, false, kDestroyCuFunctionNVXArgsMembers, {}},
     CallDestroyCuFunctionNVX,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyCuFunctionNVX),
     {},
     0, 0};
 extern const CommandTable kGetShaderModuleIdentifierEXTTable;
@@ -2226,6 +2245,7 @@ const CommandTable kGetShaderModuleIdentifierEXTTable = {
     Command::kGetShaderModuleIdentifierEXT,
     {"vkGetShaderModuleIdentifierEXT", sizeof(wire::GetShaderModuleIdentifierEXTArgs), 0, false, kGetShaderModuleIdentifierEXTArgsMembers, {}},
     CallGetShaderModuleIdentifierEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetShaderModuleIdentifierEXT),
     {},
     0, 0};
 extern const CommandTable kGetShaderModuleCreateInfoIdentifierEXTTable;
@@ -2233,6 +2253,7 @@ const CommandTable kGetShaderModuleCreateInfoIdentifierEXTTable = {
     Command::kGetShaderModuleCreateInfoIdentifierEXT,
     {"vkGetShaderModuleCreateInfoIdentifierEXT", sizeof(wire::GetShaderModuleCreateInfoIdentifierEXTArgs), 0, false, kGetShaderModuleCreateInfoIdentifierEXTArgsMembers, {}},
     CallGetShaderModuleCreateInfoIdentifierEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetShaderModuleCreateInfoIdentifierEXT),
     {},
     0, 0};
 extern const CommandTable kGetPipelinePropertiesEXTTable;
@@ -2240,6 +2261,7 @@ const CommandTable kGetPipelinePropertiesEXTTable = {
     Command::kGetPipelinePropertiesEXT,
     {"vkGetPipelinePropertiesEXT", sizeof(wire::GetPipelinePropertiesEXTArgs), 0, false, kGetPipelinePropertiesEXTArgsMembers, kGetPipelinePropertiesEXTArgsExtenders},
     CallGetPipelinePropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPipelinePropertiesEXT),
     kCodesGetPipelinePropertiesEXT,
     offsetof(wire::GetPipelinePropertiesEXTArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

@@ -216,7 +216,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateQueryPool(VkDevice device, const VkQu
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pQueryPool = pQueryPool;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateQueryPool, &v));
 }
 
 void CallCreateQueryPool(void* args) {
@@ -244,7 +244,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyQueryPool(VkDevice device, VkQueryPool q
   v.device = device;
   v.queryPool = queryPool;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyQueryPool, &v);
 }
 
 void CallDestroyQueryPool(void* args) {
@@ -288,7 +288,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetQueryPoolResults(VkDevice device, VkQuer
   v.pData = pData;
   v.stride = stride;
   v.flags = flags;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetQueryPoolResults, &v));
 }
 
 void CallGetQueryPoolResults(void* args) {
@@ -316,7 +316,7 @@ VKAPI_ATTR void VKAPI_CALL RecordResetQueryPool(VkDevice device, VkQueryPool que
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
   v.queryCount = queryCount;
-  Driver::Called(&v);
+  Driver::Called(Command::kResetQueryPool, &v);
 }
 
 void CallResetQueryPool(void* args) {
@@ -344,7 +344,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginQuery(VkCommandBuffer commandBuffer, Vk
   v.queryPool = queryPool;
   v.query = query;
   v.flags = flags;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginQuery, &v);
 }
 
 void CallCmdBeginQuery(void* args) {
@@ -369,7 +369,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEndQuery(VkCommandBuffer commandBuffer, VkQu
   v.commandBuffer = commandBuffer;
   v.queryPool = queryPool;
   v.query = query;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndQuery, &v);
 }
 
 void CallCmdEndQuery(void* args) {
@@ -397,7 +397,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdResetQueryPool(VkCommandBuffer commandBuffer
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
   v.queryCount = queryCount;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdResetQueryPool, &v);
 }
 
 void CallCmdResetQueryPool(void* args) {
@@ -426,7 +426,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteTimestamp(VkCommandBuffer commandBuffer
   v.pipelineStage = pipelineStage;
   v.queryPool = queryPool;
   v.query = query;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteTimestamp, &v);
 }
 
 void CallCmdWriteTimestamp(void* args) {
@@ -469,7 +469,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyQueryPoolResults(VkCommandBuffer command
   v.dstOffset = dstOffset;
   v.stride = stride;
   v.flags = flags;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyQueryPoolResults, &v);
 }
 
 void CallCmdCopyQueryPoolResults(void* args) {
@@ -507,7 +507,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetCalibratedTimestampsEXT(VkDevice device,
   v.pTimestampInfos = pTimestampInfos;
   v.pTimestamps = pTimestamps;
   v.pMaxDeviation = pMaxDeviation;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetCalibratedTimestampsEXT, &v));
 }
 
 void CallGetCalibratedTimestampsEXT(void* args) {
@@ -540,7 +540,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginQueryIndexedEXT(VkCommandBuffer command
   v.query = query;
   v.flags = flags;
   v.index = index;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginQueryIndexedEXT, &v);
 }
 
 void CallCmdBeginQueryIndexedEXT(void* args) {
@@ -568,7 +568,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEndQueryIndexedEXT(VkCommandBuffer commandBu
   v.queryPool = queryPool;
   v.query = query;
   v.index = index;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndQueryIndexedEXT, &v);
 }
 
 void CallCmdEndQueryIndexedEXT(void* args) {
@@ -607,7 +607,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordEnumeratePhysicalDeviceQueueFamilyPerforman
   v.pCounterCount = pCounterCount;
   v.pCounters = pCounters;
   v.pCounterDescriptions = pCounterDescriptions;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR, &v));
 }
 
 void CallEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR(void* args) {
@@ -635,7 +635,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceQueueFamilyPerformanceQueryPas
   v.physicalDevice = physicalDevice;
   v.pPerformanceQueryCreateInfo = pPerformanceQueryCreateInfo;
   v.pNumPasses = pNumPasses;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR, &v);
 }
 
 void CallGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR(void* args) {
@@ -658,7 +658,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAcquireProfilingLockKHR(VkDevice device, co
   wire::AcquireProfilingLockKHRArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAcquireProfilingLockKHR, &v));
 }
 
 void CallAcquireProfilingLockKHR(void* args) {
@@ -677,7 +677,7 @@ constexpr Member kReleaseProfilingLockKHRArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordReleaseProfilingLockKHR(VkDevice device) {
   wire::ReleaseProfilingLockKHRArgs v{};
   v.device = device;
-  Driver::Called(&v);
+  Driver::Called(Command::kReleaseProfilingLockKHR, &v);
 }
 
 void CallReleaseProfilingLockKHR(void* args) {
@@ -695,7 +695,7 @@ constexpr Member kUninitializePerformanceApiINTELArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordUninitializePerformanceApiINTEL(VkDevice device) {
   wire::UninitializePerformanceApiINTELArgs v{};
   v.device = device;
-  Driver::Called(&v);
+  Driver::Called(Command::kUninitializePerformanceApiINTEL, &v);
 }
 
 void CallUninitializePerformanceApiINTEL(void* args) {
@@ -718,7 +718,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCmdSetPerformanceMarkerINTEL(VkCommandBuffe
   wire::CmdSetPerformanceMarkerINTELArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCmdSetPerformanceMarkerINTEL, &v));
 }
 
 void CallCmdSetPerformanceMarkerINTEL(void* args) {
@@ -742,7 +742,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCmdSetPerformanceStreamMarkerINTEL(VkComman
   wire::CmdSetPerformanceStreamMarkerINTELArgs v{};
   v.commandBuffer = commandBuffer;
   v.pMarkerInfo = pMarkerInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCmdSetPerformanceStreamMarkerINTEL, &v));
 }
 
 void CallCmdSetPerformanceStreamMarkerINTEL(void* args) {
@@ -766,7 +766,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCmdSetPerformanceOverrideINTEL(VkCommandBuf
   wire::CmdSetPerformanceOverrideINTELArgs v{};
   v.commandBuffer = commandBuffer;
   v.pOverrideInfo = pOverrideInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCmdSetPerformanceOverrideINTEL, &v));
 }
 
 void CallCmdSetPerformanceOverrideINTEL(void* args) {
@@ -797,7 +797,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAcquirePerformanceConfigurationINTEL(VkDevi
   v.device = device;
   v.pAcquireInfo = pAcquireInfo;
   v.pConfiguration = pConfiguration;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAcquirePerformanceConfigurationINTEL, &v));
 }
 
 void CallAcquirePerformanceConfigurationINTEL(void* args) {
@@ -821,7 +821,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordReleasePerformanceConfigurationINTEL(VkDevi
   wire::ReleasePerformanceConfigurationINTELArgs v{};
   v.device = device;
   v.configuration = configuration;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kReleasePerformanceConfigurationINTEL, &v));
 }
 
 void CallReleasePerformanceConfigurationINTEL(void* args) {
@@ -851,7 +851,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteTimestamp2(VkCommandBuffer commandBuffe
   v.stage = stage;
   v.queryPool = queryPool;
   v.query = query;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteTimestamp2, &v);
 }
 
 void CallCmdWriteTimestamp2(void* args) {
@@ -879,6 +879,7 @@ const CommandTable kCreateQueryPoolTable = {
     Command::kCreateQueryPool,
     {"vkCreateQueryPool", sizeof(wire::CreateQueryPoolArgs), 0, false, kCreateQueryPoolArgsMembers, {}},
     CallCreateQueryPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateQueryPool),
     kCodesCreateQueryPool,
     offsetof(wire::CreateQueryPoolArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyQueryPoolTable;
@@ -886,6 +887,7 @@ const CommandTable kDestroyQueryPoolTable = {
     Command::kDestroyQueryPool,
     {"vkDestroyQueryPool", sizeof(wire::DestroyQueryPoolArgs), 0, false, kDestroyQueryPoolArgsMembers, {}},
     CallDestroyQueryPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyQueryPool),
     {},
     0, 0};
 extern const CommandTable kGetQueryPoolResultsTable;
@@ -893,6 +895,7 @@ const CommandTable kGetQueryPoolResultsTable = {
     Command::kGetQueryPoolResults,
     {"vkGetQueryPoolResults", sizeof(wire::GetQueryPoolResultsArgs), 0, false, kGetQueryPoolResultsArgsMembers, {}},
     CallGetQueryPoolResults,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetQueryPoolResults),
     kCodesGetQueryPoolResults,
     offsetof(wire::GetQueryPoolResultsArgs, result), sizeof(VkResult)};
 extern const CommandTable kResetQueryPoolTable;
@@ -900,6 +903,7 @@ const CommandTable kResetQueryPoolTable = {
     Command::kResetQueryPool,
     {"vkResetQueryPool", sizeof(wire::ResetQueryPoolArgs), 0, false, kResetQueryPoolArgsMembers, {}},
     CallResetQueryPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetQueryPool),
     {},
     0, 0};
 extern const CommandTable kCmdBeginQueryTable;
@@ -907,6 +911,7 @@ const CommandTable kCmdBeginQueryTable = {
     Command::kCmdBeginQuery,
     {"vkCmdBeginQuery", sizeof(wire::CmdBeginQueryArgs), 0, false, kCmdBeginQueryArgsMembers, {}},
     CallCmdBeginQuery,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginQuery),
     {},
     0, 0};
 extern const CommandTable kCmdEndQueryTable;
@@ -914,6 +919,7 @@ const CommandTable kCmdEndQueryTable = {
     Command::kCmdEndQuery,
     {"vkCmdEndQuery", sizeof(wire::CmdEndQueryArgs), 0, false, kCmdEndQueryArgsMembers, {}},
     CallCmdEndQuery,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndQuery),
     {},
     0, 0};
 extern const CommandTable kCmdResetQueryPoolTable;
@@ -921,6 +927,7 @@ const CommandTable kCmdResetQueryPoolTable = {
     Command::kCmdResetQueryPool,
     {"vkCmdResetQueryPool", sizeof(wire::CmdResetQueryPoolArgs), 0, false, kCmdResetQueryPoolArgsMembers, {}},
     CallCmdResetQueryPool,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdResetQueryPool),
     {},
     0, 0};
 extern const CommandTable kCmdWriteTimestampTable;
@@ -928,6 +935,7 @@ const CommandTable kCmdWriteTimestampTable = {
     Command::kCmdWriteTimestamp,
     {"vkCmdWriteTimestamp", sizeof(wire::CmdWriteTimestampArgs), 0, false, kCmdWriteTimestampArgsMembers, {}},
     CallCmdWriteTimestamp,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteTimestamp),
     {},
     0, 0};
 extern const CommandTable kCmdCopyQueryPoolResultsTable;
@@ -935,6 +943,7 @@ const CommandTable kCmdCopyQueryPoolResultsTable = {
     Command::kCmdCopyQueryPoolResults,
     {"vkCmdCopyQueryPoolResults", sizeof(wire::CmdCopyQueryPoolResultsArgs), 0, false, kCmdCopyQueryPoolResultsArgsMembers, {}},
     CallCmdCopyQueryPoolResults,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyQueryPoolResults),
     {},
     0, 0};
 extern const CommandTable kGetCalibratedTimestampsEXTTable;
@@ -942,6 +951,7 @@ const CommandTable kGetCalibratedTimestampsEXTTable = {
     Command::kGetCalibratedTimestampsEXT,
     {"vkGetCalibratedTimestampsEXT", sizeof(wire::GetCalibratedTimestampsEXTArgs), 0, false, kGetCalibratedTimestampsEXTArgsMembers, {}},
     CallGetCalibratedTimestampsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetCalibratedTimestampsEXT),
     kCodesGetCalibratedTimestampsEXT,
     offsetof(wire::GetCalibratedTimestampsEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdBeginQueryIndexedEXTTable;
@@ -949,6 +959,7 @@ const CommandTable kCmdBeginQueryIndexedEXTTable = {
     Command::kCmdBeginQueryIndexedEXT,
     {"vkCmdBeginQueryIndexedEXT", sizeof(wire::CmdBeginQueryIndexedEXTArgs), 0, false, kCmdBeginQueryIndexedEXTArgsMembers, {}},
     CallCmdBeginQueryIndexedEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginQueryIndexedEXT),
     {},
     0, 0};
 extern const CommandTable kCmdEndQueryIndexedEXTTable;
@@ -956,6 +967,7 @@ const CommandTable kCmdEndQueryIndexedEXTTable = {
     Command::kCmdEndQueryIndexedEXT,
     {"vkCmdEndQueryIndexedEXT", sizeof(wire::CmdEndQueryIndexedEXTArgs), 0, false, kCmdEndQueryIndexedEXTArgsMembers, {}},
     CallCmdEndQueryIndexedEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndQueryIndexedEXT),
     {},
     0, 0};
 extern const CommandTable kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRTable;
@@ -963,6 +975,7 @@ const CommandTable kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKH
     Command::kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR,
     {"vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR", sizeof(wire::EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs), 0, false, kEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgsMembers, {}},
     CallEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR),
     kCodesEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR,
     offsetof(wire::EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRTable;
@@ -970,6 +983,7 @@ const CommandTable kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRTable =
     Command::kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR,
     {"vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR", sizeof(wire::GetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgs), 0, false, kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHRArgsMembers, {}},
     CallGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR),
     {},
     0, 0};
 extern const CommandTable kAcquireProfilingLockKHRTable;
@@ -977,6 +991,7 @@ const CommandTable kAcquireProfilingLockKHRTable = {
     Command::kAcquireProfilingLockKHR,
     {"vkAcquireProfilingLockKHR", sizeof(wire::AcquireProfilingLockKHRArgs), 0, false, kAcquireProfilingLockKHRArgsMembers, {}},
     CallAcquireProfilingLockKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAcquireProfilingLockKHR),
     kCodesAcquireProfilingLockKHR,
     offsetof(wire::AcquireProfilingLockKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kReleaseProfilingLockKHRTable;
@@ -984,6 +999,7 @@ const CommandTable kReleaseProfilingLockKHRTable = {
     Command::kReleaseProfilingLockKHR,
     {"vkReleaseProfilingLockKHR", sizeof(wire::ReleaseProfilingLockKHRArgs), 0, false, kReleaseProfilingLockKHRArgsMembers, {}},
     CallReleaseProfilingLockKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordReleaseProfilingLockKHR),
     {},
     0, 0};
 extern const CommandTable kUninitializePerformanceApiINTELTable;
@@ -991,6 +1007,7 @@ const CommandTable kUninitializePerformanceApiINTELTable = {
     Command::kUninitializePerformanceApiINTEL,
     {"vkUninitializePerformanceApiINTEL", sizeof(wire::UninitializePerformanceApiINTELArgs), 0, false, kUninitializePerformanceApiINTELArgsMembers, {}},
     CallUninitializePerformanceApiINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordUninitializePerformanceApiINTEL),
     {},
     0, 0};
 extern const CommandTable kCmdSetPerformanceMarkerINTELTable;
@@ -998,6 +1015,7 @@ const CommandTable kCmdSetPerformanceMarkerINTELTable = {
     Command::kCmdSetPerformanceMarkerINTEL,
     {"vkCmdSetPerformanceMarkerINTEL", sizeof(wire::CmdSetPerformanceMarkerINTELArgs), 0, false, kCmdSetPerformanceMarkerINTELArgsMembers, {}},
     CallCmdSetPerformanceMarkerINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPerformanceMarkerINTEL),
     kCodesCmdSetPerformanceMarkerINTEL,
     offsetof(wire::CmdSetPerformanceMarkerINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdSetPerformanceStreamMarkerINTELTable;
@@ -1005,6 +1023,7 @@ const CommandTable kCmdSetPerformanceStreamMarkerINTELTable = {
     Command::kCmdSetPerformanceStreamMarkerINTEL,
     {"vkCmdSetPerformanceStreamMarkerINTEL", sizeof(wire::CmdSetPerformanceStreamMarkerINTELArgs), 0, false, kCmdSetPerformanceStreamMarkerINTELArgsMembers, {}},
     CallCmdSetPerformanceStreamMarkerINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPerformanceStreamMarkerINTEL),
     kCodesCmdSetPerformanceStreamMarkerINTEL,
     offsetof(wire::CmdSetPerformanceStreamMarkerINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdSetPerformanceOverrideINTELTable;
@@ -1012,6 +1031,7 @@ const CommandTable kCmdSetPerformanceOverrideINTELTable = {
     Command::kCmdSetPerformanceOverrideINTEL,
     {"vkCmdSetPerformanceOverrideINTEL", sizeof(wire::CmdSetPerformanceOverrideINTELArgs), 0, false, kCmdSetPerformanceOverrideINTELArgsMembers, {}},
     CallCmdSetPerformanceOverrideINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetPerformanceOverrideINTEL),
     kCodesCmdSetPerformanceOverrideINTEL,
     offsetof(wire::CmdSetPerformanceOverrideINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kAcquirePerformanceConfigurationINTELTable;
@@ -1019,6 +1039,7 @@ const CommandTable kAcquirePerformanceConfigurationINTELTable = {
     Command::kAcquirePerformanceConfigurationINTEL,
     {"vkAcquirePerformanceConfigurationINTEL", sizeof(wire::AcquirePerformanceConfigurationINTELArgs), 0, false, kAcquirePerformanceConfigurationINTELArgsMembers, {}},
     CallAcquirePerformanceConfigurationINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAcquirePerformanceConfigurationINTEL),
     kCodesAcquirePerformanceConfigurationINTEL,
     offsetof(wire::AcquirePerformanceConfigurationINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kReleasePerformanceConfigurationINTELTable;
@@ -1026,6 +1047,7 @@ const CommandTable kReleasePerformanceConfigurationINTELTable = {
     Command::kReleasePerformanceConfigurationINTEL,
     {"vkReleasePerformanceConfigurationINTEL", sizeof(wire::ReleasePerformanceConfigurationINTELArgs), 0, false, kReleasePerformanceConfigurationINTELArgsMembers, {}},
     CallReleasePerformanceConfigurationINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordReleasePerformanceConfigurationINTEL),
     kCodesReleasePerformanceConfigurationINTEL,
     offsetof(wire::ReleasePerformanceConfigurationINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdWriteTimestamp2Table;
@@ -1033,6 +1055,7 @@ const CommandTable kCmdWriteTimestamp2Table = {
     Command::kCmdWriteTimestamp2,
     {"vkCmdWriteTimestamp2", sizeof(wire::CmdWriteTimestamp2Args), 0, false, kCmdWriteTimestamp2ArgsMembers, {}},
     CallCmdWriteTimestamp2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteTimestamp2),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -1194,7 +1194,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBindPipelineShaderGroupNV(VkCommandBuffer co
   v.pipelineBindPoint = pipelineBindPoint;
   v.pipeline = pipeline;
   v.groupIndex = groupIndex;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBindPipelineShaderGroupNV, &v);
 }
 
 void CallCmdBindPipelineShaderGroupNV(void* args) {
@@ -1228,7 +1228,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateAccelerationStructureNV(VkDevice devi
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pAccelerationStructure = pAccelerationStructure;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateAccelerationStructureNV, &v));
 }
 
 void CallCreateAccelerationStructureNV(void* args) {
@@ -1257,7 +1257,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyAccelerationStructureKHR(VkDevice device
   v.device = device;
   v.accelerationStructure = accelerationStructure;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyAccelerationStructureKHR, &v);
 }
 
 void CallDestroyAccelerationStructureKHR(void* args) {
@@ -1285,7 +1285,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyAccelerationStructureNV(VkDevice device,
   v.device = device;
   v.accelerationStructure = accelerationStructure;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyAccelerationStructureNV, &v);
 }
 
 void CallDestroyAccelerationStructureNV(void* args) {
@@ -1313,7 +1313,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetAccelerationStructureMemoryRequirementsNV(Vk
   v.device = device;
   v.pInfo = pInfo;
   v.pMemoryRequirements = pMemoryRequirements;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetAccelerationStructureMemoryRequirementsNV, &v);
 }
 
 void CallGetAccelerationStructureMemoryRequirementsNV(void* args) {
@@ -1341,7 +1341,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindAccelerationStructureMemoryNV(VkDevice 
   v.device = device;
   v.bindInfoCount = bindInfoCount;
   v.pBindInfos = pBindInfos;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindAccelerationStructureMemoryNV, &v));
 }
 
 void CallBindAccelerationStructureMemoryNV(void* args) {
@@ -1373,7 +1373,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyAccelerationStructureNV(VkCommandBuffer 
   v.dst = dst;
   v.src = src;
   v.mode = mode;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyAccelerationStructureNV, &v);
 }
 
 void CallCmdCopyAccelerationStructureNV(void* args) {
@@ -1396,7 +1396,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyAccelerationStructureKHR(VkCommandBuffer
   wire::CmdCopyAccelerationStructureKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyAccelerationStructureKHR, &v);
 }
 
 void CallCmdCopyAccelerationStructureKHR(void* args) {
@@ -1423,7 +1423,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCopyAccelerationStructureKHR(VkDevice devic
   v.device = device;
   v.deferredOperation = deferredOperation;
   v.pInfo = pInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCopyAccelerationStructureKHR, &v));
 }
 
 void CallCopyAccelerationStructureKHR(void* args) {
@@ -1447,7 +1447,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyAccelerationStructureToMemoryKHR(VkComma
   wire::CmdCopyAccelerationStructureToMemoryKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyAccelerationStructureToMemoryKHR, &v);
 }
 
 void CallCmdCopyAccelerationStructureToMemoryKHR(void* args) {
@@ -1470,7 +1470,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMemoryToAccelerationStructureKHR(VkComma
   wire::CmdCopyMemoryToAccelerationStructureKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMemoryToAccelerationStructureKHR, &v);
 }
 
 void CallCmdCopyMemoryToAccelerationStructureKHR(void* args) {
@@ -1510,7 +1510,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteAccelerationStructuresPropertiesKHR(VkC
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteAccelerationStructuresPropertiesKHR, &v);
 }
 
 void CallCmdWriteAccelerationStructuresPropertiesKHR(void* args) {
@@ -1550,7 +1550,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteAccelerationStructuresPropertiesNV(VkCo
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteAccelerationStructuresPropertiesNV, &v);
 }
 
 void CallCmdWriteAccelerationStructuresPropertiesNV(void* args) {
@@ -1602,7 +1602,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBuildAccelerationStructureNV(VkCommandBuffer
   v.src = src;
   v.scratch = scratch;
   v.scratchOffset = scratchOffset;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBuildAccelerationStructureNV, &v);
 }
 
 void CallCmdBuildAccelerationStructureNV(void* args) {
@@ -1648,7 +1648,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordWriteAccelerationStructuresPropertiesKHR(Vk
   v.dataSize = dataSize;
   v.pData = pData;
   v.stride = stride;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kWriteAccelerationStructuresPropertiesKHR, &v));
 }
 
 void CallWriteAccelerationStructuresPropertiesKHR(void* args) {
@@ -1696,7 +1696,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdTraceRaysKHR(VkCommandBuffer commandBuffer, 
   v.width = width;
   v.height = height;
   v.depth = depth;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdTraceRaysKHR, &v);
 }
 
 void CallCmdTraceRaysKHR(void* args) {
@@ -1767,7 +1767,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdTraceRaysNV(VkCommandBuffer commandBuffer, V
   v.width = width;
   v.height = height;
   v.depth = depth;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdTraceRaysNV, &v);
 }
 
 void CallCmdTraceRaysNV(void* args) {
@@ -1807,7 +1807,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetRayTracingShaderGroupHandlesKHR(VkDevice
   v.groupCount = groupCount;
   v.dataSize = dataSize;
   v.pData = pData;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetRayTracingShaderGroupHandlesKHR, &v));
 }
 
 void CallGetRayTracingShaderGroupHandlesKHR(void* args) {
@@ -1848,7 +1848,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetRayTracingCaptureReplayShaderGroupHandle
   v.groupCount = groupCount;
   v.dataSize = dataSize;
   v.pData = pData;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetRayTracingCaptureReplayShaderGroupHandlesKHR, &v));
 }
 
 void CallGetRayTracingCaptureReplayShaderGroupHandlesKHR(void* args) {
@@ -1881,7 +1881,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetAccelerationStructureHandleNV(VkDevice d
   v.accelerationStructure = accelerationStructure;
   v.dataSize = dataSize;
   v.pData = pData;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetAccelerationStructureHandleNV, &v));
 }
 
 void CallGetAccelerationStructureHandleNV(void* args) {
@@ -1925,7 +1925,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateRayTracingPipelinesNV(VkDevice device
   v.pCreateInfos = pCreateInfos;
   v.pAllocator = pAllocator;
   v.pPipelines = pPipelines;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateRayTracingPipelinesNV, &v));
 }
 
 void CallCreateRayTracingPipelinesNV(void* args) {
@@ -1973,7 +1973,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateRayTracingPipelinesKHR(VkDevice devic
   v.pCreateInfos = pCreateInfos;
   v.pAllocator = pAllocator;
   v.pPipelines = pPipelines;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateRayTracingPipelinesKHR, &v));
 }
 
 void CallCreateRayTracingPipelinesKHR(void* args) {
@@ -2016,7 +2016,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdTraceRaysIndirectKHR(VkCommandBuffer command
   v.pHitShaderBindingTable = pHitShaderBindingTable;
   v.pCallableShaderBindingTable = pCallableShaderBindingTable;
   v.indirectDeviceAddress = indirectDeviceAddress;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdTraceRaysIndirectKHR, &v);
 }
 
 void CallCmdTraceRaysIndirectKHR(void* args) {
@@ -2038,7 +2038,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdTraceRaysIndirect2KHR(VkCommandBuffer comman
   wire::CmdTraceRaysIndirect2KHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.indirectDeviceAddress = indirectDeviceAddress;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdTraceRaysIndirect2KHR, &v);
 }
 
 void CallCmdTraceRaysIndirect2KHR(void* args) {
@@ -2066,7 +2066,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceAccelerationStructureCompatibilityKHR(
   v.device = device;
   v.pVersionInfo = pVersionInfo;
   v.pCompatibility = pCompatibility;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceAccelerationStructureCompatibilityKHR, &v);
 }
 
 void CallGetDeviceAccelerationStructureCompatibilityKHR(void* args) {
@@ -2096,7 +2096,7 @@ VKAPI_ATTR VkDeviceSize VKAPI_CALL RecordGetRayTracingShaderGroupStackSizeKHR(Vk
   v.pipeline = pipeline;
   v.group = group;
   v.groupShader = groupShader;
-  return static_cast<VkDeviceSize>(Driver::Called(&v));
+  return static_cast<VkDeviceSize>(Driver::Called(Command::kGetRayTracingShaderGroupStackSizeKHR, &v));
 }
 
 void CallGetRayTracingShaderGroupStackSizeKHR(void* args) {
@@ -2118,7 +2118,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetRayTracingPipelineStackSizeKHR(VkCommandB
   wire::CmdSetRayTracingPipelineStackSizeKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pipelineStackSize = pipelineStackSize;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetRayTracingPipelineStackSizeKHR, &v);
 }
 
 void CallCmdSetRayTracingPipelineStackSizeKHR(void* args) {
@@ -2152,7 +2152,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateAccelerationStructureKHR(VkDevice dev
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pAccelerationStructure = pAccelerationStructure;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateAccelerationStructureKHR, &v));
 }
 
 void CallCreateAccelerationStructureKHR(void* args) {
@@ -2188,7 +2188,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBuildAccelerationStructuresKHR(VkCommandBuff
   v.infoCount = infoCount;
   v.pInfos = pInfos;
   v.ppBuildRangeInfos = ppBuildRangeInfos;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBuildAccelerationStructuresKHR, &v);
 }
 
 void CallCmdBuildAccelerationStructuresKHR(void* args) {
@@ -2232,7 +2232,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBuildAccelerationStructuresIndirectKHR(VkCom
   v.pIndirectDeviceAddresses = pIndirectDeviceAddresses;
   v.pIndirectStrides = pIndirectStrides;
   v.ppMaxPrimitiveCounts = ppMaxPrimitiveCounts;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBuildAccelerationStructuresIndirectKHR, &v);
 }
 
 void CallCmdBuildAccelerationStructuresIndirectKHR(void* args) {
@@ -2255,7 +2255,7 @@ VKAPI_ATTR VkDeviceAddress VKAPI_CALL RecordGetAccelerationStructureDeviceAddres
   wire::GetAccelerationStructureDeviceAddressKHRArgs v{};
   v.device = device;
   v.pInfo = pInfo;
-  return static_cast<VkDeviceAddress>(Driver::Called(&v));
+  return static_cast<VkDeviceAddress>(Driver::Called(Command::kGetAccelerationStructureDeviceAddressKHR, &v));
 }
 
 void CallGetAccelerationStructureDeviceAddressKHR(void* args) {
@@ -2284,7 +2284,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDeferredOperationKHR(VkDevice device,
   v.device = device;
   v.pAllocator = pAllocator;
   v.pDeferredOperation = pDeferredOperation;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDeferredOperationKHR, &v));
 }
 
 void CallCreateDeferredOperationKHR(void* args) {
@@ -2312,7 +2312,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyDeferredOperationKHR(VkDevice device, Vk
   v.device = device;
   v.operation = operation;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyDeferredOperationKHR, &v);
 }
 
 void CallDestroyDeferredOperationKHR(void* args) {
@@ -2334,7 +2334,7 @@ VKAPI_ATTR uint32_t VKAPI_CALL RecordGetDeferredOperationMaxConcurrencyKHR(VkDev
   wire::GetDeferredOperationMaxConcurrencyKHRArgs v{};
   v.device = device;
   v.operation = operation;
-  return static_cast<uint32_t>(Driver::Called(&v));
+  return static_cast<uint32_t>(Driver::Called(Command::kGetDeferredOperationMaxConcurrencyKHR, &v));
 }
 
 void CallGetDeferredOperationMaxConcurrencyKHR(void* args) {
@@ -2356,7 +2356,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDeferredOperationResultKHR(VkDevice devi
   wire::GetDeferredOperationResultKHRArgs v{};
   v.device = device;
   v.operation = operation;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDeferredOperationResultKHR, &v));
 }
 
 void CallGetDeferredOperationResultKHR(void* args) {
@@ -2379,7 +2379,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordDeferredOperationJoinKHR(VkDevice device, V
   wire::DeferredOperationJoinKHRArgs v{};
   v.device = device;
   v.operation = operation;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kDeferredOperationJoinKHR, &v));
 }
 
 void CallDeferredOperationJoinKHR(void* args) {
@@ -2419,7 +2419,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetAccelerationStructureBuildSizesKHR(VkDevice 
   v.pBuildInfo = pBuildInfo;
   v.pMaxPrimitiveCounts = pMaxPrimitiveCounts;
   v.pSizeInfo = pSizeInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetAccelerationStructureBuildSizesKHR, &v);
 }
 
 void CallGetAccelerationStructureBuildSizesKHR(void* args) {
@@ -2453,7 +2453,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetAccelerationStructureOpaqueCaptureDescri
   v.pInfo = pInfo;
   v.pData = pData;
   v.pData_size = g_GetAccelerationStructureOpaqueCaptureDescriptorDataEXT_pData_size;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetAccelerationStructureOpaqueCaptureDescriptorDataEXT, &v));
 }
 
 void CallGetAccelerationStructureOpaqueCaptureDescriptorDataEXT(void* args) {
@@ -2487,7 +2487,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateMicromapEXT(VkDevice device, const Vk
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pMicromap = pMicromap;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateMicromapEXT, &v));
 }
 
 void CallCreateMicromapEXT(void* args) {
@@ -2516,7 +2516,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBuildMicromapsEXT(VkCommandBuffer commandBuf
   v.commandBuffer = commandBuffer;
   v.infoCount = infoCount;
   v.pInfos = pInfos;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBuildMicromapsEXT, &v);
 }
 
 void CallCmdBuildMicromapsEXT(void* args) {
@@ -2543,7 +2543,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyMicromapEXT(VkDevice device, VkMicromapE
   v.device = device;
   v.micromap = micromap;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyMicromapEXT, &v);
 }
 
 void CallDestroyMicromapEXT(void* args) {
@@ -2566,7 +2566,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMicromapEXT(VkCommandBuffer commandBuffe
   wire::CmdCopyMicromapEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMicromapEXT, &v);
 }
 
 void CallCmdCopyMicromapEXT(void* args) {
@@ -2592,7 +2592,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCopyMicromapEXT(VkDevice device, VkDeferred
   v.device = device;
   v.deferredOperation = deferredOperation;
   v.pInfo = pInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCopyMicromapEXT, &v));
 }
 
 void CallCopyMicromapEXT(void* args) {
@@ -2616,7 +2616,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMicromapToMemoryEXT(VkCommandBuffer comm
   wire::CmdCopyMicromapToMemoryEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMicromapToMemoryEXT, &v);
 }
 
 void CallCmdCopyMicromapToMemoryEXT(void* args) {
@@ -2639,7 +2639,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdCopyMemoryToMicromapEXT(VkCommandBuffer comm
   wire::CmdCopyMemoryToMicromapEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pInfo = pInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdCopyMemoryToMicromapEXT, &v);
 }
 
 void CallCmdCopyMemoryToMicromapEXT(void* args) {
@@ -2679,7 +2679,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWriteMicromapsPropertiesEXT(VkCommandBuffer 
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWriteMicromapsPropertiesEXT, &v);
 }
 
 void CallCmdWriteMicromapsPropertiesEXT(void* args) {
@@ -2723,7 +2723,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordWriteMicromapsPropertiesEXT(VkDevice device
   v.dataSize = dataSize;
   v.pData = pData;
   v.stride = stride;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kWriteMicromapsPropertiesEXT, &v));
 }
 
 void CallWriteMicromapsPropertiesEXT(void* args) {
@@ -2752,7 +2752,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetDeviceMicromapCompatibilityEXT(VkDevice devi
   v.device = device;
   v.pVersionInfo = pVersionInfo;
   v.pCompatibility = pCompatibility;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetDeviceMicromapCompatibilityEXT, &v);
 }
 
 void CallGetDeviceMicromapCompatibilityEXT(void* args) {
@@ -2785,7 +2785,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetMicromapBuildSizesEXT(VkDevice device, VkAcc
   v.buildType = buildType;
   v.pBuildInfo = pBuildInfo;
   v.pSizeInfo = pSizeInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetMicromapBuildSizesEXT, &v);
 }
 
 void CallGetMicromapBuildSizesEXT(void* args) {
@@ -2856,6 +2856,7 @@ const CommandTable kCmdBindPipelineShaderGroupNVTable = {
     Command::kCmdBindPipelineShaderGroupNV,
     {"vkCmdBindPipelineShaderGroupNV", sizeof(wire::CmdBindPipelineShaderGroupNVArgs), 0, false, kCmdBindPipelineShaderGroupNVArgsMembers, {}},
     CallCmdBindPipelineShaderGroupNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBindPipelineShaderGroupNV),
     {},
     0, 0};
 extern const CommandTable kCreateAccelerationStructureNVTable;
@@ -2863,6 +2864,7 @@ const CommandTable kCreateAccelerationStructureNVTable = {
     Command::kCreateAccelerationStructureNV,
     {"vkCreateAccelerationStructureNV", sizeof(wire::CreateAccelerationStructureNVArgs), 0, false, kCreateAccelerationStructureNVArgsMembers, {}},
     CallCreateAccelerationStructureNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateAccelerationStructureNV),
     kCodesCreateAccelerationStructureNV,
     offsetof(wire::CreateAccelerationStructureNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyAccelerationStructureKHRTable;
@@ -2870,6 +2872,7 @@ const CommandTable kDestroyAccelerationStructureKHRTable = {
     Command::kDestroyAccelerationStructureKHR,
     {"vkDestroyAccelerationStructureKHR", sizeof(wire::DestroyAccelerationStructureKHRArgs), 0, false, kDestroyAccelerationStructureKHRArgsMembers, {}},
     CallDestroyAccelerationStructureKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyAccelerationStructureKHR),
     {},
     0, 0};
 extern const CommandTable kDestroyAccelerationStructureNVTable;
@@ -2877,6 +2880,7 @@ const CommandTable kDestroyAccelerationStructureNVTable = {
     Command::kDestroyAccelerationStructureNV,
     {"vkDestroyAccelerationStructureNV", sizeof(wire::DestroyAccelerationStructureNVArgs), 0, false, kDestroyAccelerationStructureNVArgsMembers, {}},
     CallDestroyAccelerationStructureNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyAccelerationStructureNV),
     {},
     0, 0};
 extern const CommandTable kGetAccelerationStructureMemoryRequirementsNVTable;
@@ -2884,6 +2888,7 @@ const CommandTable kGetAccelerationStructureMemoryRequirementsNVTable = {
     Command::kGetAccelerationStructureMemoryRequirementsNV,
     {"vkGetAccelerationStructureMemoryRequirementsNV", sizeof(wire::GetAccelerationStructureMemoryRequirementsNVArgs), 0, false, kGetAccelerationStructureMemoryRequirementsNVArgsMembers, {}},
     CallGetAccelerationStructureMemoryRequirementsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetAccelerationStructureMemoryRequirementsNV),
     {},
     0, 0};
 extern const CommandTable kBindAccelerationStructureMemoryNVTable;
@@ -2891,6 +2896,7 @@ const CommandTable kBindAccelerationStructureMemoryNVTable = {
     Command::kBindAccelerationStructureMemoryNV,
     {"vkBindAccelerationStructureMemoryNV", sizeof(wire::BindAccelerationStructureMemoryNVArgs), 0, false, kBindAccelerationStructureMemoryNVArgsMembers, {}},
     CallBindAccelerationStructureMemoryNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindAccelerationStructureMemoryNV),
     kCodesBindAccelerationStructureMemoryNV,
     offsetof(wire::BindAccelerationStructureMemoryNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdCopyAccelerationStructureNVTable;
@@ -2898,6 +2904,7 @@ const CommandTable kCmdCopyAccelerationStructureNVTable = {
     Command::kCmdCopyAccelerationStructureNV,
     {"vkCmdCopyAccelerationStructureNV", sizeof(wire::CmdCopyAccelerationStructureNVArgs), 0, false, kCmdCopyAccelerationStructureNVArgsMembers, {}},
     CallCmdCopyAccelerationStructureNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyAccelerationStructureNV),
     {},
     0, 0};
 extern const CommandTable kCmdCopyAccelerationStructureKHRTable;
@@ -2905,6 +2912,7 @@ const CommandTable kCmdCopyAccelerationStructureKHRTable = {
     Command::kCmdCopyAccelerationStructureKHR,
     {"vkCmdCopyAccelerationStructureKHR", sizeof(wire::CmdCopyAccelerationStructureKHRArgs), 0, false, kCmdCopyAccelerationStructureKHRArgsMembers, {}},
     CallCmdCopyAccelerationStructureKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyAccelerationStructureKHR),
     {},
     0, 0};
 extern const CommandTable kCopyAccelerationStructureKHRTable;
@@ -2912,6 +2920,7 @@ const CommandTable kCopyAccelerationStructureKHRTable = {
     Command::kCopyAccelerationStructureKHR,
     {"vkCopyAccelerationStructureKHR", sizeof(wire::CopyAccelerationStructureKHRArgs), 0, false, kCopyAccelerationStructureKHRArgsMembers, {}},
     CallCopyAccelerationStructureKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCopyAccelerationStructureKHR),
     kCodesCopyAccelerationStructureKHR,
     offsetof(wire::CopyAccelerationStructureKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdCopyAccelerationStructureToMemoryKHRTable;
@@ -2919,6 +2928,7 @@ const CommandTable kCmdCopyAccelerationStructureToMemoryKHRTable = {
     Command::kCmdCopyAccelerationStructureToMemoryKHR,
     {"vkCmdCopyAccelerationStructureToMemoryKHR", sizeof(wire::CmdCopyAccelerationStructureToMemoryKHRArgs), 0, false, kCmdCopyAccelerationStructureToMemoryKHRArgsMembers, {}},
     CallCmdCopyAccelerationStructureToMemoryKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyAccelerationStructureToMemoryKHR),
     {},
     0, 0};
 extern const CommandTable kCmdCopyMemoryToAccelerationStructureKHRTable;
@@ -2926,6 +2936,7 @@ const CommandTable kCmdCopyMemoryToAccelerationStructureKHRTable = {
     Command::kCmdCopyMemoryToAccelerationStructureKHR,
     {"vkCmdCopyMemoryToAccelerationStructureKHR", sizeof(wire::CmdCopyMemoryToAccelerationStructureKHRArgs), 0, false, kCmdCopyMemoryToAccelerationStructureKHRArgsMembers, {}},
     CallCmdCopyMemoryToAccelerationStructureKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMemoryToAccelerationStructureKHR),
     {},
     0, 0};
 extern const CommandTable kCmdWriteAccelerationStructuresPropertiesKHRTable;
@@ -2933,6 +2944,7 @@ const CommandTable kCmdWriteAccelerationStructuresPropertiesKHRTable = {
     Command::kCmdWriteAccelerationStructuresPropertiesKHR,
     {"vkCmdWriteAccelerationStructuresPropertiesKHR", sizeof(wire::CmdWriteAccelerationStructuresPropertiesKHRArgs), 0, false, kCmdWriteAccelerationStructuresPropertiesKHRArgsMembers, {}},
     CallCmdWriteAccelerationStructuresPropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteAccelerationStructuresPropertiesKHR),
     {},
     0, 0};
 extern const CommandTable kCmdWriteAccelerationStructuresPropertiesNVTable;
@@ -2940,6 +2952,7 @@ const CommandTable kCmdWriteAccelerationStructuresPropertiesNVTable = {
     Command::kCmdWriteAccelerationStructuresPropertiesNV,
     {"vkCmdWriteAccelerationStructuresPropertiesNV", sizeof(wire::CmdWriteAccelerationStructuresPropertiesNVArgs), 0, false, kCmdWriteAccelerationStructuresPropertiesNVArgsMembers, {}},
     CallCmdWriteAccelerationStructuresPropertiesNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteAccelerationStructuresPropertiesNV),
     {},
     0, 0};
 extern const CommandTable kCmdBuildAccelerationStructureNVTable;
@@ -2947,6 +2960,7 @@ const CommandTable kCmdBuildAccelerationStructureNVTable = {
     Command::kCmdBuildAccelerationStructureNV,
     {"vkCmdBuildAccelerationStructureNV", sizeof(wire::CmdBuildAccelerationStructureNVArgs), 0, false, kCmdBuildAccelerationStructureNVArgsMembers, {}},
     CallCmdBuildAccelerationStructureNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBuildAccelerationStructureNV),
     {},
     0, 0};
 extern const CommandTable kWriteAccelerationStructuresPropertiesKHRTable;
@@ -2954,6 +2968,7 @@ const CommandTable kWriteAccelerationStructuresPropertiesKHRTable = {
     Command::kWriteAccelerationStructuresPropertiesKHR,
     {"vkWriteAccelerationStructuresPropertiesKHR", sizeof(wire::WriteAccelerationStructuresPropertiesKHRArgs), 0, false, kWriteAccelerationStructuresPropertiesKHRArgsMembers, {}},
     CallWriteAccelerationStructuresPropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordWriteAccelerationStructuresPropertiesKHR),
     kCodesWriteAccelerationStructuresPropertiesKHR,
     offsetof(wire::WriteAccelerationStructuresPropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdTraceRaysKHRTable;
@@ -2961,6 +2976,7 @@ const CommandTable kCmdTraceRaysKHRTable = {
     Command::kCmdTraceRaysKHR,
     {"vkCmdTraceRaysKHR", sizeof(wire::CmdTraceRaysKHRArgs), 0, false, kCmdTraceRaysKHRArgsMembers, {}},
     CallCmdTraceRaysKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdTraceRaysKHR),
     {},
     0, 0};
 extern const CommandTable kCmdTraceRaysNVTable;
@@ -2968,6 +2984,7 @@ const CommandTable kCmdTraceRaysNVTable = {
     Command::kCmdTraceRaysNV,
     {"vkCmdTraceRaysNV", sizeof(wire::CmdTraceRaysNVArgs), 0, false, kCmdTraceRaysNVArgsMembers, {}},
     CallCmdTraceRaysNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdTraceRaysNV),
     {},
     0, 0};
 extern const CommandTable kGetRayTracingShaderGroupHandlesKHRTable;
@@ -2975,6 +2992,7 @@ const CommandTable kGetRayTracingShaderGroupHandlesKHRTable = {
     Command::kGetRayTracingShaderGroupHandlesKHR,
     {"vkGetRayTracingShaderGroupHandlesKHR", sizeof(wire::GetRayTracingShaderGroupHandlesKHRArgs), 0, false, kGetRayTracingShaderGroupHandlesKHRArgsMembers, {}},
     CallGetRayTracingShaderGroupHandlesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetRayTracingShaderGroupHandlesKHR),
     kCodesGetRayTracingShaderGroupHandlesKHR,
     offsetof(wire::GetRayTracingShaderGroupHandlesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetRayTracingCaptureReplayShaderGroupHandlesKHRTable;
@@ -2982,6 +3000,7 @@ const CommandTable kGetRayTracingCaptureReplayShaderGroupHandlesKHRTable = {
     Command::kGetRayTracingCaptureReplayShaderGroupHandlesKHR,
     {"vkGetRayTracingCaptureReplayShaderGroupHandlesKHR", sizeof(wire::GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs), 0, false, kGetRayTracingCaptureReplayShaderGroupHandlesKHRArgsMembers, {}},
     CallGetRayTracingCaptureReplayShaderGroupHandlesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetRayTracingCaptureReplayShaderGroupHandlesKHR),
     kCodesGetRayTracingCaptureReplayShaderGroupHandlesKHR,
     offsetof(wire::GetRayTracingCaptureReplayShaderGroupHandlesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetAccelerationStructureHandleNVTable;
@@ -2989,6 +3008,7 @@ const CommandTable kGetAccelerationStructureHandleNVTable = {
     Command::kGetAccelerationStructureHandleNV,
     {"vkGetAccelerationStructureHandleNV", sizeof(wire::GetAccelerationStructureHandleNVArgs), 0, false, kGetAccelerationStructureHandleNVArgsMembers, {}},
     CallGetAccelerationStructureHandleNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetAccelerationStructureHandleNV),
     kCodesGetAccelerationStructureHandleNV,
     offsetof(wire::GetAccelerationStructureHandleNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateRayTracingPipelinesNVTable;
@@ -2996,6 +3016,7 @@ const CommandTable kCreateRayTracingPipelinesNVTable = {
     Command::kCreateRayTracingPipelinesNV,
     {"vkCreateRayTracingPipelinesNV", sizeof(wire::CreateRayTracingPipelinesNVArgs), 0, false, kCreateRayTracingPipelinesNVArgsMembers, {}},
     CallCreateRayTracingPipelinesNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateRayTracingPipelinesNV),
     kCodesCreateRayTracingPipelinesNV,
     offsetof(wire::CreateRayTracingPipelinesNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateRayTracingPipelinesKHRTable;
@@ -3003,6 +3024,7 @@ const CommandTable kCreateRayTracingPipelinesKHRTable = {
     Command::kCreateRayTracingPipelinesKHR,
     {"vkCreateRayTracingPipelinesKHR", sizeof(wire::CreateRayTracingPipelinesKHRArgs), 0, false, kCreateRayTracingPipelinesKHRArgsMembers, {}},
     CallCreateRayTracingPipelinesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateRayTracingPipelinesKHR),
     kCodesCreateRayTracingPipelinesKHR,
     offsetof(wire::CreateRayTracingPipelinesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdTraceRaysIndirectKHRTable;
@@ -3010,6 +3032,7 @@ const CommandTable kCmdTraceRaysIndirectKHRTable = {
     Command::kCmdTraceRaysIndirectKHR,
     {"vkCmdTraceRaysIndirectKHR", sizeof(wire::CmdTraceRaysIndirectKHRArgs), 0, false, kCmdTraceRaysIndirectKHRArgsMembers, {}},
     CallCmdTraceRaysIndirectKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdTraceRaysIndirectKHR),
     {},
     0, 0};
 extern const CommandTable kCmdTraceRaysIndirect2KHRTable;
@@ -3017,6 +3040,7 @@ const CommandTable kCmdTraceRaysIndirect2KHRTable = {
     Command::kCmdTraceRaysIndirect2KHR,
     {"vkCmdTraceRaysIndirect2KHR", sizeof(wire::CmdTraceRaysIndirect2KHRArgs), 0, false, kCmdTraceRaysIndirect2KHRArgsMembers, {}},
     CallCmdTraceRaysIndirect2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdTraceRaysIndirect2KHR),
     {},
     0, 0};
 extern const CommandTable kGetDeviceAccelerationStructureCompatibilityKHRTable;
@@ -3024,6 +3048,7 @@ const CommandTable kGetDeviceAccelerationStructureCompatibilityKHRTable = {
     Command::kGetDeviceAccelerationStructureCompatibilityKHR,
     {"vkGetDeviceAccelerationStructureCompatibilityKHR", sizeof(wire::GetDeviceAccelerationStructureCompatibilityKHRArgs), 0, false, kGetDeviceAccelerationStructureCompatibilityKHRArgsMembers, {}},
     CallGetDeviceAccelerationStructureCompatibilityKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceAccelerationStructureCompatibilityKHR),
     {},
     0, 0};
 extern const CommandTable kGetRayTracingShaderGroupStackSizeKHRTable;
@@ -3031,6 +3056,7 @@ const CommandTable kGetRayTracingShaderGroupStackSizeKHRTable = {
     Command::kGetRayTracingShaderGroupStackSizeKHR,
     {"vkGetRayTracingShaderGroupStackSizeKHR", sizeof(wire::GetRayTracingShaderGroupStackSizeKHRArgs), 0, false, kGetRayTracingShaderGroupStackSizeKHRArgsMembers, {}},
     CallGetRayTracingShaderGroupStackSizeKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetRayTracingShaderGroupStackSizeKHR),
     {},
     offsetof(wire::GetRayTracingShaderGroupStackSizeKHRArgs, result), sizeof(VkDeviceSize)};
 extern const CommandTable kCmdSetRayTracingPipelineStackSizeKHRTable;
@@ -3038,6 +3064,7 @@ const CommandTable kCmdSetRayTracingPipelineStackSizeKHRTable = {
     Command::kCmdSetRayTracingPipelineStackSizeKHR,
     {"vkCmdSetRayTracingPipelineStackSizeKHR", sizeof(wire::CmdSetRayTracingPipelineStackSizeKHRArgs), 0, false, kCmdSetRayTracingPipelineStackSizeKHRArgsMembers, {}},
     CallCmdSetRayTracingPipelineStackSizeKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetRayTracingPipelineStackSizeKHR),
     {},
     0, 0};
 extern const CommandTable kCreateAccelerationStructureKHRTable;
@@ -3045,6 +3072,7 @@ const CommandTable kCreateAccelerationStructureKHRTable = {
     Command::kCreateAccelerationStructureKHR,
     {"vkCreateAccelerationStructureKHR", sizeof(wire::CreateAccelerationStructureKHRArgs), 0, false, kCreateAccelerationStructureKHRArgsMembers, {}},
     CallCreateAccelerationStructureKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateAccelerationStructureKHR),
     kCodesCreateAccelerationStructureKHR,
     offsetof(wire::CreateAccelerationStructureKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdBuildAccelerationStructuresKHRTable;
@@ -3052,6 +3080,7 @@ const CommandTable kCmdBuildAccelerationStructuresKHRTable = {
     Command::kCmdBuildAccelerationStructuresKHR,
     {"vkCmdBuildAccelerationStructuresKHR", sizeof(wire::CmdBuildAccelerationStructuresKHRArgs), 0, false, kCmdBuildAccelerationStructuresKHRArgsMembers, {}},
     CallCmdBuildAccelerationStructuresKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBuildAccelerationStructuresKHR),
     {},
     0, 0};
 extern const CommandTable kCmdBuildAccelerationStructuresIndirectKHRTable;
@@ -3059,6 +3088,7 @@ const CommandTable kCmdBuildAccelerationStructuresIndirectKHRTable = {
     Command::kCmdBuildAccelerationStructuresIndirectKHR,
     {"vkCmdBuildAccelerationStructuresIndirectKHR", sizeof(wire::CmdBuildAccelerationStructuresIndirectKHRArgs), 0, false, kCmdBuildAccelerationStructuresIndirectKHRArgsMembers, {}},
     CallCmdBuildAccelerationStructuresIndirectKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBuildAccelerationStructuresIndirectKHR),
     {},
     0, 0};
 extern const CommandTable kGetAccelerationStructureDeviceAddressKHRTable;
@@ -3066,6 +3096,7 @@ const CommandTable kGetAccelerationStructureDeviceAddressKHRTable = {
     Command::kGetAccelerationStructureDeviceAddressKHR,
     {"vkGetAccelerationStructureDeviceAddressKHR", sizeof(wire::GetAccelerationStructureDeviceAddressKHRArgs), 0, false, kGetAccelerationStructureDeviceAddressKHRArgsMembers, {}},
     CallGetAccelerationStructureDeviceAddressKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetAccelerationStructureDeviceAddressKHR),
     {},
     offsetof(wire::GetAccelerationStructureDeviceAddressKHRArgs, result), sizeof(VkDeviceAddress)};
 extern const CommandTable kCreateDeferredOperationKHRTable;
@@ -3073,6 +3104,7 @@ const CommandTable kCreateDeferredOperationKHRTable = {
     Command::kCreateDeferredOperationKHR,
     {"vkCreateDeferredOperationKHR", sizeof(wire::CreateDeferredOperationKHRArgs), 0, false, kCreateDeferredOperationKHRArgsMembers, {}},
     CallCreateDeferredOperationKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDeferredOperationKHR),
     kCodesCreateDeferredOperationKHR,
     offsetof(wire::CreateDeferredOperationKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyDeferredOperationKHRTable;
@@ -3080,6 +3112,7 @@ const CommandTable kDestroyDeferredOperationKHRTable = {
     Command::kDestroyDeferredOperationKHR,
     {"vkDestroyDeferredOperationKHR", sizeof(wire::DestroyDeferredOperationKHRArgs), 0, false, kDestroyDeferredOperationKHRArgsMembers, {}},
     CallDestroyDeferredOperationKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyDeferredOperationKHR),
     {},
     0, 0};
 extern const CommandTable kGetDeferredOperationMaxConcurrencyKHRTable;
@@ -3087,6 +3120,7 @@ const CommandTable kGetDeferredOperationMaxConcurrencyKHRTable = {
     Command::kGetDeferredOperationMaxConcurrencyKHR,
     {"vkGetDeferredOperationMaxConcurrencyKHR", sizeof(wire::GetDeferredOperationMaxConcurrencyKHRArgs), 0, false, kGetDeferredOperationMaxConcurrencyKHRArgsMembers, {}},
     CallGetDeferredOperationMaxConcurrencyKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeferredOperationMaxConcurrencyKHR),
     {},
     offsetof(wire::GetDeferredOperationMaxConcurrencyKHRArgs, result), sizeof(uint32_t)};
 extern const CommandTable kGetDeferredOperationResultKHRTable;
@@ -3094,6 +3128,7 @@ const CommandTable kGetDeferredOperationResultKHRTable = {
     Command::kGetDeferredOperationResultKHR,
     {"vkGetDeferredOperationResultKHR", sizeof(wire::GetDeferredOperationResultKHRArgs), 0, false, kGetDeferredOperationResultKHRArgsMembers, {}},
     CallGetDeferredOperationResultKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeferredOperationResultKHR),
     kCodesGetDeferredOperationResultKHR,
     offsetof(wire::GetDeferredOperationResultKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDeferredOperationJoinKHRTable;
@@ -3101,6 +3136,7 @@ const CommandTable kDeferredOperationJoinKHRTable = {
     Command::kDeferredOperationJoinKHR,
     {"vkDeferredOperationJoinKHR", sizeof(wire::DeferredOperationJoinKHRArgs), 0, false, kDeferredOperationJoinKHRArgsMembers, {}},
     CallDeferredOperationJoinKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDeferredOperationJoinKHR),
     kCodesDeferredOperationJoinKHR,
     offsetof(wire::DeferredOperationJoinKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetAccelerationStructureBuildSizesKHRTable;
@@ -3108,6 +3144,7 @@ const CommandTable kGetAccelerationStructureBuildSizesKHRTable = {
     Command::kGetAccelerationStructureBuildSizesKHR,
     {"vkGetAccelerationStructureBuildSizesKHR", sizeof(wire::GetAccelerationStructureBuildSizesKHRArgs), 0, false, kGetAccelerationStructureBuildSizesKHRArgsMembers, {}},
     CallGetAccelerationStructureBuildSizesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetAccelerationStructureBuildSizesKHR),
     {},
     0, 0};
 extern const CommandTable kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable;
@@ -3115,6 +3152,7 @@ const CommandTable kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTTable 
     Command::kGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
     {"vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT", sizeof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs), 0, false, kGetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgsMembers, {}},
     CallGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetAccelerationStructureOpaqueCaptureDescriptorDataEXT),
     kCodesGetAccelerationStructureOpaqueCaptureDescriptorDataEXT,
     offsetof(wire::GetAccelerationStructureOpaqueCaptureDescriptorDataEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateMicromapEXTTable;
@@ -3122,6 +3160,7 @@ const CommandTable kCreateMicromapEXTTable = {
     Command::kCreateMicromapEXT,
     {"vkCreateMicromapEXT", sizeof(wire::CreateMicromapEXTArgs), 0, false, kCreateMicromapEXTArgsMembers, {}},
     CallCreateMicromapEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateMicromapEXT),
     kCodesCreateMicromapEXT,
     offsetof(wire::CreateMicromapEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdBuildMicromapsEXTTable;
@@ -3129,6 +3168,7 @@ const CommandTable kCmdBuildMicromapsEXTTable = {
     Command::kCmdBuildMicromapsEXT,
     {"vkCmdBuildMicromapsEXT", sizeof(wire::CmdBuildMicromapsEXTArgs), 0, false, kCmdBuildMicromapsEXTArgsMembers, {}},
     CallCmdBuildMicromapsEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBuildMicromapsEXT),
     {},
     0, 0};
 extern const CommandTable kDestroyMicromapEXTTable;
@@ -3136,6 +3176,7 @@ const CommandTable kDestroyMicromapEXTTable = {
     Command::kDestroyMicromapEXT,
     {"vkDestroyMicromapEXT", sizeof(wire::DestroyMicromapEXTArgs), 0, false, kDestroyMicromapEXTArgsMembers, {}},
     CallDestroyMicromapEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyMicromapEXT),
     {},
     0, 0};
 extern const CommandTable kCmdCopyMicromapEXTTable;
@@ -3143,6 +3184,7 @@ const CommandTable kCmdCopyMicromapEXTTable = {
     Command::kCmdCopyMicromapEXT,
     {"vkCmdCopyMicromapEXT", sizeof(wire::CmdCopyMicromapEXTArgs), 0, false, kCmdCopyMicromapEXTArgsMembers, {}},
     CallCmdCopyMicromapEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMicromapEXT),
     {},
     0, 0};
 extern const CommandTable kCopyMicromapEXTTable;
@@ -3150,6 +3192,7 @@ const CommandTable kCopyMicromapEXTTable = {
     Command::kCopyMicromapEXT,
     {"vkCopyMicromapEXT", sizeof(wire::CopyMicromapEXTArgs), 0, false, kCopyMicromapEXTArgsMembers, {}},
     CallCopyMicromapEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCopyMicromapEXT),
     kCodesCopyMicromapEXT,
     offsetof(wire::CopyMicromapEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdCopyMicromapToMemoryEXTTable;
@@ -3157,6 +3200,7 @@ const CommandTable kCmdCopyMicromapToMemoryEXTTable = {
     Command::kCmdCopyMicromapToMemoryEXT,
     {"vkCmdCopyMicromapToMemoryEXT", sizeof(wire::CmdCopyMicromapToMemoryEXTArgs), 0, false, kCmdCopyMicromapToMemoryEXTArgsMembers, {}},
     CallCmdCopyMicromapToMemoryEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMicromapToMemoryEXT),
     {},
     0, 0};
 extern const CommandTable kCmdCopyMemoryToMicromapEXTTable;
@@ -3164,6 +3208,7 @@ const CommandTable kCmdCopyMemoryToMicromapEXTTable = {
     Command::kCmdCopyMemoryToMicromapEXT,
     {"vkCmdCopyMemoryToMicromapEXT", sizeof(wire::CmdCopyMemoryToMicromapEXTArgs), 0, false, kCmdCopyMemoryToMicromapEXTArgsMembers, {}},
     CallCmdCopyMemoryToMicromapEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdCopyMemoryToMicromapEXT),
     {},
     0, 0};
 extern const CommandTable kCmdWriteMicromapsPropertiesEXTTable;
@@ -3171,6 +3216,7 @@ const CommandTable kCmdWriteMicromapsPropertiesEXTTable = {
     Command::kCmdWriteMicromapsPropertiesEXT,
     {"vkCmdWriteMicromapsPropertiesEXT", sizeof(wire::CmdWriteMicromapsPropertiesEXTArgs), 0, false, kCmdWriteMicromapsPropertiesEXTArgsMembers, {}},
     CallCmdWriteMicromapsPropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWriteMicromapsPropertiesEXT),
     {},
     0, 0};
 extern const CommandTable kWriteMicromapsPropertiesEXTTable;
@@ -3178,6 +3224,7 @@ const CommandTable kWriteMicromapsPropertiesEXTTable = {
     Command::kWriteMicromapsPropertiesEXT,
     {"vkWriteMicromapsPropertiesEXT", sizeof(wire::WriteMicromapsPropertiesEXTArgs), 0, false, kWriteMicromapsPropertiesEXTArgsMembers, {}},
     CallWriteMicromapsPropertiesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordWriteMicromapsPropertiesEXT),
     kCodesWriteMicromapsPropertiesEXT,
     offsetof(wire::WriteMicromapsPropertiesEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceMicromapCompatibilityEXTTable;
@@ -3185,6 +3232,7 @@ const CommandTable kGetDeviceMicromapCompatibilityEXTTable = {
     Command::kGetDeviceMicromapCompatibilityEXT,
     {"vkGetDeviceMicromapCompatibilityEXT", sizeof(wire::GetDeviceMicromapCompatibilityEXTArgs), 0, false, kGetDeviceMicromapCompatibilityEXTArgsMembers, {}},
     CallGetDeviceMicromapCompatibilityEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceMicromapCompatibilityEXT),
     {},
     0, 0};
 extern const CommandTable kGetMicromapBuildSizesEXTTable;
@@ -3192,6 +3240,7 @@ const CommandTable kGetMicromapBuildSizesEXTTable = {
     Command::kGetMicromapBuildSizesEXT,
     {"vkGetMicromapBuildSizesEXT", sizeof(wire::GetMicromapBuildSizesEXTArgs), 0, false, kGetMicromapBuildSizesEXTArgsMembers, {}},
     CallGetMicromapBuildSizesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetMicromapBuildSizesEXT),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -947,7 +947,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDeviceSubpassShadingMaxWorkgroupSizeHUAW
   v.device = device;
   v.renderpass = renderpass;
   v.pMaxWorkgroupSize = pMaxWorkgroupSize;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI, &v));
 }
 
 void CallGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI(void* args) {
@@ -980,7 +980,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateFramebuffer(VkDevice device, const Vk
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pFramebuffer = pFramebuffer;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateFramebuffer, &v));
 }
 
 void CallCreateFramebuffer(void* args) {
@@ -1008,7 +1008,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyFramebuffer(VkDevice device, VkFramebuff
   v.device = device;
   v.framebuffer = framebuffer;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyFramebuffer, &v);
 }
 
 void CallDestroyFramebuffer(void* args) {
@@ -1040,7 +1040,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateRenderPass(VkDevice device, const VkR
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pRenderPass = pRenderPass;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateRenderPass, &v));
 }
 
 void CallCreateRenderPass(void* args) {
@@ -1068,7 +1068,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyRenderPass(VkDevice device, VkRenderPass
   v.device = device;
   v.renderPass = renderPass;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyRenderPass, &v);
 }
 
 void CallDestroyRenderPass(void* args) {
@@ -1094,7 +1094,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetRenderAreaGranularity(VkDevice device, VkRen
   v.device = device;
   v.renderPass = renderPass;
   v.pGranularity = pGranularity;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetRenderAreaGranularity, &v);
 }
 
 void CallGetRenderAreaGranularity(void* args) {
@@ -1112,7 +1112,7 @@ constexpr Member kCmdSubpassShadingHUAWEIArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdSubpassShadingHUAWEI(VkCommandBuffer commandBuffer) {
   wire::CmdSubpassShadingHUAWEIArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSubpassShadingHUAWEI, &v);
 }
 
 void CallCmdSubpassShadingHUAWEI(void* args) {
@@ -1149,7 +1149,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdClearAttachments(VkCommandBuffer commandBuff
   v.pAttachments = pAttachments;
   v.rectCount = rectCount;
   v.pRects = pRects;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdClearAttachments, &v);
 }
 
 void CallCmdClearAttachments(void* args) {
@@ -1172,7 +1172,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginConditionalRenderingEXT(VkCommandBuffer
   wire::CmdBeginConditionalRenderingEXTArgs v{};
   v.commandBuffer = commandBuffer;
   v.pConditionalRenderingBegin = pConditionalRenderingBegin;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginConditionalRenderingEXT, &v);
 }
 
 void CallCmdBeginConditionalRenderingEXT(void* args) {
@@ -1190,7 +1190,7 @@ constexpr Member kCmdEndConditionalRenderingEXTArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdEndConditionalRenderingEXT(VkCommandBuffer commandBuffer) {
   wire::CmdEndConditionalRenderingEXTArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndConditionalRenderingEXT, &v);
 }
 
 void CallCmdEndConditionalRenderingEXT(void* args) {
@@ -1217,7 +1217,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginRenderPass(VkCommandBuffer commandBuffe
   v.commandBuffer = commandBuffer;
   v.pRenderPassBegin = pRenderPassBegin;
   v.contents = contents;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginRenderPass, &v);
 }
 
 void CallCmdBeginRenderPass(void* args) {
@@ -1239,7 +1239,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdNextSubpass(VkCommandBuffer commandBuffer, V
   wire::CmdNextSubpassArgs v{};
   v.commandBuffer = commandBuffer;
   v.contents = contents;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdNextSubpass, &v);
 }
 
 void CallCmdNextSubpass(void* args) {
@@ -1257,7 +1257,7 @@ constexpr Member kCmdEndRenderPassArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdEndRenderPass(VkCommandBuffer commandBuffer) {
   wire::CmdEndRenderPassArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndRenderPass, &v);
 }
 
 void CallCmdEndRenderPass(void* args) {
@@ -1289,7 +1289,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateRenderPass2(VkDevice device, const Vk
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pRenderPass = pRenderPass;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateRenderPass2, &v));
 }
 
 void CallCreateRenderPass2(void* args) {
@@ -1318,7 +1318,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginRenderPass2(VkCommandBuffer commandBuff
   v.commandBuffer = commandBuffer;
   v.pRenderPassBegin = pRenderPassBegin;
   v.pSubpassBeginInfo = pSubpassBeginInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginRenderPass2, &v);
 }
 
 void CallCmdBeginRenderPass2(void* args) {
@@ -1345,7 +1345,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdNextSubpass2(VkCommandBuffer commandBuffer, 
   v.commandBuffer = commandBuffer;
   v.pSubpassBeginInfo = pSubpassBeginInfo;
   v.pSubpassEndInfo = pSubpassEndInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdNextSubpass2, &v);
 }
 
 void CallCmdNextSubpass2(void* args) {
@@ -1367,7 +1367,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEndRenderPass2(VkCommandBuffer commandBuffer
   wire::CmdEndRenderPass2Args v{};
   v.commandBuffer = commandBuffer;
   v.pSubpassEndInfo = pSubpassEndInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndRenderPass2, &v);
 }
 
 void CallCmdEndRenderPass2(void* args) {
@@ -1396,7 +1396,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSupportedFramebufferMixedS
   v.physicalDevice = physicalDevice;
   v.pCombinationCount = pCombinationCount;
   v.pCombinations = pCombinations;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV, &v));
 }
 
 void CallGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV(void* args) {
@@ -1419,7 +1419,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginRendering(VkCommandBuffer commandBuffer
   wire::CmdBeginRenderingArgs v{};
   v.commandBuffer = commandBuffer;
   v.pRenderingInfo = pRenderingInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginRendering, &v);
 }
 
 void CallCmdBeginRendering(void* args) {
@@ -1437,7 +1437,7 @@ constexpr Member kCmdEndRenderingArgsMembers[] = {
 VKAPI_ATTR void VKAPI_CALL RecordCmdEndRendering(VkCommandBuffer commandBuffer) {
   wire::CmdEndRenderingArgs v{};
   v.commandBuffer = commandBuffer;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndRendering, &v);
 }
 
 void CallCmdEndRendering(void* args) {
@@ -1469,7 +1469,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetFramebufferTilePropertiesQCOM(VkDevice d
   v.framebuffer = framebuffer;
   v.pPropertiesCount = pPropertiesCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetFramebufferTilePropertiesQCOM, &v));
 }
 
 void CallGetFramebufferTilePropertiesQCOM(void* args) {
@@ -1497,7 +1497,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDynamicRenderingTilePropertiesQCOM(VkDev
   v.device = device;
   v.pRenderingInfo = pRenderingInfo;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDynamicRenderingTilePropertiesQCOM, &v));
 }
 
 void CallGetDynamicRenderingTilePropertiesQCOM(void* args) {
@@ -1560,6 +1560,7 @@ const CommandTable kGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEITable = {
     Command::kGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI,
     {"vkGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI", sizeof(wire::GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs), 0, false, kGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgsMembers, {}},
     CallGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI),
     kCodesGetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI,
     offsetof(wire::GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateFramebufferTable;
@@ -1567,6 +1568,7 @@ const CommandTable kCreateFramebufferTable = {
     Command::kCreateFramebuffer,
     {"vkCreateFramebuffer", sizeof(wire::CreateFramebufferArgs), 0, false, kCreateFramebufferArgsMembers, {}},
     CallCreateFramebuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateFramebuffer),
     kCodesCreateFramebuffer,
     offsetof(wire::CreateFramebufferArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyFramebufferTable;
@@ -1574,6 +1576,7 @@ const CommandTable kDestroyFramebufferTable = {
     Command::kDestroyFramebuffer,
     {"vkDestroyFramebuffer", sizeof(wire::DestroyFramebufferArgs), 0, false, kDestroyFramebufferArgsMembers, {}},
     CallDestroyFramebuffer,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyFramebuffer),
     {},
     0, 0};
 extern const CommandTable kCreateRenderPassTable;
@@ -1581,6 +1584,7 @@ const CommandTable kCreateRenderPassTable = {
     Command::kCreateRenderPass,
     {"vkCreateRenderPass", sizeof(wire::CreateRenderPassArgs), 0, false, kCreateRenderPassArgsMembers, {}},
     CallCreateRenderPass,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateRenderPass),
     kCodesCreateRenderPass,
     offsetof(wire::CreateRenderPassArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyRenderPassTable;
@@ -1588,6 +1592,7 @@ const CommandTable kDestroyRenderPassTable = {
     Command::kDestroyRenderPass,
     {"vkDestroyRenderPass", sizeof(wire::DestroyRenderPassArgs), 0, false, kDestroyRenderPassArgsMembers, {}},
     CallDestroyRenderPass,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyRenderPass),
     {},
     0, 0};
 extern const CommandTable kGetRenderAreaGranularityTable;
@@ -1595,6 +1600,7 @@ const CommandTable kGetRenderAreaGranularityTable = {
     Command::kGetRenderAreaGranularity,
     {"vkGetRenderAreaGranularity", sizeof(wire::GetRenderAreaGranularityArgs), 0, false, kGetRenderAreaGranularityArgsMembers, {}},
     CallGetRenderAreaGranularity,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetRenderAreaGranularity),
     {},
     0, 0};
 extern const CommandTable kCmdSubpassShadingHUAWEITable;
@@ -1602,6 +1608,7 @@ const CommandTable kCmdSubpassShadingHUAWEITable = {
     Command::kCmdSubpassShadingHUAWEI,
     {"vkCmdSubpassShadingHUAWEI", sizeof(wire::CmdSubpassShadingHUAWEIArgs), 0, false, kCmdSubpassShadingHUAWEIArgsMembers, {}},
     CallCmdSubpassShadingHUAWEI,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSubpassShadingHUAWEI),
     {},
     0, 0};
 extern const CommandTable kCmdClearAttachmentsTable;
@@ -1609,6 +1616,7 @@ const CommandTable kCmdClearAttachmentsTable = {
     Command::kCmdClearAttachments,
     {"vkCmdClearAttachments", sizeof(wire::CmdClearAttachmentsArgs), 0, false, kCmdClearAttachmentsArgsMembers, {}},
     CallCmdClearAttachments,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdClearAttachments),
     {},
     0, 0};
 extern const CommandTable kCmdBeginConditionalRenderingEXTTable;
@@ -1616,6 +1624,7 @@ const CommandTable kCmdBeginConditionalRenderingEXTTable = {
     Command::kCmdBeginConditionalRenderingEXT,
     {"vkCmdBeginConditionalRenderingEXT", sizeof(wire::CmdBeginConditionalRenderingEXTArgs), 0, false, kCmdBeginConditionalRenderingEXTArgsMembers, {}},
     CallCmdBeginConditionalRenderingEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginConditionalRenderingEXT),
     {},
     0, 0};
 extern const CommandTable kCmdEndConditionalRenderingEXTTable;
@@ -1623,6 +1632,7 @@ const CommandTable kCmdEndConditionalRenderingEXTTable = {
     Command::kCmdEndConditionalRenderingEXT,
     {"vkCmdEndConditionalRenderingEXT", sizeof(wire::CmdEndConditionalRenderingEXTArgs), 0, false, kCmdEndConditionalRenderingEXTArgsMembers, {}},
     CallCmdEndConditionalRenderingEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndConditionalRenderingEXT),
     {},
     0, 0};
 extern const CommandTable kCmdBeginRenderPassTable;
@@ -1630,6 +1640,7 @@ const CommandTable kCmdBeginRenderPassTable = {
     Command::kCmdBeginRenderPass,
     {"vkCmdBeginRenderPass", sizeof(wire::CmdBeginRenderPassArgs), 0, false, kCmdBeginRenderPassArgsMembers, {}},
     CallCmdBeginRenderPass,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginRenderPass),
     {},
     0, 0};
 extern const CommandTable kCmdNextSubpassTable;
@@ -1637,6 +1648,7 @@ const CommandTable kCmdNextSubpassTable = {
     Command::kCmdNextSubpass,
     {"vkCmdNextSubpass", sizeof(wire::CmdNextSubpassArgs), 0, false, kCmdNextSubpassArgsMembers, {}},
     CallCmdNextSubpass,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdNextSubpass),
     {},
     0, 0};
 extern const CommandTable kCmdEndRenderPassTable;
@@ -1644,6 +1656,7 @@ const CommandTable kCmdEndRenderPassTable = {
     Command::kCmdEndRenderPass,
     {"vkCmdEndRenderPass", sizeof(wire::CmdEndRenderPassArgs), 0, false, kCmdEndRenderPassArgsMembers, {}},
     CallCmdEndRenderPass,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndRenderPass),
     {},
     0, 0};
 extern const CommandTable kCreateRenderPass2Table;
@@ -1651,6 +1664,7 @@ const CommandTable kCreateRenderPass2Table = {
     Command::kCreateRenderPass2,
     {"vkCreateRenderPass2", sizeof(wire::CreateRenderPass2Args), 0, false, kCreateRenderPass2ArgsMembers, {}},
     CallCreateRenderPass2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateRenderPass2),
     kCodesCreateRenderPass2,
     offsetof(wire::CreateRenderPass2Args, result), sizeof(VkResult)};
 extern const CommandTable kCmdBeginRenderPass2Table;
@@ -1658,6 +1672,7 @@ const CommandTable kCmdBeginRenderPass2Table = {
     Command::kCmdBeginRenderPass2,
     {"vkCmdBeginRenderPass2", sizeof(wire::CmdBeginRenderPass2Args), 0, false, kCmdBeginRenderPass2ArgsMembers, {}},
     CallCmdBeginRenderPass2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginRenderPass2),
     {},
     0, 0};
 extern const CommandTable kCmdNextSubpass2Table;
@@ -1665,6 +1680,7 @@ const CommandTable kCmdNextSubpass2Table = {
     Command::kCmdNextSubpass2,
     {"vkCmdNextSubpass2", sizeof(wire::CmdNextSubpass2Args), 0, false, kCmdNextSubpass2ArgsMembers, {}},
     CallCmdNextSubpass2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdNextSubpass2),
     {},
     0, 0};
 extern const CommandTable kCmdEndRenderPass2Table;
@@ -1672,6 +1688,7 @@ const CommandTable kCmdEndRenderPass2Table = {
     Command::kCmdEndRenderPass2,
     {"vkCmdEndRenderPass2", sizeof(wire::CmdEndRenderPass2Args), 0, false, kCmdEndRenderPass2ArgsMembers, {}},
     CallCmdEndRenderPass2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndRenderPass2),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVTable;
@@ -1679,6 +1696,7 @@ const CommandTable kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombination
     Command::kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV,
     {"vkGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV", sizeof(wire::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs), 0, false, kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgsMembers, {}},
     CallGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV),
     kCodesGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV,
     offsetof(wire::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdBeginRenderingTable;
@@ -1686,6 +1704,7 @@ const CommandTable kCmdBeginRenderingTable = {
     Command::kCmdBeginRendering,
     {"vkCmdBeginRendering", sizeof(wire::CmdBeginRenderingArgs), 0, false, kCmdBeginRenderingArgsMembers, {}},
     CallCmdBeginRendering,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginRendering),
     {},
     0, 0};
 extern const CommandTable kCmdEndRenderingTable;
@@ -1693,6 +1712,7 @@ const CommandTable kCmdEndRenderingTable = {
     Command::kCmdEndRendering,
     {"vkCmdEndRendering", sizeof(wire::CmdEndRenderingArgs), 0, false, kCmdEndRenderingArgsMembers, {}},
     CallCmdEndRendering,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndRendering),
     {},
     0, 0};
 extern const CommandTable kGetFramebufferTilePropertiesQCOMTable;
@@ -1700,6 +1720,7 @@ const CommandTable kGetFramebufferTilePropertiesQCOMTable = {
     Command::kGetFramebufferTilePropertiesQCOM,
     {"vkGetFramebufferTilePropertiesQCOM", sizeof(wire::GetFramebufferTilePropertiesQCOMArgs), 0, false, kGetFramebufferTilePropertiesQCOMArgsMembers, {}},
     CallGetFramebufferTilePropertiesQCOM,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetFramebufferTilePropertiesQCOM),
     kCodesGetFramebufferTilePropertiesQCOM,
     offsetof(wire::GetFramebufferTilePropertiesQCOMArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDynamicRenderingTilePropertiesQCOMTable;
@@ -1707,6 +1728,7 @@ const CommandTable kGetDynamicRenderingTilePropertiesQCOMTable = {
     Command::kGetDynamicRenderingTilePropertiesQCOM,
     {"vkGetDynamicRenderingTilePropertiesQCOM", sizeof(wire::GetDynamicRenderingTilePropertiesQCOMArgs), 0, false, kGetDynamicRenderingTilePropertiesQCOMArgsMembers, {}},
     CallGetDynamicRenderingTilePropertiesQCOM,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDynamicRenderingTilePropertiesQCOM),
     kCodesGetDynamicRenderingTilePropertiesQCOM,
     offsetof(wire::GetDynamicRenderingTilePropertiesQCOMArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

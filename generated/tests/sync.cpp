@@ -747,7 +747,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordQueueSubmit(VkQueue queue, uint32_t submitC
   v.submitCount = submitCount;
   v.pSubmits = pSubmits;
   v.fence = fence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueueSubmit, &v));
 }
 
 void CallQueueSubmit(void* args) {
@@ -765,7 +765,7 @@ constexpr Member kQueueWaitIdleArgsMembers[] = {
 VKAPI_ATTR VkResult VKAPI_CALL RecordQueueWaitIdle(VkQueue queue) {
   wire::QueueWaitIdleArgs v{};
   v.queue = queue;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueueWaitIdle, &v));
 }
 
 void CallQueueWaitIdle(void* args) {
@@ -783,7 +783,7 @@ constexpr Member kDeviceWaitIdleArgsMembers[] = {
 VKAPI_ATTR VkResult VKAPI_CALL RecordDeviceWaitIdle(VkDevice device) {
   wire::DeviceWaitIdleArgs v{};
   v.device = device;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kDeviceWaitIdle, &v));
 }
 
 void CallDeviceWaitIdle(void* args) {
@@ -813,7 +813,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordQueueBindSparse(VkQueue queue, uint32_t bin
   v.bindInfoCount = bindInfoCount;
   v.pBindInfo = pBindInfo;
   v.fence = fence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueueBindSparse, &v));
 }
 
 void CallQueueBindSparse(void* args) {
@@ -843,7 +843,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateFence(VkDevice device, const VkFenceC
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pFence = pFence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateFence, &v));
 }
 
 void CallCreateFence(void* args) {
@@ -869,7 +869,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyFence(VkDevice device, VkFence fence, co
   v.device = device;
   v.fence = fence;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyFence, &v);
 }
 
 void CallDestroyFence(void* args) {
@@ -893,7 +893,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordResetFences(VkDevice device, uint32_t fence
   v.device = device;
   v.fenceCount = fenceCount;
   v.pFences = pFences;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kResetFences, &v));
 }
 
 void CallResetFences(void* args) {
@@ -914,7 +914,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetFenceStatus(VkDevice device, VkFence fen
   wire::GetFenceStatusArgs v{};
   v.device = device;
   v.fence = fence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetFenceStatus, &v));
 }
 
 void CallGetFenceStatus(void* args) {
@@ -947,7 +947,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordWaitForFences(VkDevice device, uint32_t fen
   v.pFences = pFences;
   v.waitAll = waitAll;
   v.timeout = timeout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kWaitForFences, &v));
 }
 
 void CallWaitForFences(void* args) {
@@ -980,7 +980,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateSemaphore(VkDevice device, const VkSe
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSemaphore = pSemaphore;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateSemaphore, &v));
 }
 
 void CallCreateSemaphore(void* args) {
@@ -1008,7 +1008,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroySemaphore(VkDevice device, VkSemaphore s
   v.device = device;
   v.semaphore = semaphore;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroySemaphore, &v);
 }
 
 void CallDestroySemaphore(void* args) {
@@ -1037,7 +1037,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateEvent(VkDevice device, const VkEventC
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pEvent = pEvent;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateEvent, &v));
 }
 
 void CallCreateEvent(void* args) {
@@ -1063,7 +1063,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyEvent(VkDevice device, VkEvent event, co
   v.device = device;
   v.event = event;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyEvent, &v);
 }
 
 void CallDestroyEvent(void* args) {
@@ -1083,7 +1083,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetEventStatus(VkDevice device, VkEvent eve
   wire::GetEventStatusArgs v{};
   v.device = device;
   v.event = event;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetEventStatus, &v));
 }
 
 void CallGetEventStatus(void* args) {
@@ -1104,7 +1104,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordSetEvent(VkDevice device, VkEvent event) {
   wire::SetEventArgs v{};
   v.device = device;
   v.event = event;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kSetEvent, &v));
 }
 
 void CallSetEvent(void* args) {
@@ -1125,7 +1125,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordResetEvent(VkDevice device, VkEvent event) 
   wire::ResetEventArgs v{};
   v.device = device;
   v.event = event;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kResetEvent, &v));
 }
 
 void CallResetEvent(void* args) {
@@ -1151,7 +1151,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetEvent(VkCommandBuffer commandBuffer, VkEv
   v.commandBuffer = commandBuffer;
   v.event = event;
   v.stageMask = stageMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetEvent, &v);
 }
 
 void CallCmdSetEvent(void* args) {
@@ -1176,7 +1176,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdResetEvent(VkCommandBuffer commandBuffer, Vk
   v.commandBuffer = commandBuffer;
   v.event = event;
   v.stageMask = stageMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdResetEvent, &v);
 }
 
 void CallCmdResetEvent(void* args) {
@@ -1239,7 +1239,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWaitEvents(VkCommandBuffer commandBuffer, ui
   v.pBufferMemoryBarriers = pBufferMemoryBarriers;
   v.imageMemoryBarrierCount = imageMemoryBarrierCount;
   v.pImageMemoryBarriers = pImageMemoryBarriers;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWaitEvents, &v);
 }
 
 void CallCmdWaitEvents(void* args) {
@@ -1298,7 +1298,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdPipelineBarrier(VkCommandBuffer commandBuffe
   v.pBufferMemoryBarriers = pBufferMemoryBarriers;
   v.imageMemoryBarrierCount = imageMemoryBarrierCount;
   v.pImageMemoryBarriers = pImageMemoryBarriers;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdPipelineBarrier, &v);
 }
 
 void CallCmdPipelineBarrier(void* args) {
@@ -1326,7 +1326,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceExternalSemaphoreProperties(Vk
   v.physicalDevice = physicalDevice;
   v.pExternalSemaphoreInfo = pExternalSemaphoreInfo;
   v.pExternalSemaphoreProperties = pExternalSemaphoreProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceExternalSemaphoreProperties, &v);
 }
 
 void CallGetPhysicalDeviceExternalSemaphoreProperties(void* args) {
@@ -1352,7 +1352,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSemaphoreFdKHR(VkDevice device, const Vk
   v.device = device;
   v.pGetFdInfo = pGetFdInfo;
   v.pFd = pFd;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSemaphoreFdKHR, &v));
 }
 
 void CallGetSemaphoreFdKHR(void* args) {
@@ -1376,7 +1376,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordImportSemaphoreFdKHR(VkDevice device, const
   wire::ImportSemaphoreFdKHRArgs v{};
   v.device = device;
   v.pImportSemaphoreFdInfo = pImportSemaphoreFdInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kImportSemaphoreFdKHR, &v));
 }
 
 void CallImportSemaphoreFdKHR(void* args) {
@@ -1405,7 +1405,7 @@ VKAPI_ATTR void VKAPI_CALL RecordGetPhysicalDeviceExternalFenceProperties(VkPhys
   v.physicalDevice = physicalDevice;
   v.pExternalFenceInfo = pExternalFenceInfo;
   v.pExternalFenceProperties = pExternalFenceProperties;
-  Driver::Called(&v);
+  Driver::Called(Command::kGetPhysicalDeviceExternalFenceProperties, &v);
 }
 
 void CallGetPhysicalDeviceExternalFenceProperties(void* args) {
@@ -1429,7 +1429,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetFenceFdKHR(VkDevice device, const VkFenc
   v.device = device;
   v.pGetFdInfo = pGetFdInfo;
   v.pFd = pFd;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetFenceFdKHR, &v));
 }
 
 void CallGetFenceFdKHR(void* args) {
@@ -1453,7 +1453,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordImportFenceFdKHR(VkDevice device, const VkI
   wire::ImportFenceFdKHRArgs v{};
   v.device = device;
   v.pImportFenceFdInfo = pImportFenceFdInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kImportFenceFdKHR, &v));
 }
 
 void CallImportFenceFdKHR(void* args) {
@@ -1486,7 +1486,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordRegisterDeviceEventEXT(VkDevice device, con
   v.pDeviceEventInfo = pDeviceEventInfo;
   v.pAllocator = pAllocator;
   v.pFence = pFence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kRegisterDeviceEventEXT, &v));
 }
 
 void CallRegisterDeviceEventEXT(void* args) {
@@ -1513,7 +1513,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSemaphoreCounterValue(VkDevice device, V
   v.device = device;
   v.semaphore = semaphore;
   v.pValue = pValue;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSemaphoreCounterValue, &v));
 }
 
 void CallGetSemaphoreCounterValue(void* args) {
@@ -1538,7 +1538,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordWaitSemaphores(VkDevice device, const VkSem
   v.device = device;
   v.pWaitInfo = pWaitInfo;
   v.timeout = timeout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kWaitSemaphores, &v));
 }
 
 void CallWaitSemaphores(void* args) {
@@ -1562,7 +1562,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordSignalSemaphore(VkDevice device, const VkSe
   wire::SignalSemaphoreArgs v{};
   v.device = device;
   v.pSignalInfo = pSignalInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kSignalSemaphore, &v));
 }
 
 void CallSignalSemaphore(void* args) {
@@ -1586,7 +1586,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordQueueSetPerformanceConfigurationINTEL(VkQue
   wire::QueueSetPerformanceConfigurationINTELArgs v{};
   v.queue = queue;
   v.configuration = configuration;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueueSetPerformanceConfigurationINTEL, &v));
 }
 
 void CallQueueSetPerformanceConfigurationINTEL(void* args) {
@@ -1612,7 +1612,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdSetEvent2(VkCommandBuffer commandBuffer, VkE
   v.commandBuffer = commandBuffer;
   v.event = event;
   v.pDependencyInfo = pDependencyInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdSetEvent2, &v);
 }
 
 void CallCmdSetEvent2(void* args) {
@@ -1637,7 +1637,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdResetEvent2(VkCommandBuffer commandBuffer, V
   v.commandBuffer = commandBuffer;
   v.event = event;
   v.stageMask = stageMask;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdResetEvent2, &v);
 }
 
 void CallCmdResetEvent2(void* args) {
@@ -1669,7 +1669,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdWaitEvents2(VkCommandBuffer commandBuffer, u
   v.eventCount = eventCount;
   v.pEvents = pEvents;
   v.pDependencyInfos = pDependencyInfos;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdWaitEvents2, &v);
 }
 
 void CallCmdWaitEvents2(void* args) {
@@ -1691,7 +1691,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdPipelineBarrier2(VkCommandBuffer commandBuff
   wire::CmdPipelineBarrier2Args v{};
   v.commandBuffer = commandBuffer;
   v.pDependencyInfo = pDependencyInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdPipelineBarrier2, &v);
 }
 
 void CallCmdPipelineBarrier2(void* args) {
@@ -1720,7 +1720,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordQueueSubmit2(VkQueue queue, uint32_t submit
   v.submitCount = submitCount;
   v.pSubmits = pSubmits;
   v.fence = fence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueueSubmit2, &v));
 }
 
 void CallQueueSubmit2(void* args) {
@@ -1774,6 +1774,7 @@ const CommandTable kQueueSubmitTable = {
     Command::kQueueSubmit,
     {"vkQueueSubmit", sizeof(wire::QueueSubmitArgs), 0, false, kQueueSubmitArgsMembers, {}},
     CallQueueSubmit,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueSubmit),
     kCodesQueueSubmit,
     offsetof(wire::QueueSubmitArgs, result), sizeof(VkResult)};
 extern const CommandTable kQueueWaitIdleTable;
@@ -1781,6 +1782,7 @@ const CommandTable kQueueWaitIdleTable = {
     Command::kQueueWaitIdle,
     {"vkQueueWaitIdle", sizeof(wire::QueueWaitIdleArgs), 0, false, kQueueWaitIdleArgsMembers, {}},
     CallQueueWaitIdle,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueWaitIdle),
     kCodesQueueWaitIdle,
     offsetof(wire::QueueWaitIdleArgs, result), sizeof(VkResult)};
 extern const CommandTable kDeviceWaitIdleTable;
@@ -1788,6 +1790,7 @@ const CommandTable kDeviceWaitIdleTable = {
     Command::kDeviceWaitIdle,
     {"vkDeviceWaitIdle", sizeof(wire::DeviceWaitIdleArgs), 0, false, kDeviceWaitIdleArgsMembers, {}},
     CallDeviceWaitIdle,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDeviceWaitIdle),
     kCodesDeviceWaitIdle,
     offsetof(wire::DeviceWaitIdleArgs, result), sizeof(VkResult)};
 extern const CommandTable kQueueBindSparseTable;
@@ -1795,6 +1798,7 @@ const CommandTable kQueueBindSparseTable = {
     Command::kQueueBindSparse,
     {"vkQueueBindSparse", sizeof(wire::QueueBindSparseArgs), 0, false, kQueueBindSparseArgsMembers, {}},
     CallQueueBindSparse,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueBindSparse),
     kCodesQueueBindSparse,
     offsetof(wire::QueueBindSparseArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateFenceTable;
@@ -1802,6 +1806,7 @@ const CommandTable kCreateFenceTable = {
     Command::kCreateFence,
     {"vkCreateFence", sizeof(wire::CreateFenceArgs), 0, false, kCreateFenceArgsMembers, {}},
     CallCreateFence,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateFence),
     kCodesCreateFence,
     offsetof(wire::CreateFenceArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyFenceTable;
@@ -1809,6 +1814,7 @@ const CommandTable kDestroyFenceTable = {
     Command::kDestroyFence,
     {"vkDestroyFence", sizeof(wire::DestroyFenceArgs), 0, false, kDestroyFenceArgsMembers, {}},
     CallDestroyFence,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyFence),
     {},
     0, 0};
 extern const CommandTable kResetFencesTable;
@@ -1816,6 +1822,7 @@ const CommandTable kResetFencesTable = {
     Command::kResetFences,
     {"vkResetFences", sizeof(wire::ResetFencesArgs), 0, false, kResetFencesArgsMembers, {}},
     CallResetFences,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetFences),
     kCodesResetFences,
     offsetof(wire::ResetFencesArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetFenceStatusTable;
@@ -1823,6 +1830,7 @@ const CommandTable kGetFenceStatusTable = {
     Command::kGetFenceStatus,
     {"vkGetFenceStatus", sizeof(wire::GetFenceStatusArgs), 0, false, kGetFenceStatusArgsMembers, {}},
     CallGetFenceStatus,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetFenceStatus),
     kCodesGetFenceStatus,
     offsetof(wire::GetFenceStatusArgs, result), sizeof(VkResult)};
 extern const CommandTable kWaitForFencesTable;
@@ -1830,6 +1838,7 @@ const CommandTable kWaitForFencesTable = {
     Command::kWaitForFences,
     {"vkWaitForFences", sizeof(wire::WaitForFencesArgs), 0, false, kWaitForFencesArgsMembers, {}},
     CallWaitForFences,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordWaitForFences),
     kCodesWaitForFences,
     offsetof(wire::WaitForFencesArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateSemaphoreTable;
@@ -1837,6 +1846,7 @@ const CommandTable kCreateSemaphoreTable = {
     Command::kCreateSemaphore,
     {"vkCreateSemaphore", sizeof(wire::CreateSemaphoreArgs), 0, false, kCreateSemaphoreArgsMembers, {}},
     CallCreateSemaphore,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateSemaphore),
     kCodesCreateSemaphore,
     offsetof(wire::CreateSemaphoreArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroySemaphoreTable;
@@ -1844,6 +1854,7 @@ const CommandTable kDestroySemaphoreTable = {
     Command::kDestroySemaphore,
     {"vkDestroySemaphore", sizeof(wire::DestroySemaphoreArgs), 0, false, kDestroySemaphoreArgsMembers, {}},
     CallDestroySemaphore,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroySemaphore),
     {},
     0, 0};
 extern const CommandTable kCreateEventTable;
@@ -1851,6 +1862,7 @@ const CommandTable kCreateEventTable = {
     Command::kCreateEvent,
     {"vkCreateEvent", sizeof(wire::CreateEventArgs), 0, false, kCreateEventArgsMembers, {}},
     CallCreateEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateEvent),
     kCodesCreateEvent,
     offsetof(wire::CreateEventArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyEventTable;
@@ -1858,6 +1870,7 @@ const CommandTable kDestroyEventTable = {
     Command::kDestroyEvent,
     {"vkDestroyEvent", sizeof(wire::DestroyEventArgs), 0, false, kDestroyEventArgsMembers, {}},
     CallDestroyEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyEvent),
     {},
     0, 0};
 extern const CommandTable kGetEventStatusTable;
@@ -1865,6 +1878,7 @@ const CommandTable kGetEventStatusTable = {
     Command::kGetEventStatus,
     {"vkGetEventStatus", sizeof(wire::GetEventStatusArgs), 0, false, kGetEventStatusArgsMembers, {}},
     CallGetEventStatus,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetEventStatus),
     kCodesGetEventStatus,
     offsetof(wire::GetEventStatusArgs, result), sizeof(VkResult)};
 extern const CommandTable kSetEventTable;
@@ -1872,6 +1886,7 @@ const CommandTable kSetEventTable = {
     Command::kSetEvent,
     {"vkSetEvent", sizeof(wire::SetEventArgs), 0, false, kSetEventArgsMembers, {}},
     CallSetEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetEvent),
     kCodesSetEvent,
     offsetof(wire::SetEventArgs, result), sizeof(VkResult)};
 extern const CommandTable kResetEventTable;
@@ -1879,6 +1894,7 @@ const CommandTable kResetEventTable = {
     Command::kResetEvent,
     {"vkResetEvent", sizeof(wire::ResetEventArgs), 0, false, kResetEventArgsMembers, {}},
     CallResetEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordResetEvent),
     kCodesResetEvent,
     offsetof(wire::ResetEventArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdSetEventTable;
@@ -1886,6 +1902,7 @@ const CommandTable kCmdSetEventTable = {
     Command::kCmdSetEvent,
     {"vkCmdSetEvent", sizeof(wire::CmdSetEventArgs), 0, false, kCmdSetEventArgsMembers, {}},
     CallCmdSetEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetEvent),
     {},
     0, 0};
 extern const CommandTable kCmdResetEventTable;
@@ -1893,6 +1910,7 @@ const CommandTable kCmdResetEventTable = {
     Command::kCmdResetEvent,
     {"vkCmdResetEvent", sizeof(wire::CmdResetEventArgs), 0, false, kCmdResetEventArgsMembers, {}},
     CallCmdResetEvent,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdResetEvent),
     {},
     0, 0};
 extern const CommandTable kCmdWaitEventsTable;
@@ -1900,6 +1918,7 @@ const CommandTable kCmdWaitEventsTable = {
     Command::kCmdWaitEvents,
     {"vkCmdWaitEvents", sizeof(wire::CmdWaitEventsArgs), 0, false, kCmdWaitEventsArgsMembers, {}},
     CallCmdWaitEvents,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWaitEvents),
     {},
     0, 0};
 extern const CommandTable kCmdPipelineBarrierTable;
@@ -1907,6 +1926,7 @@ const CommandTable kCmdPipelineBarrierTable = {
     Command::kCmdPipelineBarrier,
     {"vkCmdPipelineBarrier", sizeof(wire::CmdPipelineBarrierArgs), 0, false, kCmdPipelineBarrierArgsMembers, {}},
     CallCmdPipelineBarrier,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdPipelineBarrier),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceExternalSemaphorePropertiesTable;
@@ -1914,6 +1934,7 @@ const CommandTable kGetPhysicalDeviceExternalSemaphorePropertiesTable = {
     Command::kGetPhysicalDeviceExternalSemaphoreProperties,
     {"vkGetPhysicalDeviceExternalSemaphoreProperties", sizeof(wire::GetPhysicalDeviceExternalSemaphorePropertiesArgs), 0, false, kGetPhysicalDeviceExternalSemaphorePropertiesArgsMembers, {}},
     CallGetPhysicalDeviceExternalSemaphoreProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceExternalSemaphoreProperties),
     {},
     0, 0};
 extern const CommandTable kGetSemaphoreFdKHRTable;
@@ -1921,6 +1942,7 @@ const CommandTable kGetSemaphoreFdKHRTable = {
     Command::kGetSemaphoreFdKHR,
     {"vkGetSemaphoreFdKHR", sizeof(wire::GetSemaphoreFdKHRArgs), 0, false, kGetSemaphoreFdKHRArgsMembers, {}},
     CallGetSemaphoreFdKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSemaphoreFdKHR),
     kCodesGetSemaphoreFdKHR,
     offsetof(wire::GetSemaphoreFdKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kImportSemaphoreFdKHRTable;
@@ -1928,6 +1950,7 @@ const CommandTable kImportSemaphoreFdKHRTable = {
     Command::kImportSemaphoreFdKHR,
     {"vkImportSemaphoreFdKHR", sizeof(wire::ImportSemaphoreFdKHRArgs), 0, false, kImportSemaphoreFdKHRArgsMembers, {}},
     CallImportSemaphoreFdKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordImportSemaphoreFdKHR),
     kCodesImportSemaphoreFdKHR,
     offsetof(wire::ImportSemaphoreFdKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceExternalFencePropertiesTable;
@@ -1935,6 +1958,7 @@ const CommandTable kGetPhysicalDeviceExternalFencePropertiesTable = {
     Command::kGetPhysicalDeviceExternalFenceProperties,
     {"vkGetPhysicalDeviceExternalFenceProperties", sizeof(wire::GetPhysicalDeviceExternalFencePropertiesArgs), 0, false, kGetPhysicalDeviceExternalFencePropertiesArgsMembers, {}},
     CallGetPhysicalDeviceExternalFenceProperties,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceExternalFenceProperties),
     {},
     0, 0};
 extern const CommandTable kGetFenceFdKHRTable;
@@ -1942,6 +1966,7 @@ const CommandTable kGetFenceFdKHRTable = {
     Command::kGetFenceFdKHR,
     {"vkGetFenceFdKHR", sizeof(wire::GetFenceFdKHRArgs), 0, false, kGetFenceFdKHRArgsMembers, {}},
     CallGetFenceFdKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetFenceFdKHR),
     kCodesGetFenceFdKHR,
     offsetof(wire::GetFenceFdKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kImportFenceFdKHRTable;
@@ -1949,6 +1974,7 @@ const CommandTable kImportFenceFdKHRTable = {
     Command::kImportFenceFdKHR,
     {"vkImportFenceFdKHR", sizeof(wire::ImportFenceFdKHRArgs), 0, false, kImportFenceFdKHRArgsMembers, {}},
     CallImportFenceFdKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordImportFenceFdKHR),
     kCodesImportFenceFdKHR,
     offsetof(wire::ImportFenceFdKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kRegisterDeviceEventEXTTable;
@@ -1956,6 +1982,7 @@ const CommandTable kRegisterDeviceEventEXTTable = {
     Command::kRegisterDeviceEventEXT,
     {"vkRegisterDeviceEventEXT", sizeof(wire::RegisterDeviceEventEXTArgs), 0, false, kRegisterDeviceEventEXTArgsMembers, {}},
     CallRegisterDeviceEventEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordRegisterDeviceEventEXT),
     kCodesRegisterDeviceEventEXT,
     offsetof(wire::RegisterDeviceEventEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetSemaphoreCounterValueTable;
@@ -1963,6 +1990,7 @@ const CommandTable kGetSemaphoreCounterValueTable = {
     Command::kGetSemaphoreCounterValue,
     {"vkGetSemaphoreCounterValue", sizeof(wire::GetSemaphoreCounterValueArgs), 0, false, kGetSemaphoreCounterValueArgsMembers, {}},
     CallGetSemaphoreCounterValue,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSemaphoreCounterValue),
     kCodesGetSemaphoreCounterValue,
     offsetof(wire::GetSemaphoreCounterValueArgs, result), sizeof(VkResult)};
 extern const CommandTable kWaitSemaphoresTable;
@@ -1970,6 +1998,7 @@ const CommandTable kWaitSemaphoresTable = {
     Command::kWaitSemaphores,
     {"vkWaitSemaphores", sizeof(wire::WaitSemaphoresArgs), 0, false, kWaitSemaphoresArgsMembers, {}},
     CallWaitSemaphores,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordWaitSemaphores),
     kCodesWaitSemaphores,
     offsetof(wire::WaitSemaphoresArgs, result), sizeof(VkResult)};
 extern const CommandTable kSignalSemaphoreTable;
@@ -1977,6 +2006,7 @@ const CommandTable kSignalSemaphoreTable = {
     Command::kSignalSemaphore,
     {"vkSignalSemaphore", sizeof(wire::SignalSemaphoreArgs), 0, false, kSignalSemaphoreArgsMembers, {}},
     CallSignalSemaphore,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSignalSemaphore),
     kCodesSignalSemaphore,
     offsetof(wire::SignalSemaphoreArgs, result), sizeof(VkResult)};
 extern const CommandTable kQueueSetPerformanceConfigurationINTELTable;
@@ -1984,6 +2014,7 @@ const CommandTable kQueueSetPerformanceConfigurationINTELTable = {
     Command::kQueueSetPerformanceConfigurationINTEL,
     {"vkQueueSetPerformanceConfigurationINTEL", sizeof(wire::QueueSetPerformanceConfigurationINTELArgs), 0, false, kQueueSetPerformanceConfigurationINTELArgsMembers, {}},
     CallQueueSetPerformanceConfigurationINTEL,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueSetPerformanceConfigurationINTEL),
     kCodesQueueSetPerformanceConfigurationINTEL,
     offsetof(wire::QueueSetPerformanceConfigurationINTELArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdSetEvent2Table;
@@ -1991,6 +2022,7 @@ const CommandTable kCmdSetEvent2Table = {
     Command::kCmdSetEvent2,
     {"vkCmdSetEvent2", sizeof(wire::CmdSetEvent2Args), 0, false, kCmdSetEvent2ArgsMembers, {}},
     CallCmdSetEvent2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdSetEvent2),
     {},
     0, 0};
 extern const CommandTable kCmdResetEvent2Table;
@@ -1998,6 +2030,7 @@ const CommandTable kCmdResetEvent2Table = {
     Command::kCmdResetEvent2,
     {"vkCmdResetEvent2", sizeof(wire::CmdResetEvent2Args), 0, false, kCmdResetEvent2ArgsMembers, {}},
     CallCmdResetEvent2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdResetEvent2),
     {},
     0, 0};
 extern const CommandTable kCmdWaitEvents2Table;
@@ -2005,6 +2038,7 @@ const CommandTable kCmdWaitEvents2Table = {
     Command::kCmdWaitEvents2,
     {"vkCmdWaitEvents2", sizeof(wire::CmdWaitEvents2Args), 0, false, kCmdWaitEvents2ArgsMembers, {}},
     CallCmdWaitEvents2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdWaitEvents2),
     {},
     0, 0};
 extern const CommandTable kCmdPipelineBarrier2Table;
@@ -2012,6 +2046,7 @@ const CommandTable kCmdPipelineBarrier2Table = {
     Command::kCmdPipelineBarrier2,
     {"vkCmdPipelineBarrier2", sizeof(wire::CmdPipelineBarrier2Args), 0, false, kCmdPipelineBarrier2ArgsMembers, {}},
     CallCmdPipelineBarrier2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdPipelineBarrier2),
     {},
     0, 0};
 extern const CommandTable kQueueSubmit2Table;
@@ -2019,6 +2054,7 @@ const CommandTable kQueueSubmit2Table = {
     Command::kQueueSubmit2,
     {"vkQueueSubmit2", sizeof(wire::QueueSubmit2Args), 0, false, kQueueSubmit2ArgsMembers, {}},
     CallQueueSubmit2,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueueSubmit2),
     kCodesQueueSubmit2,
     offsetof(wire::QueueSubmit2Args, result), sizeof(VkResult)};
 }  // namespace vesper::test

@@ -3364,7 +3364,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceVideoCapabilitiesKHR(VkPhy
   v.physicalDevice = physicalDevice;
   v.pVideoProfile = pVideoProfile;
   v.pCapabilities = pCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceVideoCapabilitiesKHR, &v));
 }
 
 void CallGetPhysicalDeviceVideoCapabilitiesKHR(void* args) {
@@ -3399,7 +3399,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceVideoFormatPropertiesKHR(V
   v.pVideoFormatInfo = pVideoFormatInfo;
   v.pVideoFormatPropertyCount = pVideoFormatPropertyCount;
   v.pVideoFormatProperties = pVideoFormatProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceVideoFormatPropertiesKHR, &v));
 }
 
 void CallGetPhysicalDeviceVideoFormatPropertiesKHR(void* args) {
@@ -3432,7 +3432,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateVideoSessionKHR(VkDevice device, cons
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pVideoSession = pVideoSession;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateVideoSessionKHR, &v));
 }
 
 void CallCreateVideoSessionKHR(void* args) {
@@ -3460,7 +3460,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyVideoSessionKHR(VkDevice device, VkVideo
   v.device = device;
   v.videoSession = videoSession;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyVideoSessionKHR, &v);
 }
 
 void CallDestroyVideoSessionKHR(void* args) {
@@ -3494,7 +3494,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateVideoSessionParametersKHR(VkDevice de
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pVideoSessionParameters = pVideoSessionParameters;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateVideoSessionParametersKHR, &v));
 }
 
 void CallCreateVideoSessionParametersKHR(void* args) {
@@ -3522,7 +3522,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordUpdateVideoSessionParametersKHR(VkDevice de
   v.device = device;
   v.videoSessionParameters = videoSessionParameters;
   v.pUpdateInfo = pUpdateInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kUpdateVideoSessionParametersKHR, &v));
 }
 
 void CallUpdateVideoSessionParametersKHR(void* args) {
@@ -3551,7 +3551,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroyVideoSessionParametersKHR(VkDevice devic
   v.device = device;
   v.videoSessionParameters = videoSessionParameters;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroyVideoSessionParametersKHR, &v);
 }
 
 void CallDestroyVideoSessionParametersKHR(void* args) {
@@ -3584,7 +3584,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetVideoSessionMemoryRequirementsKHR(VkDevi
   v.videoSession = videoSession;
   v.pMemoryRequirementsCount = pMemoryRequirementsCount;
   v.pMemoryRequirements = pMemoryRequirements;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetVideoSessionMemoryRequirementsKHR, &v));
 }
 
 void CallGetVideoSessionMemoryRequirementsKHR(void* args) {
@@ -3617,7 +3617,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordBindVideoSessionMemoryKHR(VkDevice device, 
   v.videoSession = videoSession;
   v.bindSessionMemoryInfoCount = bindSessionMemoryInfoCount;
   v.pBindSessionMemoryInfos = pBindSessionMemoryInfos;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kBindVideoSessionMemoryKHR, &v));
 }
 
 void CallBindVideoSessionMemoryKHR(void* args) {
@@ -3641,7 +3641,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdDecodeVideoKHR(VkCommandBuffer commandBuffer
   wire::CmdDecodeVideoKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pDecodeInfo = pDecodeInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdDecodeVideoKHR, &v);
 }
 
 void CallCmdDecodeVideoKHR(void* args) {
@@ -3664,7 +3664,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdBeginVideoCodingKHR(VkCommandBuffer commandB
   wire::CmdBeginVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pBeginInfo = pBeginInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdBeginVideoCodingKHR, &v);
 }
 
 void CallCmdBeginVideoCodingKHR(void* args) {
@@ -3687,7 +3687,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdControlVideoCodingKHR(VkCommandBuffer comman
   wire::CmdControlVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pCodingControlInfo = pCodingControlInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdControlVideoCodingKHR, &v);
 }
 
 void CallCmdControlVideoCodingKHR(void* args) {
@@ -3710,7 +3710,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEndVideoCodingKHR(VkCommandBuffer commandBuf
   wire::CmdEndVideoCodingKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pEndCodingInfo = pEndCodingInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEndVideoCodingKHR, &v);
 }
 
 void CallCmdEndVideoCodingKHR(void* args) {
@@ -3733,7 +3733,7 @@ VKAPI_ATTR void VKAPI_CALL RecordCmdEncodeVideoKHR(VkCommandBuffer commandBuffer
   wire::CmdEncodeVideoKHRArgs v{};
   v.commandBuffer = commandBuffer;
   v.pEncodeInfo = pEncodeInfo;
-  Driver::Called(&v);
+  Driver::Called(Command::kCmdEncodeVideoKHR, &v);
 }
 
 void CallCmdEncodeVideoKHR(void* args) {
@@ -3868,6 +3868,7 @@ const CommandTable kGetPhysicalDeviceVideoCapabilitiesKHRTable = {
     Command::kGetPhysicalDeviceVideoCapabilitiesKHR,
     {"vkGetPhysicalDeviceVideoCapabilitiesKHR", sizeof(wire::GetPhysicalDeviceVideoCapabilitiesKHRArgs), 0, false, kGetPhysicalDeviceVideoCapabilitiesKHRArgsMembers, {}},
     CallGetPhysicalDeviceVideoCapabilitiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceVideoCapabilitiesKHR),
     kCodesGetPhysicalDeviceVideoCapabilitiesKHR,
     offsetof(wire::GetPhysicalDeviceVideoCapabilitiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceVideoFormatPropertiesKHRTable;
@@ -3875,6 +3876,7 @@ const CommandTable kGetPhysicalDeviceVideoFormatPropertiesKHRTable = {
     Command::kGetPhysicalDeviceVideoFormatPropertiesKHR,
     {"vkGetPhysicalDeviceVideoFormatPropertiesKHR", sizeof(wire::GetPhysicalDeviceVideoFormatPropertiesKHRArgs), 0, false, kGetPhysicalDeviceVideoFormatPropertiesKHRArgsMembers, {}},
     CallGetPhysicalDeviceVideoFormatPropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceVideoFormatPropertiesKHR),
     kCodesGetPhysicalDeviceVideoFormatPropertiesKHR,
     offsetof(wire::GetPhysicalDeviceVideoFormatPropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateVideoSessionKHRTable;
@@ -3882,6 +3884,7 @@ const CommandTable kCreateVideoSessionKHRTable = {
     Command::kCreateVideoSessionKHR,
     {"vkCreateVideoSessionKHR", sizeof(wire::CreateVideoSessionKHRArgs), 0, false, kCreateVideoSessionKHRArgsMembers, {}},
     CallCreateVideoSessionKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateVideoSessionKHR),
     kCodesCreateVideoSessionKHR,
     offsetof(wire::CreateVideoSessionKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyVideoSessionKHRTable;
@@ -3889,6 +3892,7 @@ const CommandTable kDestroyVideoSessionKHRTable = {
     Command::kDestroyVideoSessionKHR,
     {"vkDestroyVideoSessionKHR", sizeof(wire::DestroyVideoSessionKHRArgs), 0, false, kDestroyVideoSessionKHRArgsMembers, {}},
     CallDestroyVideoSessionKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyVideoSessionKHR),
     {},
     0, 0};
 extern const CommandTable kCreateVideoSessionParametersKHRTable;
@@ -3896,6 +3900,7 @@ const CommandTable kCreateVideoSessionParametersKHRTable = {
     Command::kCreateVideoSessionParametersKHR,
     {"vkCreateVideoSessionParametersKHR", sizeof(wire::CreateVideoSessionParametersKHRArgs), 0, false, kCreateVideoSessionParametersKHRArgsMembers, {}},
     CallCreateVideoSessionParametersKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateVideoSessionParametersKHR),
     kCodesCreateVideoSessionParametersKHR,
     offsetof(wire::CreateVideoSessionParametersKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kUpdateVideoSessionParametersKHRTable;
@@ -3903,6 +3908,7 @@ const CommandTable kUpdateVideoSessionParametersKHRTable = {
     Command::kUpdateVideoSessionParametersKHR,
     {"vkUpdateVideoSessionParametersKHR", sizeof(wire::UpdateVideoSessionParametersKHRArgs), 0, false, kUpdateVideoSessionParametersKHRArgsMembers, {}},
     CallUpdateVideoSessionParametersKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordUpdateVideoSessionParametersKHR),
     kCodesUpdateVideoSessionParametersKHR,
     offsetof(wire::UpdateVideoSessionParametersKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroyVideoSessionParametersKHRTable;
@@ -3910,6 +3916,7 @@ const CommandTable kDestroyVideoSessionParametersKHRTable = {
     Command::kDestroyVideoSessionParametersKHR,
     {"vkDestroyVideoSessionParametersKHR", sizeof(wire::DestroyVideoSessionParametersKHRArgs), 0, false, kDestroyVideoSessionParametersKHRArgsMembers, {}},
     CallDestroyVideoSessionParametersKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroyVideoSessionParametersKHR),
     {},
     0, 0};
 extern const CommandTable kGetVideoSessionMemoryRequirementsKHRTable;
@@ -3917,6 +3924,7 @@ const CommandTable kGetVideoSessionMemoryRequirementsKHRTable = {
     Command::kGetVideoSessionMemoryRequirementsKHR,
     {"vkGetVideoSessionMemoryRequirementsKHR", sizeof(wire::GetVideoSessionMemoryRequirementsKHRArgs), 0, false, kGetVideoSessionMemoryRequirementsKHRArgsMembers, {}},
     CallGetVideoSessionMemoryRequirementsKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetVideoSessionMemoryRequirementsKHR),
     kCodesGetVideoSessionMemoryRequirementsKHR,
     offsetof(wire::GetVideoSessionMemoryRequirementsKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kBindVideoSessionMemoryKHRTable;
@@ -3924,6 +3932,7 @@ const CommandTable kBindVideoSessionMemoryKHRTable = {
     Command::kBindVideoSessionMemoryKHR,
     {"vkBindVideoSessionMemoryKHR", sizeof(wire::BindVideoSessionMemoryKHRArgs), 0, false, kBindVideoSessionMemoryKHRArgsMembers, {}},
     CallBindVideoSessionMemoryKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordBindVideoSessionMemoryKHR),
     kCodesBindVideoSessionMemoryKHR,
     offsetof(wire::BindVideoSessionMemoryKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCmdDecodeVideoKHRTable;
@@ -3931,6 +3940,7 @@ const CommandTable kCmdDecodeVideoKHRTable = {
     Command::kCmdDecodeVideoKHR,
     {"vkCmdDecodeVideoKHR", sizeof(wire::CmdDecodeVideoKHRArgs), 0, false, kCmdDecodeVideoKHRArgsMembers, {}},
     CallCmdDecodeVideoKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdDecodeVideoKHR),
     {},
     0, 0};
 extern const CommandTable kCmdBeginVideoCodingKHRTable;
@@ -3938,6 +3948,7 @@ const CommandTable kCmdBeginVideoCodingKHRTable = {
     Command::kCmdBeginVideoCodingKHR,
     {"vkCmdBeginVideoCodingKHR", sizeof(wire::CmdBeginVideoCodingKHRArgs), 0, false, kCmdBeginVideoCodingKHRArgsMembers, {}},
     CallCmdBeginVideoCodingKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdBeginVideoCodingKHR),
     {},
     0, 0};
 extern const CommandTable kCmdControlVideoCodingKHRTable;
@@ -3945,6 +3956,7 @@ const CommandTable kCmdControlVideoCodingKHRTable = {
     Command::kCmdControlVideoCodingKHR,
     {"vkCmdControlVideoCodingKHR", sizeof(wire::CmdControlVideoCodingKHRArgs), 0, false, kCmdControlVideoCodingKHRArgsMembers, {}},
     CallCmdControlVideoCodingKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdControlVideoCodingKHR),
     {},
     0, 0};
 extern const CommandTable kCmdEndVideoCodingKHRTable;
@@ -3952,6 +3964,7 @@ const CommandTable kCmdEndVideoCodingKHRTable = {
     Command::kCmdEndVideoCodingKHR,
     {"vkCmdEndVideoCodingKHR", sizeof(wire::CmdEndVideoCodingKHRArgs), 0, false, kCmdEndVideoCodingKHRArgsMembers, {}},
     CallCmdEndVideoCodingKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEndVideoCodingKHR),
     {},
     0, 0};
 extern const CommandTable kCmdEncodeVideoKHRTable;
@@ -3959,6 +3972,7 @@ const CommandTable kCmdEncodeVideoKHRTable = {
     Command::kCmdEncodeVideoKHR,
     {"vkCmdEncodeVideoKHR", sizeof(wire::CmdEncodeVideoKHRArgs), 0, false, kCmdEncodeVideoKHRArgsMembers, {}},
     CallCmdEncodeVideoKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCmdEncodeVideoKHR),
     {},
     0, 0};
 }  // namespace vesper::test

@@ -946,7 +946,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceDisplayPropertiesKHR(VkPhy
   v.physicalDevice = physicalDevice;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceDisplayPropertiesKHR, &v));
 }
 
 void CallGetPhysicalDeviceDisplayPropertiesKHR(void* args) {
@@ -976,7 +976,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceDisplayPlanePropertiesKHR(
   v.physicalDevice = physicalDevice;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceDisplayPlanePropertiesKHR, &v));
 }
 
 void CallGetPhysicalDeviceDisplayPlanePropertiesKHR(void* args) {
@@ -1010,7 +1010,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDisplayPlaneSupportedDisplaysKHR(VkPhysi
   v.planeIndex = planeIndex;
   v.pDisplayCount = pDisplayCount;
   v.pDisplays = pDisplays;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDisplayPlaneSupportedDisplaysKHR, &v));
 }
 
 void CallGetDisplayPlaneSupportedDisplaysKHR(void* args) {
@@ -1044,7 +1044,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDisplayModePropertiesKHR(VkPhysicalDevic
   v.display = display;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDisplayModePropertiesKHR, &v));
 }
 
 void CallGetDisplayModePropertiesKHR(void* args) {
@@ -1081,7 +1081,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDisplayModeKHR(VkPhysicalDevice physi
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pMode = pMode;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDisplayModeKHR, &v));
 }
 
 void CallCreateDisplayModeKHR(void* args) {
@@ -1113,7 +1113,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDisplayPlaneCapabilitiesKHR(VkPhysicalDe
   v.mode = mode;
   v.planeIndex = planeIndex;
   v.pCapabilities = pCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDisplayPlaneCapabilitiesKHR, &v));
 }
 
 void CallGetDisplayPlaneCapabilitiesKHR(void* args) {
@@ -1146,7 +1146,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateDisplayPlaneSurfaceKHR(VkInstance ins
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSurface = pSurface;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateDisplayPlaneSurfaceKHR, &v));
 }
 
 void CallCreateDisplayPlaneSurfaceKHR(void* args) {
@@ -1186,7 +1186,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateSharedSwapchainsKHR(VkDevice device, 
   v.pCreateInfos = pCreateInfos;
   v.pAllocator = pAllocator;
   v.pSwapchains = pSwapchains;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateSharedSwapchainsKHR, &v));
 }
 
 void CallCreateSharedSwapchainsKHR(void* args) {
@@ -1214,7 +1214,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroySurfaceKHR(VkInstance instance, VkSurfac
   v.instance = instance;
   v.surface = surface;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroySurfaceKHR, &v);
 }
 
 void CallDestroySurfaceKHR(void* args) {
@@ -1245,7 +1245,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceSupportKHR(VkPhysic
   v.queueFamilyIndex = queueFamilyIndex;
   v.surface = surface;
   v.pSupported = pSupported;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceSupportKHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceSupportKHR(void* args) {
@@ -1273,7 +1273,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceCapabilitiesKHR(VkP
   v.physicalDevice = physicalDevice;
   v.surface = surface;
   v.pSurfaceCapabilities = pSurfaceCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceCapabilitiesKHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceCapabilitiesKHR(void* args) {
@@ -1306,7 +1306,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceFormatsKHR(VkPhysic
   v.surface = surface;
   v.pSurfaceFormatCount = pSurfaceFormatCount;
   v.pSurfaceFormats = pSurfaceFormats;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceFormatsKHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceFormatsKHR(void* args) {
@@ -1339,7 +1339,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfacePresentModesKHR(VkP
   v.surface = surface;
   v.pPresentModeCount = pPresentModeCount;
   v.pPresentModes = pPresentModes;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfacePresentModesKHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfacePresentModesKHR(void* args) {
@@ -1372,7 +1372,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateSwapchainKHR(VkDevice device, const V
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSwapchain = pSwapchain;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateSwapchainKHR, &v));
 }
 
 void CallCreateSwapchainKHR(void* args) {
@@ -1400,7 +1400,7 @@ VKAPI_ATTR void VKAPI_CALL RecordDestroySwapchainKHR(VkDevice device, VkSwapchai
   v.device = device;
   v.swapchain = swapchain;
   v.pAllocator = pAllocator;
-  Driver::Called(&v);
+  Driver::Called(Command::kDestroySwapchainKHR, &v);
 }
 
 void CallDestroySwapchainKHR(void* args) {
@@ -1433,7 +1433,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSwapchainImagesKHR(VkDevice device, VkSw
   v.swapchain = swapchain;
   v.pSwapchainImageCount = pSwapchainImageCount;
   v.pSwapchainImages = pSwapchainImages;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSwapchainImagesKHR, &v));
 }
 
 void CallGetSwapchainImagesKHR(void* args) {
@@ -1471,7 +1471,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAcquireNextImageKHR(VkDevice device, VkSwap
   v.semaphore = semaphore;
   v.fence = fence;
   v.pImageIndex = pImageIndex;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAcquireNextImageKHR, &v));
 }
 
 void CallAcquireNextImageKHR(void* args) {
@@ -1493,7 +1493,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordQueuePresentKHR(VkQueue queue, const VkPres
   wire::QueuePresentKHRArgs v{};
   v.queue = queue;
   v.pPresentInfo = pPresentInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kQueuePresentKHR, &v));
 }
 
 void CallQueuePresentKHR(void* args) {
@@ -1516,7 +1516,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordReleaseDisplayEXT(VkPhysicalDevice physical
   wire::ReleaseDisplayEXTArgs v{};
   v.physicalDevice = physicalDevice;
   v.display = display;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kReleaseDisplayEXT, &v));
 }
 
 void CallReleaseDisplayEXT(void* args) {
@@ -1544,7 +1544,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordDisplayPowerControlEXT(VkDevice device, VkD
   v.device = device;
   v.display = display;
   v.pDisplayPowerInfo = pDisplayPowerInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kDisplayPowerControlEXT, &v));
 }
 
 void CallDisplayPowerControlEXT(void* args) {
@@ -1581,7 +1581,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordRegisterDisplayEventEXT(VkDevice device, Vk
   v.pDisplayEventInfo = pDisplayEventInfo;
   v.pAllocator = pAllocator;
   v.pFence = pFence;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kRegisterDisplayEventEXT, &v));
 }
 
 void CallRegisterDisplayEventEXT(void* args) {
@@ -1612,7 +1612,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSwapchainCounterEXT(VkDevice device, VkS
   v.swapchain = swapchain;
   v.counter = counter;
   v.pCounterValue = pCounterValue;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSwapchainCounterEXT, &v));
 }
 
 void CallGetSwapchainCounterEXT(void* args) {
@@ -1640,7 +1640,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceCapabilities2EXT(Vk
   v.physicalDevice = physicalDevice;
   v.surface = surface;
   v.pSurfaceCapabilities = pSurfaceCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceCapabilities2EXT, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceCapabilities2EXT(void* args) {
@@ -1664,7 +1664,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDeviceGroupPresentCapabilitiesKHR(VkDevi
   wire::GetDeviceGroupPresentCapabilitiesKHRArgs v{};
   v.device = device;
   v.pDeviceGroupPresentCapabilities = pDeviceGroupPresentCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDeviceGroupPresentCapabilitiesKHR, &v));
 }
 
 void CallGetDeviceGroupPresentCapabilitiesKHR(void* args) {
@@ -1691,7 +1691,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDeviceGroupSurfacePresentModesKHR(VkDevi
   v.device = device;
   v.surface = surface;
   v.pModes = pModes;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDeviceGroupSurfacePresentModesKHR, &v));
 }
 
 void CallGetDeviceGroupSurfacePresentModesKHR(void* args) {
@@ -1719,7 +1719,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAcquireNextImage2KHR(VkDevice device, const
   v.device = device;
   v.pAcquireInfo = pAcquireInfo;
   v.pImageIndex = pImageIndex;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAcquireNextImage2KHR, &v));
 }
 
 void CallAcquireNextImage2KHR(void* args) {
@@ -1752,7 +1752,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDevicePresentRectanglesKHR(VkPhy
   v.surface = surface;
   v.pRectCount = pRectCount;
   v.pRects = pRects;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDevicePresentRectanglesKHR, &v));
 }
 
 void CallGetPhysicalDevicePresentRectanglesKHR(void* args) {
@@ -1785,7 +1785,7 @@ VKAPI_ATTR void VKAPI_CALL RecordSetHdrMetadataEXT(VkDevice device, uint32_t swa
   v.swapchainCount = swapchainCount;
   v.pSwapchains = pSwapchains;
   v.pMetadata = pMetadata;
-  Driver::Called(&v);
+  Driver::Called(Command::kSetHdrMetadataEXT, &v);
 }
 
 void CallSetHdrMetadataEXT(void* args) {
@@ -1807,7 +1807,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetSwapchainStatusKHR(VkDevice device, VkSw
   wire::GetSwapchainStatusKHRArgs v{};
   v.device = device;
   v.swapchain = swapchain;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetSwapchainStatusKHR, &v));
 }
 
 void CallGetSwapchainStatusKHR(void* args) {
@@ -1835,7 +1835,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetRefreshCycleDurationGOOGLE(VkDevice devi
   v.device = device;
   v.swapchain = swapchain;
   v.pDisplayTimingProperties = pDisplayTimingProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetRefreshCycleDurationGOOGLE, &v));
 }
 
 void CallGetRefreshCycleDurationGOOGLE(void* args) {
@@ -1869,7 +1869,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPastPresentationTimingGOOGLE(VkDevice de
   v.swapchain = swapchain;
   v.pPresentationTimingCount = pPresentationTimingCount;
   v.pPresentationTimings = pPresentationTimings;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPastPresentationTimingGOOGLE, &v));
 }
 
 void CallGetPastPresentationTimingGOOGLE(void* args) {
@@ -1898,7 +1898,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceCapabilities2KHR(Vk
   v.physicalDevice = physicalDevice;
   v.pSurfaceInfo = pSurfaceInfo;
   v.pSurfaceCapabilities = pSurfaceCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceCapabilities2KHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceCapabilities2KHR(void* args) {
@@ -1932,7 +1932,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceSurfaceFormats2KHR(VkPhysi
   v.pSurfaceInfo = pSurfaceInfo;
   v.pSurfaceFormatCount = pSurfaceFormatCount;
   v.pSurfaceFormats = pSurfaceFormats;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceSurfaceFormats2KHR, &v));
 }
 
 void CallGetPhysicalDeviceSurfaceFormats2KHR(void* args) {
@@ -1961,7 +1961,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceDisplayProperties2KHR(VkPh
   v.physicalDevice = physicalDevice;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceDisplayProperties2KHR, &v));
 }
 
 void CallGetPhysicalDeviceDisplayProperties2KHR(void* args) {
@@ -1991,7 +1991,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetPhysicalDeviceDisplayPlaneProperties2KHR
   v.physicalDevice = physicalDevice;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetPhysicalDeviceDisplayPlaneProperties2KHR, &v));
 }
 
 void CallGetPhysicalDeviceDisplayPlaneProperties2KHR(void* args) {
@@ -2025,7 +2025,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDisplayModeProperties2KHR(VkPhysicalDevi
   v.display = display;
   v.pPropertyCount = pPropertyCount;
   v.pProperties = pProperties;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDisplayModeProperties2KHR, &v));
 }
 
 void CallGetDisplayModeProperties2KHR(void* args) {
@@ -2054,7 +2054,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDisplayPlaneCapabilities2KHR(VkPhysicalD
   v.physicalDevice = physicalDevice;
   v.pDisplayPlaneInfo = pDisplayPlaneInfo;
   v.pCapabilities = pCapabilities;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDisplayPlaneCapabilities2KHR, &v));
 }
 
 void CallGetDisplayPlaneCapabilities2KHR(void* args) {
@@ -2087,7 +2087,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordCreateHeadlessSurfaceEXT(VkInstance instanc
   v.pCreateInfo = pCreateInfo;
   v.pAllocator = pAllocator;
   v.pSurface = pSurface;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kCreateHeadlessSurfaceEXT, &v));
 }
 
 void CallCreateHeadlessSurfaceEXT(void* args) {
@@ -2113,7 +2113,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordAcquireDrmDisplayEXT(VkPhysicalDevice physi
   v.physicalDevice = physicalDevice;
   v.drmFd = drmFd;
   v.display = display;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kAcquireDrmDisplayEXT, &v));
 }
 
 void CallAcquireDrmDisplayEXT(void* args) {
@@ -2143,7 +2143,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordGetDrmDisplayEXT(VkPhysicalDevice physicalD
   v.drmFd = drmFd;
   v.connectorId = connectorId;
   v.display = display;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kGetDrmDisplayEXT, &v));
 }
 
 void CallGetDrmDisplayEXT(void* args) {
@@ -2172,7 +2172,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordWaitForPresentKHR(VkDevice device, VkSwapch
   v.swapchain = swapchain;
   v.presentId = presentId;
   v.timeout = timeout;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kWaitForPresentKHR, &v));
 }
 
 void CallWaitForPresentKHR(void* args) {
@@ -2196,7 +2196,7 @@ VKAPI_ATTR VkResult VKAPI_CALL RecordReleaseSwapchainImagesEXT(VkDevice device, 
   wire::ReleaseSwapchainImagesEXTArgs v{};
   v.device = device;
   v.pReleaseInfo = pReleaseInfo;
-  return static_cast<VkResult>(Driver::Called(&v));
+  return static_cast<VkResult>(Driver::Called(Command::kReleaseSwapchainImagesEXT, &v));
 }
 
 void CallReleaseSwapchainImagesEXT(void* args) {
@@ -2271,6 +2271,7 @@ const CommandTable kGetPhysicalDeviceDisplayPropertiesKHRTable = {
     Command::kGetPhysicalDeviceDisplayPropertiesKHR,
     {"vkGetPhysicalDeviceDisplayPropertiesKHR", sizeof(wire::GetPhysicalDeviceDisplayPropertiesKHRArgs), 0, false, kGetPhysicalDeviceDisplayPropertiesKHRArgsMembers, {}},
     CallGetPhysicalDeviceDisplayPropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceDisplayPropertiesKHR),
     kCodesGetPhysicalDeviceDisplayPropertiesKHR,
     offsetof(wire::GetPhysicalDeviceDisplayPropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceDisplayPlanePropertiesKHRTable;
@@ -2278,6 +2279,7 @@ const CommandTable kGetPhysicalDeviceDisplayPlanePropertiesKHRTable = {
     Command::kGetPhysicalDeviceDisplayPlanePropertiesKHR,
     {"vkGetPhysicalDeviceDisplayPlanePropertiesKHR", sizeof(wire::GetPhysicalDeviceDisplayPlanePropertiesKHRArgs), 0, false, kGetPhysicalDeviceDisplayPlanePropertiesKHRArgsMembers, {}},
     CallGetPhysicalDeviceDisplayPlanePropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceDisplayPlanePropertiesKHR),
     kCodesGetPhysicalDeviceDisplayPlanePropertiesKHR,
     offsetof(wire::GetPhysicalDeviceDisplayPlanePropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDisplayPlaneSupportedDisplaysKHRTable;
@@ -2285,6 +2287,7 @@ const CommandTable kGetDisplayPlaneSupportedDisplaysKHRTable = {
     Command::kGetDisplayPlaneSupportedDisplaysKHR,
     {"vkGetDisplayPlaneSupportedDisplaysKHR", sizeof(wire::GetDisplayPlaneSupportedDisplaysKHRArgs), 0, false, kGetDisplayPlaneSupportedDisplaysKHRArgsMembers, {}},
     CallGetDisplayPlaneSupportedDisplaysKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDisplayPlaneSupportedDisplaysKHR),
     kCodesGetDisplayPlaneSupportedDisplaysKHR,
     offsetof(wire::GetDisplayPlaneSupportedDisplaysKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDisplayModePropertiesKHRTable;
@@ -2292,6 +2295,7 @@ const CommandTable kGetDisplayModePropertiesKHRTable = {
     Command::kGetDisplayModePropertiesKHR,
     {"vkGetDisplayModePropertiesKHR", sizeof(wire::GetDisplayModePropertiesKHRArgs), 0, false, kGetDisplayModePropertiesKHRArgsMembers, {}},
     CallGetDisplayModePropertiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDisplayModePropertiesKHR),
     kCodesGetDisplayModePropertiesKHR,
     offsetof(wire::GetDisplayModePropertiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateDisplayModeKHRTable;
@@ -2299,6 +2303,7 @@ const CommandTable kCreateDisplayModeKHRTable = {
     Command::kCreateDisplayModeKHR,
     {"vkCreateDisplayModeKHR", sizeof(wire::CreateDisplayModeKHRArgs), 0, false, kCreateDisplayModeKHRArgsMembers, {}},
     CallCreateDisplayModeKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDisplayModeKHR),
     kCodesCreateDisplayModeKHR,
     offsetof(wire::CreateDisplayModeKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDisplayPlaneCapabilitiesKHRTable;
@@ -2306,6 +2311,7 @@ const CommandTable kGetDisplayPlaneCapabilitiesKHRTable = {
     Command::kGetDisplayPlaneCapabilitiesKHR,
     {"vkGetDisplayPlaneCapabilitiesKHR", sizeof(wire::GetDisplayPlaneCapabilitiesKHRArgs), 0, false, kGetDisplayPlaneCapabilitiesKHRArgsMembers, {}},
     CallGetDisplayPlaneCapabilitiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDisplayPlaneCapabilitiesKHR),
     kCodesGetDisplayPlaneCapabilitiesKHR,
     offsetof(wire::GetDisplayPlaneCapabilitiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateDisplayPlaneSurfaceKHRTable;
@@ -2313,6 +2319,7 @@ const CommandTable kCreateDisplayPlaneSurfaceKHRTable = {
     Command::kCreateDisplayPlaneSurfaceKHR,
     {"vkCreateDisplayPlaneSurfaceKHR", sizeof(wire::CreateDisplayPlaneSurfaceKHRArgs), 0, false, kCreateDisplayPlaneSurfaceKHRArgsMembers, {}},
     CallCreateDisplayPlaneSurfaceKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateDisplayPlaneSurfaceKHR),
     kCodesCreateDisplayPlaneSurfaceKHR,
     offsetof(wire::CreateDisplayPlaneSurfaceKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateSharedSwapchainsKHRTable;
@@ -2320,6 +2327,7 @@ const CommandTable kCreateSharedSwapchainsKHRTable = {
     Command::kCreateSharedSwapchainsKHR,
     {"vkCreateSharedSwapchainsKHR", sizeof(wire::CreateSharedSwapchainsKHRArgs), 0, false, kCreateSharedSwapchainsKHRArgsMembers, {}},
     CallCreateSharedSwapchainsKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateSharedSwapchainsKHR),
     kCodesCreateSharedSwapchainsKHR,
     offsetof(wire::CreateSharedSwapchainsKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroySurfaceKHRTable;
@@ -2327,6 +2335,7 @@ const CommandTable kDestroySurfaceKHRTable = {
     Command::kDestroySurfaceKHR,
     {"vkDestroySurfaceKHR", sizeof(wire::DestroySurfaceKHRArgs), 0, false, kDestroySurfaceKHRArgsMembers, {}},
     CallDestroySurfaceKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroySurfaceKHR),
     {},
     0, 0};
 extern const CommandTable kGetPhysicalDeviceSurfaceSupportKHRTable;
@@ -2334,6 +2343,7 @@ const CommandTable kGetPhysicalDeviceSurfaceSupportKHRTable = {
     Command::kGetPhysicalDeviceSurfaceSupportKHR,
     {"vkGetPhysicalDeviceSurfaceSupportKHR", sizeof(wire::GetPhysicalDeviceSurfaceSupportKHRArgs), 0, false, kGetPhysicalDeviceSurfaceSupportKHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceSupportKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceSupportKHR),
     kCodesGetPhysicalDeviceSurfaceSupportKHR,
     offsetof(wire::GetPhysicalDeviceSurfaceSupportKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfaceCapabilitiesKHRTable;
@@ -2341,6 +2351,7 @@ const CommandTable kGetPhysicalDeviceSurfaceCapabilitiesKHRTable = {
     Command::kGetPhysicalDeviceSurfaceCapabilitiesKHR,
     {"vkGetPhysicalDeviceSurfaceCapabilitiesKHR", sizeof(wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs), 0, false, kGetPhysicalDeviceSurfaceCapabilitiesKHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceCapabilitiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceCapabilitiesKHR),
     kCodesGetPhysicalDeviceSurfaceCapabilitiesKHR,
     offsetof(wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfaceFormatsKHRTable;
@@ -2348,6 +2359,7 @@ const CommandTable kGetPhysicalDeviceSurfaceFormatsKHRTable = {
     Command::kGetPhysicalDeviceSurfaceFormatsKHR,
     {"vkGetPhysicalDeviceSurfaceFormatsKHR", sizeof(wire::GetPhysicalDeviceSurfaceFormatsKHRArgs), 0, false, kGetPhysicalDeviceSurfaceFormatsKHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceFormatsKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceFormatsKHR),
     kCodesGetPhysicalDeviceSurfaceFormatsKHR,
     offsetof(wire::GetPhysicalDeviceSurfaceFormatsKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfacePresentModesKHRTable;
@@ -2355,6 +2367,7 @@ const CommandTable kGetPhysicalDeviceSurfacePresentModesKHRTable = {
     Command::kGetPhysicalDeviceSurfacePresentModesKHR,
     {"vkGetPhysicalDeviceSurfacePresentModesKHR", sizeof(wire::GetPhysicalDeviceSurfacePresentModesKHRArgs), 0, false, kGetPhysicalDeviceSurfacePresentModesKHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfacePresentModesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfacePresentModesKHR),
     kCodesGetPhysicalDeviceSurfacePresentModesKHR,
     offsetof(wire::GetPhysicalDeviceSurfacePresentModesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateSwapchainKHRTable;
@@ -2362,6 +2375,7 @@ const CommandTable kCreateSwapchainKHRTable = {
     Command::kCreateSwapchainKHR,
     {"vkCreateSwapchainKHR", sizeof(wire::CreateSwapchainKHRArgs), 0, false, kCreateSwapchainKHRArgsMembers, {}},
     CallCreateSwapchainKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateSwapchainKHR),
     kCodesCreateSwapchainKHR,
     offsetof(wire::CreateSwapchainKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kDestroySwapchainKHRTable;
@@ -2369,6 +2383,7 @@ const CommandTable kDestroySwapchainKHRTable = {
     Command::kDestroySwapchainKHR,
     {"vkDestroySwapchainKHR", sizeof(wire::DestroySwapchainKHRArgs), 0, false, kDestroySwapchainKHRArgsMembers, {}},
     CallDestroySwapchainKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDestroySwapchainKHR),
     {},
     0, 0};
 extern const CommandTable kGetSwapchainImagesKHRTable;
@@ -2376,6 +2391,7 @@ const CommandTable kGetSwapchainImagesKHRTable = {
     Command::kGetSwapchainImagesKHR,
     {"vkGetSwapchainImagesKHR", sizeof(wire::GetSwapchainImagesKHRArgs), 0, false, kGetSwapchainImagesKHRArgsMembers, {}},
     CallGetSwapchainImagesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSwapchainImagesKHR),
     kCodesGetSwapchainImagesKHR,
     offsetof(wire::GetSwapchainImagesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kAcquireNextImageKHRTable;
@@ -2383,6 +2399,7 @@ const CommandTable kAcquireNextImageKHRTable = {
     Command::kAcquireNextImageKHR,
     {"vkAcquireNextImageKHR", sizeof(wire::AcquireNextImageKHRArgs), 0, false, kAcquireNextImageKHRArgsMembers, {}},
     CallAcquireNextImageKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAcquireNextImageKHR),
     kCodesAcquireNextImageKHR,
     offsetof(wire::AcquireNextImageKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kQueuePresentKHRTable;
@@ -2390,6 +2407,7 @@ const CommandTable kQueuePresentKHRTable = {
     Command::kQueuePresentKHR,
     {"vkQueuePresentKHR", sizeof(wire::QueuePresentKHRArgs), 0, false, kQueuePresentKHRArgsMembers, {}},
     CallQueuePresentKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordQueuePresentKHR),
     kCodesQueuePresentKHR,
     offsetof(wire::QueuePresentKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kReleaseDisplayEXTTable;
@@ -2397,6 +2415,7 @@ const CommandTable kReleaseDisplayEXTTable = {
     Command::kReleaseDisplayEXT,
     {"vkReleaseDisplayEXT", sizeof(wire::ReleaseDisplayEXTArgs), 0, false, kReleaseDisplayEXTArgsMembers, {}},
     CallReleaseDisplayEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordReleaseDisplayEXT),
     kCodesReleaseDisplayEXT,
     offsetof(wire::ReleaseDisplayEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kDisplayPowerControlEXTTable;
@@ -2404,6 +2423,7 @@ const CommandTable kDisplayPowerControlEXTTable = {
     Command::kDisplayPowerControlEXT,
     {"vkDisplayPowerControlEXT", sizeof(wire::DisplayPowerControlEXTArgs), 0, false, kDisplayPowerControlEXTArgsMembers, {}},
     CallDisplayPowerControlEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordDisplayPowerControlEXT),
     kCodesDisplayPowerControlEXT,
     offsetof(wire::DisplayPowerControlEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kRegisterDisplayEventEXTTable;
@@ -2411,6 +2431,7 @@ const CommandTable kRegisterDisplayEventEXTTable = {
     Command::kRegisterDisplayEventEXT,
     {"vkRegisterDisplayEventEXT", sizeof(wire::RegisterDisplayEventEXTArgs), 0, false, kRegisterDisplayEventEXTArgsMembers, {}},
     CallRegisterDisplayEventEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordRegisterDisplayEventEXT),
     kCodesRegisterDisplayEventEXT,
     offsetof(wire::RegisterDisplayEventEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetSwapchainCounterEXTTable;
@@ -2418,6 +2439,7 @@ const CommandTable kGetSwapchainCounterEXTTable = {
     Command::kGetSwapchainCounterEXT,
     {"vkGetSwapchainCounterEXT", sizeof(wire::GetSwapchainCounterEXTArgs), 0, false, kGetSwapchainCounterEXTArgsMembers, {}},
     CallGetSwapchainCounterEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSwapchainCounterEXT),
     kCodesGetSwapchainCounterEXT,
     offsetof(wire::GetSwapchainCounterEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfaceCapabilities2EXTTable;
@@ -2425,6 +2447,7 @@ const CommandTable kGetPhysicalDeviceSurfaceCapabilities2EXTTable = {
     Command::kGetPhysicalDeviceSurfaceCapabilities2EXT,
     {"vkGetPhysicalDeviceSurfaceCapabilities2EXT", sizeof(wire::GetPhysicalDeviceSurfaceCapabilities2EXTArgs), 0, false, kGetPhysicalDeviceSurfaceCapabilities2EXTArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceCapabilities2EXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceCapabilities2EXT),
     kCodesGetPhysicalDeviceSurfaceCapabilities2EXT,
     offsetof(wire::GetPhysicalDeviceSurfaceCapabilities2EXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceGroupPresentCapabilitiesKHRTable;
@@ -2432,6 +2455,7 @@ const CommandTable kGetDeviceGroupPresentCapabilitiesKHRTable = {
     Command::kGetDeviceGroupPresentCapabilitiesKHR,
     {"vkGetDeviceGroupPresentCapabilitiesKHR", sizeof(wire::GetDeviceGroupPresentCapabilitiesKHRArgs), 0, false, kGetDeviceGroupPresentCapabilitiesKHRArgsMembers, {}},
     CallGetDeviceGroupPresentCapabilitiesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceGroupPresentCapabilitiesKHR),
     kCodesGetDeviceGroupPresentCapabilitiesKHR,
     offsetof(wire::GetDeviceGroupPresentCapabilitiesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDeviceGroupSurfacePresentModesKHRTable;
@@ -2439,6 +2463,7 @@ const CommandTable kGetDeviceGroupSurfacePresentModesKHRTable = {
     Command::kGetDeviceGroupSurfacePresentModesKHR,
     {"vkGetDeviceGroupSurfacePresentModesKHR", sizeof(wire::GetDeviceGroupSurfacePresentModesKHRArgs), 0, false, kGetDeviceGroupSurfacePresentModesKHRArgsMembers, {}},
     CallGetDeviceGroupSurfacePresentModesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDeviceGroupSurfacePresentModesKHR),
     kCodesGetDeviceGroupSurfacePresentModesKHR,
     offsetof(wire::GetDeviceGroupSurfacePresentModesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kAcquireNextImage2KHRTable;
@@ -2446,6 +2471,7 @@ const CommandTable kAcquireNextImage2KHRTable = {
     Command::kAcquireNextImage2KHR,
     {"vkAcquireNextImage2KHR", sizeof(wire::AcquireNextImage2KHRArgs), 0, false, kAcquireNextImage2KHRArgsMembers, {}},
     CallAcquireNextImage2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAcquireNextImage2KHR),
     kCodesAcquireNextImage2KHR,
     offsetof(wire::AcquireNextImage2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDevicePresentRectanglesKHRTable;
@@ -2453,6 +2479,7 @@ const CommandTable kGetPhysicalDevicePresentRectanglesKHRTable = {
     Command::kGetPhysicalDevicePresentRectanglesKHR,
     {"vkGetPhysicalDevicePresentRectanglesKHR", sizeof(wire::GetPhysicalDevicePresentRectanglesKHRArgs), 0, false, kGetPhysicalDevicePresentRectanglesKHRArgsMembers, {}},
     CallGetPhysicalDevicePresentRectanglesKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDevicePresentRectanglesKHR),
     kCodesGetPhysicalDevicePresentRectanglesKHR,
     offsetof(wire::GetPhysicalDevicePresentRectanglesKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kSetHdrMetadataEXTTable;
@@ -2460,6 +2487,7 @@ const CommandTable kSetHdrMetadataEXTTable = {
     Command::kSetHdrMetadataEXT,
     {"vkSetHdrMetadataEXT", sizeof(wire::SetHdrMetadataEXTArgs), 0, false, kSetHdrMetadataEXTArgsMembers, {}},
     CallSetHdrMetadataEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordSetHdrMetadataEXT),
     {},
     0, 0};
 extern const CommandTable kGetSwapchainStatusKHRTable;
@@ -2467,6 +2495,7 @@ const CommandTable kGetSwapchainStatusKHRTable = {
     Command::kGetSwapchainStatusKHR,
     {"vkGetSwapchainStatusKHR", sizeof(wire::GetSwapchainStatusKHRArgs), 0, false, kGetSwapchainStatusKHRArgsMembers, {}},
     CallGetSwapchainStatusKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetSwapchainStatusKHR),
     kCodesGetSwapchainStatusKHR,
     offsetof(wire::GetSwapchainStatusKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetRefreshCycleDurationGOOGLETable;
@@ -2474,6 +2503,7 @@ const CommandTable kGetRefreshCycleDurationGOOGLETable = {
     Command::kGetRefreshCycleDurationGOOGLE,
     {"vkGetRefreshCycleDurationGOOGLE", sizeof(wire::GetRefreshCycleDurationGOOGLEArgs), 0, false, kGetRefreshCycleDurationGOOGLEArgsMembers, {}},
     CallGetRefreshCycleDurationGOOGLE,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetRefreshCycleDurationGOOGLE),
     kCodesGetRefreshCycleDurationGOOGLE,
     offsetof(wire::GetRefreshCycleDurationGOOGLEArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPastPresentationTimingGOOGLETable;
@@ -2481,6 +2511,7 @@ const CommandTable kGetPastPresentationTimingGOOGLETable = {
     Command::kGetPastPresentationTimingGOOGLE,
     {"vkGetPastPresentationTimingGOOGLE", sizeof(wire::GetPastPresentationTimingGOOGLEArgs), 0, false, kGetPastPresentationTimingGOOGLEArgsMembers, {}},
     CallGetPastPresentationTimingGOOGLE,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPastPresentationTimingGOOGLE),
     kCodesGetPastPresentationTimingGOOGLE,
     offsetof(wire::GetPastPresentationTimingGOOGLEArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfaceCapabilities2KHRTable;
@@ -2488,6 +2519,7 @@ const CommandTable kGetPhysicalDeviceSurfaceCapabilities2KHRTable = {
     Command::kGetPhysicalDeviceSurfaceCapabilities2KHR,
     {"vkGetPhysicalDeviceSurfaceCapabilities2KHR", sizeof(wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs), 0, false, kGetPhysicalDeviceSurfaceCapabilities2KHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceCapabilities2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceCapabilities2KHR),
     kCodesGetPhysicalDeviceSurfaceCapabilities2KHR,
     offsetof(wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceSurfaceFormats2KHRTable;
@@ -2495,6 +2527,7 @@ const CommandTable kGetPhysicalDeviceSurfaceFormats2KHRTable = {
     Command::kGetPhysicalDeviceSurfaceFormats2KHR,
     {"vkGetPhysicalDeviceSurfaceFormats2KHR", sizeof(wire::GetPhysicalDeviceSurfaceFormats2KHRArgs), 0, false, kGetPhysicalDeviceSurfaceFormats2KHRArgsMembers, {}},
     CallGetPhysicalDeviceSurfaceFormats2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceSurfaceFormats2KHR),
     kCodesGetPhysicalDeviceSurfaceFormats2KHR,
     offsetof(wire::GetPhysicalDeviceSurfaceFormats2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceDisplayProperties2KHRTable;
@@ -2502,6 +2535,7 @@ const CommandTable kGetPhysicalDeviceDisplayProperties2KHRTable = {
     Command::kGetPhysicalDeviceDisplayProperties2KHR,
     {"vkGetPhysicalDeviceDisplayProperties2KHR", sizeof(wire::GetPhysicalDeviceDisplayProperties2KHRArgs), 0, false, kGetPhysicalDeviceDisplayProperties2KHRArgsMembers, {}},
     CallGetPhysicalDeviceDisplayProperties2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceDisplayProperties2KHR),
     kCodesGetPhysicalDeviceDisplayProperties2KHR,
     offsetof(wire::GetPhysicalDeviceDisplayProperties2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetPhysicalDeviceDisplayPlaneProperties2KHRTable;
@@ -2509,6 +2543,7 @@ const CommandTable kGetPhysicalDeviceDisplayPlaneProperties2KHRTable = {
     Command::kGetPhysicalDeviceDisplayPlaneProperties2KHR,
     {"vkGetPhysicalDeviceDisplayPlaneProperties2KHR", sizeof(wire::GetPhysicalDeviceDisplayPlaneProperties2KHRArgs), 0, false, kGetPhysicalDeviceDisplayPlaneProperties2KHRArgsMembers, {}},
     CallGetPhysicalDeviceDisplayPlaneProperties2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetPhysicalDeviceDisplayPlaneProperties2KHR),
     kCodesGetPhysicalDeviceDisplayPlaneProperties2KHR,
     offsetof(wire::GetPhysicalDeviceDisplayPlaneProperties2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDisplayModeProperties2KHRTable;
@@ -2516,6 +2551,7 @@ const CommandTable kGetDisplayModeProperties2KHRTable = {
     Command::kGetDisplayModeProperties2KHR,
     {"vkGetDisplayModeProperties2KHR", sizeof(wire::GetDisplayModeProperties2KHRArgs), 0, false, kGetDisplayModeProperties2KHRArgsMembers, {}},
     CallGetDisplayModeProperties2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDisplayModeProperties2KHR),
     kCodesGetDisplayModeProperties2KHR,
     offsetof(wire::GetDisplayModeProperties2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDisplayPlaneCapabilities2KHRTable;
@@ -2523,6 +2559,7 @@ const CommandTable kGetDisplayPlaneCapabilities2KHRTable = {
     Command::kGetDisplayPlaneCapabilities2KHR,
     {"vkGetDisplayPlaneCapabilities2KHR", sizeof(wire::GetDisplayPlaneCapabilities2KHRArgs), 0, false, kGetDisplayPlaneCapabilities2KHRArgsMembers, {}},
     CallGetDisplayPlaneCapabilities2KHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDisplayPlaneCapabilities2KHR),
     kCodesGetDisplayPlaneCapabilities2KHR,
     offsetof(wire::GetDisplayPlaneCapabilities2KHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kCreateHeadlessSurfaceEXTTable;
@@ -2530,6 +2567,7 @@ const CommandTable kCreateHeadlessSurfaceEXTTable = {
     Command::kCreateHeadlessSurfaceEXT,
     {"vkCreateHeadlessSurfaceEXT", sizeof(wire::CreateHeadlessSurfaceEXTArgs), 0, false, kCreateHeadlessSurfaceEXTArgsMembers, {}},
     CallCreateHeadlessSurfaceEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordCreateHeadlessSurfaceEXT),
     kCodesCreateHeadlessSurfaceEXT,
     offsetof(wire::CreateHeadlessSurfaceEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kAcquireDrmDisplayEXTTable;
@@ -2537,6 +2575,7 @@ const CommandTable kAcquireDrmDisplayEXTTable = {
     Command::kAcquireDrmDisplayEXT,
     {"vkAcquireDrmDisplayEXT", sizeof(wire::AcquireDrmDisplayEXTArgs), 0, false, kAcquireDrmDisplayEXTArgsMembers, {}},
     CallAcquireDrmDisplayEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordAcquireDrmDisplayEXT),
     kCodesAcquireDrmDisplayEXT,
     offsetof(wire::AcquireDrmDisplayEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kGetDrmDisplayEXTTable;
@@ -2544,6 +2583,7 @@ const CommandTable kGetDrmDisplayEXTTable = {
     Command::kGetDrmDisplayEXT,
     {"vkGetDrmDisplayEXT", sizeof(wire::GetDrmDisplayEXTArgs), 0, false, kGetDrmDisplayEXTArgsMembers, {}},
     CallGetDrmDisplayEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordGetDrmDisplayEXT),
     kCodesGetDrmDisplayEXT,
     offsetof(wire::GetDrmDisplayEXTArgs, result), sizeof(VkResult)};
 extern const CommandTable kWaitForPresentKHRTable;
@@ -2551,6 +2591,7 @@ const CommandTable kWaitForPresentKHRTable = {
     Command::kWaitForPresentKHR,
     {"vkWaitForPresentKHR", sizeof(wire::WaitForPresentKHRArgs), 0, false, kWaitForPresentKHRArgsMembers, {}},
     CallWaitForPresentKHR,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordWaitForPresentKHR),
     kCodesWaitForPresentKHR,
     offsetof(wire::WaitForPresentKHRArgs, result), sizeof(VkResult)};
 extern const CommandTable kReleaseSwapchainImagesEXTTable;
@@ -2558,6 +2599,7 @@ const CommandTable kReleaseSwapchainImagesEXTTable = {
     Command::kReleaseSwapchainImagesEXT,
     {"vkReleaseSwapchainImagesEXT", sizeof(wire::ReleaseSwapchainImagesEXTArgs), 0, false, kReleaseSwapchainImagesEXTArgsMembers, {}},
     CallReleaseSwapchainImagesEXT,
+    reinterpret_cast<PFN_vkVoidFunction>(RecordReleaseSwapchainImagesEXT),
     kCodesReleaseSwapchainImagesEXT,
     offsetof(wire::ReleaseSwapchainImagesEXTArgs, result), sizeof(VkResult)};
 }  // namespace vesper::test

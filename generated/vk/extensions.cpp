@@ -71,7 +71,7 @@ constexpr Extension kExtensions[] = {
     {"VK_EXT_extended_dynamic_state2", ExtensionSide::kRemote, true, VK_MAKE_API_VERSION(0, 1, 3, 0), nullptr},
     {"VK_EXT_extended_dynamic_state3", ExtensionSide::kRemote, true, 0, nullptr},
     {"VK_EXT_external_memory_dma_buf", ExtensionSide::kRefused, true, 0, "objects of the operating system cannot cross to another machine"},
-    {"VK_EXT_external_memory_host", ExtensionSide::kRefused, true, 0, "objects of the operating system cannot cross to another machine"},
+    {"VK_EXT_external_memory_host", ExtensionSide::kRemote, true, 0, nullptr},
     {"VK_EXT_filter_cubic", ExtensionSide::kRemote, true, 0, nullptr},
     {"VK_EXT_fragment_density_map", ExtensionSide::kRemote, true, 0, nullptr},
     {"VK_EXT_fragment_density_map2", ExtensionSide::kRemote, true, 0, nullptr},

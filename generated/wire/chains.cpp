@@ -220,6 +220,7 @@ constexpr ChainCodec kExportMemoryAllocateInfoIn = ContentsOf<VkExportMemoryAllo
 constexpr ChainCodec kImportMemoryFdInfoKHRIn = ContentsOf<VkImportMemoryFdInfoKHR>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
 constexpr ChainCodec kMemoryAllocateFlagsInfoIn = ContentsOf<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
 constexpr ChainCodec kMemoryDedicatedAllocateInfoIn = ContentsOf<VkMemoryDedicatedAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+constexpr ChainCodec kImportMemoryHostPointerInfoEXTIn = ContentsOf<VkImportMemoryHostPointerInfoEXT>(VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
 constexpr ChainCodec kMemoryPriorityAllocateInfoEXTIn = ContentsOf<VkMemoryPriorityAllocateInfoEXT>(VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT);
 constexpr ChainCodec kMemoryOpaqueCaptureAddressAllocateInfoIn = ContentsOf<VkMemoryOpaqueCaptureAddressAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO);
 constexpr ChainCodec kDeviceGroupBindSparseInfoIn = ContentsOf<VkDeviceGroupBindSparseInfo>(VK_STRUCTURE_TYPE_DEVICE_GROUP_BIND_SPARSE_INFO);
@@ -578,6 +579,7 @@ constexpr ChainCodec kSurfacePresentScalingCapabilitiesEXTOut = ValuesOf<VkSurfa
 constexpr ChainCodec kSurfacePresentModeCompatibilityEXTOut = ShapeOf<VkSurfacePresentModeCompatibilityEXT>(VK_STRUCTURE_TYPE_SURFACE_PRESENT_MODE_COMPATIBILITY_EXT);
 constexpr ChainCodec kImagePlaneMemoryRequirementsInfoIn = ContentsOf<VkImagePlaneMemoryRequirementsInfo>(VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO);
 constexpr ChainCodec kDescriptorSetVariableDescriptorCountLayoutSupportOut = ValuesOf<VkDescriptorSetVariableDescriptorCountLayoutSupport>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_LAYOUT_SUPPORT);
+constexpr ChainCodec kDeviceAddressBindingCallbackDataEXTIn = ContentsOf<VkDeviceAddressBindingCallbackDataEXT>(VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT);
 constexpr ChainCodec kAttachmentDescriptionStencilLayoutIn = ContentsOf<VkAttachmentDescriptionStencilLayout>(VK_STRUCTURE_TYPE_ATTACHMENT_DESCRIPTION_STENCIL_LAYOUT);
 constexpr ChainCodec kAttachmentReferenceStencilLayoutIn = ContentsOf<VkAttachmentReferenceStencilLayout>(VK_STRUCTURE_TYPE_ATTACHMENT_REFERENCE_STENCIL_LAYOUT);
 constexpr ChainCodec kSubpassDescriptionDepthStencilResolveIn = ContentsOf<VkSubpassDescriptionDepthStencilResolve>(VK_STRUCTURE_TYPE_SUBPASS_DESCRIPTION_DEPTH_STENCIL_RESOLVE);
@@ -947,6 +949,7 @@ constexpr const ChainCodec* kMemoryAllocateInfoInChainEntries[] = {
     &kExportMemoryAllocateInfoIn,
     &kImportMemoryFdInfoKHRIn,
     &kMemoryDedicatedAllocateInfoIn,
+    &kImportMemoryHostPointerInfoEXTIn,
     &kMemoryPriorityAllocateInfoEXTIn,
     &kMemoryOpaqueCaptureAddressAllocateInfoIn,
 };
@@ -1426,6 +1429,9 @@ constexpr const ChainCodec* kImageMemoryRequirementsInfo2InChainEntries[] = {
 constexpr const ChainCodec* kDescriptorSetLayoutSupportOutChainEntries[] = {
     &kDescriptorSetVariableDescriptorCountLayoutSupportOut,
 };
+constexpr const ChainCodec* kDebugUtilsMessengerCallbackDataEXTInChainEntries[] = {
+    &kDeviceAddressBindingCallbackDataEXTIn,
+};
 constexpr const ChainCodec* kAttachmentDescription2InChainEntries[] = {
     &kAttachmentDescriptionStencilLayoutIn,
 };
@@ -1597,6 +1603,7 @@ const ChainTable kSurfaceCapabilities2KHROutChain{kSurfaceCapabilities2KHROutCha
 const ChainTable kSurfaceFormat2KHROutChain{kSurfaceFormat2KHROutChainEntries};
 const ChainTable kImageMemoryRequirementsInfo2InChain{kImageMemoryRequirementsInfo2InChainEntries};
 const ChainTable kDescriptorSetLayoutSupportOutChain{kDescriptorSetLayoutSupportOutChainEntries};
+const ChainTable kDebugUtilsMessengerCallbackDataEXTInChain{kDebugUtilsMessengerCallbackDataEXTInChainEntries};
 const ChainTable kAttachmentDescription2InChain{kAttachmentDescription2InChainEntries};
 const ChainTable kAttachmentReference2InChain{kAttachmentReference2InChainEntries};
 const ChainTable kSubpassDescription2InChain{kSubpassDescription2InChainEntries};

@@ -187,7 +187,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<QueuePresentKHRArgs>(),
     CodecOf<CreateDebugReportCallbackEXTArgs>(),
     CodecOf<DestroyDebugReportCallbackEXTArgs>(),
-    {},  // vkDebugReportMessageEXT: local
+    CodecOf<DebugReportMessageEXTArgs>(),
     CodecOf<DebugMarkerSetObjectNameEXTArgs>(),
     CodecOf<DebugMarkerSetObjectTagEXTArgs>(),
     CodecOf<CmdDebugMarkerBeginEXTArgs>(),
@@ -281,7 +281,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<CmdInsertDebugUtilsLabelEXTArgs>(),
     CodecOf<CreateDebugUtilsMessengerEXTArgs>(),
     CodecOf<DestroyDebugUtilsMessengerEXTArgs>(),
-    {},  // vkSubmitDebugUtilsMessageEXT: local
+    CodecOf<SubmitDebugUtilsMessageEXTArgs>(),
     CodecOf<GetMemoryHostPointerPropertiesEXTArgs>(),
     CodecOf<CmdWriteBufferMarkerAMDArgs>(),
     CodecOf<CreateRenderPass2Args>(),

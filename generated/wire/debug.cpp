@@ -84,6 +84,54 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebu
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDebugReportCallbackEXTArgs& v) {
 }
 
+// vkDebugReportMessageEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DebugReportMessageEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pLayerPrefix != nullptr) present0 |= 0x1u;
+  if (v.pMessage != nullptr) present0 |= 0x2u;
+  uint8_t* p = e.Take(40);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kInstance, v.instance));
+  Store(p + 12, v.flags);
+  Store(p + 16, v.objectType);
+  Store(p + 20, HiddenId(e, v.objectType, v.object));
+  Store(p + 28, static_cast<uint64_t>(v.location));
+  Store(p + 36, v.messageCode);
+  if ((present0 & 0x1u) != 0) {
+    e.String(v.pLayerPrefix);
+  }
+  if ((present0 & 0x2u) != 0) {
+    e.String(v.pMessage);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] DebugReportMessageEXTArgs& v) {
+  const uint8_t* p = d.Take(40);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.flags = Load<VkDebugReportFlagsEXT>(p + 12);
+  v.objectType = Load<VkDebugReportObjectTypeEXT>(p + 16);
+  v.object = HiddenHandle(d, v.objectType, Load<ObjectId>(p + 20));
+  v.location = static_cast<size_t>(Load<uint64_t>(p + 28));
+  v.messageCode = Load<int32_t>(p + 36);
+  if ((present0 & 0x1u) != 0) {
+    v.pLayerPrefix = d.String();
+  } else {
+    d.Fail("vkDebugReportMessageEXT: pLayerPrefix is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pMessage = d.String();
+  } else {
+    d.Fail("vkDebugReportMessageEXT: pMessage is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DebugReportMessageEXTArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DebugReportMessageEXTArgs& v) {
+}
+
 // vkDebugMarkerSetObjectNameEXT
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DebugMarkerSetObjectNameEXTArgs& v) {
   uint32_t present0 = 0;
@@ -336,6 +384,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetValidationCa
   const uint8_t* p = d.Take(28);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pDataSize = d.Array<size_t>(1);
+  else d.Fail("vkGetValidationCacheDataEXT: pDataSize is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.validationCache = d.Handle<VkValidationCacheEXT>(HandleType::kValidationCacheEXT, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pDataSize != nullptr) {
@@ -741,6 +790,43 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyDebu
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyDebugUtilsMessengerEXTArgs& v) {
 }
 
+// vkSubmitDebugUtilsMessageEXT
+void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const SubmitDebugUtilsMessageEXTArgs& v) {
+  uint32_t present0 = 0;
+  if (v.pCallbackData != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(20);
+  Store(p + 0, present0);
+  Store(p + 4, e.DispatchableId(HandleType::kInstance, v.instance));
+  Store(p + 12, v.messageSeverity);
+  Store(p + 16, v.messageTypes);
+  if ((present0 & 0x1u) != 0) {
+    const size_t n = static_cast<size_t>(1);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCallbackData[i]);
+  }
+}
+
+void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] SubmitDebugUtilsMessageEXTArgs& v) {
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.messageSeverity = Load<VkDebugUtilsMessageSeverityFlagBitsEXT>(p + 12);
+  v.messageTypes = Load<VkDebugUtilsMessageTypeFlagsEXT>(p + 16);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
+    auto* items = d.Array<VkDebugUtilsMessengerCallbackDataEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCallbackData = items;
+  } else {
+    d.Fail("vkSubmitDebugUtilsMessageEXT: pCallbackData is absent");
+  }
+}
+
+void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const SubmitDebugUtilsMessageEXTArgs& v) {
+}
+
+void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] SubmitDebugUtilsMessageEXTArgs& v) {
+}
+
 // vkCmdSetCheckpointNV
 void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdSetCheckpointNVArgs& v) {
   uint8_t* p = e.Take(16);
@@ -779,6 +865,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpo
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCheckpointDataCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetQueueCheckpointDataNV: pCheckpointDataCount is absent");
   v.queue = d.Handle<VkQueue>(HandleType::kQueue, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCheckpointDataCount != nullptr) {
     *v.pCheckpointDataCount = Load<uint32_t>(p + 12);
@@ -834,6 +921,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetQueueCheckpo
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCheckpointDataCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetQueueCheckpointData2NV: pCheckpointDataCount is absent");
   v.queue = d.Handle<VkQueue>(HandleType::kQueue, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCheckpointDataCount != nullptr) {
     *v.pCheckpointDataCount = Load<uint32_t>(p + 12);

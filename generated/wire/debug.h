@@ -30,6 +30,21 @@ void DecodeRequest(Decoder& d, DestroyDebugReportCallbackEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyDebugReportCallbackEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyDebugReportCallbackEXTArgs& v);
 
+struct DebugReportMessageEXTArgs {
+  VkInstance instance;
+  VkDebugReportFlagsEXT flags;
+  VkDebugReportObjectTypeEXT objectType;
+  uint64_t object;
+  size_t location;
+  int32_t messageCode;
+  const char* pLayerPrefix;
+  const char* pMessage;
+};
+void EncodeRequest(Encoder& e, const DebugReportMessageEXTArgs& v);
+void DecodeRequest(Decoder& d, DebugReportMessageEXTArgs& v);
+void EncodeReply(Encoder& e, const DebugReportMessageEXTArgs& v);
+void DecodeReply(Decoder& d, DebugReportMessageEXTArgs& v);
+
 struct DebugMarkerSetObjectNameEXTArgs {
   VkDevice device;
   const VkDebugMarkerObjectNameInfoEXT* pNameInfo;
@@ -219,6 +234,17 @@ void EncodeRequest(Encoder& e, const DestroyDebugUtilsMessengerEXTArgs& v);
 void DecodeRequest(Decoder& d, DestroyDebugUtilsMessengerEXTArgs& v);
 void EncodeReply(Encoder& e, const DestroyDebugUtilsMessengerEXTArgs& v);
 void DecodeReply(Decoder& d, DestroyDebugUtilsMessengerEXTArgs& v);
+
+struct SubmitDebugUtilsMessageEXTArgs {
+  VkInstance instance;
+  VkDebugUtilsMessageSeverityFlagBitsEXT messageSeverity;
+  VkDebugUtilsMessageTypeFlagsEXT messageTypes;
+  const VkDebugUtilsMessengerCallbackDataEXT* pCallbackData;
+};
+void EncodeRequest(Encoder& e, const SubmitDebugUtilsMessageEXTArgs& v);
+void DecodeRequest(Decoder& d, SubmitDebugUtilsMessageEXTArgs& v);
+void EncodeReply(Encoder& e, const SubmitDebugUtilsMessageEXTArgs& v);
+void DecodeReply(Decoder& d, SubmitDebugUtilsMessageEXTArgs& v);
 
 struct CmdSetCheckpointNVArgs {
   VkCommandBuffer commandBuffer;

@@ -635,6 +635,90 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDebugUtilsLabelEXT& 
   }
 }
 
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDebugUtilsMessengerCallbackDataEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  if (v.pMessageIdName != nullptr) present0 |= 0x2u;
+  if (v.pMessage != nullptr) present0 |= 0x4u;
+  if (v.pQueueLabels != nullptr) present0 |= 0x8u;
+  if (v.pCmdBufLabels != nullptr) present0 |= 0x10u;
+  if (v.pObjects != nullptr) present0 |= 0x20u;
+  uint8_t* p = e.Take(24);
+  Store(p + 0, present0);
+  Store(p + 4, v.flags);
+  Store(p + 8, v.messageIdNumber);
+  Store(p + 12, v.queueLabelCount);
+  Store(p + 16, v.cmdBufLabelCount);
+  Store(p + 20, v.objectCount);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, kDebugUtilsMessengerCallbackDataEXTInChain);
+  }
+  if ((present0 & 0x2u) != 0) {
+    e.String(v.pMessageIdName);
+  }
+  if ((present0 & 0x4u) != 0) {
+    e.String(v.pMessage);
+  }
+  if ((present0 & 0x8u) != 0) {
+    const size_t n = static_cast<size_t>(v.queueLabelCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pQueueLabels[i]);
+  }
+  if ((present0 & 0x10u) != 0) {
+    const size_t n = static_cast<size_t>(v.cmdBufLabelCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pCmdBufLabels[i]);
+  }
+  if ((present0 & 0x20u) != 0) {
+    const size_t n = static_cast<size_t>(v.objectCount);
+    for (size_t i = 0; i < n; ++i) Encode(e, v.pObjects[i]);
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDebugUtilsMessengerCallbackDataEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT;
+  const uint8_t* p = d.Take(24);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.flags = Load<VkDebugUtilsMessengerCallbackDataFlagsEXT>(p + 4);
+  v.messageIdNumber = Load<int32_t>(p + 8);
+  v.queueLabelCount = Load<uint32_t>(p + 12);
+  v.cmdBufLabelCount = Load<uint32_t>(p + 16);
+  v.objectCount = Load<uint32_t>(p + 20);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, kDebugUtilsMessengerCallbackDataEXTInChain);
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pMessageIdName = d.String();
+  }
+  if ((present0 & 0x4u) != 0) {
+    v.pMessage = d.String();
+  } else {
+    d.Fail("VkDebugUtilsMessengerCallbackDataEXT: pMessage is absent");
+  }
+  if ((present0 & 0x8u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.queueLabelCount), 4);
+    auto* items = d.Array<VkDebugUtilsLabelEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pQueueLabels = items;
+  } else if (v.queueLabelCount != 0) {
+    d.Fail("VkDebugUtilsMessengerCallbackDataEXT: pQueueLabels is absent");
+  }
+  if ((present0 & 0x10u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.cmdBufLabelCount), 4);
+    auto* items = d.Array<VkDebugUtilsLabelEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pCmdBufLabels = items;
+  } else if (v.cmdBufLabelCount != 0) {
+    d.Fail("VkDebugUtilsMessengerCallbackDataEXT: pCmdBufLabels is absent");
+  }
+  if ((present0 & 0x20u) != 0) {
+    const uint32_t n = d.Count(static_cast<uint64_t>(v.objectCount), 4);
+    auto* items = d.Array<VkDebugUtilsObjectNameInfoEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
+    v.pObjects = items;
+  } else if (v.objectCount != 0) {
+    d.Fail("VkDebugUtilsMessengerCallbackDataEXT: pObjects is absent");
+  }
+}
+
 void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCheckpointDataNV& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;

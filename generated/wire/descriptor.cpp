@@ -467,6 +467,8 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindDescript
       items[i] = d.Handle<VkDescriptorSet>(HandleType::kDescriptorSet, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pDescriptorSets = items;
+  } else if (v.descriptorSetCount != 0) {
+    d.Fail("vkCmdBindDescriptorSets: pDescriptorSets is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.dynamicOffsetCount), 4);

@@ -76,6 +76,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkPipelineLayoutCreate
       items[i] = d.Handle<VkDescriptorSetLayout>(HandleType::kDescriptorSetLayout, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pSetLayouts = items;
+  } else if (v.setLayoutCount != 0) {
+    d.Fail("VkPipelineLayoutCreateInfo: pSetLayouts is absent");
   }
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.pushConstantRangeCount), 12);
@@ -152,6 +154,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDescriptorSetLayoutB
     auto* items = d.Array<VkDescriptorBindingFlags>(n);
     d.CopyTo(items, size_t{n} * 4);
     v.pBindingFlags = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("VkDescriptorSetLayoutBindingFlagsCreateInfo: pBindingFlags is absent");
   }
 }
 

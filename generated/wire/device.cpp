@@ -25,6 +25,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPhysicalDeviceCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumeratePhysicalDevices: pPhysicalDeviceCount is absent");
   v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPhysicalDeviceCount != nullptr) {
     *v.pPhysicalDeviceCount = Load<uint32_t>(p + 12);
@@ -114,6 +115,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pQueueFamilyPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceQueueFamilyProperties: pQueueFamilyPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pQueueFamilyPropertyCount != nullptr) {
     *v.pQueueFamilyPropertyCount = Load<uint32_t>(p + 12);
@@ -278,6 +280,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumerateDevice
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumerateDeviceExtensionProperties: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -464,6 +467,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pQueueFamilyPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceQueueFamilyProperties2: pQueueFamilyPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pQueueFamilyPropertyCount != nullptr) {
     *v.pQueueFamilyPropertyCount = Load<uint32_t>(p + 12);
@@ -519,6 +523,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPhysicalDeviceGroupCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumeratePhysicalDeviceGroups: pPhysicalDeviceGroupCount is absent");
   v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPhysicalDeviceGroupCount != nullptr) {
     *v.pPhysicalDeviceGroupCount = Load<uint32_t>(p + 12);
@@ -671,6 +676,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pTimeDomainCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceCalibrateableTimeDomainsEXT: pTimeDomainCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pTimeDomainCount != nullptr) {
     *v.pTimeDomainCount = Load<uint32_t>(p + 12);
@@ -728,6 +734,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceCooperativeMatrixPropertiesNV: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -787,6 +794,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pFragmentShadingRateCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceFragmentShadingRatesKHR: pFragmentShadingRateCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pFragmentShadingRateCount != nullptr) {
     *v.pFragmentShadingRateCount = Load<uint32_t>(p + 12);

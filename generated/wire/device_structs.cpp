@@ -185,9 +185,13 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceCreateInfo& v)
   }
   if ((present0 & 0x4u) != 0) {
     v.ppEnabledLayerNames = d.Strings(v.enabledLayerCount);
+  } else if (v.enabledLayerCount != 0) {
+    d.Fail("VkDeviceCreateInfo: ppEnabledLayerNames is absent");
   }
   if ((present0 & 0x8u) != 0) {
     v.ppEnabledExtensionNames = d.Strings(v.enabledExtensionCount);
+  } else if (v.enabledExtensionCount != 0) {
+    d.Fail("VkDeviceCreateInfo: ppEnabledExtensionNames is absent");
   }
   if ((present0 & 0x10u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 220);
@@ -281,6 +285,33 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceQueueInfo2& v)
   v.flags = Load<VkDeviceQueueCreateFlags>(p + 4);
   v.queueFamilyIndex = Load<uint32_t>(p + 8);
   v.queueIndex = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkDeviceAddressBindingCallbackDataEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(28);
+  Store(p + 0, present0);
+  Store(p + 4, v.flags);
+  Store(p + 8, v.baseAddress);
+  Store(p + 16, v.size);
+  Store(p + 24, v.bindingType);
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkDeviceAddressBindingCallbackDataEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.flags = Load<VkDeviceAddressBindingFlagsEXT>(p + 4);
+  v.baseAddress = Load<VkDeviceAddress>(p + 8);
+  v.size = Load<VkDeviceSize>(p + 16);
+  v.bindingType = Load<VkDeviceAddressBindingTypeEXT>(p + 24);
   if ((present0 & 0x1u) != 0) {
     v.pNext = DecodeChain(d, ChainTable());
   }

@@ -284,6 +284,8 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindVertexBu
       items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pBuffers = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers: pBuffers is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.bindingCount), 8);
@@ -1767,6 +1769,8 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindVertexBu
       items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pBuffers = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers2: pBuffers is absent");
   }
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.bindingCount), 8);
@@ -2281,6 +2285,8 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdSetColorWrit
     auto* items = d.Array<VkColorComponentFlags>(n);
     d.CopyTo(items, size_t{n} * 4);
     v.pColorWriteMasks = items;
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorWriteMaskEXT: pColorWriteMasks is absent");
   }
 }
 

@@ -825,6 +825,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pFormatCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceOpticalFlowImageFormatsNV: pFormatCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pFormatCount != nullptr) {
     *v.pFormatCount = Load<uint32_t>(p + 12);

@@ -136,6 +136,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumerateInstan
   const uint8_t* p = d.Take(8);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumerateInstanceExtensionProperties: pPropertyCount is absent");
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 4);
   }

@@ -91,9 +91,13 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkInstanceCreateInfo& 
   }
   if ((present0 & 0x4u) != 0) {
     v.ppEnabledLayerNames = d.Strings(v.enabledLayerCount);
+  } else if (v.enabledLayerCount != 0) {
+    d.Fail("VkInstanceCreateInfo: ppEnabledLayerNames is absent");
   }
   if ((present0 & 0x8u) != 0) {
     v.ppEnabledExtensionNames = d.Strings(v.enabledExtensionCount);
+  } else if (v.enabledExtensionCount != 0) {
+    d.Fail("VkInstanceCreateInfo: ppEnabledExtensionNames is absent");
   }
 }
 

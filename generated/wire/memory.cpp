@@ -386,6 +386,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSparseM
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pSparseMemoryRequirementCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetImageSparseMemoryRequirements: pSparseMemoryRequirementCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.image = d.Handle<VkImage>(HandleType::kImage, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pSparseMemoryRequirementCount != nullptr) {
@@ -441,6 +442,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(36);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSparseImageFormatProperties: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.format = Load<VkFormat>(p + 12);
   v.type = Load<VkImageType>(p + 16);
@@ -544,6 +546,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSparseImageFormatProperties2: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -939,6 +942,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetImageSparseM
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pSparseMemoryRequirementCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetImageSparseMemoryRequirements2: pSparseMemoryRequirementCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pSparseMemoryRequirementCount != nullptr) {
     *v.pSparseMemoryRequirementCount = Load<uint32_t>(p + 12);
@@ -1113,6 +1117,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceImageS
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pSparseMemoryRequirementCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetDeviceImageSparseMemoryRequirements: pSparseMemoryRequirementCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pSparseMemoryRequirementCount != nullptr) {
     *v.pSparseMemoryRequirementCount = Load<uint32_t>(p + 12);

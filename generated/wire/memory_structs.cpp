@@ -225,6 +225,29 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkMemoryDedicatedAlloc
   }
 }
 
+void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImportMemoryHostPointerInfoEXT& v) {
+  uint32_t present0 = 0;
+  if (v.pNext != nullptr) present0 |= 0x1u;
+  uint8_t* p = e.Take(16);
+  Store(p + 0, present0);
+  Store(p + 4, v.handleType);
+  Store(p + 8, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(v.pHostPointer)));
+  if ((present0 & 0x1u) != 0) {
+    EncodeChain(e, v.pNext, ChainTable());
+  }
+}
+
+void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkImportMemoryHostPointerInfoEXT& v) {
+  v.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p + 0);
+  v.handleType = Load<VkExternalMemoryHandleTypeFlagBits>(p + 4);
+  v.pHostPointer = reinterpret_cast<void*>(static_cast<uintptr_t>(Load<uint64_t>(p + 8)));
+  if ((present0 & 0x1u) != 0) {
+    v.pNext = DecodeChain(d, ChainTable());
+  }
+}
+
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkMemoryPriorityAllocateInfoEXT& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;

@@ -179,6 +179,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineCach
   const uint8_t* p = d.Take(28);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pDataSize = d.Array<size_t>(1);
+  else d.Fail("vkGetPipelineCacheData: pDataSize is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.pipelineCache = d.Handle<VkPipelineCache>(HandleType::kPipelineCache, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pDataSize != nullptr) {
@@ -315,9 +316,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateGraph
   for (size_t i = 0; v.pPipelines != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pPipelines[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) EncodeEcho(e, v.pCreateInfos[i]);
+  const size_t frame_pCreateInfos = e.BeginFrame(0x0e209f7bu);
+  for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfos[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfos);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateGraphicsPipelinesArgs& v) {
@@ -329,8 +334,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateGraphicsPip
       if (*d.Take(1) == 0) v.pPipelines[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x0e209f7bu) {
+      for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfos[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -384,9 +399,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateCompu
   for (size_t i = 0; v.pPipelines != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pPipelines[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) EncodeEcho(e, v.pCreateInfos[i]);
+  const size_t frame_pCreateInfos = e.BeginFrame(0x2eb0679eu);
+  for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfos[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfos);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateComputePipelinesArgs& v) {
@@ -398,8 +417,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateComputePipe
       if (*d.Take(1) == 0) v.pPipelines[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x2eb0679eu) {
+      for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfos[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -462,6 +491,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetShaderInfoAM
   const uint8_t* p = d.Take(36);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pInfoSize = d.Array<size_t>(1);
+  else d.Fail("vkGetShaderInfoAMD: pInfoSize is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
   v.shaderStage = Load<VkShaderStageFlagBits>(p + 20);
@@ -527,6 +557,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExec
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pExecutableCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPipelineExecutablePropertiesKHR: pExecutableCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pExecutableCount != nullptr) {
     *v.pExecutableCount = Load<uint32_t>(p + 12);
@@ -599,6 +630,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExec
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pStatisticCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPipelineExecutableStatisticsKHR: pStatisticCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pStatisticCount != nullptr) {
     *v.pStatisticCount = Load<uint32_t>(p + 12);
@@ -671,6 +703,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPipelineExec
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pInternalRepresentationCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPipelineExecutableInternalRepresentationsKHR: pInternalRepresentationCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pInternalRepresentationCount != nullptr) {
     *v.pInternalRepresentationCount = Load<uint32_t>(p + 12);

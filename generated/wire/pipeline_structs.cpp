@@ -1620,11 +1620,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkGraphicsPipelineCrea
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
+  const size_t frame_pNext = e.BeginFrame(0x11b95d97u);
   EncodeChainReply(e, v.pNext, kGraphicsPipelineCreateInfoInChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kGraphicsPipelineCreateInfoInChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x11b95d97u) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kGraphicsPipelineCreateInfoInChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkGraphicsPipelineCreateInfo& v) {
@@ -1685,11 +1693,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkComputePipelineCreat
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkComputePipelineCreateInfo& v) {
+  const size_t frame_pNext = e.BeginFrame(0x3a4cab81u);
   EncodeChainReply(e, v.pNext, kComputePipelineCreateInfoInChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkComputePipelineCreateInfo& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kComputePipelineCreateInfoInChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x3a4cab81u) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kComputePipelineCreateInfoInChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkComputePipelineCreateInfo& v) {

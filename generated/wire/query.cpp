@@ -422,6 +422,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   const uint8_t* p = d.Take(20);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCounterCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR: pCounterCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.queueFamilyIndex = Load<uint32_t>(p + 12);
   if (v.pCounterCount != nullptr) {

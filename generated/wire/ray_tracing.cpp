@@ -899,9 +899,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRayTr
   for (size_t i = 0; v.pPipelines != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pPipelines[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) EncodeEcho(e, v.pCreateInfos[i]);
+  const size_t frame_pCreateInfos = e.BeginFrame(0x3421c64eu);
+  for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfos[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfos);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingPipelinesNVArgs& v) {
@@ -913,8 +917,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingP
       if (*d.Take(1) == 0) v.pPipelines[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x3421c64eu) {
+      for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfos[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -968,9 +982,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRayTr
   for (size_t i = 0; v.pPipelines != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pPipelines[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) EncodeEcho(e, v.pCreateInfos[i]);
+  const size_t frame_pCreateInfos = e.BeginFrame(0xa242aa3bu);
+  for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfos[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfos);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingPipelinesKHRArgs& v) {
@@ -982,8 +1000,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRayTracingP
       if (*d.Take(1) == 0) v.pPipelines[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfos != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.createInfoCount); ++i) DecodeEcho(d, v.pCreateInfos[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0xa242aa3bu) {
+      for (size_t i = 0; v.pCreateInfos != nullptr && i < static_cast<size_t>(v.createInfoCount); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfos[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 

@@ -325,6 +325,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkWriteDescriptorSetAc
       items[i] = d.Handle<VkAccelerationStructureKHR>(HandleType::kAccelerationStructureKHR, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pAccelerationStructures = items;
+  } else if (v.accelerationStructureCount != 0) {
+    d.Fail("VkWriteDescriptorSetAccelerationStructureKHR: pAccelerationStructures is absent");
   }
 }
 
@@ -363,6 +365,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkWriteDescriptorSetAc
       items[i] = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p + 0), HandleUse::kOptional);
     }
     v.pAccelerationStructures = items;
+  } else if (v.accelerationStructureCount != 0) {
+    d.Fail("VkWriteDescriptorSetAccelerationStructureNV: pAccelerationStructures is absent");
   }
 }
 
@@ -1199,11 +1203,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRayTracingPipelineCr
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
+  const size_t frame_pNext = e.BeginFrame(0xe7c50a16u);
   EncodeChainReply(e, v.pNext, kRayTracingPipelineCreateInfoNVInChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoNVInChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0xe7c50a16u) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoNVInChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkRayTracingPipelineCreateInfoNV& v) {
@@ -1356,11 +1368,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRayTracingPipelineCr
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {
+  const size_t frame_pNext = e.BeginFrame(0x9edace8au);
   EncodeChainReply(e, v.pNext, kRayTracingPipelineCreateInfoKHRInChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoKHRInChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x9edace8au) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRayTracingPipelineCreateInfoKHRInChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkRayTracingPipelineCreateInfoKHR& v) {

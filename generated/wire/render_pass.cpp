@@ -475,9 +475,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateRende
   for (size_t i = 0; v.pRenderPass != nullptr && i < static_cast<size_t>(1); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pRenderPass[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) EncodeEcho(e, v.pCreateInfo[i]);
+  const size_t frame_pCreateInfo = e.BeginFrame(0x907cf23cu);
+  for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfo[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfo);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPass2Args& v) {
@@ -489,8 +493,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateRenderPass2
       if (*d.Take(1) == 0) v.pRenderPass[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pCreateInfo[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x907cf23cu) {
+      for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfo[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -638,6 +652,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCombinationCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV: pCombinationCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCombinationCount != nullptr) {
     *v.pCombinationCount = Load<uint32_t>(p + 12);
@@ -748,6 +763,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetFramebufferT
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertiesCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetFramebufferTilePropertiesQCOM: pPropertiesCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.framebuffer = d.Handle<VkFramebuffer>(HandleType::kFramebuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pPropertiesCount != nullptr) {

@@ -1125,11 +1125,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassDescription2&
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSubpassDescription2& v) {
+  const size_t frame_pNext = e.BeginFrame(0x0742c596u);
   EncodeChainReply(e, v.pNext, kSubpassDescription2InChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkSubpassDescription2& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSubpassDescription2InChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x0742c596u) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kSubpassDescription2InChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkSubpassDescription2& v) {
@@ -1263,16 +1271,34 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRenderPassCreateInfo
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderPassCreateInfo2& v) {
+  const size_t frame_pNext = e.BeginFrame(0xf688636du);
   EncodeChainReply(e, v.pNext, kRenderPassCreateInfo2InChain);
-  if (v.pSubpasses != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.subpassCount); ++i) EncodeEcho(e, v.pSubpasses[i]);
+  e.EndFrame(frame_pNext);
+  const size_t frame_pSubpasses = e.BeginFrame(0x00313d76u);
+  for (size_t i = 0; v.pSubpasses != nullptr && i < static_cast<size_t>(v.subpassCount); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pSubpasses[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pSubpasses);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkRenderPassCreateInfo2& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRenderPassCreateInfo2InChain);
-  if (v.pSubpasses != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(v.subpassCount); ++i) DecodeEcho(d, v.pSubpasses[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0xf688636du) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kRenderPassCreateInfo2InChain);
+    }
+    if (tag == 0x00313d76u) {
+      for (size_t i = 0; v.pSubpasses != nullptr && i < static_cast<size_t>(v.subpassCount); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pSubpasses[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 

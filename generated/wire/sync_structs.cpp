@@ -248,6 +248,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubmitInfo& v) {
     auto* items = d.Array<VkPipelineStageFlags>(n);
     d.CopyTo(items, size_t{n} * 4);
     v.pWaitDstStageMask = items;
+  } else if (v.waitSemaphoreCount != 0) {
+    d.Fail("VkSubmitInfo: pWaitDstStageMask is absent");
   }
   if ((present0 & 0x8u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.commandBufferCount), 8);

@@ -88,6 +88,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pVideoFormatPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceVideoFormatPropertiesKHR: pVideoFormatPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pVideoFormatPropertyCount != nullptr) {
     *v.pVideoFormatPropertyCount = Load<uint32_t>(p + 12);
@@ -353,6 +354,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetVideoSession
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pMemoryRequirementsCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetVideoSessionMemoryRequirementsKHR: pMemoryRequirementsCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.videoSession = d.Handle<VkVideoSessionKHR>(HandleType::kVideoSessionKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pMemoryRequirementsCount != nullptr) {

@@ -24,6 +24,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceDisplayPropertiesKHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -79,6 +80,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceDisplayPlanePropertiesKHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -142,6 +144,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayPlane
   const uint8_t* p = d.Take(20);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pDisplayCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetDisplayPlaneSupportedDisplaysKHR: pDisplayCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.planeIndex = Load<uint32_t>(p + 12);
   if (v.pDisplayCount != nullptr) {
@@ -195,6 +198,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayModeP
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetDisplayModePropertiesKHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.display = d.Handle<VkDisplayKHR>(HandleType::kDisplayKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
@@ -585,6 +589,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pSurfaceFormatCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSurfaceFormatsKHR: pSurfaceFormatCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.surface = d.Handle<VkSurfaceKHR>(HandleType::kSurfaceKHR, Load<ObjectId>(p + 12), HandleUse::kOptional);
   if (v.pSurfaceFormatCount != nullptr) {
@@ -640,6 +645,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPresentModeCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSurfacePresentModesKHR: pPresentModeCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.surface = d.Handle<VkSurfaceKHR>(HandleType::kSurfaceKHR, Load<ObjectId>(p + 12), HandleUse::kOptional);
   if (v.pPresentModeCount != nullptr) {
@@ -779,6 +785,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetSwapchainIma
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pSwapchainImageCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetSwapchainImagesKHR: pSwapchainImageCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.swapchain = d.Handle<VkSwapchainKHR>(HandleType::kSwapchainKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pSwapchainImageCount != nullptr) {
@@ -894,16 +901,30 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] QueuePresentKHR
 void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const QueuePresentKHRArgs& v) {
   uint8_t* p = e.Take(4);
   Store(p, v.result);
-  if (v.pPresentInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) EncodeEcho(e, v.pPresentInfo[i]);
+  const size_t frame_pPresentInfo = e.BeginFrame(0x12ba34bau);
+  for (size_t i = 0; v.pPresentInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pPresentInfo[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pPresentInfo);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] QueuePresentKHRArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
-  if (v.pPresentInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pPresentInfo[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0x12ba34bau) {
+      for (size_t i = 0; v.pPresentInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pPresentInfo[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -1185,6 +1206,8 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDeviceGroupS
   v.surface = d.Handle<VkSurfaceKHR>(HandleType::kSurfaceKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if ((present0 & 0x1u) != 0) {
     v.pModes = d.Array<VkDeviceGroupPresentModeFlagsKHR>(d.OutputCount(static_cast<uint64_t>(1), sizeof(VkDeviceGroupPresentModeFlagsKHR)));
+  } else {
+    d.Fail("vkGetDeviceGroupSurfacePresentModesKHR: pModes is absent");
   }
 }
 
@@ -1277,6 +1300,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pRectCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDevicePresentRectanglesKHR: pRectCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.surface = d.Handle<VkSurfaceKHR>(HandleType::kSurfaceKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pRectCount != nullptr) {
@@ -1451,6 +1475,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPastPresenta
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPresentationTimingCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPastPresentationTimingGOOGLE: pPresentationTimingCount is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.swapchain = d.Handle<VkSwapchainKHR>(HandleType::kSwapchainKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pPresentationTimingCount != nullptr) {
@@ -1577,6 +1602,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x2u) != 0) v.pSurfaceFormatCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceSurfaceFormats2KHR: pSurfaceFormatCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pSurfaceFormatCount != nullptr) {
     *v.pSurfaceFormatCount = Load<uint32_t>(p + 12);
@@ -1644,6 +1670,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceDisplayProperties2KHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -1703,6 +1730,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetPhysicalDevi
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetPhysicalDeviceDisplayPlaneProperties2KHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {
     *v.pPropertyCount = Load<uint32_t>(p + 12);
@@ -1763,6 +1791,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetDisplayModeP
   const uint8_t* p = d.Take(24);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pPropertyCount = d.Array<uint32_t>(1);
+  else d.Fail("vkGetDisplayModeProperties2KHR: pPropertyCount is absent");
   v.physicalDevice = d.Handle<VkPhysicalDevice>(HandleType::kPhysicalDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.display = d.Handle<VkDisplayKHR>(HandleType::kDisplayKHR, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pPropertyCount != nullptr) {

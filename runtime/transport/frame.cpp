@@ -59,10 +59,42 @@ std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<cons
   return {frame.begin(), frame.end()};
 }
 
-void SetData(MessageKind kind, uint64_t sequence, capnp::Data::Reader data, Message* message) {
+template <typename Builder>
+void FillData(Builder builder, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+              size_t descriptors) {
+  builder.setSequence(sequence);
+  builder.setDescriptors(static_cast<uint8_t>(descriptors));
+  auto data = builder.initData(static_cast<unsigned>(TotalBytes(parts)));
+  auto* at = data.begin();
+  for (const auto& part : parts) at = std::copy(part.begin(), part.end(), at);
+}
+
+std::vector<uint8_t> EncodeData(MessageKind kind, uint64_t sequence,
+                                std::span<const std::span<const uint8_t>> parts,
+                                size_t descriptors) {
+  capnp::MallocMessageBuilder builder(static_cast<unsigned>(TotalBytes(parts) / 8 + 16));
+  auto message = builder.initRoot<schema::Message>();
+  if (kind == MessageKind::kBatch) {
+    FillData(message.initBatch(), sequence, parts, descriptors);
+  } else if (kind == MessageKind::kReply) {
+    FillData(message.initReply(), sequence, parts, descriptors);
+  } else {
+    FillData(message.initEvent(), sequence, parts, descriptors);
+  }
+  const auto words = capnp::messageToFlatArray(builder);
+  const auto frame = words.asBytes();
+  return {frame.begin(), frame.end()};
+}
+
+template <typename Reader>
+std::string SetData(MessageKind kind, Reader reader, Message* message) {
+  const auto data = reader.getData();
   message->kind = kind;
-  message->sequence = sequence;
+  message->sequence = reader.getSequence();
   message->payload.assign(data.begin(), data.end());
+  message->announced_descriptors = reader.getDescriptors();
+  if (message->announced_descriptors <= kMaxDescriptors) return {};
+  return "a message announces more file descriptors than the limit";
 }
 
 void SetText(MessageKind kind, capnp::Text::Reader text, Message* message) {
@@ -85,6 +117,7 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
     return "a message is of an unknown kind";
   }
   const auto kind = static_cast<MessageKind>(root.which());
+  message->announced_descriptors = 0;
   if (!CarriesData(kind) && bytes.size() > wire::kMaxHandshakeBytes) {
     return "a message of the handshake is larger than the limit";
   }
@@ -102,14 +135,11 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
       SetText(kind, root.getGoodbye().getReason(), message);
       break;
     case MessageKind::kBatch:
-      SetData(kind, root.getBatch().getSequence(), root.getBatch().getData(), message);
-      break;
+      return SetData(kind, root.getBatch(), message);
     case MessageKind::kReply:
-      SetData(kind, root.getReply().getSequence(), root.getReply().getData(), message);
-      break;
+      return SetData(kind, root.getReply(), message);
     case MessageKind::kEvent:
-      SetData(kind, root.getEvent().getSequence(), root.getEvent().getData(), message);
-      break;
+      return SetData(kind, root.getEvent(), message);
   }
   return {};
 }
@@ -176,16 +206,20 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
 }
 
 OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence,
-                             std::span<const std::span<const uint8_t>> parts) {
-  if (CarriesData(kind)) {
+                             std::span<const std::span<const uint8_t>> parts,
+                             size_t descriptors) {
+  if (CarriesData(kind) && descriptors != 0) {
+    whole_frame_ = EncodeData(kind, sequence, parts, descriptors);
+    head_ = whole_frame_;
+  } else if (CarriesData(kind)) {
     const size_t bytes = TotalBytes(parts);
     WriteDataPrefix(kind, sequence, bytes, prefix_);
     head_ = prefix_;
     parts_ = parts;
     padding_ = std::span(kPadding).first(PaddingOf(bytes));
   } else if (kind == MessageKind::kRefused || kind == MessageKind::kGoodbye) {
-    text_frame_ = EncodeText(kind, parts);
-    head_ = text_frame_;
+    whole_frame_ = EncodeText(kind, parts);
+    head_ = whole_frame_;
   } else {
     parts_ = parts;
   }

@@ -49,9 +49,10 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
 // parts, which must stay valid.
 class OutgoingFrame {
  public:
-  // The message must have passed CheckMessage().
+  // The message must have passed CheckMessage(). `descriptors` is how many file descriptors the
+  // stream will carry with its first byte: only for what CarriesData(), whose bytes are then copied.
   OutgoingFrame(MessageKind kind, uint64_t sequence,
-                std::span<const std::span<const uint8_t>> parts);
+                std::span<const std::span<const uint8_t>> parts, size_t descriptors = 0);
 
   bool done() const { return done_ == total_; }
   // What is to be written next; returns how many of `vectors` were used, 0 when done.
@@ -62,8 +63,8 @@ class OutgoingFrame {
   std::span<const uint8_t> Piece(size_t index) const;
 
   std::array<uint8_t, kDataPrefixBytes> prefix_;
-  std::vector<uint8_t> text_frame_;  // Refused, Goodbye
-  std::span<const uint8_t> head_;    // prefix_ or text_frame_ or nothing
+  std::vector<uint8_t> whole_frame_;  // Refused, Goodbye, and what announces descriptors
+  std::span<const uint8_t> head_;     // prefix_ or whole_frame_ or nothing
   std::span<const std::span<const uint8_t>> parts_;
   std::span<const uint8_t> padding_;
   size_t total_ = 0;

@@ -67,6 +67,7 @@ FrameStatus FrameReader::BeginData(size_t bytes, Message* message) {
   const uint8_t* data = inbox_.get() + begin_ + kDataPrefixBytes;
   message->kind = kind_;
   message->sequence = sequence_;
+  message->announced_descriptors = 0;
   message->payload.assign(data, data + bytes);
   begin_ += kDataPrefixBytes + bytes + padding;
   return FrameStatus::kMessage;
@@ -99,6 +100,7 @@ FrameStatus FrameReader::ReadBody(Message* message) {
   }
   message->kind = kind_;
   message->sequence = sequence_;
+  message->announced_descriptors = 0;
   message->payload = std::move(body_);
   body_ = {};
   return FrameStatus::kMessage;

@@ -80,6 +80,8 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   out.setFingerprint(hello.fingerprint);
   out.setPid(hello.pid);
   out.setProgram(hello.program.c_str());
+  out.setSharesMemory(hello.shares_memory);
+  out.setValidation(hello.validation);
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
   return SendMessage(channel, MessageKind::kHello, builder);
@@ -112,6 +114,8 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->page_size = in.getPageSize();
   hello->fingerprint = in.getFingerprint();
   hello->pid = in.getPid();
+  hello->shares_memory = in.getSharesMemory();
+  hello->validation = in.getValidation();
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
   return DecodeNames(in.getCommands(), &hello->commands) &&
          DecodeNames(in.getHandleTypes(), &hello->handle_types);
@@ -123,7 +127,10 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->protocol = in.getProtocol();
   welcome->names_wanted = in.getNamesWanted();
   welcome->fingerprint = in.getFingerprint();
+  welcome->max_objects = in.getMaxObjects();
   welcome->session = in.getSession();
+  welcome->shares_memory = in.getSharesMemory();
+  welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) &&
          DecodeNames(in.getHandleTypes(), &welcome->handle_types);
 }
@@ -238,6 +245,9 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setNamesWanted(welcome.names_wanted);
     out.setFingerprint(welcome.fingerprint);
     out.setSession(welcome.session);
+    out.setMaxObjects(welcome.max_objects);
+    out.setSharesMemory(welcome.shares_memory);
+    out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
     return SendMessage(channel, MessageKind::kWelcome, builder) == ChannelStatus::kOk;

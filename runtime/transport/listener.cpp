@@ -148,6 +148,9 @@ std::unique_ptr<Listener> Listener::Open(const Address& address, std::string* er
   return std::unique_ptr<Listener>(new Listener(fd, std::move(chosen), owns_path));
 }
 
+Listener::Listener(int fd, Address address, bool owns_path)
+    : fd_(fd), reserve_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)), address_(std::move(address)), owns_path_(owns_path) {}
+
 Listener::~Listener() {
   if (fd_ >= 0 && owns_path_) ::unlink(address_.path.c_str());
   Forget();
@@ -155,14 +158,22 @@ Listener::~Listener() {
 
 void Listener::Forget() {
   if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  if (reserve_ >= 0) ::close(reserve_);
+  fd_ = reserve_ = -1;
 }
 
 int Listener::Accept() {
   for (;;) {
     const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd >= 0 || (errno != EINTR && errno != ECONNABORTED)) return fd;
+    if (fd >= 0) return fd;
+    if (errno == EMFILE || errno == ENFILE) break;
+    if (errno != EINTR && errno != ECONNABORTED) return -1;
   }
+  if (reserve_ >= 0) ::close(reserve_);
+  const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+  if (fd >= 0) ::close(fd);
+  reserve_ = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  return kTurnedAway;
 }
 
 }  // namespace vesper

@@ -69,7 +69,9 @@ ChannelStatus LoopbackChannel::Send(MessageKind kind, uint64_t sequence,
       failure_.Set(std::move(why));
       return ChannelStatus::kMalformed;
     }
-    Message message{kind, CarriesData(kind) ? sequence : 0, {}};
+    Message message;
+    message.kind = kind;
+    message.sequence = CarriesData(kind) ? sequence : 0;
     message.payload.reserve(TotalBytes(parts));
     for (const auto& part : parts) {
       message.payload.insert(message.payload.end(), part.begin(), part.end());

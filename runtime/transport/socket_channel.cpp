@@ -21,20 +21,38 @@ namespace vesper::transport {
 namespace {
 
 constexpr size_t kVectors = 64;  // pieces given to one sendmsg()
+// Messages with descriptors are handed over before more is read: no peer of ours has more waiting.
+constexpr size_t kMaxArrivals = 4;
 
 std::string Reason(int error) { return std::generic_category().message(error); }
+
+bool IsUnixSocket(int socket) {
+  sockaddr_storage name{};
+  socklen_t length = sizeof(name);
+  return getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 &&
+         name.ss_family == AF_UNIX;
+}
 
 int PeerPid(int socket) {
   ucred peer{};
   socklen_t length = sizeof(peer);
-  sockaddr_storage name{};
-  socklen_t name_length = sizeof(name);
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &name_length) != 0 ||
-      name.ss_family != AF_UNIX ||
-      getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
-    return 0;
-  }
-  return peer.pid;
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
+// Room for the descriptors of one message, aligned as the kernel wants it.
+struct Control {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxDescriptors * sizeof(int))> bytes{};
+};
+
+void Attach(std::span<const int> descriptors, Control* control, msghdr* header) {
+  if (descriptors.empty()) return;
+  header->msg_control = control->bytes.data();
+  header->msg_controllen = CMSG_SPACE(descriptors.size_bytes());
+  cmsghdr* attached = CMSG_FIRSTHDR(header);
+  attached->cmsg_level = SOL_SOCKET;
+  attached->cmsg_type = SCM_RIGHTS;
+  attached->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+  std::memcpy(CMSG_DATA(attached), descriptors.data(), descriptors.size_bytes());
 }
 
 // A dead machine is noticed by heartbeats of the session; keepalive finds connections that nobody
@@ -53,7 +71,8 @@ void TuneTcp(int socket) {
 }  // namespace
 
 SocketChannel::SocketChannel(int socket, int wake)
-    : socket_(socket), wake_(wake), peer_pid_(PeerPid(socket)) {
+    : socket_(socket), wake_(wake), carries_descriptors_(IsUnixSocket(socket)) {
+  if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
 }
 
@@ -84,17 +103,33 @@ void SocketChannel::Interrupt() {
 
 ChannelStatus SocketChannel::Send(MessageKind kind, uint64_t sequence,
                                   std::span<const std::span<const uint8_t>> parts) {
+  return SendFrame(kind, sequence, parts, {});
+}
+
+ChannelStatus SocketChannel::SendWithDescriptors(MessageKind kind, uint64_t sequence,
+                                                 std::span<const std::span<const uint8_t>> parts,
+                                                 std::span<const int> descriptors) {
+  if (!carries_descriptors_ || !CarriesData(kind) || descriptors.size() > kMaxDescriptors) {
+    failure_.Set("file descriptors cannot travel with this message");
+    return ChannelStatus::kMalformed;
+  }
+  return SendFrame(kind, sequence, parts, descriptors);
+}
+
+ChannelStatus SocketChannel::SendFrame(MessageKind kind, uint64_t sequence,
+                                       std::span<const std::span<const uint8_t>> parts,
+                                       std::span<const int> descriptors) {
   if (closed_.load() || peer_ended_.load()) return ChannelStatus::kClosed;
   try {
     if (std::string why = CheckMessage(kind, parts); !why.empty()) {
       failure_.Set(std::move(why));
       return ChannelStatus::kMalformed;
     }
-    OutgoingFrame frame(kind, sequence, parts);
+    OutgoingFrame frame(kind, sequence, parts, descriptors.size());
     const std::lock_guard lock(write_mutex_);
     if (closed_.load() || write_broken_) return ChannelStatus::kClosed;
     write_broken_ = true;
-    const ChannelStatus status = Write(&frame);
+    const ChannelStatus status = Write(&frame, descriptors);
     if (status == ChannelStatus::kOk) write_broken_ = false;
     return status;
   } catch (const std::exception& exception) {  // std::bad_alloc: nothing was sent yet
@@ -111,18 +146,23 @@ bool SocketChannel::SendsAtOnce(size_t bytes) {
   return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
 }
 
-ChannelStatus SocketChannel::Write(OutgoingFrame* frame) {
+ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> descriptors) {
+  Control control;
   while (!frame->done()) {
     std::array<iovec, kVectors> vectors;
     msghdr header{};
     header.msg_iov = vectors.data();
     header.msg_iovlen = frame->Gather(vectors);
+    Attach(descriptors, &control, &header);
     const ssize_t count = ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
+      if (count > 0) descriptors = {};  // they went with the first byte
       frame->Advance(static_cast<size_t>(count));
       sent_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!WaitUntilWritable()) return ChannelStatus::kClosed;
+    } else if (errno == ETOOMANYREFS) {
+      ::poll(nullptr, 0, 1);  // the peer has too many of ours in flight: until it takes some
     } else if (errno != EINTR) {
       const int error = errno;
       if (!closed_.load()) failure_.Set("the connection broke while sending: " + Reason(error));
@@ -166,7 +206,9 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
     if (TakeInterrupt()) return ChannelStatus::kTimeout;
     switch (reader_.Next(message)) {
       case FrameStatus::kMessage:
-        return ChannelStatus::kOk;
+        if (HandOverDescriptors(message)) return ChannelStatus::kOk;
+        unannounced_ = true;
+        return UnannouncedDescriptors();
       case FrameStatus::kMalformed:
         failure_.Set(reader_.error());
         return ChannelStatus::kMalformed;
@@ -180,6 +222,7 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
       if (wait == Wait::kAgain) continue;
     }
     if (!Read() && !may_wait) return ChannelStatus::kTimeout;
+    if (unannounced_) return UnannouncedDescriptors();
   }
 }
 
@@ -204,6 +247,44 @@ SocketChannel::Wait SocketChannel::WaitUntilReadable(const Deadline& deadline) {
   return entries[0].revents != 0 ? Wait::kReady : Wait::kAgain;
 }
 
+void SocketChannel::TakeArrival(const msghdr& header) {
+  Arrival arrival;
+  arrival.truncated = (header.msg_flags & MSG_CTRUNC) != 0;
+  auto* walked = const_cast<msghdr*>(&header);
+  for (cmsghdr* each = header.msg_controllen == 0 ? nullptr : CMSG_FIRSTHDR(walked);
+       each != nullptr; each = CMSG_NXTHDR(walked, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(each) + i * sizeof(fd), sizeof(fd));
+      arrival.descriptors.emplace_back(fd);
+    }
+  }
+  if (!arrival.truncated && arrival.descriptors.empty()) return;
+  if (arrivals_.size() < kMaxArrivals) {
+    arrivals_.push_back(std::move(arrival));
+  } else {
+    unannounced_ = true;
+  }
+}
+
+ChannelStatus SocketChannel::UnannouncedDescriptors() {
+  failure_.Set("file descriptors are not what the messages announce");
+  return ChannelStatus::kMalformed;
+}
+
+bool SocketChannel::HandOverDescriptors(Message* message) {
+  message->descriptors.clear();
+  const size_t announced = message->announced_descriptors;
+  if (announced == 0) return true;
+  if (arrivals_.empty()) return false;
+  Arrival arrival = std::move(arrivals_.front());
+  arrivals_.pop_front();
+  if (arrival.descriptors.size() == announced) message->descriptors = std::move(arrival.descriptors);
+  return arrival.truncated || !message->descriptors.empty();
+}
+
 bool SocketChannel::Read() {
   std::array<iovec, 2> vectors;
   msghdr header{};
@@ -211,11 +292,18 @@ bool SocketChannel::Read() {
   header.msg_iovlen = reader_.Space(vectors);
   size_t asked = 0;
   for (size_t i = 0; i < header.msg_iovlen; ++i) asked += vectors[i].iov_len;
-  const ssize_t count = ::recvmsg(socket_, &header, MSG_DONTWAIT);
+  Control control;
+  if (carries_descriptors_) {
+    header.msg_control = control.bytes.data();
+    header.msg_controllen = control.bytes.size();
+  }
+  const ssize_t count = ::recvmsg(socket_, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (count >= 0) TakeArrival(header);
   if (count > 0) {
     reader_.Filled(static_cast<size_t>(count));
     received_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
-    drained_ = static_cast<size_t>(count) < asked;
+    // A read ends where descriptors are: there may be more behind them.
+    drained_ = static_cast<size_t>(count) < asked && header.msg_controllen == 0;
     return true;
   }
   if (count == 0) {

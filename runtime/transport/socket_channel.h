@@ -2,10 +2,14 @@
 // MakeSocketChannel() in runtime/address.h.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "runtime/channel.h"
 #include "runtime/transport/deadline.h"
@@ -27,6 +31,10 @@ class SocketChannel final : public Channel {
 
   ChannelStatus Send(MessageKind kind, uint64_t sequence,
                      std::span<const std::span<const uint8_t>> parts) override;
+  bool CarriesDescriptors() const override { return carries_descriptors_; }
+  ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
+                                    std::span<const std::span<const uint8_t>> parts,
+                                    std::span<const int> descriptors) override;
   bool SendsAtOnce(size_t bytes) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
@@ -41,18 +49,32 @@ class SocketChannel final : public Channel {
  private:
   enum class Wait : uint8_t { kReady, kTimeout, kAgain };
 
-  ChannelStatus Write(OutgoingFrame* frame);
+  // What one recvmsg() brought beside bytes.
+  struct Arrival {
+    std::vector<Descriptor> descriptors;
+    bool truncated = false;  // some could not be taken
+  };
+
+  ChannelStatus SendFrame(MessageKind kind, uint64_t sequence,
+                          std::span<const std::span<const uint8_t>> parts,
+                          std::span<const int> descriptors);
+  ChannelStatus Write(OutgoingFrame* frame, std::span<const int> descriptors);
   bool WaitUntilWritable();
   ChannelStatus ReceiveNext(Message* message, const Deadline& deadline, bool may_wait);
   Wait WaitUntilReadable(const Deadline& deadline);
   // One recvmsg(); false when nothing was there.
   bool Read();
+  void TakeArrival(const msghdr& header);
+  // Gives the message what came with it; false for a peer that announced something else.
+  bool HandOverDescriptors(Message* message);
+  ChannelStatus UnannouncedDescriptors();
   bool TakeInterrupt();
   void CloseDescriptors();
 
   int socket_;
   int wake_;
   int peer_pid_ = 0;
+  bool carries_descriptors_ = false;
   std::atomic<bool> closed_ = false;      // by this end
   std::atomic<bool> peer_ended_ = false;  // found by the receiver
   std::atomic<bool> interrupted_ = false;
@@ -67,6 +89,8 @@ class SocketChannel final : public Channel {
   // The receiving thread's.
   FrameReader reader_;
   bool drained_ = true;  // the last read took everything: poll before reading again
+  std::deque<Arrival> arrivals_;  // of messages that are not complete yet, in order
+  bool unannounced_ = false;      // the peer sent descriptors that no message announces
 };
 
 }  // namespace vesper::transport

@@ -27,6 +27,8 @@ struct Hello {  # client to server, first
   program @4 :Text;             # for the server's log
   commands @5 :List(Text);      # names by command id, only when asked for
   handleTypes @6 :List(Text);   # names by handle type, only when asked for
+  validation @7 :Bool;          # messages of the server's validation layer are wanted
+  sharesMemory @8 :Bool;        # replies may bring file descriptors of memory
 }
 
 struct Welcome {  # server to client
@@ -36,6 +38,9 @@ struct Welcome {  # server to client
   session @3 :UInt64;
   commands @4 :List(Text);      # what the server decodes, when the fingerprints differ
   handleTypes @5 :List(Text);
+  validation @6 :Bool;          # the server runs the validation layer
+  maxObjects @7 :UInt32;        # that may live at the same time; 0: not said
+  sharesMemory @8 :Bool;        # allocations may be shared memory
 }
 
 struct Refused {  # server to client, last
@@ -45,16 +50,19 @@ struct Refused {  # server to client, last
 struct Batch {  # client to server
   sequence @0 :UInt64;          # of the first record that wants a reply, or 0
   data @1 :Data;                # command records
+  descriptors @2 :UInt8;        # how many file descriptors came with the first byte of this message
 }
 
 struct Reply {  # server to client
   sequence @0 :UInt64;          # of the command answered
   data @1 :Data;                # ReplyHeader and the encoded reply
+  descriptors @2 :UInt8;
 }
 
 struct Event {  # server to client
   sequence @0 :UInt64;
   data @1 :Data;                # event records
+  descriptors @2 :UInt8;
 }
 
 struct Goodbye {  # either way, last

@@ -1,7 +1,10 @@
 #include "runtime/wire/chain.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+
+#include "runtime/wire/limits.h"
 
 namespace vesper::wire {
 namespace {
@@ -26,11 +29,21 @@ bool IsUnwritten(std::span<const uint8_t> body) {
          std::all_of(body.end() - kEmptyChain, body.end(), is(0));
 }
 
-void EncodeMember(Encoder& e, const ChainHeader* member, void (*encode)(Encoder&, const void*)) {
+// A member travels without its followers, which are members of the same chain: encoded as it is, one that may have a chain
+// of its own would send them again.
+void EncodeMember(Encoder& e, const ChainHeader* member, uint32_t size, void (*encode)(Encoder&, const void*)) {
   Store(e.Take(4), member->type);
   const size_t length = e.Mark();
   e.Take(4);
-  encode(e, member);
+  alignas(std::max_align_t) uint8_t alone[kMaxFixedPart];
+  if (member->next != nullptr && size <= sizeof(alone)) {
+    constexpr ChainHeader* kNothing = nullptr;
+    std::memcpy(alone, member, size);
+    std::memcpy(alone + offsetof(ChainHeader, next), &kNothing, sizeof(kNothing));
+    encode(e, alone);
+  } else {
+    encode(e, member);
+  }
   e.Patch32(length, static_cast<uint32_t>(e.Mark() - length - 4));
 }
 
@@ -43,7 +56,7 @@ void EncodeChain(Encoder& e, const void* chain, ChainTable table) {
   for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr) continue;
-    EncodeMember(e, member, codec->encode);
+    EncodeMember(e, member, codec->size, codec->encode);
     ++count;
   }
   e.Patch32(mark, count);
@@ -86,7 +99,7 @@ void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr || codec->encode_reply == nullptr) continue;
     const size_t start = e.Mark();
-    EncodeMember(e, member, codec->encode_reply);
+    EncodeMember(e, member, codec->size, codec->encode_reply);
     if (codec->values && IsUnwritten(e.Since(start + kMemberHeader))) {
       e.Rewind(start);
       continue;
@@ -105,8 +118,12 @@ void DecodeChainReply(Decoder& d, void* chain, ChainTable table) {
     const int32_t type = Load<int32_t>(header);
     const uint32_t length = Load<uint32_t>(header + 4);
     const ChainCodec* codec = Find(table, type);
+    if (codec == nullptr || codec->decode_reply == nullptr) {  // another registry lets it bring something back
+      d.Skip(length);
+      continue;
+    }
     while (member != nullptr && member->type != type) member = member->next;
-    if (codec == nullptr || codec->decode_reply == nullptr || member == nullptr) {
+    if (member == nullptr) {
       d.Fail("a reply names a chain member that was not sent");
       return;
     }

@@ -16,8 +16,8 @@ struct ChainHeader {
   ChainHeader* next;
 };
 
-// One struct that may stand in a chain, in one role. A body leaves sType out; its own pNext travels again where
-// the registry lets something stand in its chain, and is replaced by the link here.
+// One struct that may stand in a chain, in one role. A body leaves sType out, and its pNext, which is the
+// link here, is encoded as null.
 struct ChainCodec {
   int32_t type;
   uint32_t size;  // in C

@@ -11,10 +11,11 @@ namespace vesper::wire {
 // Client → server, in batches among command records (RecordHeader::command). Executed in order with the commands.
 enum class Control : uint16_t {
   kHeartbeat = 0xff00,     // no body; with kWantsReply the answer proves that the server lives
-  kMemoryMapped = 0xff01,  // MemoryRange: the client has this range mapped; changes in it are to be sent from now on
+  kMemoryMapped = 0xff01,  // MemoryMapping: the client has this range mapped
   kMemoryUnmapped = 0xff02,  // MemoryRange (whole mapping): no more changes are wanted
   kMemoryWrite = 0xff03,   // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
-  kMemoryFetch = 0xff04    // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
+  kMemoryFetch = 0xff04,   // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
+  kMemoryWritable = 0xff05  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
 };
 
 // Server → client, in event messages.
@@ -32,7 +33,14 @@ struct MemoryRange {
   uint64_t size = 0;
 };
 
-// Followed by `count` runs: MemoryRun, then its bytes, padded to 8.
+// Whole memory that nobody has written yet holds zeros for the client: `fresh` lets the server make it so. Non-zero: it may.
+struct MemoryMapping {
+  MemoryRange range;
+  uint64_t fresh = 0;
+};
+
+// Followed by `count` runs: MemoryRun; unless all of its extent changed, a mask of a bit for each byte; the changed bytes; padded
+// to 8. See memory_runs.h.
 struct MemoryRuns {
   ObjectId memory = 0;
   uint32_t count = 0;
@@ -40,7 +48,8 @@ struct MemoryRuns {
 };
 struct MemoryRun {
   uint64_t offset = 0;  // within the memory object
-  uint64_t size = 0;
+  uint32_t extent = 0;
+  uint32_t changed = 0;
 };
 
 // All submits to `queue` up to the one with number `serial` have completed, and with them everything they signal. Both
@@ -52,8 +61,14 @@ struct Completed {
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session
 };
+// Followed by the request bytes of the command that lets an application give such a message itself: what the callback
+// is given.
+enum class DebugForm : uint32_t { kUtils, kReport };
 struct DebugMessage {
-  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT
+  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT; null: those of the instance's create-info
+  uint64_t sequence = 0;   // of the command that waits for a reply and caused it, else 0; sent before that reply
+  DebugForm form = DebugForm::kUtils;
+  uint32_t reserved = 0;
 };
 
 }  // namespace vesper::wire

@@ -104,6 +104,15 @@ class Decoder {
     end_ = outer;
   }
 
+  // The next frame (Encoder::BeginFrame), which reading is limited to until Widen(). nullptr when there is none or after
+  // failing.
+  const uint8_t* NextFrame(uint32_t* tag) {
+    if (!ok() || remaining() == 0) return nullptr;
+    const uint8_t* head = Take(8);
+    *tag = Load<uint32_t>(head);
+    return Narrow(Load<uint32_t>(head + 4));
+  }
+
   // The ids that the peer minted for `count` new objects.
   const ObjectId* NewIds(HandleType type, uint32_t count) {
     const ObjectId* ids = Copy<ObjectId>(Count(count, sizeof(ObjectId)));

@@ -83,6 +83,14 @@ class Encoder {
   void Rewind(size_t mark) { out_->Truncate(mark); }
   void Patch32(size_t mark, uint32_t value) { Store(out_->data() + mark, value); }
 
+  // A frame is u32 tag, u32 length and contents: a reader that does not know the tag skips it.
+  size_t BeginFrame(uint32_t tag) {
+    Store(Take(4), tag);
+    Take(4);
+    return Mark();
+  }
+  void EndFrame(size_t begin) { Patch32(begin - 4, static_cast<uint32_t>(Mark() - begin)); }
+
   // The id of a non-dispatchable handle.
   template <typename H>
   ObjectId Id(HandleType type, H handle) const {

@@ -1,25 +1,9 @@
-// Labels of queues go with their submits; messengers of the client belong to the client.
-#include <spdlog/spdlog.h>
-
+// Labels of queues go with their submits; messengers of the client hear the driver through events.
 #include "generated/server/overrides.h"
 #include "server/session.h"
 
 namespace vesper::server::overrides {
 namespace {
-
-VKAPI_ATTR VkBool32 VKAPI_CALL LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT,
-                                          VkDebugUtilsMessageTypeFlagsEXT,
-                                          const VkDebugUtilsMessengerCallbackDataEXT* data, void*) {
-  spdlog::debug("driver: {}", data->pMessage);
-  return VK_FALSE;
-}
-
-VKAPI_ATTR VkBool32 VKAPI_CALL LogReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT,
-                                         uint64_t, size_t, int32_t, const char*,
-                                         const char* message, void*) {
-  spdlog::debug("driver: {}", message);
-  return VK_FALSE;
-}
 
 // A label takes its place among the submits of its queue.
 template <typename Call>
@@ -58,28 +42,26 @@ void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& drive
                [&driver, queue = v.queue] { driver.QueueEndDebugUtilsLabelEXT(queue); });
 }
 
-void CreateDebugUtilsMessengerEXT(Session&, const vk::DispatchTable& driver,
+void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::CreateDebugUtilsMessengerEXTArgs& v) {
-  if (driver.CreateDebugUtilsMessengerEXT == nullptr) {
-    v.result = VK_ERROR_EXTENSION_NOT_PRESENT;
-    return;
-  }
-  VkDebugUtilsMessengerCreateInfoEXT info = *v.pCreateInfo;
-  info.pfnUserCallback = LogMessage;
-  info.pUserData = nullptr;
-  v.result = driver.CreateDebugUtilsMessengerEXT(v.instance, &info, nullptr, v.pMessenger);
+  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pMessenger_ids,
+                                             v.pMessenger);
 }
 
-void CreateDebugReportCallbackEXT(Session&, const vk::DispatchTable& driver,
+void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable&,
+                                   wire::DestroyDebugUtilsMessengerEXTArgs& v) {
+  session.debug_messages().Deafen(v.messenger_id);
+}
+
+void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::CreateDebugReportCallbackEXTArgs& v) {
-  if (driver.CreateDebugReportCallbackEXT == nullptr) {
-    v.result = VK_ERROR_EXTENSION_NOT_PRESENT;
-    return;
-  }
-  VkDebugReportCallbackCreateInfoEXT info = *v.pCreateInfo;
-  info.pfnCallback = LogReport;
-  info.pUserData = nullptr;
-  v.result = driver.CreateDebugReportCallbackEXT(v.instance, &info, nullptr, v.pCallback);
+  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pCallback_ids,
+                                             v.pCallback);
+}
+
+void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable&,
+                                   wire::DestroyDebugReportCallbackEXTArgs& v) {
+  session.debug_messages().Deafen(v.callback_id);
 }
 
 }  // namespace vesper::server::overrides

@@ -33,6 +33,15 @@ bool Has(const std::vector<const char*>& names, const char* name) {
                      [&](const char* n) { return std::strcmp(n, name) == 0; });
 }
 
+// Host pages can become device memory, and their conditions can be asked for.
+bool CanImport(const vk::DispatchTable& driver, VkPhysicalDevice device) {
+  if (VersionOf(driver, device) < VK_API_VERSION_1_1) return false;
+  const std::vector<VkExtensionProperties> extensions = ExtensionsOf(driver, device);
+  return std::any_of(extensions.begin(), extensions.end(), [](const VkExtensionProperties& extension) {
+    return std::strcmp(extension.extensionName, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME) == 0;
+  });
+}
+
 bool SupportsTimelines(const vk::DispatchTable& driver, VkPhysicalDevice device) {
   if (driver.GetPhysicalDeviceFeatures2 == nullptr) return false;
   if (VersionOf(driver, device) < VK_API_VERSION_1_2) {
@@ -154,6 +163,10 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
       extensions.push_back(VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME);
     }
   }
+  const bool shares = session.shares_memory() && CanImport(driver, v.physicalDevice);
+  if (shares && !Has(extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) {
+    extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  }
   info.enabledLayerCount = 0;
   info.ppEnabledLayerNames = nullptr;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
@@ -168,8 +181,9 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
                             .events = &session.events(),
                             .memories = &session.memories()};
   const PFN_vkGetDeviceProcAddr get = session.driver().GetDeviceProcAddr(session.instance().handle);
-  session.handles().set_new_context(
-      &session.AddDevice(std::make_unique<Device>(parts, get))->context());
+  Device* device = session.AddDevice(std::make_unique<Device>(parts, get));
+  if (shares) device->ShareMemory(&session.driver().shared_budget());
+  session.handles().set_new_context(&device->context());
 }
 
 void DestroyDevice(Session& session, const vk::DispatchTable&, wire::DestroyDeviceArgs& v) {

@@ -30,7 +30,10 @@ void EnumerateInstanceExtensionProperties(Session&, const vk::DispatchTable& dri
 
 void CreateInstance(Session& session, const vk::DispatchTable&, wire::CreateInstanceArgs& v) {
   std::unique_ptr<Instance> instance;
-  v.result = session.driver().CreateInstance(*v.pCreateInfo, &instance);
+  VkInstanceCreateInfo info = *v.pCreateInfo;
+  info.pNext = session.debug_messages().Attach(info.pNext);
+  v.result = session.driver().CreateInstance(info, &instance);
+  session.debug_messages().Begin(instance.get());
   if (v.result != VK_SUCCESS) return;
   *v.pInstance = instance->handle;
   session.handles().set_new_context(&session.AddInstance(std::move(instance))->context);
@@ -44,7 +47,9 @@ void DestroyInstance(Session& session, const vk::DispatchTable&, wire::DestroyIn
     spdlog::warn("an instance is destroyed before its device");
     session.EndDevice(device);
   }
+  session.debug_messages().End(&instance);
   session.driver().DestroyInstance(&instance);
+  session.debug_messages().Forget(v.instance);
   session.RemoveInstance(v.instance);
 }
 

@@ -1,31 +1,110 @@
-// Host-visible memory is known to the session's memory table while it lives.
+// Host-visible memory: shared with the client (server/import.h), or known to the session's memory table while it lives.
+#include <sys/mman.h>
+
 #include "generated/server/overrides.h"
+#include "server/chain.h"
+#include "server/memory_types.h"
 #include "server/session.h"
 
 namespace vesper::server::overrides {
+namespace {
 
-void AllocateMemory(Session& session, const vk::DispatchTable& driver,
-                    wire::AllocateMemoryArgs& v) {
-  v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
-  if (v.result != VK_SUCCESS) return;
+// What an import needs to be aligned to at most (limits of VK_EXT_external_memory_host).
+constexpr size_t kImportAlignment = 64 * 1024;
+
+// As the client is told.
+bool IsVisible(const Session& session, const Device& device, uint32_t type) {
+  VkPhysicalDeviceMemoryProperties told = device.memory_properties();
+  if (session.reads_mapped_memory()) HideUncachedTypes(&told);
+  return type < told.memoryTypeCount &&
+         (told.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
+}
+
+void Register(Session& session, const VkMemoryAllocateInfo& info, const wire::AllocateMemoryArgs& v) {
   const Device& device = session.device();
-  const VkPhysicalDeviceMemoryProperties& properties = device.memory_properties();
-  if (v.pAllocateInfo->memoryTypeIndex >= properties.memoryTypeCount) return;
-  const VkMemoryPropertyFlags flags =
-      properties.memoryTypes[v.pAllocateInfo->memoryTypeIndex].propertyFlags;
-  if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0) return;
+  const VkMemoryPropertyFlags flags = device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
   session.memories().Register({.table = &device.table(),
                                .device = v.device,
                                .memory = *v.pMemory,
                                .id = v.pMemory_ids[0],
-                               .size = v.pAllocateInfo->allocationSize,
-                               .coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0,
+                               .size = info.allocationSize,
+                               .flushed = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0,
+                               .cached = (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0,
                                .atom = device.limits().nonCoherentAtomSize});
+}
+
+// The application imports memory of its own: here it is memory of the driver's that is kept equal to it, from the mapping
+// on that the client announces. What may be bound to imported memory may be bound to that as well.
+void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
+  v.result = VK_ERROR_INVALID_EXTERNAL_HANDLE;
+  if (!IsVisible(session, session.device(), v.pAllocateInfo->memoryTypeIndex)) return;
+  VkMemoryAllocateInfo info = *v.pAllocateInfo;
+  info.pNext = WithoutMember(info.pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+  // Whose size would have to be the resource's, and that of an import is in whole pages.
+  info.pNext = WithoutMember(info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
+  v.result = driver.AllocateMemory(v.device, &info, nullptr, v.pMemory);
+  if (v.result == VK_SUCCESS) Register(session, info, v);
+}
+
+}  // namespace
+
+void AllocateMemory(Session& session, const vk::DispatchTable& driver,
+                    wire::AllocateMemoryArgs& v) {
+  const Device& device = session.device();
+  CommandRun& run = session.run();
+  run.descriptor = {};
+  if (FindInChain<VkImportMemoryHostPointerInfoEXT>(v.pAllocateInfo->pNext,
+                                                    VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) != nullptr) {
+    AllocateForImport(session, driver, v);
+    return;
+  }
+  const bool visible = IsVisible(session, device, v.pAllocateInfo->memoryTypeIndex);
+  if (visible && device.importer() != nullptr && run.wants_reply &&
+      device.importer()->Allocate(*v.pAllocateInfo, v.pMemory, &run.descriptor)) {
+    v.result = VK_SUCCESS;
+    return;
+  }
+  v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
+  if (v.result == VK_SUCCESS && visible) Register(session, *v.pAllocateInfo, v);
+}
+
+void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver,
+                                       wire::GetPhysicalDeviceMemoryPropertiesArgs& v) {
+  driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(v.pMemoryProperties);
+}
+
+void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver,
+                                        wire::GetPhysicalDeviceMemoryProperties2Args& v) {
+  driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
+  if (session.reads_mapped_memory()) HideUncachedTypes(&v.pMemoryProperties->memoryProperties);
 }
 
 void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {
   session.memories().Unregister(v.memory_id);
+  Importer* importer = session.device().importer();
+  const auto pages = importer == nullptr ? nullptr : importer->Take(v.memory);
   driver.FreeMemory(v.device, v.memory, nullptr);
+}
+
+// The driver is asked about pages of this process: those of the application are tracked, wherever they are.
+void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable& driver,
+                                       wire::GetMemoryHostPointerPropertiesEXTArgs& v) {
+  v.result = VK_ERROR_INVALID_EXTERNAL_HANDLE;
+  if (driver.GetMemoryHostPointerPropertiesEXT == nullptr) return;
+  void* pages = mmap(nullptr, 2 * kImportAlignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) {
+    v.result = VK_ERROR_OUT_OF_HOST_MEMORY;
+    return;
+  }
+  const uintptr_t aligned = (reinterpret_cast<uintptr_t>(pages) + kImportAlignment - 1) / kImportAlignment * kImportAlignment;
+  v.result = driver.GetMemoryHostPointerPropertiesEXT(v.device, v.handleType, reinterpret_cast<const void*>(aligned),
+                                                      v.pMemoryHostPointerProperties);
+  munmap(pages, 2 * kImportAlignment);
+  uint32_t& types = v.pMemoryHostPointerProperties->memoryTypeBits;
+  for (uint32_t i = 0; i < 32; ++i) {
+    if (!IsVisible(session, session.device(), i)) types &= ~(1u << i);
+  }
 }
 
 }  // namespace vesper::server::overrides

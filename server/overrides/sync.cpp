@@ -25,6 +25,7 @@ class Submission {
     job_.keeps = run_;
     job_.ticket = std::make_shared<Ticket>();
     job_.serial = queue_.NextSerial();
+    job_.works = false;
     if (queue_.timeline() == VK_NULL_HANDLE) job_.internal = queue_.TakeFence();
   }
 
@@ -32,6 +33,8 @@ class Submission {
     if (auto ticket = device_.TakeTicket(semaphore)) job_.waits.push_back(std::move(ticket));
   }
   void Signals(VkSemaphore semaphore) { signals_.push_back(semaphore); }
+  // It does more than waiting and signalling.
+  void Works() { job_.works = true; }
 
   // Zeroed, living as long as the job.
   template <typename T>
@@ -93,6 +96,7 @@ void QueueSubmit(Session& session, const vk::DispatchTable& driver, wire::QueueS
   auto* submits = submission.New<VkSubmitInfo>(size_t{v.submitCount} + 1);
   std::copy_n(v.pSubmits, v.submitCount, submits);
   for (uint32_t i = 0; i < v.submitCount; ++i) {
+    if (submits[i].commandBufferCount != 0) submission.Works();
     for (uint32_t w = 0; w < submits[i].waitSemaphoreCount; ++w)
       submission.Waits(submits[i].pWaitSemaphores[w]);
     for (uint32_t s = 0; s < submits[i].signalSemaphoreCount; ++s)
@@ -115,6 +119,7 @@ void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::Queue
   std::copy_n(v.pSubmits, v.submitCount, submits);
   for (uint32_t i = 0; i < v.submitCount; ++i) {
     const VkSubmitInfo2& submit = submits[i];
+    if (submit.commandBufferInfoCount != 0) submission.Works();
     for (uint32_t w = 0; w < submit.waitSemaphoreInfoCount; ++w) {
       submission.Waits(submit.pWaitSemaphoreInfos[w].semaphore);
     }

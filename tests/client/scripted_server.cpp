@@ -66,7 +66,8 @@ void ScriptedServer::Complete(ObjectId queue, uint64_t serial) {
 void ScriptedServer::ChangeMemory(ObjectId memory, uint64_t offset, const std::string& bytes) {
   wire::ByteBuffer body;
   const wire::MemoryRuns runs{memory, 1, 0};
-  const wire::MemoryRun run{offset, bytes.size()};
+  const auto size = static_cast<uint32_t>(bytes.size());
+  const wire::MemoryRun run{offset, size, size};
   body.Append(&runs, sizeof(runs));
   body.Append(&run, sizeof(run));
   body.Append(bytes.data(), bytes.size());

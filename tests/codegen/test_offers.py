@@ -49,6 +49,14 @@ def test_names_and_what_enables_them(mini: Made) -> None:
     assert "vkRefusedThing" not in names and "vkUsePlatformThing" not in names
 
 
+def test_what_delivers(full: Made) -> None:
+    delivers = {n.name: n.delivers for n in offers(full).names}
+    assert delivers["vkCreateBuffer"] and delivers["vkWaitForFences"] and delivers["vkDestroyBuffer"]
+    assert not delivers["vkCmdDraw"], "recording"
+    assert not delivers["vkDestroyInstance"] and not delivers["vkDestroyDevice"], "nothing is left to ask"
+    assert not delivers["vkCreateInstance"], "no session yet"
+
+
 def test_levels(mini: Made) -> None:
     level = offers(mini).level
     commands = mini.plan.commands

@@ -11,6 +11,7 @@ from support import ROOT, Made
 
 from codegen.__main__ import check, manifest_version
 from codegen.explain import Coverage
+from codegen.plan import Field, FlatPlan, StructPlan
 from codegen.render import Renderer
 
 MODULES = sorted((ROOT / "codegen").glob("*.py"))
@@ -112,3 +113,33 @@ def test_97_percent_of_commands_are_covered_or_local(own: Made) -> None:
     assert len(done) >= 0.97 * len(commands)
     assert sum(c.status == "refused" for c in commands) <= 12
     assert not own.plan.quarantined
+
+
+# What names memory without letting the device write it.
+HARMLESS = {
+    "vkFreeMemory", "vkFlushMappedMemoryRanges", "vkInvalidateMappedMemoryRanges", "vkGetDeviceMemoryCommitment",
+    "vkGetDeviceMemoryOpaqueCaptureAddress", "vkSetDeviceMemoryPriorityEXT", "vkGetMemoryFdKHR",
+    "vkGetMemoryRemoteAddressNV", "vkGetMemoryWin32HandleKHR", "vkGetMemoryWin32HandleNV",
+}  # fmt: skip
+
+
+def test_every_binding_of_memory_is_known(own: Made) -> None:
+    """The client must learn of each command that lets the device write memory which the application has mapped."""
+    plan = own.plan
+    by_name: dict[str, list[StructPlan | FlatPlan]] = {}
+    for struct in (*plan.structs.values(), *plan.flats.values()):
+        by_name.setdefault(struct.name, []).append(struct)
+
+    def names_memory(fields: tuple[Field, ...], seen: set[str]) -> bool:
+        for field in fields:
+            if field.handle == "kDeviceMemory" and field.has_request:
+                return True
+            for struct in by_name.get(field.type, ()):
+                if struct.name not in seen and names_memory(struct.fields, seen | {struct.name}):
+                    return True
+        return False
+
+    naming = {c.name: c for c in plan.commands.values() if c.on_wire and names_memory(c.fields, set())}
+    assert "vkBindBufferMemory2" in naming and "vkBindVideoSessionMemoryKHR" in naming
+    unknown = {name for name, c in naming.items() if not c.client_override and c.memory != "binds"}
+    assert unknown - HARMLESS == set()

@@ -1,17 +1,15 @@
 // How often programs wait for the server, counted and not timed: each operation is done once in one instance and a thousand
 // times in another, and the difference is what it costs. Runs through Vesper only: the counts come from VESPER_STATS.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "shaders/empty_comp.h"
+#include "tests/support/statistics_file.h"
 #include "tests/support/vulkan_context.h"
 #include "tests/support/vulkan_pipelines.h"
 #include "tests/support/vulkan_resources.h"
@@ -20,28 +18,6 @@ namespace vesper::test {
 namespace {
 
 constexpr uint32_t kMany = 1000;
-
-class StatisticsFile {
- public:
-  StatisticsFile() : path_("/tmp/vesper-counts-" + std::to_string(getpid()) + ".json") {
-    setenv("VESPER_STATS", path_.c_str(), 1);
-  }
-  ~StatisticsFile() { unlink(path_.c_str()); }
-
-  // A total by its name. Counters are the process's: they only grow.
-  uint64_t Total(const std::string& name) const {
-    std::ifstream file(path_);
-    std::stringstream text;
-    text << file.rdbuf();
-    const std::string json = text.str();
-    const size_t at = json.find("\"" + name + "\": ");
-    if (at == std::string::npos) throw std::runtime_error("no " + name + " in VESPER_STATS");
-    return std::strtoull(json.c_str() + at + name.size() + 4, nullptr, 10);
-  }
-
- private:
-  const std::string path_;
-};
 
 StatisticsFile& File() {
   static StatisticsFile file;
@@ -66,6 +42,38 @@ Counts Measure(const Prepare& prepare, uint32_t times) {
     for (uint32_t i = 0; i < times; ++i) operation(i);
   }
   return {read("round_trips") - before.round_trips, read("waits") - before.waits};
+}
+
+// What a submit waits for until the host opens it.
+Owned<VkSemaphore> MakeTimeline(Context& gpu) {
+  VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
+  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+  VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO};
+  info.pNext = &type;
+  return Create<VkSemaphore>(gpu.device(), vkCreateSemaphore, vkDestroySemaphore, info);
+}
+
+void SubmitBehind(Context& gpu, const Owned<VkSemaphore>& gate, VkCommandBuffer commands) {
+  const uint64_t value = 1;
+  VkTimelineSemaphoreSubmitInfo values = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
+  values.waitSemaphoreValueCount = 1;
+  values.pWaitSemaphoreValues = &value;
+  const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+  VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO};
+  info.pNext = &values;
+  info.waitSemaphoreCount = 1;
+  info.pWaitSemaphores = gate.address();
+  info.pWaitDstStageMask = &stage;
+  info.commandBufferCount = 1;
+  info.pCommandBuffers = &commands;
+  VK_CHECK(vkQueueSubmit(gpu.queue(), 1, &info, VK_NULL_HANDLE));
+}
+
+void Open(Context& gpu, const Owned<VkSemaphore>& gate) {
+  VkSemaphoreSignalInfo signal = {VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO};
+  signal.semaphore = gate;
+  signal.value = 1;
+  VK_CHECK(vkSignalSemaphore(gpu.device(), &signal));
 }
 
 // Doing it a thousand times waits no more often than doing it once.
@@ -286,6 +294,126 @@ TEST_F(CountsTest, PollingAFence) {
   const Counts with = Measure(prepare, 1);
   EXPECT_EQ(without.round_trips, with.round_trips);
   EXPECT_EQ(without.waits, with.waits);
+}
+
+// Staging memory, which the GPU only reads: mapped, written and unmapped between submits without waiting.
+TEST_F(CountsTest, MappingUploadMemory) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    auto staging = std::make_shared<Buffer>(
+        MakeBuffer(gpu, 65536, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost));
+    vkUnmapMemory(gpu.device(), staging->memory);
+    return [&gpu, staging](uint32_t i) {
+      void* mapped = nullptr;
+      VK_CHECK(vkMapMemory(gpu.device(), staging->memory, 0, VK_WHOLE_SIZE, 0, &mapped));
+      static_cast<uint32_t*>(mapped)[i] = i + 1;
+      vkUnmapMemory(gpu.device(), staging->memory);
+      VK_CHECK(vkQueueSubmit(gpu.queue(), 0, nullptr, VK_NULL_HANDLE));
+    };
+  });
+}
+
+// 64 MiB stay mapped through a hundred submits: what travels is what changed, in both directions.
+TEST_F(CountsTest, OnlyChangedBytesOfMappedMemoryTravel) {
+  setenv("VESPER_MEMORY", "hash", 0);  // of shared memory nothing travels
+  constexpr VkDeviceSize kSize = VkDeviceSize{64} << 20;
+  constexpr uint32_t kRounds = 100;
+  File();
+  { Context first; }  // so that the file exists
+  const uint64_t dirty = File().Total("dirty_bytes");
+  const uint64_t received = File().Total("received_bytes");
+  {
+    Context gpu;
+    const Buffer data = MakeBuffer(gpu, kSize, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+    for (uint32_t round = 0; round < kRounds; ++round) {
+      const VkDeviceSize at = round * (kSize / kRounds) / 4 * 4;
+      for (uint32_t i = 0; i < 7; ++i) data.As<uint8_t>()[at + 64 + i] = 1;
+      RunCommands(gpu, [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, data.handle, at, 16, 0x01010101); });
+      ASSERT_EQ(data.As<uint32_t>()[at / 4 + 3], 0x01010101u);
+    }
+  }
+  EXPECT_EQ(File().Total("dirty_bytes") - dirty, kRounds * 7);
+  EXPECT_EQ(File().Total("received_bytes") - received, kRounds * 16);
+}
+
+// An event that a submit will set once the host lets it: polled ten thousand times before, and the set is seen while
+// polling. One answer is waited for when something has completed, however often the event is polled.
+TEST_F(CountsTest, PollingAnEvent) {
+  const auto polls = [](int count) -> Prepare {
+    return [count](Context& gpu) {
+      return [&gpu, count](uint32_t) {
+        const VkEventCreateInfo info = {VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
+        const auto event = Create<VkEvent>(gpu.device(), vkCreateEvent, vkDestroyEvent, info);
+        const auto gate = MakeTimeline(gpu);
+        const auto pool = MakeCommandPool(gpu);
+        const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+        BeginCommands(commands);
+        vkCmdSetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
+        VK_CHECK(vkEndCommandBuffer(commands));
+        SubmitBehind(gpu, gate, commands);
+        for (int poll = 0; poll < count; ++poll) EXPECT_EQ(vkGetEventStatus(gpu.device(), event), VK_EVENT_RESET);
+        Open(gpu, gate);
+        while (vkGetEventStatus(gpu.device(), event) == VK_EVENT_RESET) {
+        }
+        EXPECT_EQ(vkGetEventStatus(gpu.device(), event), VK_EVENT_SET);
+        VK_CHECK(vkResetEvent(gpu.device(), event));
+        EXPECT_EQ(vkGetEventStatus(gpu.device(), event), VK_EVENT_RESET);
+        VK_CHECK(vkSetEvent(gpu.device(), event));
+        EXPECT_EQ(vkGetEventStatus(gpu.device(), event), VK_EVENT_SET);
+        VK_CHECK(vkDeviceWaitIdle(gpu.device()));
+      };
+    };
+  };
+  File();
+  const Counts few = Measure(polls(1), 1);
+  const Counts many = Measure(polls(10'000), 1);
+  EXPECT_LE(many.round_trips, few.round_trips + 1) << "whether the completion or the event is seen first differs";
+}
+
+// Results that nothing can make available before the next submit.
+TEST_F(CountsTest, PollingAQuery) {
+  const auto polls = [](int count) -> Prepare {
+    return [count](Context& gpu) {
+      return [&gpu, count](uint32_t) {
+        VkQueryPoolCreateInfo info = {VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+        info.queryType = VK_QUERY_TYPE_OCCLUSION;
+        info.queryCount = 2;
+        const auto queries = Create<VkQueryPool>(gpu.device(), vkCreateQueryPool, vkDestroyQueryPool, info);
+        vkResetQueryPool(gpu.device(), queries, 0, 2);
+        uint64_t result[2] = {7, 7};
+        const auto poll = [&](VkQueryResultFlags flags) {
+          return vkGetQueryPoolResults(gpu.device(), queries, 0, 1, sizeof(result), result, sizeof(result),
+                                       VK_QUERY_RESULT_64_BIT | flags);
+        };
+        for (int i = 0; i < count; ++i) {
+          EXPECT_EQ(poll(0), VK_NOT_READY);
+          EXPECT_EQ(result[0], 7u) << "what is not available is not written";
+        }
+        for (int i = 0; i < count; ++i) {
+          poll(VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+          EXPECT_EQ(result[1], 0u);
+        }
+        const auto pool = MakeCommandPool(gpu);
+        const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+        BeginCommands(commands);
+        vkCmdBeginQuery(commands, queries, 0, 0);
+        vkCmdEndQuery(commands, queries, 0);
+        VK_CHECK(vkEndCommandBuffer(commands));
+        Submit(gpu, commands, VK_NULL_HANDLE);
+        while (poll(0) == VK_NOT_READY) {
+        }
+        EXPECT_EQ(result[0], 0u);
+        EXPECT_EQ(poll(VK_QUERY_RESULT_WITH_AVAILABILITY_BIT), VK_SUCCESS);
+        EXPECT_EQ(result[1], 1u);
+        VK_CHECK(vkDeviceWaitIdle(gpu.device()));
+        vkResetQueryPool(gpu.device(), queries, 0, 2);
+        EXPECT_EQ(poll(0), VK_NOT_READY);
+      };
+    };
+  };
+  File();
+  const Counts few = Measure(polls(1), 1);
+  const Counts many = Measure(polls(10'000), 1);
+  EXPECT_LE(many.round_trips, few.round_trips + 2) << "how often the last polls ask depends on the time";
 }
 
 }  // namespace

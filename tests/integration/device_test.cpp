@@ -209,10 +209,21 @@ struct Heard {
   }
 };
 
-TEST_F(DeviceTest, DebugUtilsNamesLabelsAndMessages) {
-  ContextOptions options;
-  options.instance_extensions = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
-  Open(options);
+// One instance: a capture in the server shows the names (witness.py).
+class DebugUtilsTest : public GpuTest {
+ protected:
+  void SetUp() override {
+    ContextOptions options;
+    options.instance_extensions = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
+    Open(options);
+  }
+  template <typename Function>
+  Function Get(const char* name) {
+    return gpu().InstanceFunction<Function>(name);
+  }
+};
+
+TEST_F(DebugUtilsTest, AnApplicationsOwnMessage) {
   Heard heard;
   VkDebugUtilsMessengerCreateInfoEXT info = {
       VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
@@ -231,13 +242,21 @@ TEST_F(DeviceTest, DebugUtilsNamesLabelsAndMessages) {
       gpu().instance(), VK_DEBUG_UTILS_MESSAGE_SEVERITY_INFO_BIT_EXT,
       VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT, &message);
   EXPECT_EQ(std::ranges::count(heard.texts, "said by the application"), 1);
+  gpu().InstanceFunction<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")(
+      gpu().instance(), messenger, nullptr);
+}
 
-  const auto set_name =
-      gpu().InstanceFunction<PFN_vkSetDebugUtilsObjectNameEXT>("vkSetDebugUtilsObjectNameEXT");
-  const auto begin =
-      gpu().InstanceFunction<PFN_vkCmdBeginDebugUtilsLabelEXT>("vkCmdBeginDebugUtilsLabelEXT");
-  const auto end =
-      gpu().InstanceFunction<PFN_vkCmdEndDebugUtilsLabelEXT>("vkCmdEndDebugUtilsLabelEXT");
+TEST_F(DebugUtilsTest, NamesTagsAndLabels) {
+  const auto set_name = Get<PFN_vkSetDebugUtilsObjectNameEXT>("vkSetDebugUtilsObjectNameEXT");
+  const auto set_tag = Get<PFN_vkSetDebugUtilsObjectTagEXT>("vkSetDebugUtilsObjectTagEXT");
+  const auto begin = Get<PFN_vkCmdBeginDebugUtilsLabelEXT>("vkCmdBeginDebugUtilsLabelEXT");
+  const auto insert = Get<PFN_vkCmdInsertDebugUtilsLabelEXT>("vkCmdInsertDebugUtilsLabelEXT");
+  const auto end = Get<PFN_vkCmdEndDebugUtilsLabelEXT>("vkCmdEndDebugUtilsLabelEXT");
+  const auto begin_queue =
+      Get<PFN_vkQueueBeginDebugUtilsLabelEXT>("vkQueueBeginDebugUtilsLabelEXT");
+  const auto insert_queue =
+      Get<PFN_vkQueueInsertDebugUtilsLabelEXT>("vkQueueInsertDebugUtilsLabelEXT");
+  const auto end_queue = Get<PFN_vkQueueEndDebugUtilsLabelEXT>("vkQueueEndDebugUtilsLabelEXT");
   const Buffer buffer = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   VkDebugUtilsObjectNameInfoEXT name = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
   name.objectType = VK_OBJECT_TYPE_BUFFER;
@@ -248,16 +267,31 @@ TEST_F(DeviceTest, DebugUtilsNamesLabelsAndMessages) {
   name.objectHandle = reinterpret_cast<uint64_t>(device());
   name.pObjectName = "the named device";
   VK_CHECK(set_name(device(), &name));
+  const uint32_t bytes = 0x12345678;
+  VkDebugUtilsObjectTagInfoEXT tag = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_TAG_INFO_EXT};
+  tag.objectType = VK_OBJECT_TYPE_BUFFER;
+  tag.objectHandle = reinterpret_cast<uint64_t>(buffer.handle.get());
+  tag.tagName = 77;
+  tag.tagSize = sizeof(bytes);
+  tag.pTag = &bytes;
+  VK_CHECK(set_tag(device(), &tag));
+  VkDebugUtilsLabelEXT label = {VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT};
+  label.pLabelName = "around the submit";
+  label.color[1] = 0.5f;
+  begin_queue(gpu().queue(), &label);
+  label.pLabelName = "before the submit";
+  insert_queue(gpu().queue(), &label);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    VkDebugUtilsLabelEXT label = {VK_STRUCTURE_TYPE_DEBUG_UTILS_LABEL_EXT};
     label.pLabelName = "filling";
     begin(commands, &label);
+    label.pLabelName = "now";
+    insert(commands, &label);
     vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 9);
     end(commands);
   });
+  end_queue(gpu().queue());
+  VK_CHECK(vkQueueWaitIdle(gpu().queue()));
   EXPECT_EQ(buffer.As<uint32_t>()[0], 9u);
-  gpu().InstanceFunction<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")(
-      gpu().instance(), messenger, nullptr);
 }
 
 // As programs do that leave everything to the end: children die with their pools and devices.

@@ -4,11 +4,17 @@
 # prints what all of them said.
 #   --transport unix|tcp   how PROGRAM reaches the server (unix)
 #   --validation           the validation layer on both sides; no message allowed
+#   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
 #   --compare-reports      PROGRAM's output here and through Vesper must be equal (compare_reports.py)
+#   --newer-driver         the driver knows more than the registry (compare_reports.py --newer)
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
+#   --server-argument TEXT  one more argument of the server
+#   --descriptors N        how many file descriptors server and PROGRAM may have (ulimit -n)
+#   --server-memory KIB    how much address space each process of the server may have (ulimit -v)
 #   --foreign              PROGRAM is not ours: built without our sanitizers
+#   --record FOLDER        what both sides say becomes inputs of the fuzzers (tests/support/recorder.cpp)
 #   --timeout SECONDS      for each run of PROGRAM (300)
 # Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
 # VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml).
@@ -16,16 +22,23 @@ set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
-server_layer= layer_folder= transport=unix validation= reference= compare= clients=1 foreign= limit=300
+server_layer= layer_folder= record= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
+server_arguments=() descriptors= server_memory=
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
     --validation) validation=1; shift ;;
+    --server-validation) server_says=$2; shift 2 ;;
     --reference) reference=1; shift ;;
     --compare-reports) compare=1; shift ;;
+    --newer-driver) newer=--newer; shift ;;
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
+    --server-argument) server_arguments+=("$2"); shift 2 ;;
+    --descriptors) descriptors=$2; shift 2 ;;
+    --server-memory) server_memory=$2; shift 2 ;;
     --foreign) foreign=1; shift ;;
+    --record) record=$2 transport=tcp; shift 2 ;;
     --timeout) limit=$2; shift 2 ;;
     --) shift; break ;;
     *) echo "run_remote.sh: unknown option $1" >&2; exit 2 ;;
@@ -38,7 +51,7 @@ driver=${VESPER_TEST_DRIVER:-/usr/share/vulkan/icd.d/lvp_icd.x86_64.json}
 layer=VK_LAYER_KHRONOS_validation
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vesper-run-XXXXXX")
-server_pid= client_pids=() failures=()
+server_pid= recorder_pid= client_pids=() failures=()
 
 fail() { failures+=("$*"); }
 
@@ -69,16 +82,19 @@ wait_until() {
 }
 
 start_server() {
-  local arguments=() listen=unix:$work/server.sock
+  local arguments=(${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
   [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
-  [ -z "$validation" ] || arguments+=(--validation)
+  [ -z "$validation$server_says" ] || arguments+=(--validation)
   if [ -n "$server_layer" ]; then
     export VESPER_TEST_GATE=$work/gate
     set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
   fi
   : >"$work/server.out"
-  env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
-    "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err" &
+  (
+    [ -z "$server_memory" ] || ulimit -v "$server_memory"
+    exec env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
+      "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err"
+  ) &
   server_pid=$!
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
   wait_until 600 is_listening_or_gone || true
@@ -86,6 +102,16 @@ start_server() {
   [ -n "$address" ] && return
   fail "the server does not listen"
   return 1
+}
+
+# Puts the recorder between clients and server.
+start_recorder() {
+  [ -n "$record" ] || return 0
+  : >"$work/recorder.out"
+  env "$tag" "$(dirname "$server_binary")/vesper_recorder" tcp://127.0.0.1:0 "$address" "$record" >"$work/recorder.out" &
+  recorder_pid=$!
+  wait_until 100 grep -q '^listening on ' "$work/recorder.out" || { fail "the recorder does not listen"; return 1; }
+  address=$(sed -n 's/^listening on //p' "$work/recorder.out")
 }
 
 # Ends the server and checks that it went cleanly: status 0, no process and no socket left.
@@ -153,6 +179,12 @@ check_validation() {
     fail "the server does not say that it counted 0 validation messages"
 }
 
+# Workers say it when their session ends, which may be after the client.
+check_server_said() {
+  server_said() { grep -qhE -e "$server_says" "$work/server.err"; }
+  wait_until 50 server_said || fail "the server does not say $server_says"
+}
+
 report() {
   local file
   if [ ${#failures[@]} = 0 ]; then
@@ -169,14 +201,20 @@ report() {
   exit 1
 }
 
-if start_server; then
+[ -z "$descriptors" ] || ulimit -n "$descriptors"
+if start_server && start_recorder; then
   [ -z "$reference$compare" ] || run_reference
   run_clients
   if [ -n "$compare" ]; then
-    "$support/compare_reports.py" --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
+    "$support/compare_reports.py" $newer --policy "${VESPER_POLICY:?}" "$work/reference.out" "$work/client1.out" \
       >"$work/compare.out" 2>&1 || fail "the reports differ"
   fi
 fi
+if [ -n "$recorder_pid" ]; then
+  kill -TERM "$recorder_pid"
+  wait "$recorder_pid" || fail "the recorder ended with status $?"
+fi
+[ -z "$server_says" ] || check_server_said
 stop_server
 [ -z "$validation" ] || check_validation
 report

@@ -33,6 +33,9 @@ LAYER = "VK_LAYER_LUNARG_gfxreconstruct"
 ONE_SIDED = {
     "vkEnumerate": "asked once, remembered, and asked by the loader",
     "vkGetPhysicalDevice": "asked once, remembered, and asked by the loader",
+    "vkGetBufferMemoryRequirements": "asked once of equal buffers",
+    "vkGetImageMemoryRequirements": "asked once of equal images",
+    "vkGetImageSubresourceLayout": "asked once of equal images",
     "vkCreateInstance": "layers and extensions belong to one side; the worker makes one ahead",
     "vkDestroyInstance": "the worker's own ends with it",
     "vkCreateDevice": "features and extensions that completion tracking needs are added",
@@ -46,7 +49,6 @@ ONE_SIDED = {
     "vkWaitSemaphores": "the worker's watcher",
     "vkQueueWaitIdle": "waits in the client",
     "vkDeviceWaitIdle": "waits in the client",
-    "vkSetDebugUtils": "names of the client's objects",
 }
 # What the worker adds to calls that it shares with the application.
 WORKER_ADDS = {"vkCreateSemaphore": 1, "vkDestroySemaphore": 1}  # the timeline of the one queue
@@ -64,6 +66,7 @@ class Comparison:
         self.forward: dict[tuple[str, int], int] = {}
         self.backward: dict[tuple[str, int], int] = {}
         self.by_s_type = {s.s_type: s for s in model.structs.values() if s.s_type}
+        self.by_object_type = {h.object_type: h.name for h in model.handles.values()}
 
     def handle(self, kind: str, left: Any, right: Any, where: str) -> None:
         if isinstance(left, str) or isinstance(right, str):  # VK_NULL_HANDLE
@@ -96,6 +99,10 @@ class Comparison:
             raise Mismatch(f"{where}: members {sorted(left.keys() ^ right.keys())} on one side")
         for key in left:
             member = found.member(key) if found else None
+            if member is not None and member.object_type:  # a handle in an integer
+                kind = self.by_object_type[left[member.object_type]]
+                self.handle(kind, left[key], right[key], f"{where}.{key}")
+                continue
             self.value(member, left[key], right[key], f"{where}.{key}")
 
     def call(self, left: dict[str, Any], right: dict[str, Any], where: str) -> None:
@@ -180,6 +187,7 @@ def capture(arguments: argparse.Namespace, folder: Path) -> None:
         time.sleep(1.2)  # capture files are named by the second: the next worker's must not be this one's
         client_env = base | {"VK_ICD_FILENAMES": arguments.icd, "VK_DRIVER_FILES": arguments.icd}
         client_env |= {"VESPER_SERVER": socket, "GFXRECON_CAPTURE_FILE": str(folder / "client.gfxr")}
+        client_env["VESPER_MEMORY"] = "memcmp"  # shared memory is imported, which only the worker does
         subprocess.run(arguments.program, env=client_env, check=True, timeout=120)
     finally:
         server.send_signal(signal.SIGTERM)

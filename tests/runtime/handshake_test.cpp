@@ -21,6 +21,7 @@ class HandshakeTest : public testing::TestWithParam<Transport> {
     hello_.page_size = 4096;
     hello_.pid = 42;
     hello_.program = "vkcube";
+    hello_.validation = true;
   }
   Channel& client() { return *pair_.client; }
   Channel& server() { return *pair_.server; }
@@ -48,10 +49,12 @@ TEST_P(HandshakeTest, HelloAndWelcomeArriveWhole) {
     EXPECT_EQ(hello.page_size, 4096u);
     EXPECT_EQ(hello.pid, 42u);
     EXPECT_EQ(hello.program, "vkcube");
+    EXPECT_TRUE(hello.validation);
     EXPECT_TRUE(hello.commands.empty());
     Welcome welcome;
     welcome.fingerprint = 99;
     welcome.session = 0xffffffffffffffff;
+    welcome.validation = true;
     EXPECT_TRUE(SendWelcome(server(), welcome));
   });
   Welcome welcome;
@@ -61,6 +64,7 @@ TEST_P(HandshakeTest, HelloAndWelcomeArriveWhole) {
   EXPECT_EQ(welcome.protocol, kProtocolVersion);
   EXPECT_EQ(welcome.fingerprint, 99u);
   EXPECT_EQ(welcome.session, 0xffffffffffffffff);
+  EXPECT_TRUE(welcome.validation);
   EXPECT_FALSE(welcome.names_wanted);
 }
 

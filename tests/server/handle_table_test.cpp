@@ -33,6 +33,25 @@ TEST_F(HandleTableTest, FindsWhatWasAddedAndNothingElse) {
   EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 4999)), nullptr);
 }
 
+TEST_F(HandleTableTest, KnowsTheIdsOfHandlesOnceAsked) {
+  const ObjectId before = MakeObjectId(kPool, 1, 7);
+  const ObjectId after = MakeObjectId(kPool, 1, 8);
+  const ObjectId same_handle = MakeObjectId(kSet, 1, 9);
+  AddLive(kPool, before, 0xabc);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), kNullObject);
+  table_.MakeReversible(lock_);
+  table_.MakeReversible(lock_);
+  AddLive(kPool, after, 0xdef);
+  AddLive(kSet, same_handle, 0xabc);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), before);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xdef), after);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xabc), same_handle);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xdef), kNullObject);
+  table_.Forget(lock_, before);
+  EXPECT_EQ(table_.IdOf(lock_, kPool, 0xabc), kNullObject);
+  EXPECT_EQ(table_.IdOf(lock_, kSet, 0xabc), same_handle);
+}
+
 TEST_F(HandleTableTest, KnowsWhichIdsNobodyCanMint) {
   EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 1)));
   EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, kMaxGeneration, 4999)));

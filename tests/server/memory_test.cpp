@@ -9,6 +9,7 @@
 #include <map>
 
 #include "runtime/wire/decoder.h"
+#include "runtime/wire/memory_runs.h"
 #include "runtime/wire/record.h"
 #include "tests/server/recording_channel.h"
 
@@ -48,18 +49,20 @@ class MemoryTest : public testing::Test {
   }
   void Register(bool coherent) {
     memories_.Register(
-        {.table = &driver_, .id = kId, .size = kSize, .coherent = coherent, .atom = 64});
+        {.table = &driver_, .id = kId, .size = kSize, .flushed = !coherent, .atom = 64});
+    EXPECT_TRUE(Control(wire::Control::kMemoryWritable, 0, kSize));
   }
   bool Control(wire::Control control, uint64_t offset, uint64_t size) {
-    const wire::MemoryRange range{kId, offset, size};
+    const wire::MemoryMapping mapping{{kId, offset, size}, 0};
     std::string error;
-    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&range), sizeof(range)},
+    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&mapping), sizeof(mapping)},
                              &error);
   }
   bool Write(uint64_t offset, std::vector<uint8_t> bytes, uint64_t claimed = 0) {
     wire::ByteBuffer body;
     const wire::MemoryRuns head{kId, 1, 0};
-    const wire::MemoryRun run{offset, claimed == 0 ? bytes.size() : claimed};
+    const auto size = static_cast<uint32_t>(claimed == 0 ? bytes.size() : claimed);
+    const wire::MemoryRun run{offset, size, size};
     body.Append(&head, sizeof(head));
     body.Append(&run, sizeof(run));
     body.Append(bytes.data(), bytes.size());
@@ -69,7 +72,7 @@ class MemoryTest : public testing::Test {
   // What events said changed, byte by byte; clears the record.
   std::map<uint64_t, uint8_t> Changed() {
     std::map<uint64_t, uint8_t> changed;
-    const std::vector<Message> sent = channel_.sent();
+    const std::vector<SentMessage> sent = channel_.sent();
     for (; seen_ < sent.size(); ++seen_) {
       std::span<const uint8_t> bytes = sent[seen_].payload;
       wire::RecordHeader header;
@@ -77,12 +80,14 @@ class MemoryTest : public testing::Test {
       EXPECT_TRUE(wire::NextRecord(&bytes, &header, &body));
       const auto runs = wire::Load<wire::MemoryRuns>(body.data());
       EXPECT_EQ(runs.memory, kId);
-      const uint8_t* at = body.data() + sizeof(runs);
+      body = body.subspan(sizeof(runs));
       for (uint32_t i = 0; i < runs.count; ++i) {
-        const auto run = wire::Load<wire::MemoryRun>(at);
-        at += sizeof(run);
-        for (uint64_t b = 0; b < run.size; ++b) changed[run.offset + b] = at[b];
-        at += (run.size + 7) / 8 * 8;
+        wire::Run run;
+        EXPECT_TRUE(wire::NextRun(&body, &run));
+        wire::ForEachPiece(run, [&](uint64_t offset, std::span<const uint8_t> piece) {
+          for (const uint8_t byte : piece) changed[offset++] = byte;
+        });
+        order_.push_back(run.offset);
       }
     }
     return changed;
@@ -95,6 +100,7 @@ class MemoryTest : public testing::Test {
   Events events_{&outbox_};
   MemoryTable memories_{&events_};
   size_t seen_ = 0;
+  std::vector<uint64_t> order_;  // of runs, as Changed() saw them
 };
 
 TEST_F(MemoryTest, WritesLandAndAreNotSentBack) {
@@ -102,7 +108,7 @@ TEST_F(MemoryTest, WritesLandAndAreNotSentBack) {
   ASSERT_TRUE(Write(100, {1, 2, 3}));
   EXPECT_EQ(g_memory[100], 1);
   EXPECT_EQ(g_memory[102], 3);
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_TRUE(Changed().empty());
 }
 
@@ -111,21 +117,21 @@ TEST_F(MemoryTest, OnlyChangedBytesTravelAndOnlyOnce) {
   g_memory[5] = 9;
   g_memory[7] = 8;
   g_memory[300'000] = 7;
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{5, 9}, {7, 8}, {300'000, 7}}));
   EXPECT_EQ(memories_.changed_bytes(), 3u);
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_TRUE(Changed().empty());
 }
 
 TEST_F(MemoryTest, OnlyMappedRangesAreScanned) {
   ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 1000, 100));
   g_memory[999] = g_memory[1000] = g_memory[1099] = g_memory[1100] = 1;
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{1000, 1}, {1099, 1}}));
   ASSERT_TRUE(Control(wire::Control::kMemoryUnmapped, 1000, 100));
   g_memory[1001] = 1;
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_TRUE(Changed().empty());
   ASSERT_TRUE(Control(wire::Control::kMemoryFetch, 990, 20));
   EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{999, 1}, {1001, 1}}))
@@ -136,11 +142,12 @@ TEST_F(MemoryTest, WritesOutsideAreMalformed) {
   EXPECT_FALSE(Write(kSize - 2, {1, 2, 3}));
   EXPECT_FALSE(Write(UINT64_MAX, {1}));
   EXPECT_FALSE(Write(0, {1, 2, 3}, 1000)) << "more announced than there is";
-  EXPECT_FALSE(Write(0, {1, 2, 3}, UINT64_MAX));
+  EXPECT_FALSE(Write(0, {1, 2, 3}, UINT32_MAX));
   EXPECT_FALSE(Control(wire::Control::kMemoryMapped, 1, kSize));
   EXPECT_FALSE(Control(wire::Control::kMemoryFetch, kSize + 1, 0));
   std::string error;
   EXPECT_FALSE(memories_.Execute(wire::Control::kMemoryWrite, std::vector<uint8_t>(8, 0), &error));
+  EXPECT_FALSE(Control(wire::Control::kMemoryWritable, kSize, 1));
   EXPECT_EQ(std::count(g_memory.begin(), g_memory.end(), 0), static_cast<ptrdiff_t>(kSize));
 }
 
@@ -155,11 +162,71 @@ TEST_F(MemoryTest, NonCoherentWritesAreFlushedInWholeAtoms) {
   EXPECT_EQ(g_flushed[0].size, VK_WHOLE_SIZE);
 }
 
+TEST_F(MemoryTest, WhatTheGpuCannotWriteIsNotLookedAt) {
+  memories_.Unregister(kId);
+  memories_.Register({.table = &driver_, .id = kId, .size = kSize});
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  EXPECT_FALSE(memories_.Watches(VK_NULL_HANDLE));
+  g_memory[1000] = g_memory[2000] = 1;
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_TRUE(Changed().empty());
+  ASSERT_TRUE(Control(wire::Control::kMemoryWritable, 1500, 1000));
+  EXPECT_TRUE(memories_.Watches(VK_NULL_HANDLE));
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{2000, 1}}));
+}
+
+// The client takes memory that nobody has written for zeros and sends only what differs from that.
+TEST_F(MemoryTest, FreshMemoryIsMadeZero) {
+  g_memory.assign(kSize, 7);
+  const wire::MemoryMapping mapping{{kId, 0, 100}, 1};
+  std::string error;
+  const std::span body(reinterpret_cast<const uint8_t*>(&mapping), sizeof(mapping));
+  ASSERT_TRUE(memories_.Execute(wire::Control::kMemoryMapped, body, &error));
+  EXPECT_EQ(std::count(g_memory.begin(), g_memory.end(), 0), static_cast<ptrdiff_t>(kSize));
+  g_memory[5] = 1;
+  ASSERT_TRUE(memories_.Execute(wire::Control::kMemoryMapped, body, &error));
+  EXPECT_EQ(g_memory[5], 1) << "only the first time";
+}
+
+// Who polls a flag must find what was written before it: flags go last, wherever they lie.
+TEST_F(MemoryTest, FlagsFollowWhatWasWrittenBeforeThem) {
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  g_memory[8] = 1;
+  std::fill_n(g_memory.begin() + 5000, 1000, uint8_t{2});
+  std::fill_n(g_memory.begin() + 900'000, 1000, uint8_t{3});
+  memories_.Scan(VK_NULL_HANDLE, true);
+  EXPECT_EQ(Changed().size(), 2001u);
+  ASSERT_EQ(order_.size(), 3u);
+  EXPECT_EQ(order_.back(), 8u);
+  memories_.Scan(VK_NULL_HANDLE, true);
+  EXPECT_TRUE(Changed().empty());
+}
+
+TEST_F(MemoryTest, ManyLoneBytesAllArrive) {
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  std::map<uint64_t, uint8_t> expected;
+  for (uint64_t at = 0; at < kSize; at += 500)
+    expected[at] = g_memory[at] = static_cast<uint8_t>(at / 500 % 255 + 1);
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed(), expected);
+}
+
+// Else a client that overwrites with what it last knew would send nothing.
+TEST_F(MemoryTest, MemoryThatIsNotCoherentIsScannedToo) {
+  memories_.Unregister(kId);
+  Register(false);
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  g_memory[5] = 1;
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed().size(), 1u);
+}
+
 TEST_F(MemoryTest, FreedMemoryIsLeftAlone) {
   ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
   memories_.Unregister(kId);
   g_memory[1] = 1;
-  memories_.Scan(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_TRUE(Changed().empty());
   EXPECT_TRUE(Write(0, {1})) << "a late write is no fault of the client";
   EXPECT_EQ(g_memory[0], 0);

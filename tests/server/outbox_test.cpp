@@ -21,7 +21,7 @@ TEST(OutboxTest, SendsInOrderWhicheverThreadDoesIt) {
     ASSERT_TRUE(outbox.Send(MessageKind::kReply, i, Bytes(i % 50)));
   }
   outbox.Flush(kPatience);
-  const std::vector<Message> sent = channel.sent();
+  const std::vector<SentMessage> sent = channel.sent();
   ASSERT_EQ(sent.size(), 300u);
   for (uint64_t i = 0; i < 300; ++i) {
     EXPECT_EQ(sent[i].sequence, i);
@@ -51,6 +51,24 @@ TEST(OutboxTest, EndsTheSessionBeyondItsBound) {
   EXPECT_TRUE(channel.closed());
   EXPECT_NE(outbox.error().find("unread"), std::string::npos);
   EXPECT_FALSE(outbox.Send(MessageKind::kReply, 1, Bytes(1)));
+}
+
+// Messages for debug callbacks: many of them must not end the session.
+TEST(OutboxTest, LeavesOutWhatMayBeLeftOut) {
+  RecordingChannel channel;
+  channel.set_open(false);
+  Outbox outbox(&channel, 10'000);
+  size_t taken = 0;
+  for (int i = 0; i < 100; ++i) taken += outbox.SendIfRoom(Bytes(1000), 3000) ? 1 : 0;
+  EXPECT_GE(taken, 3u);
+  EXPECT_LE(taken, 4u) << "one may be on its way already";
+  EXPECT_TRUE(outbox.error().empty());
+  EXPECT_TRUE(outbox.Send(MessageKind::kReply, 1, Bytes(1000))) << "the rest is not concerned";
+  channel.set_open(true);
+  outbox.Flush(kPatience);
+  EXPECT_EQ(channel.sent().size(), taken + 1);
+  EXPECT_EQ(outbox.queued_bytes(), 0u);
+  EXPECT_TRUE(outbox.SendIfRoom(Bytes(1000), 3000));
 }
 
 TEST(OutboxTest, EndsWhileThePeerDoesNotRead) {

@@ -9,6 +9,12 @@
 
 namespace vesper::server {
 
+struct SentMessage {
+  MessageKind kind;
+  uint64_t sequence;
+  std::vector<uint8_t> payload;
+};
+
 class RecordingChannel final : public Channel {
  public:
   ChannelStatus Send(MessageKind kind, uint64_t sequence,
@@ -16,7 +22,7 @@ class RecordingChannel final : public Channel {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return open_ || closed_; });
     if (closed_) return ChannelStatus::kClosed;
-    Message message{kind, sequence, {}};
+    SentMessage message{kind, sequence, {}};
     for (const auto& part : parts)
       message.payload.insert(message.payload.end(), part.begin(), part.end());
     sent_.push_back(std::move(message));
@@ -58,7 +64,7 @@ class RecordingChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return closed_;
   }
-  std::vector<Message> sent() const {
+  std::vector<SentMessage> sent() const {
     const std::lock_guard lock(mutex_);
     return sent_;
   }
@@ -69,7 +75,7 @@ class RecordingChannel final : public Channel {
   bool open_ = true;
   bool at_once_ = false;
   bool closed_ = false;
-  std::vector<Message> sent_;
+  std::vector<SentMessage> sent_;
 };
 
 }  // namespace vesper::server

@@ -58,16 +58,17 @@ TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   const VkDeviceMemory memory = device.Allocate(8192);
   const VkBuffer from = device.Buffer(4096, memory, 0);
   const VkBuffer to = device.Buffer(4096, memory, 4096);
-  const wire::MemoryRange mapping{Raw(memory), 0, 8192};
+  const wire::MemoryMapping mapping{{Raw(memory), 0, 8192}, 0};
   client.PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping));
-  client.AskControl(wire::Control::kMemoryFetch, &mapping, sizeof(mapping));
+  client.PostControl(wire::Control::kMemoryWritable, &mapping.range, sizeof(mapping.range));
+  client.AskControl(wire::Control::kMemoryFetch, &mapping.range, sizeof(mapping.range));
   client.TakeEvents();  // what the driver's fresh memory held
   struct Write {
     wire::MemoryRuns runs;
     wire::MemoryRun run;
     uint8_t bytes[8192];
   };
-  auto write = std::make_unique<Write>(Write{{Raw(memory), 1, 0}, {0, 8192}, {}});
+  auto write = std::make_unique<Write>(Write{{Raw(memory), 1, 0}, {0, 8192, 8192}, {}});
   write->bytes[100] = 7;
   write->bytes[101] = 8;
   write->bytes[102] = 9;
@@ -90,7 +91,7 @@ TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   wire::MemoryRun run;
   std::memcpy(&run, events[0].body.data() + sizeof(runs), sizeof(run));
   EXPECT_EQ(run.offset, 4196u);
-  EXPECT_EQ(run.size, 3u);
+  EXPECT_EQ(run.changed, 3u);
   EXPECT_EQ(events[0].body[sizeof(runs) + sizeof(run)], 7);
 
   wire::GetFenceStatusArgs status{device.device, fence, VK_NOT_READY};

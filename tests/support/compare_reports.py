@@ -2,7 +2,9 @@
 """Compares what device_report printed on the local driver with what it printed through Vesper.
 
 Every line must be equal, apart from extensions that codegen/policy.toml refuses. Those may be missing and
-may not be offered as device extensions (the loader adds some instance extensions by itself).
+may not be offered as device extensions (the loader adds some instance extensions by itself). With --newer
+the driver may know more than the registry: then extensions that only the driver has are left out, too, and
+the API version.
 """
 
 import argparse
@@ -36,12 +38,19 @@ def offered_though_refused(lines: list[str], refused: set[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, required=True)
+    parser.add_argument("--newer", action="store_true", help="the driver is newer than the registry")
     parser.add_argument("local", type=Path)
     parser.add_argument("remote", type=Path)
     arguments = parser.parse_args()
     refused = refused_extensions(arguments.policy)
     local = arguments.local.read_text().splitlines()
     remote = arguments.remote.read_text().splitlines()
+    if arguments.newer:
+        offered = {extension_of(line) for line in remote}
+        newer = {extension_of(line) for line in local} - offered - refused
+        print(f"{len(newer)} extensions only on the driver: {' '.join(sorted(filter(None, newer)))}")
+        local = [line for line in local if extension_of(line) not in newer and "apiVersion = " not in line]
+        remote = [line for line in remote if "apiVersion = " not in line]
     wrong = offered_though_refused(remote, refused)
     for name in wrong:
         print(f"{name} is refused by the policy but offered")

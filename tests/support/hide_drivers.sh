@@ -10,7 +10,7 @@ fail() { echo "hide_drivers.sh: $*" >&2; exit 99; }
 # The driver libraries of this machine, one a line; the Vesper driver itself stays.
 driver_libraries() {
   local manifest library
-  for manifest in /usr/share/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json \
+  for manifest in ${VESPER_TEST_DRIVER:+"$(dirname "$VESPER_TEST_DRIVER")"/*.json} /usr/share/vulkan/icd.d/*.json /usr/local/share/vulkan/icd.d/*.json \
                   /etc/vulkan/icd.d/*.json "${HOME:-/nonexistent}"/.local/share/vulkan/icd.d/*.json; do
     [ -r "$manifest" ] || continue
     library=$(sed -n 's/.*"library_path"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$manifest")

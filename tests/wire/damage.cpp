@@ -100,6 +100,17 @@ void ForSomeExchanges(const CommandTable& command, F body) {
   }
 }
 
+// Whether frames fill the bytes: what echoes stands in frames at the end of a reply, and a server of another registry may
+// send fewer.
+bool IsFrames(std::span<const uint8_t> bytes) {
+  while (bytes.size() >= 8) {
+    const uint64_t size = uint64_t{8} + wire::Load<uint32_t>(bytes.data() + 4);
+    if (size > bytes.size()) return false;
+    bytes = bytes.subspan(static_cast<size_t>(size));
+  }
+  return bytes.empty();
+}
+
 }  // namespace
 
 void TestTruncation(const CommandTable& command) {
@@ -110,7 +121,8 @@ void TestTruncation(const CommandTable& command) {
       ASSERT_FALSE(DecodeRequest(command, guarded.Copy(exchange->request().data(), size), &random)) << "request, " << size;
     }
     for (const size_t size : Cuts(exchange->reply().size(), &random)) {
-      ASSERT_FALSE(DecodeReply(exchange, guarded.Copy(exchange->reply().data(), size))) << "reply, " << size;
+      const std::span<const uint8_t> missing(exchange->reply().data() + size, exchange->reply().size() - size);
+      ASSERT_TRUE(!DecodeReply(exchange, guarded.Copy(exchange->reply().data(), size)) || IsFrames(missing)) << "reply, " << size;
     }
   });
 }

@@ -18,7 +18,7 @@ Memory* EmptyMemory() {
 
 }  // namespace
 
-uint64_t Driver::Called(const void* args) { return current->Called(static_cast<const uint8_t*>(args)); }
+uint64_t Driver::Called(Command, const void* args) { return current->Called(static_cast<const uint8_t*>(args)); }
 
 Exchange::Exchange(const CommandTable& command, uint64_t seed, Shape shape, bool native)
     : command_(command),

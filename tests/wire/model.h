@@ -2,6 +2,8 @@
 // They are made from the registry's model and the policy, not from the plan that the codecs are made from.
 #pragma once
 
+#include <vulkan/vulkan.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -79,16 +81,18 @@ struct CommandTable {
   Command id;
   Struct args;
   void (*call)(void* args);  // as the server calls the driver
+  PFN_vkVoidFunction entry;  // the recording driver's
   std::span<const int32_t> codes;
   size_t result;
   size_t result_size;
 };
 
-// The recording driver: generated functions hand it the arguments that they were called with.
+// The recording driver: generated functions hand it the arguments that they were called with. Whoever links the tables
+// says what it does.
 class Driver {
  public:
   // What the driver returns, in the low bytes.
-  static uint64_t Called(const void* args);
+  static uint64_t Called(Command command, const void* args);
 };
 
 extern const CommandTable* const kCommandTables[];

@@ -134,6 +134,19 @@ TEST(PinnedBytes, FeaturesTravelAsAShapeAndComeBackAsContents) {
             Bytes().U32(1).Zeros(216).U32(1).U32(1000207000).U32(8).U32(1).U32(0).get());
 }
 
+// A member that may have a chain of its own, in the chain of another struct.
+TEST(PinnedBytes, ChainMembersDoNotSendTheirFollowersAgain) {
+  VkPhysicalDeviceTimelineSemaphoreFeatures timeline{};
+  timeline.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
+  timeline.timelineSemaphore = 1;
+  const VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &timeline, {}};
+  VkDeviceCreateInfo v{};
+  v.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  v.pNext = &features;
+  ExpectPinned(v, Bytes().U32(1).U32(0).U32(0).U32(0).U32(0).U32(2).U32(1000059000).U32(224).U32(0).Zeros(220)
+                      .U32(1000207000).U32(8).U32(0).U32(1));
+}
+
 TEST(PinnedBytes, ClearValueIsSixteenBytes) {
   VkClearValue clear{};
   clear.color.uint32[0] = 0x01020304;
@@ -221,9 +234,33 @@ TEST(PinnedBytes, FeedbackInAChainComesBackThroughTheChain) {
                                                       &whole, 0, nullptr};
   VkComputePipelineCreateInfo v{};
   v.pNext = &feedback;
-  EXPECT_EQ(Written([&](Encoder& e) { EncodeEcho(e, v); }), Bytes().U32(1).U32(1000192000).U32(12).U32(1).U64(2).get());
+  EXPECT_EQ(Written([&](Encoder& e) { EncodeEcho(e, v); }), Bytes().U32(0x3a4cab81).U32(24).U32(1).U32(1000192000).U32(12).U32(1).U64(2).get());
   v.pNext = nullptr;
-  EXPECT_EQ(Written([&](Encoder& e) { EncodeEcho(e, v); }), Bytes().U32(0).get());
+  EXPECT_EQ(Written([&](Encoder& e) { EncodeEcho(e, v); }), Bytes().U32(0x3a4cab81).U32(4).U32(0).get());
+}
+
+// Registries may differ in which structs echo: what one side does not know is skipped, what it does not send stays as it was.
+TEST(PinnedBytes, EchoesOfAnotherRegistryAreSkippedOrMissing) {
+  VkPipelineCreationFeedback whole{9, 9};
+  const VkPipelineCreationFeedbackCreateInfo feedback{VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO, nullptr,
+                                                      &whole, 0, nullptr};
+  VkComputePipelineCreateInfo v{};
+  v.pNext = &feedback;
+  const auto decode = [&](const Bytes& bytes) {
+    Arena arena(1 << 16);
+    const auto raw = bytes.get();
+    Decoder decoder(raw, &arena);
+    DecodeEcho(decoder, v);
+    return decoder.ok() && decoder.remaining() == 0;
+  };
+  EXPECT_TRUE(decode(Bytes()));
+  EXPECT_TRUE(decode(Bytes().U32(0xffffffff).U32(4).U32(7)));
+  EXPECT_EQ(whole.duration, 9u);
+  EXPECT_TRUE(decode(Bytes().U32(0xffffffff).U32(0).U32(0x3a4cab81).U32(24).U32(1).U32(1000192000).U32(12).U32(1).U64(2)));
+  EXPECT_EQ(whole.duration, 2u);
+  // A chain member that only the server's registry lets bring something back.
+  EXPECT_TRUE(decode(Bytes().U32(0x3a4cab81).U32(16).U32(1).U32(0x7fff0000).U32(4).U32(5)));
+  EXPECT_FALSE(decode(Bytes().U32(0x3a4cab81).U32(25).U32(1).U32(1000192000).U32(12).U32(1).U64(2)));
 }
 
 TEST(PinnedBytes, BlobAndCommandBufferRecord) {

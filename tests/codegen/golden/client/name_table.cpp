@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "client/delivery.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
@@ -27,17 +28,17 @@ const NameEntry kEntries[] = {
     {"vkCmdBuild", Erase(entry::CmdBuild), Command::kCmdBuild, Level::kDevice, false, {0, kExtensions1, 1}},
     {"vkCmdDraw", Erase(entry::CmdDraw), Command::kCmdDraw, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
     {"vkCmdMark", Erase(entry::CmdMark), Command::kCmdMark, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkCreateThing", Erase(entry::CreateThing), Command::kCreateThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkDestroyThing", Erase(entry::DestroyThing), Command::kDestroyThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkEnumeratePhysicalDevices", Erase(overrides::EnumeratePhysicalDevices), Command::kEnumeratePhysicalDevices, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkFreeThings", Erase(entry::FreeThings), Command::kFreeThings, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetDeviceProcAddr", Erase(overrides::GetDeviceProcAddr), Command::kGetDeviceProcAddr, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAddress", Erase(entry::GetThingAddress), Command::kGetThingAddress, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAnything", Erase(entry::GetThingAnything), Command::kGetThingAnything, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingCapture", Erase(entry::GetThingCapture), Command::kGetThingCapture, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingData", Erase(entry::GetThingData), Command::kGetThingData, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingProperties", Erase(overrides::GetThingPropertiesKHR), Command::kGetThingProperties, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, 0}},
-    {"vkGetThingPropertiesKHR", Erase(overrides::GetThingPropertiesKHR), Command::kGetThingProperties, Level::kDevice, false, {0, kExtensions0, 1}},
+    {"vkCreateThing", Erase(Delivering<&entry::CreateThing>::Call), Command::kCreateThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkDestroyThing", Erase(Delivering<&entry::DestroyThing>::Call), Command::kDestroyThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkEnumeratePhysicalDevices", Erase(Delivering<&overrides::EnumeratePhysicalDevices>::Call), Command::kEnumeratePhysicalDevices, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkFreeThings", Erase(Delivering<&entry::FreeThings>::Call), Command::kFreeThings, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetDeviceProcAddr", Erase(Delivering<&overrides::GetDeviceProcAddr>::Call), Command::kGetDeviceProcAddr, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingAddress", Erase(Delivering<&entry::GetThingAddress>::Call), Command::kGetThingAddress, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingAnything", Erase(Delivering<&entry::GetThingAnything>::Call), Command::kGetThingAnything, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkGetThingCapture", Erase(Delivering<&entry::GetThingCapture>::Call), Command::kGetThingCapture, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkGetThingData", Erase(Delivering<&entry::GetThingData>::Call), Command::kGetThingData, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingProperties", Erase(Delivering<&overrides::GetThingPropertiesKHR>::Call), Command::kGetThingProperties, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, 0}},
+    {"vkGetThingPropertiesKHR", Erase(Delivering<&overrides::GetThingPropertiesKHR>::Call), Command::kGetThingProperties, Level::kDevice, false, {0, kExtensions0, 1}},
 };
 
 constexpr VkResult kLostResults[kCommandCount] = {

@@ -25,6 +25,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysic
   const uint8_t* p = d.Take(16);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pCount = d.Array<uint32_t>(1);
+  else d.Fail("vkEnumeratePhysicalDevices: pCount is absent");
   v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if (v.pCount != nullptr) {
     *v.pCount = Load<uint32_t>(p + 12);
@@ -107,9 +108,13 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateThing
   for (size_t i = 0; v.pThing != nullptr && i < static_cast<size_t>(1); ++i) {
     Store(e.Take(1), static_cast<uint8_t>(v.pThing[i] != VK_NULL_HANDLE));
   }
-  if (v.pCreateInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) EncodeEcho(e, v.pCreateInfo[i]);
+  const size_t frame_pCreateInfo = e.BeginFrame(0xead7bd9eu);
+  for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+    const size_t item = e.BeginFrame(0);
+    EncodeEcho(e, v.pCreateInfo[i]);
+    e.EndFrame(item);
   }
+  e.EndFrame(frame_pCreateInfo);
 }
 
 void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs& v) {
@@ -121,8 +126,18 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs& 
       if (*d.Take(1) == 0) v.pThing[i] = VK_NULL_HANDLE;
     }
   }
-  if (v.pCreateInfo != nullptr) {
-    for (size_t i = 0; i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pCreateInfo[i]);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0xead7bd9eu) {
+      for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) {
+        uint32_t item = 0;
+        const uint8_t* rest = d.NextFrame(&item);
+        if (rest == nullptr) break;
+        DecodeEcho(d, v.pCreateInfo[i]);
+        d.Widen(rest);
+      }
+    }
+    d.Widen(outer);
   }
 }
 
@@ -252,6 +267,7 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingDataArg
   const uint8_t* p = d.Take(28);
   const uint32_t present0 = Load<uint32_t>(p + 0);
   if ((present0 & 0x1u) != 0) v.pDataSize = d.Array<size_t>(1);
+  else d.Fail("vkGetThingData: pDataSize is absent");
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if (v.pDataSize != nullptr) {

@@ -60,6 +60,8 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkStrings& v) {
   }
   if ((present0 & 0x2u) != 0) {
     v.ppNames = d.Strings(v.nameCount);
+  } else if (v.nameCount != 0) {
+    d.Fail("VkStrings: ppNames is absent");
   }
 }
 
@@ -326,11 +328,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingCreateInfo& v) 
 }
 
 void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInfo& v) {
+  const size_t frame_pNext = e.BeginFrame(0xf6a434d2u);
   EncodeChainReply(e, v.pNext, kThingCreateInfoInChain);
+  e.EndFrame(frame_pNext);
 }
 
 void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkThingCreateInfo& v) {
-  DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingCreateInfoInChain);
+  uint32_t tag = 0;
+  while (const uint8_t* outer = d.NextFrame(&tag)) {
+    if (tag == 0xf6a434d2u) {
+      DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingCreateInfoInChain);
+    }
+    d.Widen(outer);
+  }
 }
 
 bool Echoes([[maybe_unused]] const VkThingCreateInfo& v) {

@@ -1,0 +1,109 @@
+#include "client/memory/shared_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+
+namespace vesper::client {
+namespace {
+
+// Where mappings are, for the child of a fork: entries that are written without tearing in blocks that are never freed, so
+// that whatever moment the fork came at, the child can read them.
+struct Entry {
+  std::atomic<uint8_t*> data{nullptr};
+  std::atomic<size_t> size{0};
+};
+struct Block {
+  std::array<Entry, 1024> entries;
+  std::atomic<Block*> next{nullptr};
+};
+struct Registry {
+  std::mutex mutex;  // guards who writes
+  Block first;
+};
+
+Registry& All() {
+  static Registry* all = new Registry;  // never destroyed: a fork may come at any time
+  return *all;
+}
+
+bool Enter(uint8_t* data, size_t size) noexcept {
+  Registry& all = All();
+  const std::lock_guard lock(all.mutex);
+  for (Block* block = &all.first;; block = block->next.load()) {
+    for (Entry& entry : block->entries) {
+      if (entry.data.load(std::memory_order_relaxed) != nullptr) continue;
+      entry.size.store(size);
+      entry.data.store(data);
+      return true;
+    }
+    if (block->next.load() != nullptr) continue;
+    auto* added = new (std::nothrow) Block;
+    if (added == nullptr) return false;
+    block->next.store(added);
+  }
+}
+
+void Remove(const uint8_t* data) noexcept {
+  Registry& all = All();
+  const std::lock_guard lock(all.mutex);
+  for (Block* block = &all.first; block != nullptr; block = block->next.load()) {
+    for (Entry& entry : block->entries) {
+      if (entry.data.load(std::memory_order_relaxed) == data) {
+        entry.data.store(nullptr);
+        return;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool SharedMapping::Map(const Descriptor& file, uint64_t size) noexcept {
+  struct stat status;
+  const int seals = fcntl(file.get(), F_GET_SEALS);
+  if (size == 0 || size > SIZE_MAX || seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(file.get(), &status) != 0 ||
+      static_cast<uint64_t>(status.st_size) < size) {
+    return false;
+  }
+  const auto length = static_cast<size_t>(size);
+  void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) return false;
+  if (madvise(mapped, length, MADV_DONTFORK) != 0 || !Enter(static_cast<uint8_t*>(mapped), length)) {
+    munmap(mapped, length);
+    return false;
+  }
+  data_ = static_cast<uint8_t*>(mapped);
+  size_ = length;
+  return true;
+}
+
+SharedMapping::~SharedMapping() {
+  if (data_ == nullptr) return;
+  Remove(data_);
+  munmap(data_, size_);
+}
+
+void ReplaceSharedMappingsAfterFork() noexcept {
+  Registry& all = All();
+  for (Block* block = &all.first; block != nullptr; block = block->next.load()) {
+    for (Entry& entry : block->entries) {
+      uint8_t* const data = entry.data.load();
+      if (data == nullptr) continue;
+      // An address that the parent was giving back may be in use again: then it is not ours.
+      mmap(data, entry.size.load(), PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+      entry.data.store(nullptr, std::memory_order_relaxed);
+    }
+  }
+  new (&all.mutex) std::mutex;  // its holder may be a thread that is not here
+}
+
+}  // namespace vesper::client

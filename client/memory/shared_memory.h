@@ -1,0 +1,35 @@
+// Device memory that the server shares with this process: mapped once, when it is allocated, until it is freed. What is
+// written is there; nothing is found, sent or fetched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/descriptor.h"
+
+namespace vesper::client {
+
+// In the child of a fork the addresses stay readable and writable and are the child's alone, zeros at first: the session is
+// lost there, and the parent's device must not see what the child writes. Not thread-safe.
+class SharedMapping {
+ public:
+  SharedMapping() = default;
+  ~SharedMapping();
+  SharedMapping(const SharedMapping&) = delete;
+  SharedMapping& operator=(const SharedMapping&) = delete;
+
+  // False when the file is smaller than `size`, could shrink under the mapping, or cannot be mapped. The descriptor is not
+  // needed afterwards.
+  bool Map(const Descriptor& file, uint64_t size) noexcept;
+  bool valid() const { return data_ != nullptr; }
+  uint8_t* data() const { return data_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// In the child of a fork; takes no lock. Afterwards mappings that the child inherited are its own business.
+void ReplaceSharedMappingsAfterFork() noexcept;
+
+}  // namespace vesper::client

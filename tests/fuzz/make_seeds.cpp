@@ -1,0 +1,86 @@
+// fuzz_seeds FOLDER: one valid call of every command, in several shapes, as inputs of the server's and the client's fuzzer
+// (FOLDER/server, FOLDER/client). Recorded sessions know fewer commands, and fewer structs in chains.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "runtime/wire/record.h"
+#include "tests/fuzz/seeds.h"
+#include "tests/wire/exchange.h"
+
+namespace vesper::test {
+namespace {
+
+constexpr size_t kShapes = 6;
+constexpr size_t kMaxBytes = 8 * 1024;
+
+// The round trips' objects as those that the fuzzed server knows.
+class SeedMapper final : public wire::HandleMapper {
+ public:
+  explicit SeedMapper(Handles* handles) : handles_(handles) {}
+  ObjectId ToWire(HandleType type, uint64_t handle) const override {
+    const uint32_t slot = SlotOf(handles_->ToId(type, handle));
+    if (slot >= Handles::kSlots) return MakeObjectId(type, 1, kFirstNewSlot + slot % Handles::kSlots);
+    return SeedId(type, IsDispatchable(type) ? 0 : slot);
+  }
+  bool FromWire(HandleType, ObjectId, wire::HandleUse, uint64_t*) override { return false; }
+
+ private:
+  Handles* const handles_;
+};
+
+void AppendRecord(wire::ByteBuffer* out, Command command, uint16_t flags, std::span<const uint8_t> body) {
+  const size_t mark = wire::BeginRecord(out, static_cast<uint16_t>(command), flags);
+  out->Append(body.data(), body.size());
+  wire::EndRecord(out, mark);
+}
+
+void Write(const std::filesystem::path& path, const wire::ByteBuffer& bytes) {
+  if (bytes.size() > kMaxBytes) return;
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+void WriteSeeds(const CommandTable& command, const std::filesystem::path& folder) {
+  const size_t chains = LongestChain(command);
+  for (size_t i = 0; i < kShapes + chains; ++i) {
+    const Shape shape = i < kShapes ? Shape{i % 2 == 0, Shape::kAnyChain} : Shape{false, i - kShapes};
+    Exchange exchange(command, 5000 + i, shape, false);
+    const std::string name = std::string(command.args.name) + "." + std::to_string(i);
+
+    SeedMapper mapper(&exchange.handles());
+    wire::ByteBuffer request;
+    wire::Encoder encoder(&request, &mapper);
+    exchange.codec().encode_request(encoder, exchange.client_args());
+    wire::ByteBuffer server;
+    AppendRecord(&server, command.id, wire::kWantsReply, {request.data(), request.size()});
+    Write(folder / "server" / name, server);
+
+    exchange.Encode();
+    if (!exchange.Deliver().empty() || !exchange.Return().empty()) continue;
+    wire::ByteBuffer reply;
+    const wire::ReplyHeader header{};
+    reply.Append(&header, sizeof(header));
+    reply.Append(exchange.reply().data(), exchange.reply().size());
+    wire::ByteBuffer client;
+    AppendRecord(&client, command.id, 0, {exchange.request().data(), exchange.request().size()});
+    AppendRecord(&client, command.id, wire::kWantsReply, {reply.data(), reply.size()});
+    Write(folder / "client" / name, client);
+  }
+}
+
+}  // namespace
+}  // namespace vesper::test
+
+int main(int argc, char** argv) {
+  using namespace vesper::test;
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: fuzz_seeds FOLDER\n");
+    return 2;
+  }
+  const std::filesystem::path folder = argv[1];
+  for (const char* target : {"server", "client"}) std::filesystem::create_directories(folder / target);
+  for (size_t i = 0; i < kCommandTableCount; ++i) WriteSeeds(*kCommandTables[i], folder);
+  return 0;
+}

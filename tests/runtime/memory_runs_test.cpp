@@ -1,0 +1,123 @@
+// Protects: runs of bytes arrive as they were sent, neighbours share one mask, and malformed ones are refused.
+#include "runtime/wire/memory_runs.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "runtime/range_set.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/record.h"
+
+namespace vesper::wire {
+namespace {
+
+using Bytes = std::map<uint64_t, uint8_t>;
+
+// What a record says, byte by byte; its runs are counted.
+Bytes Parse(std::span<const uint8_t> record, size_t* count) {
+  RecordHeader header;
+  std::span<const uint8_t> body;
+  EXPECT_TRUE(NextRecord(&record, &header, &body));
+  EXPECT_TRUE(record.empty());
+  const auto runs = Load<MemoryRuns>(body.data());
+  body = body.subspan(sizeof(runs));
+  Bytes bytes;
+  for (uint32_t i = 0; i < runs.count; ++i) {
+    wire::Run run;
+    EXPECT_TRUE(NextRun(&body, &run));
+    ForEachPiece(run, [&](uint64_t offset, std::span<const uint8_t> piece) {
+      for (const uint8_t byte : piece) EXPECT_TRUE(bytes.emplace(offset++, byte).second) << "twice";
+    });
+  }
+  EXPECT_TRUE(body.empty());
+  *count = runs.count;
+  return bytes;
+}
+
+TEST(MemoryRuns, ArriveAsTheyWereSent) {
+  std::mt19937 random(3);
+  RunWriter writer(7);
+  for (int round = 0; round < 100; ++round) {
+    writer.Begin(1);
+    Bytes expected;
+    uint64_t at = 0;
+    for (uint64_t runs = random() % 40; runs > 0; --runs) {
+      at += 1 + random() % (random() % 4 == 0 ? 5000 : 12);
+      std::vector<uint8_t> bytes(1 + random() % (random() % 100 == 0 ? 100'000 : 20));
+      for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+      for (size_t i = 0; i < bytes.size(); ++i) expected[at + i] = bytes[i];
+      writer.Add(at, bytes);
+      at += bytes.size();
+    }
+    size_t count = 0;
+    ASSERT_EQ(Parse(writer.Finish(), &count), expected);
+  }
+}
+
+TEST(MemoryRuns, NeighboursShareAMask) {
+  RunWriter writer(7);
+  writer.Begin(1);
+  for (uint64_t at = 0; at < 4096; at += 4) writer.Add(at, std::vector<uint8_t>{1});
+  const auto record = writer.Finish();
+  EXPECT_LT(record.size(), 1024u + 512 + 64) << "a byte and four bits for each";
+  size_t count = 0;
+  EXPECT_EQ(Parse(record, &count).size(), 1024u);
+  EXPECT_EQ(count, 1u);
+  writer.Begin(1);
+  writer.Add(5000, std::vector<uint8_t>(8, 1));
+  writer.Add(0, std::vector<uint8_t>(8, 1));  // in any order
+  EXPECT_EQ(Parse(writer.Finish(), &count).size(), 16u);
+  EXPECT_EQ(count, 2u);
+}
+
+TEST(MemoryRuns, MalformedOnesAreRefused) {
+  const auto refused = [](MemoryRun head, std::vector<uint8_t> rest) {
+    ByteBuffer bytes;
+    bytes.Append(&head, sizeof(head));
+    bytes.Append(rest.data(), rest.size());
+    std::span<const uint8_t> span{bytes.data(), bytes.size()};
+    wire::Run run;
+    return !NextRun(&span, &run);
+  };
+  EXPECT_FALSE(refused({0, 3, 2}, {0b101, 1, 2, 0, 0, 0, 0, 0}));
+  EXPECT_TRUE(refused({0, 3, 2}, {0b111, 1, 2, 3, 0, 0, 0, 0})) << "more bits than bytes";
+  EXPECT_TRUE(refused({0, 3, 2}, {0b1001, 1, 2, 0, 0, 0, 0, 0})) << "a bit beyond the extent";
+  EXPECT_TRUE(refused({0, 3, 4}, {1, 2, 3, 4, 0, 0, 0, 0}));
+  EXPECT_TRUE(refused({0, 9, 9}, {1, 2, 3, 4, 0, 0, 0, 0}));
+  EXPECT_TRUE(refused({0, UINT32_MAX, 1}, {1, 2, 3, 4, 0, 0, 0, 0}));
+  EXPECT_TRUE(refused({0, UINT32_MAX, UINT32_MAX}, {1}));
+}
+
+TEST(RangeSet, IsTheUnionOfWhatWasAdded) {
+  std::mt19937 random(5);
+  RangeSet set;
+  std::vector<bool> model(1000, false);
+  for (int round = 0; round < 200; ++round) {
+    const uint64_t begin = random() % 1000;
+    const uint64_t end = begin + random() % std::min<uint64_t>(30, 1000 - begin);
+    bool added = false;
+    for (uint64_t i = begin; i < end; ++i) {
+      added = added || !model[i];
+      model[i] = true;
+    }
+    EXPECT_EQ(set.Add(begin, end), added);
+    const uint64_t from = random() % 1000;
+    const uint64_t to = from + random() % (1000 - from);
+    std::vector<bool> seen(1000, false);
+    set.ForEachIn(from, to, [&](uint64_t b, uint64_t e) {
+      EXPECT_LT(b, e);
+      for (uint64_t i = b; i < e; ++i) seen[i] = true;
+    });
+    bool all = true;
+    for (uint64_t i = 0; i < 1000; ++i) {
+      EXPECT_EQ(seen[i], model[i] && i >= from && i < to) << i;
+      all = all && (model[i] || i < from || i >= to);
+    }
+    EXPECT_EQ(set.Covers(from, to), all);
+  }
+}
+
+}  // namespace
+}  // namespace vesper::wire

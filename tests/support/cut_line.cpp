@@ -1,0 +1,128 @@
+#include "tests/support/cut_line.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "runtime/address.h"
+
+namespace vesper::test {
+namespace {
+
+int Dial(const Address& address) {
+  sockaddr_storage name{};
+  socklen_t length = 0;
+  if (address.kind == Address::Kind::kUnix) {
+    auto* to = reinterpret_cast<sockaddr_un*>(&name);
+    to->sun_family = AF_UNIX;
+    address.path.copy(to->sun_path, sizeof(to->sun_path) - 1);
+    length = sizeof(*to);
+  } else {
+    auto* to = reinterpret_cast<sockaddr_in*>(&name);
+    to->sin_family = AF_INET;
+    to->sin_port = htons(address.port);
+    to->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    length = sizeof(*to);
+  }
+  const int fd = socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&name), length) == 0) return fd;
+  if (fd >= 0) close(fd);
+  return -1;
+}
+
+void Pump(int from, int to) {
+  std::vector<char> bytes(size_t{256} << 10);
+  while (true) {
+    const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
+    if (got <= 0) break;
+    for (ssize_t sent = 0; sent < got;) {
+      const ssize_t count = send(to, bytes.data() + sent, static_cast<size_t>(got - sent), MSG_NOSIGNAL);
+      if (count <= 0) return;
+      sent += count;
+    }
+  }
+  shutdown(to, SHUT_WR);
+}
+
+class Relay final : public CutLine {
+ public:
+  Relay(Address server, std::unique_ptr<Listener> listener, std::string folder)
+      : server_(std::move(server)),
+        listener_(std::move(listener)),
+        folder_(std::move(folder)),
+        address_(listener_->address().ToString()),
+        acceptor_([this] { Accept(); }) {}
+  ~Relay() override {
+    stopping_ = true;
+    acceptor_.join();
+    Cut();
+    for (std::thread& pump : pumps_) pump.join();
+    for (const int fd : sockets_) close(fd);
+    listener_.reset();
+    if (!folder_.empty()) rmdir(folder_.c_str());
+  }
+
+  const std::string& address() const override { return address_; }
+  void Cut() override {
+    const std::lock_guard lock(mutex_);
+    for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
+  }
+
+ private:
+  void Accept() {
+    while (!stopping_) {
+      pollfd entry{listener_->fd(), POLLIN, 0};
+      if (poll(&entry, 1, 20) <= 0) continue;
+      const int client = listener_->Accept();
+      if (client < 0) continue;
+      fcntl(client, F_SETFL, fcntl(client, F_GETFL) & ~O_NONBLOCK);
+      const int server = Dial(server_);
+      if (server < 0) {
+        close(client);
+        continue;
+      }
+      const std::lock_guard lock(mutex_);
+      sockets_.insert(sockets_.end(), {client, server});
+      pumps_.emplace_back([=] { Pump(client, server); });
+      pumps_.emplace_back([=] { Pump(server, client); });
+    }
+  }
+
+  const Address server_;
+  std::unique_ptr<Listener> listener_;
+  const std::string folder_;
+  const std::string address_;
+  std::atomic<bool> stopping_ = false;
+  std::mutex mutex_;
+  std::vector<int> sockets_;
+  std::vector<std::thread> pumps_;
+  std::thread acceptor_;
+};
+
+}  // namespace
+
+std::unique_ptr<CutLine> CutLine::To(const std::string& server, std::string* error) {
+  const auto to = ParseAddress(server, error);
+  if (!to) return nullptr;
+  std::string folder;
+  Address own{.kind = to->kind, .path = {}, .host = "127.0.0.1", .port = 0};
+  if (own.kind == Address::Kind::kUnix) {
+    char pattern[] = "/tmp/vesper-line-XXXXXX";
+    folder = mkdtemp(pattern);
+    own.path = folder + "/line.sock";
+  }
+  auto listener = Listener::Open(own, error);
+  if (listener == nullptr) return nullptr;
+  return std::make_unique<Relay>(*to, std::move(listener), std::move(folder));
+}
+
+}  // namespace vesper::test

@@ -1,0 +1,40 @@
+// What Vesper counted in this process: the file that VESPER_STATS names, written whenever an instance is destroyed. For
+// programs that run through Vesper only.
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+namespace vesper::test {
+
+class StatisticsFile {
+ public:
+  StatisticsFile() : path_("/tmp/vesper-counts-" + std::to_string(getpid()) + ".json") {
+    setenv("VESPER_STATS", path_.c_str(), 1);
+  }
+  ~StatisticsFile() { unlink(path_.c_str()); }
+  StatisticsFile(const StatisticsFile&) = delete;
+  StatisticsFile& operator=(const StatisticsFile&) = delete;
+
+  // A total by its name. Counters are the process's: they only grow.
+  uint64_t Total(const std::string& name) const {
+    std::ifstream file(path_);
+    std::stringstream text;
+    text << file.rdbuf();
+    const std::string json = text.str();
+    const size_t at = json.find("\"" + name + "\": ");
+    if (at == std::string::npos) throw std::runtime_error("no " + name + " in VESPER_STATS");
+    return std::strtoull(json.c_str() + at + name.size() + 4, nullptr, 10);
+  }
+
+ private:
+  const std::string path_;
+};
+
+}  // namespace vesper::test
