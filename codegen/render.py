@@ -220,7 +220,8 @@ def echo_tag(plan: CommandPlan | StructPlan, field: Field) -> str:
 def only_values(plan: StructPlan) -> bool:
     """Whether an output holds nothing but values: no pointers, no handles, no counts that travel both ways."""
     return plan.role == "out" and all(
-        f.op == "chain" or (f.direction == "out" and f.pointers == 0 and f.element in ("scalar", "copy", "flat", "size"))
+        f.op == "chain"
+        or (f.direction == "out" and f.pointers == 0 and f.element in ("scalar", "copy", "flat", "size"))
         for f in plan.fields
     )
 
