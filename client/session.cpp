@@ -289,6 +289,8 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
       Log(level, "server: %.*s", static_cast<int>(text.size()), reinterpret_cast<const char*>(text.data()));
       return;
     }
+    case wire::EventKind::kAlive:
+      return;  // that it came is all it says
     case wire::EventKind::kDebugMessage:
       if (!messages_.Arrived(body)) connection_.MarkLost("an event with a message for a debug callback is malformed");
       return;

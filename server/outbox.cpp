@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "runtime/wire/control.h"
+#include "runtime/wire/record.h"
+
 namespace vesper::server {
 
 Outbox::Outbox(Channel* channel, size_t limit)
@@ -76,10 +79,47 @@ ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence,
   return channel_->SendWithDescriptors(kind, sequence, parts, {&fd, 1});
 }
 
+void Outbox::BeginWork() noexcept {
+  work_.fetch_add(1);
+  if (watching_.load()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    watching_ = true;
+  }
+  changed_.notify_all();
+}
+
+// By the writer: until there is something for it to send, which may be that the server lives.
+void Outbox::WaitForEntry(std::unique_lock<std::mutex>& lock) {
+  const auto ready = [this] { return stopping_ || (!entries_.empty() && !sending_); };
+  uint64_t seen = work_.load();
+  while (!ready()) {
+    if (!watching_) {
+      changed_.wait(lock, [&] { return ready() || watching_; });
+      seen = work_.load();
+      continue;
+    }
+    if (changed_.wait_for(lock, kAliveInterval, ready)) return;
+    const uint64_t now = work_.load();
+    if (now != std::exchange(seen, now)) continue;
+    if (now % 2 == 0) {
+      watching_ = false;
+      if (work_.load() != now)
+        watching_ = true;  // it began meanwhile, and may have seen that it is watched
+    } else if (!sending_ && error_.empty()) {
+      wire::ByteBuffer alive;
+      wire::EndRecord(&alive,
+                      wire::BeginRecord(&alive, static_cast<uint16_t>(wire::EventKind::kAlive), 0));
+      entries_.push_back({MessageKind::kEvent, 0, {alive.data(), alive.data() + alive.size()}, {}});
+      bytes_ += alive.size();
+    }
+  }
+}
+
 void Outbox::Write() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || (!entries_.empty() && !sending_); });
+    WaitForEntry(lock);
     if (stopping_) return;
     const Entry entry = std::move(entries_.front());
     entries_.pop_front();

@@ -2,6 +2,8 @@
 // does not read.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -21,21 +23,28 @@ class Outbox {
  public:
   static constexpr size_t kDefaultLimit = size_t{512} << 20;
   static constexpr size_t kDirectBytes = 16 * 1024;
+  static constexpr std::chrono::milliseconds kAliveInterval{250};
 
   explicit Outbox(Channel* channel, size_t limit = kDefaultLimit);
   ~Outbox();  // closes the channel if the writer still waits for the peer
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
-  // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it. False once the session must
-  // end: the channel is lost or the client has left more than the limit unread; the channel is then
-  // closed, which wakes the reader.
+  // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it.
+  // False once the session must end: the channel is lost or the client has left more than the limit
+  // unread; the channel is then closed, which wakes the reader.
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
             std::span<const uint8_t> second = {}, Descriptor descriptor = {});
 
   // The same for an event that may be left out: false, and the event is dropped, while `limit`
   // bytes of such wait already.
   bool SendIfRoom(std::span<const uint8_t> event, size_t limit);
+
+  // Around whatever the session's thread does for a message, during which it reads none: while one
+  // such takes long, a call of the driver perhaps, the client hears every kAliveInterval that the
+  // server lives.
+  void BeginWork() noexcept;
+  void EndWork() noexcept { work_.fetch_add(1); }
 
   // Waits until everything is sent, the channel is lost or the time is over.
   void Flush(std::chrono::milliseconds timeout);
@@ -59,6 +68,7 @@ class Outbox {
                   std::span<const uint8_t> first, std::span<const uint8_t> second,
                   Descriptor descriptor, bool optional);
   void Write();
+  void WaitForEntry(std::unique_lock<std::mutex>& lock);
   void FailLocked(std::string error);
 
   Channel* const channel_;
@@ -68,10 +78,24 @@ class Outbox {
   std::deque<Entry> entries_;
   size_t bytes_ = 0;
   size_t optional_bytes_ = 0;  // of them, what SendIfRoom() queued
-  bool sending_ = false;  // someone is inside channel_->Send()
+  bool sending_ = false;       // someone is inside channel_->Send()
   bool stopping_ = false;
   std::string error_;
+  std::atomic<uint64_t> work_{0};  // odd: the session's thread is at work
+  std::atomic<bool> watching_{
+      false};  // the writer looks at it every interval; not while the session is idle
   std::thread writer_;
+};
+
+class Working {
+ public:
+  explicit Working(Outbox* outbox) : outbox_(outbox) { outbox_->BeginWork(); }
+  ~Working() { outbox_->EndWork(); }
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+
+ private:
+  Outbox* const outbox_;
 };
 
 }  // namespace vesper::server

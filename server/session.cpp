@@ -110,6 +110,7 @@ std::string Session::Run() {
         break;
     }
     ++stats_.messages;
+    const Working working(&outbox_);
     if (message.payload.size() > limits_.message_bytes) {
       Exceeded(fmt::format("a message of {} bytes; --max-message allows {}",
                            message.payload.size(), limits_.message_bytes));

@@ -24,7 +24,8 @@ enum class EventKind : uint16_t {
   kDeviceLost = 2,    // DeviceLost, then a sentence (the rest of the body) for the log
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
   kLog = 5,           // u32 level (0 error … 3 debug), then the text
-  kDebugMessage = 6   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
+  kDebugMessage = 6,  // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
+  kAlive = 7          // no body: the server has been busy with one message for a while and lives
 };
 
 struct MemoryRange {

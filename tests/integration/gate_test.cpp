@@ -1,5 +1,6 @@
-// One thread's compilation does not hold up another's frames. The server runs under tests/support/gate_layer, which holds
-// vkCreateComputePipelines back until the test has rendered all it wants: order is asserted, not time.
+// One thread's compilation does not hold up another's frames. The server runs under
+// tests/support/gate_layer, which holds vkCreateComputePipelines and vkCreateQueryPool back until
+// the test has rendered all it wants: order is asserted, not time.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ constexpr uint32_t kFrames = 200;
 TEST_F(GateTest, FramesGoOnWhileAPipelineCompiles) {
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer numbers =
+      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   RenderFrame(gpu, target, kFrames + 1);
   std::atomic<bool> compiled{false};
   std::thread compiler([&] {
@@ -56,12 +58,13 @@ TEST_F(GateTest, FramesGoOnWhileAPipelineCompiles) {
   EXPECT_TRUE(compiled);
 }
 
-// The thread that renders does not wait for its own pipelines, nor does anything but what uses them: not the frames of
-// other pools, not creations, not destructions.
+// The thread that renders does not wait for its own pipelines, nor does anything but what uses
+// them: not the frames of other pools, not creations, not destructions.
 TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer numbers =
+      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   std::fill(numbers.As<uint32_t>().begin(), numbers.As<uint32_t>().end(), 41u);
   const Buffer* buffers[] = {&numbers};
   const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
@@ -78,7 +81,9 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   FullBarrier(commands);
   ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
   for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
-  { const Kernel unused = MakeKernel(gpu, increment_comp, buffers); }  // made and destroyed while it compiles
+  {
+    const Kernel unused = MakeKernel(gpu, increment_comp, buffers);
+  }  // made and destroyed while it compiles
   const Owned<VkFence> fence = MakeFence(gpu);
   Submit(gpu, commands, fence);
   const VkCommandBuffer next = AllocateCommands(gpu, pool);
@@ -91,6 +96,31 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   WaitFor(gpu, fence);
   EXPECT_EQ(numbers.As<uint32_t>()[5], 42u);
   ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
+}
+
+// One call in which the driver spends several grace periods: the server reads nothing meanwhile,
+// but it lives.
+TEST_F(GateTest, ADriverThatTakesItsTimeIsNoLoss) {
+  setenv("VESPER_GRACE", "1", 1);
+  Context gpu;
+  const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                      .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                      .queryCount = 4};
+  VkQueryPool pool = VK_NULL_HANDLE;
+  ASSERT_EQ(vkCreateQueryPool(gpu.device(), &info, nullptr, &pool), VK_SUCCESS);
+  std::atomic<bool> rendered{false};
+  std::thread renderer([&] {
+    RenderFrame(gpu, target, 1);
+    rendered = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(3500));
+  EXPECT_FALSE(rendered) << "the driver was not held back: the test proves nothing";
+  Open();
+  renderer.join();
+  EXPECT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
+  vkDestroyQueryPool(gpu.device(), pool, nullptr);
+  unsetenv("VESPER_GRACE");
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
+#include "runtime/wire/record.h"
 #include "tests/server/recording_channel.h"
 
 namespace vesper::server {
@@ -76,6 +79,37 @@ TEST(OutboxTest, EndsWhileThePeerDoesNotRead) {
   channel.set_open(false);
   Outbox outbox(&channel);
   outbox.Send(MessageKind::kEvent, 1, Bytes(10));
+}
+
+TEST(OutboxTest, SaysThatItLivesWhileOneMessageTakesLong) {
+  RecordingChannel channel;
+  Outbox outbox(&channel);
+  const auto wait = [&](size_t count) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (channel.sent().size() < count && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return channel.sent().size();
+  };
+  for (int i = 0; i < 100; ++i) const Working brief(&outbox);
+  std::this_thread::sleep_for(3 * Outbox::kAliveInterval);
+  EXPECT_EQ(channel.sent().size(), 0u);
+  {
+    const Working working(&outbox);
+    EXPECT_GE(wait(2), 2u);
+  }
+  std::this_thread::sleep_for(Outbox::kAliveInterval);
+  const size_t said = channel.sent().size();
+  std::this_thread::sleep_for(3 * Outbox::kAliveInterval);
+  EXPECT_EQ(channel.sent().size(), said);
+  {
+    const Working working(&outbox);  // after a pause, too
+    EXPECT_GT(wait(said + 1), said);
+  }
+  for (const SentMessage& message : channel.sent()) {
+    EXPECT_EQ(message.kind, MessageKind::kEvent);
+    EXPECT_EQ(message.payload.size(), sizeof(wire::RecordHeader));
+  }
 }
 
 }  // namespace
