@@ -1,0 +1,4 @@
+// What libvesper-compute.so exports; everything else in it is hidden.
+#pragma once
+
+#define VESPER_COMPUTE_API __attribute__((visibility("default")))
