@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "vesper/compute/export.h"
 #include "vesper/compute/instance.h"
@@ -71,6 +72,8 @@ class VESPER_COMPUTE_API Device {
  public:
   // Throws NotAvailable, NoDeviceFound, NoComputeQueue, DeviceCreationFailed, InitializationFailed.
   explicit Device(const DeviceOptions& options = {});
+  // Another handle of the same device.
+  explicit Device(std::shared_ptr<DeviceState> state) : state_(std::move(state)) {}
   ~Device();
   Device(Device&&) noexcept;
   Device& operator=(Device&&) noexcept;
