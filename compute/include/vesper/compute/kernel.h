@@ -147,6 +147,8 @@ class VESPER_COMPUTE_API Batch {
   Submission Submit(std::string what = "");
 
  private:
+  friend class Kernel;
+  explicit Batch(std::shared_ptr<DeviceState> device);
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
