@@ -129,6 +129,10 @@ void Repeat(const Options& options, const std::string& what, Product product, Ti
   times->fastest = each.front();
 }
 
+void PrintHeading(const std::string& where) {
+  fmt::print("{:<22} {:>24} {:>47} {:>25}\n", where, "upload", "product", "download");
+}
+
 void PrintRow(const Options& options, const std::string& variant, const Times& times,
               double bytes_up, double bytes_down) {
   const double flops = options.shape.flops();
@@ -155,11 +159,12 @@ bool Verified(const Options& options, std::span<const float> a, const Weights& w
 bool RunOnCpu(const Options& options, std::span<const float> a, const Weights& weights) {
   Matmul matmul = Matmul::OnCpu();
   matmul.SetWeights(weights);
+  PrintHeading(matmul.where());
   std::vector<float> c(uint64_t{options.shape.m} * options.shape.n);
   Times times;
   Repeat(
       options, "multiplying", [&] { matmul.Multiply(options.shape.m, a, c); }, &times);
-  PrintRow(options, matmul.where(), times, 0, 0);
+  PrintRow(options, "", times, 0, 0);
   return Verified(options, a, weights, c);
 }
 
@@ -169,7 +174,7 @@ bool RunOnDevice(const Options& options, std::span<const float> a, const Weights
   device_options.selector = options.device;
   device_options.timeout = timeout;
   const Device device(device_options);
-  fmt::print("on {}\n", device.description().name);
+  PrintHeading(device.description().name);
   MatmulKernels kernels(device);
   const std::vector<uint32_t> words = EncodeActivations(options.type, a);
   std::vector<float> c(uint64_t{options.shape.m} * options.shape.n);
@@ -214,7 +219,6 @@ bool Run(const Options& options) {
   const Weights weights = EncodeWeights(options.type, k, n, Random(uint64_t{k} * n, 2, "making B"));
   fmt::print("{}: {}x{} times {}x{}, {:.2f} GFLOP\n", ElementTypeName(options.type), m, k, k, n,
              options.shape.flops() * 1e-9);
-  fmt::print("{:<22} {:>24} {:>47} {:>25}\n", "", "upload", "product", "download");
   return options.cpu ? RunOnCpu(options, a, weights) : RunOnDevice(options, a, weights);
 }
 

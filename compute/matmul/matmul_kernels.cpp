@@ -95,6 +95,23 @@ bool HasCooperativeSize(const Device& device) {
   });
 }
 
+// SPIRV-Cross does not know the type.
+KernelReflection CooperativeReflection(const MatmulVariant& variant) {
+  KernelReflection reflection;
+  for (const auto& [binding, name] :
+       {std::pair(0u, "MatrixA"), std::pair(1u, "MatrixB"), std::pair(2u, "MatrixC")}) {
+    KernelBinding made;
+    made.binding = binding;
+    made.written = binding == 2;
+    made.min_bytes = made.written ? sizeof(float) : 4 * sizeof(uint32_t);
+    made.name = name;
+    reflection.bindings.push_back(made);
+  }
+  reflection.push_constant_bytes = 3 * sizeof(uint32_t);
+  reflection.local_size[0] = variant.invocations;
+  return reflection;
+}
+
 bool CanCooperate(const Device& device) {
   const DeviceFeatures& features = device.features();
   const bool subgroups_of_32 = features.subgroup_size_control ? features.min_subgroup_size <= 32 &&
@@ -161,7 +178,10 @@ const Kernel& MatmulKernels::Impl::Compiled(const MatmulVariant& variant) {
   if (found != kernels.end()) return found->second;
   KernelOptions options;
   options.name = std::string("matmul ") + ElementTypeName(variant.type) + " " + variant.name;
-  if (variant.cooperative && device.features().subgroup_size_control) options.subgroup_size = 32;
+  if (variant.cooperative) {
+    if (device.features().subgroup_size_control) options.subgroup_size = 32;
+    options.reflection = CooperativeReflection(variant);
+  }
   return kernels.emplace(&variant, Kernel(device, variant.spirv, options)).first->second;
 }
 

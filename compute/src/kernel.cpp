@@ -106,7 +106,7 @@ KernelState::KernelState(DeviceState* device, std::span<const uint32_t> spirv,
                          const KernelOptions& options)
     : device_(device), name_(options.name) {
   CheckSpirv(spirv, name_, options.validate.value_or(device->instance()->validation()));
-  reflection_ = Reflect(spirv, options);
+  reflection_ = options.reflection ? *options.reflection : Reflect(spirv, options);
   CheckLimits();
   try {
     CreateLayouts();

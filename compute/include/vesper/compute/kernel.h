@@ -39,16 +39,6 @@ inline SpecializationConstant Constant(uint32_t id, float value) {
   return {id, bits};
 }
 
-struct KernelOptions {
-  std::string name = "kernel";  // for messages, and the debugger's name of the pipeline
-  std::string entry_point = "main";
-  std::vector<SpecializationConstant> constants;
-  // Needs DeviceFeatures::subgroup_size_control; 0: as the driver likes.
-  uint32_t subgroup_size = 0;
-  // spirv-val before the driver sees it. Without a value: as the instance's validation.
-  std::optional<bool> validate;
-};
-
 // One descriptor of the shader, in set 0.
 struct KernelBinding {
   uint32_t binding = 0;
@@ -63,6 +53,18 @@ struct KernelReflection {
   std::vector<KernelBinding> bindings;  // by binding number; buffers of a launch are in this order
   uint32_t push_constant_bytes = 0;
   uint32_t local_size[3] = {1, 1, 1};
+};
+
+struct KernelOptions {
+  std::string name = "kernel";  // for messages, and the debugger's name of the pipeline
+  std::string entry_point = "main";
+  std::vector<SpecializationConstant> constants;
+  // Needs DeviceFeatures::subgroup_size_control; 0: as the driver likes.
+  uint32_t subgroup_size = 0;
+  // spirv-val before the driver sees it. Without a value: as the instance's validation.
+  std::optional<bool> validate;
+  // What the shader takes, for one that SPIRV-Cross cannot read (cooperative matrices).
+  std::optional<KernelReflection> reflection;
 };
 
 // How much a launch computes. Threads is the global size: the work-group count is that divided by
