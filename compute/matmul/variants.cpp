@@ -1,8 +1,8 @@
 #include "compute/matmul/variants.h"
 
 #include "shaders/cooperative_128x128.h"
-#include "shaders/cooperative_128x256.h"
-#include "shaders/cooperative_256x128.h"
+#include "shaders/cooperative_128x128_deep.h"
+#include "shaders/cooperative_128x64.h"
 #include "shaders/registers_128_f16.h"
 #include "shaders/registers_128_f32.h"
 #include "shaders/registers_128_q4_0.h"
@@ -29,10 +29,13 @@ constexpr MatmulVariant Registers(ElementType type, std::span<const uint32_t> sp
   return {name, type, spirv, tile, tile, 256, 2 * 16 * (tile + 4) * 4, false};
 }
 
+// `subgroups` by rows and columns; `stages` tiles of A and B of `depth` each.
 constexpr MatmulVariant Cooperative(const char* name, std::span<const uint32_t> spirv,
-                                    uint32_t tile_m, uint32_t tile_n) {
-  const uint32_t shared = tile_m * (32 + 8) * 2 + 32 * (tile_n + 8) * 2 + 8 * 256 * 4;
-  return {name, ElementType::kFloat16, spirv, tile_m, tile_n, 256, shared, true};
+                                    uint32_t tile_m, uint32_t tile_n, uint32_t subgroups,
+                                    uint32_t stages, uint32_t depth) {
+  const uint32_t operands = stages * (tile_m * (depth + 8) + depth * (tile_n + 8)) * 2;
+  return {name,           ElementType::kFloat16,          spirv, tile_m, tile_n,
+          subgroups * 32, operands + subgroups * 256 * 4, true};
 }
 
 constexpr ElementType kF32 = ElementType::kFloat32;
@@ -47,9 +50,9 @@ const MatmulVariant kVariants[] = {
     Tiled(kF16, tiled_f16),
     Registers(kF16, registers_64_f16, 64),
     Registers(kF16, registers_128_f16, 128),
-    Cooperative("cooperative-128x128", cooperative_128x128, 128, 128),
-    Cooperative("cooperative-128x256", cooperative_128x256, 128, 256),
-    Cooperative("cooperative-256x128", cooperative_256x128, 256, 128),
+    Cooperative("cooperative-128x64", cooperative_128x64, 128, 64, 4, 2, 32),
+    Cooperative("cooperative-128x128", cooperative_128x128, 128, 128, 8, 2, 32),
+    Cooperative("cooperative-128x128-deep", cooperative_128x128_deep, 128, 128, 8, 1, 64),
     Tiled(kQ8, tiled_q8_0),
     Registers(kQ8, registers_64_q8_0, 64),
     Registers(kQ8, registers_128_q8_0, 128),
