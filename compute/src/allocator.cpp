@@ -34,6 +34,7 @@ class MemoryBlock {
     return vkMapMemory(device_, memory_, 0, VK_WHOLE_SIZE, 0, &address_);
   }
 
+  bool IsLike(const MemoryBlock& other) const { return Serves(other.type_, other.mapped_); }
   bool Serves(uint32_t type, bool mapped) const { return type_ == type && mapped_ == mapped; }
   bool empty() const { return used_ == 0; }
   uint64_t bytes() const { return bytes_; }
@@ -193,11 +194,11 @@ void Allocator::Free(const Allocation& allocation) {
   --statistics_.buffers;
   statistics_.bytes_used -= allocation.bytes;
   if (!allocation.block->empty()) return;
-  // One empty block of the usual size stays, so that a buffer made and freed over and over costs no
-  // allocation.
+  // One empty block of each kind and of the usual size stays, so that a buffer made and freed over
+  // and over costs no allocation.
   const bool usual_size = allocation.block->bytes() <= block_bytes_;
   const auto others = std::count_if(blocks_.begin(), blocks_.end(), [&](const auto& block) {
-    return block->empty() && block.get() != allocation.block;
+    return block->empty() && block.get() != allocation.block && block->IsLike(*allocation.block);
   });
   if (usual_size && others == 0) return;
   const auto it = std::find_if(blocks_.begin(), blocks_.end(),

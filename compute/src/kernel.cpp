@@ -105,7 +105,7 @@ void DescriptorSetCache::Dropped(VkDescriptorSet set) {
 KernelState::KernelState(DeviceState* device, std::span<const uint32_t> spirv,
                          const KernelOptions& options)
     : device_(device), name_(options.name) {
-  CheckSpirv(spirv, name_, options.validate.value_or(device->instance()->validation()));
+  CheckSpirv(spirv, name_, options.validate);
   reflection_ = options.reflection ? *options.reflection : Reflect(spirv, options);
   CheckLimits();
   try {

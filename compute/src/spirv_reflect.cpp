@@ -180,14 +180,14 @@ void Reflector::FindLocalSize(KernelReflection* reflection) const {
   const spvc_constant_id whole = spvc_compiler_get_work_group_size_specialization_constants(
       compiler_, &parts[0], &parts[1], &parts[2]);
   if (whole == 0) return;
-  const spvc_constant_id* components = nullptr;
-  size_t count = 0;
-  spvc_constant_get_subconstants(spvc_compiler_get_constant_handle(compiler_, whole), &components,
-                                 &count);
-  for (size_t i = 0; i < std::min<size_t>(count, 3); ++i) {
-    const spvc_constant component = spvc_compiler_get_constant_handle(compiler_, components[i]);
-    size[i] = spvc_constant_get_scalar_u32(component, 0, 0);
-    if (parts[i].id != 0) size[i] = ConstantOr(parts[i].constant_id, size[i]);
+  const spvc_constant constant = spvc_compiler_get_constant_handle(compiler_, whole);
+  for (unsigned i = 0; i < 3; ++i) {
+    if (parts[i].id == 0) {
+      size[i] = spvc_constant_get_scalar_u32(constant, 0, i);
+      continue;
+    }
+    const spvc_constant part = spvc_compiler_get_constant_handle(compiler_, parts[i].id);
+    size[i] = ConstantOr(parts[i].constant_id, spvc_constant_get_scalar_u32(part, 0, 0));
   }
 }
 
