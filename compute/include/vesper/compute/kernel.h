@@ -57,14 +57,14 @@ struct KernelReflection {
 struct KernelOptions {
   std::string name = "kernel";  // for messages, and the debugger's name of the pipeline
   std::string entry_point = "main";
-  std::vector<SpecializationConstant> constants;
+  std::vector<SpecializationConstant> constants = {};
   // Needs DeviceFeatures::subgroup_size_control; 0: as the driver likes.
   uint32_t subgroup_size = 0;
   // spirv-val before the driver sees it, in release builds as well: drivers crash on SPIR-V that is
   // not valid, and it takes a fraction of what their compilers take. False: its structure alone.
   bool validate = true;
   // What the shader takes, for one that SPIRV-Cross cannot read (cooperative matrices).
-  std::optional<KernelReflection> reflection;
+  std::optional<KernelReflection> reflection = std::nullopt;
 };
 
 // How much a launch computes. Threads is the global size: the work-group count is that divided by
