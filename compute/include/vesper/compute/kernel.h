@@ -41,7 +41,7 @@ inline SpecializationConstant Constant(uint32_t id, float value) {
 struct KernelOptions {
   std::string name = "kernel";  // for messages, and the debugger's name of the pipeline
   std::string entry_point = "main";
-  std::vector<SpecializationConstant> constants;
+  std::vector<SpecializationConstant> constants = {};
   // Needs DeviceFeatures::subgroup_size_control; 0: as the driver likes.
   uint32_t subgroup_size = 0;
   // spirv-val before the driver sees it, in release builds as well: drivers crash on SPIR-V that is
