@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstddef>
 #include <cstring>
 #include <new>
 #include <string>
@@ -44,7 +45,9 @@ void AfterForkInChild() {
     if (session != nullptr) session->Abandon();
     entry.store(nullptr, std::memory_order_relaxed);
   }
-  new (&All()) Sessions;  // over the old: its spare is not ours to end, its lock may be held by a thread that is not here
+  static std::byte inherited[sizeof(Sessions)];  // what they hold is not ours to end, yet is not lost
+  std::memcpy(inherited, &All(), sizeof(inherited));
+  new (&All()) Sessions;  // over the old, whose lock may be held by a thread that is not here
   ReplaceSharedMappingsAfterFork();
   ForgetStatisticsAfterFork();
   AbandonTrackersAfterFork();

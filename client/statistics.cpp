@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -149,6 +150,8 @@ void WriteStatistics() noexcept {
 
 void ForgetStatisticsAfterFork() noexcept {
   g_forked = true;
+  static std::byte inherited[sizeof(Registered)];
+  std::memcpy(inherited, &Everything(), sizeof(inherited));
   new (&Everything()) Registered;  // over the old one: its lock may be held by a thread that is not here
 }
 

@@ -252,7 +252,7 @@ TEST_P(ServiceTest, AClientThatNeverReadsIsEnded) {
   std::thread sender([&] {
     for (uint64_t i = 0; i < 100; ++i) SendBytes(*silent, 1 + i * 1000, {batch.data(), batch.size()});
   });
-  EXPECT_TRUE(LogSays("unread", milliseconds(20000)));
+  EXPECT_TRUE(LogSays("unread", milliseconds(90000)));
   sender.join();
   RunCommands(good, [](VkCommandBuffer) {});
 }
@@ -330,6 +330,9 @@ TEST_P(ServiceTest, LimitsEndTheSessionThatExceedsThem) {
 
 // The limit of --max-memory is the worker's alone.
 TEST_P(ServiceTest, AWorkerWithoutMemoryIsOneLostClient) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizers' own memory is beyond any limit";
+#endif
   RemoteServer::Options options;
   options.arguments = {"--max-memory", "700"};
   Start(options);
