@@ -28,7 +28,7 @@ struct InstanceOptions {
   // The validation layer with its messages in the log. Without a value: as
   // VESPER_COMPUTE_VALIDATION (0 or 1) says, else on in debug builds of this library. A layer that
   // is not installed is a warning.
-  std::optional<bool> validation;
+  std::optional<bool> validation = {};
 };
 
 struct DeviceDescription {
