@@ -1,6 +1,7 @@
 #!/bin/bash
 # GStreamer's OpenGL elements (sources, shaders, effects, geometry, mixing, conversion) on Mesa's zink, off-screen in GLX:
 # the MD5 sum of every video.
+# display: xvfb
 # apt: gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-gl libgl1-mesa-dri xvfb xauth
 set -euo pipefail
 [ -n "${DISPLAY:-}" ] || exec xvfb-run -a "$0"

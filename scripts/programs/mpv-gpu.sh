@@ -1,6 +1,7 @@
 #!/bin/bash
 # mpv's renderer (vo_gpu as a filter: scalers, debanding, dither, tone mapping, colour management) on Mesa's zink in EGL,
 # encoding off-screen: the MD5 sum of every frame.
+# display: xvfb
 # apt: mpv libegl1 libegl-mesa0 libgl1-mesa-dri xvfb xauth
 set -euo pipefail
 [ -n "${DISPLAY:-}" ] || exec xvfb-run -a "$0"

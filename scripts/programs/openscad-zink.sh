@@ -1,6 +1,7 @@
 #!/bin/bash
 # OpenSCAD's preview and rendered pictures: old OpenGL (fixed functions, stencil, off-screen framebuffers) on Mesa's zink in
 # GLX, without a window of its own: an MD5 sum per picture.
+# display: xvfb
 # apt: openscad libgl1-mesa-dri xvfb xauth imagemagick
 set -euo pipefail
 [ -n "${DISPLAY:-}" ] || exec xvfb-run -a "$0"

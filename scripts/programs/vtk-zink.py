@@ -3,6 +3,7 @@
 
 Prints an MD5 sum per picture.
 """
+# display: xvfb
 # apt: python3-vtk9 python3-numpy libgl1-mesa-dri xvfb xauth
 import hashlib
 import os
