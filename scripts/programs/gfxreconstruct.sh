@@ -1,7 +1,7 @@
 #!/bin/bash
 # GFXReconstruct: its capture layer between GStreamer's Vulkan elements and the driver, gfxrecon-replay of the capture, and a
 # capture of the replay: the MD5 sum of the frames, what the capture holds, each captured call by name and result
-# but those that wait, whose number is a matter of time.
+# but those that GStreamer makes more or fewer of as time goes.
 # apt: gfxreconstruct gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-bad
 set -euo pipefail
 export GST_REGISTRY=$PROGRAMS_CACHE/gstreamer.bin GST_VULKAN_PLATFORM=none GFXRECON_LOG_LEVEL=warning
@@ -17,7 +17,7 @@ capture() {  # FILE COMMAND...
 
 calls() {  # of the capture $1
   gfxrecon-convert --output stdout "$1" | grep -o '"vkFunc":{"name":"[A-Za-z0-9]*"\(,"return":"[A-Z_]*"\)\?' |
-    sed 's/"vkFunc":{"name"://; s/"return"://; s/"//g' | grep -v 'FenceStatus\|WaitForFences' | sort | uniq -c
+    sed 's/"vkFunc":{"name"://; s/"return"://; s/"//g' | grep -v 'FenceStatus\|WaitForFences\|AllocateCommandBuffers' | sort | uniq -c
 }
 
 for to in BGRx ABGR; do
