@@ -350,7 +350,10 @@ const DispatchContext& Session::context() {
 
 std::shared_ptr<CommandRun> Session::KeepRun() {
   CommandRun* run = t_run != nullptr ? t_run : run_.get();
-  if (!std::exchange(run->kept, true)) run->Count(&queued_bytes_);
+  if (!run->kept) {  // else it may be with another thread already, which the reader only asks after
+    run->kept = true;
+    run->Count(&queued_bytes_);
+  }
   return run->shared_from_this();
 }
 

@@ -56,7 +56,7 @@ server_pid= recorder_pid= client_pids=() failures=()
 fail() { failures+=("$*"); }
 
 tag=VESPER_TEST_TAG=$work  # in the environment of server and clients, which can so be found afterwards
-export TSAN_OPTIONS="suppressions=$support/tsan.supp"
+export TSAN_OPTIONS="suppressions=$support/tsan.supp:allocator_may_return_null=1"
 export LSAN_OPTIONS="suppressions=$support/lsan.supp:print_suppressions=0"
 export ASAN_OPTIONS=allocator_may_return_null=1  # tests allocate until the driver says no
 export UBSAN_OPTIONS=print_stacktrace=1
