@@ -82,13 +82,14 @@ int main(int argc, char** argv) {
   if (GTEST_FLAG_GET(list_tests)) return RUN_ALL_TESTS();
   std::printf("device: %s\n", TestDevice().description().name.c_str());
   std::fflush(stdout);
-  const auto instance = Instance::Shared();
-  const int status = RUN_ALL_TESTS();
+  int status = RUN_ALL_TESTS();
   // Tests end with what they made; the layer then says what was left.
   TheDevice().reset();
-  if (instance->validation()) {
-    std::printf("%llu validation messages\n",
-                static_cast<unsigned long long>(instance->validation_messages()));
+  if (Instance::Shared()->validation()) {
+    const uint64_t messages = Instance::Shared()->validation_messages();
+    std::printf("%llu validation messages\n", static_cast<unsigned long long>(messages));
+    if (messages != 0) status = 1;
   }
-  return instance->validation_messages() == 0 ? status : 1;
+  Instance::ReleaseShared();
+  return status;
 }
