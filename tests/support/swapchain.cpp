@@ -93,6 +93,25 @@ void Swapchain::Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corne
                  VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &copy);
   Change(slot.commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR);
   VK_CHECK(vkEndCommandBuffer(slot.commands));
+  SubmitCommands(slot);
+  WaitFor(gpu_, slot.done);  // `source` ends here
+}
+
+VkResult Swapchain::FrameOfNothing() {
+  VK_CHECK(Acquire());
+  const Slot& slot = slots_[current_];
+  WaitFor(gpu_, slot.done);
+  VK_CHECK(vkResetFences(gpu_.device(), 1, slot.done.address()));
+  BeginCommands(slot.commands);
+  Change(slot.commands, images_[current_], VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
+  ClearTo(slot.commands, images_[current_], {1, 2, 3});
+  Change(slot.commands, images_[current_], VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR);
+  VK_CHECK(vkEndCommandBuffer(slot.commands));
+  SubmitCommands(slot);
+  return Present();
+}
+
+void Swapchain::SubmitCommands(const Slot& slot) {
   const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
   VkSubmitInfo submit = {};
   submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
@@ -104,7 +123,6 @@ void Swapchain::Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corne
   submit.signalSemaphoreCount = 1;
   submit.pSignalSemaphores = slot.drawn.address();
   VK_CHECK(vkQueueSubmit(gpu_.queue(), 1, &submit, slot.done));
-  WaitFor(gpu_, slot.done);  // `source` ends here
 }
 
 VkResult Swapchain::Present() {

@@ -38,6 +38,8 @@ class Swapchain {
   VkResult Present();
   // All three. Errors are failures of the test, VK_SUBOPTIMAL_KHR is returned.
   VkResult Frame(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner);
+  // Acquires, clears, presents; nothing is allocated and nothing but the image is waited for.
+  VkResult FrameOfNothing();
 
  private:
   struct Slot {  // of one image
@@ -45,6 +47,7 @@ class Swapchain {
     Owned<VkFence> done;
     Owned<VkSemaphore> drawn;
   };
+  void SubmitCommands(const Slot& slot);
 
   Context& gpu_;
   const SwapchainOptions options_;
