@@ -67,17 +67,17 @@ VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, Vk
   }
   VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
   auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), *target);
-  if (state != nullptr) result = Guarded([&] { return BuildSwapchain(state, info); });
-  if (result < 0 && state != nullptr) {
+  if (state != nullptr && session.states().Add(state)) {
+    result = Guarded([&] { return BuildSwapchain(state, info); });
+    if (result >= 0) {
+      *swapchain = made;
+      return result;
+    }
     EndSwapchain(state);
-    delete state;
-  }
-  if (result >= 0 && session.states().Add(state)) {
-    *swapchain = made;
-    return result;
+    delete session.states().Remove(IdOf(made));
   }
   session.ids().Forget(IdOf(made));
-  return result < 0 ? result : VK_ERROR_OUT_OF_HOST_MEMORY;
+  return result;
 }
 
 // The image is free: nothing is left to wait for. A fence is therefore signalled here; a semaphore by whoever waits for it.

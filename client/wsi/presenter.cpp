@@ -28,6 +28,7 @@ Presenter::~Presenter() {
   if (device_->session->abandoned()) {
     // The thread exists in the parent alone; std::thread would end the process for being joinable.
     new (&thread_) std::thread;
+    painter_.release();  // the connection to the X server is the parent's
     return;
   }
   {

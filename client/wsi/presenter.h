@@ -66,7 +66,7 @@ class Presenter {
   Device* const device_;
   const VkPresentModeKHR mode_;
   const std::vector<Picture> pictures_;
-  const std::unique_ptr<XPainter> painter_;
+  std::unique_ptr<XPainter> painter_;
 
   std::mutex mutex_;
   std::condition_variable free_wake_;    // an image came free, or none will

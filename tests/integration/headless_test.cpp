@@ -17,8 +17,9 @@ StatisticsFile& File() {
 
 // Round trips of an instance that presents `frames` times.
 uint64_t RoundTrips(uint32_t frames) {
+  const StatisticsFile& file = File();
   { Context first; }  // so that the file exists
-  const uint64_t before = File().Total("round_trips");
+  const uint64_t before = file.Total("round_trips");
   {
     ContextOptions options;
     options.instance_extensions = {VK_KHR_SURFACE_EXTENSION_NAME, VK_EXT_HEADLESS_SURFACE_EXTENSION_NAME};
@@ -37,7 +38,7 @@ uint64_t RoundTrips(uint32_t frames) {
     }
     vkDestroySurfaceKHR(gpu.instance(), surface, nullptr);
   }
-  return File().Total("round_trips") - before;
+  return file.Total("round_trips") - before;
 }
 
 TEST(HeadlessTest, FramesAreNoRoundTrips) {
