@@ -76,6 +76,7 @@ void Presenter::Retire() noexcept {
   const std::lock_guard lock(mutex_);
   retired_ = true;
   free_wake_.notify_all();
+  queued_wake_.notify_all();
 }
 
 // --- the presenter's thread ----------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ bool Presenter::Step() noexcept {
   const Clock::time_point due = ready_ ? Due() : Clock::time_point::max();
   if (ready_ && (!replaces || Clock::now() >= due)) {
     std::unique_lock lock(mutex_);
-    queued_wake_.wait_until(lock, due, [this] { return stopping_ || status_ < 0; });
+    queued_wake_.wait_until(lock, due, [this] { return stopping_ || retired_ || status_ < 0; });
     lock.unlock();
     ShowReady();
     return true;
@@ -159,7 +160,7 @@ void Presenter::TakeReady(const Frame& frame) noexcept {
 void Presenter::ShowReady() noexcept {
   const uint8_t* pixels = pictures_[*ready_].pixels;
   XPainter::Outcome outcome = XPainter::Outcome::kShown;
-  if (painter_ != nullptr && pixels != nullptr) outcome = painter_->Show(pixels);
+  if (painter_ != nullptr && pixels != nullptr && !IsRetired()) outcome = painter_->Show(pixels);
   const Clock::time_point now = Clock::now();
   shown_at_ = now - shown_at_ < 2 * kInterval ? shown_at_ + kInterval : now;
   Release(*ready_);
@@ -168,6 +169,11 @@ void Presenter::ShowReady() noexcept {
   if (outcome != XPainter::Outcome::kResized) return;
   const std::lock_guard lock(mutex_);
   if (status_ == VK_SUCCESS) status_ = VK_SUBOPTIMAL_KHR;
+}
+
+bool Presenter::IsRetired() noexcept {
+  const std::lock_guard lock(mutex_);
+  return retired_;
 }
 
 void Presenter::Release(uint32_t index) noexcept {
@@ -188,7 +194,7 @@ void Presenter::Fail(VkResult result) noexcept {
 Clock::time_point Presenter::Due() noexcept {
   if (painter_ == nullptr || mode_ == VK_PRESENT_MODE_IMMEDIATE_KHR) return {};
   const std::lock_guard lock(mutex_);
-  return stopping_ || status_ < 0 ? Clock::time_point() : shown_at_ + kInterval;
+  return stopping_ || retired_ || status_ < 0 ? Clock::time_point() : shown_at_ + kInterval;
 }
 
 }  // namespace vesper::client

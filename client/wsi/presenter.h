@@ -43,7 +43,8 @@ class Presenter {
   bool IsAcquired(uint32_t index) noexcept;
   // The image will be ready when `at` is reached. Returns what vkQueuePresentKHR returns for the swapchain.
   VkResult Present(uint32_t index, const SubmitPoint& at) noexcept;
-  // Another swapchain takes over: images that are not the application's are not to be had any more.
+  // Another swapchain takes over the window: no image is to be had any more, and what is still queued is not shown, since it
+  // would replace pictures of the other.
   void Retire() noexcept;
 
  private:
@@ -59,6 +60,7 @@ class Presenter {
   WaitOutcome AwaitCompletion(const Frame& frame, Clock::time_point until) noexcept;
   void TakeReady(const Frame& frame) noexcept;
   void ShowReady() noexcept;
+  bool IsRetired() noexcept;
   void Release(uint32_t index) noexcept;
   void Fail(VkResult result) noexcept;
   Clock::time_point Due() noexcept;

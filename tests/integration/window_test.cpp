@@ -202,8 +202,8 @@ TEST_F(WindowTest, Resize) {
   Swapchain next(gpu(), surface, larger);
   EXPECT_EQ(swapchain.Acquire(), VK_ERROR_OUT_OF_DATE_KHR);
   EXPECT_EQ(next.Frame(kBlue, kRed), VK_SUCCESS);
-  EXPECT_EQ(Await(window, 1, 1, kRed), kRed);
-  EXPECT_EQ(At(window, 299, 149), kBlue);
+  EXPECT_EQ(Await(window, 299, 149, kBlue), kBlue);
+  EXPECT_EQ(At(window, 1, 1), kRed);
 }
 
 TEST_F(WindowTest, DestroyedWindow) {
