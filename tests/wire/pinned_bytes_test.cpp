@@ -176,7 +176,8 @@ TEST(PinnedBytes, PresentableLayoutTravelsAsGeneral) {
   Put(encoder, bytes, references[1]);
   EXPECT_EQ(std::vector<uint8_t>(bytes, bytes + 8), Bytes().U32(8).U32(VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL).get());
 
-  VkImageMemoryBarrier barrier{VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER};
+  VkImageMemoryBarrier barrier{};
+  barrier.sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER;
   barrier.oldLayout = VK_IMAGE_LAYOUT_PRESENT_SRC_KHR;
   barrier.newLayout = VK_IMAGE_LAYOUT_GENERAL;
   VkImageMemoryBarrier general = barrier;
