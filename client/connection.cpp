@@ -1,14 +1,12 @@
 #include "client/connection.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <array>
 #include <new>
 #include <system_error>
 
 #include "client/log.h"
+#include "client/thread.h"
 #include "runtime/wire/decoder.h"
 
 namespace vesper::client {
@@ -22,22 +20,6 @@ constexpr auto kPollInterval = std::chrono::microseconds(20);
 
 int64_t Now() { return Clock::now().time_since_epoch().count(); }
 Clock::duration Since(int64_t then) { return Clock::duration(Now() - then); }
-
-// Threads of the library block all signals: a handler of the application must not run on a thread it does not know.
-std::thread StartWithoutSignals(FunctionRef<std::thread()> start) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  try {
-    std::thread thread = start();
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return thread;
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    throw;
-  }
-}
 
 }  // namespace
 

@@ -15,6 +15,7 @@
 
 #include "client/ids.h"
 #include "client/memory/mapped_memory.h"
+#include "client/wsi/acquired.h"
 #include "runtime/object_id.h"
 #include "runtime/wire/encoder.h"
 
@@ -24,6 +25,7 @@ class Session;
 struct PhysicalDevice;
 struct Device;
 struct CommandPoolState;
+struct SwapchainState;
 
 struct Dispatchable {
   Dispatchable(Session* owner, ObjectId id);
@@ -73,6 +75,9 @@ struct Device : Dispatchable {
   MappedMemory mapped_memory;  // what of its memory is mapped now
   std::atomic<bool> lost{false};
   std::atomic<bool> submitted{false};  // by any thread, ever
+  AcquiredSemaphores acquired;
+  std::mutex swapchains_mutex;
+  std::vector<SwapchainState*> swapchains;  // not destroyed yet
   const uint64_t number = NextNumber();  // unique in this process, unlike its address
 
  private:

@@ -58,17 +58,23 @@ VkResult DeviceExtensions(PhysicalDevice* device, const std::vector<VkExtensionP
     Call call(device, Command::kEnumerateDeviceExtensionProperties);
     device->extensions_result = call.Ask(&args) ? args.result : call.failure();
     device->extensions.resize(device->extensions_result < 0 ? 0 : count);
-    KeepOffered(&device->extensions);
+    if (device->extensions_result >= 0) KeepOffered(&device->extensions, true);
   });
   *extensions = &device->extensions;
   return device->extensions_result;
 }
 
-void KeepOffered(std::vector<VkExtensionProperties>* extensions) {
+void KeepOffered(std::vector<VkExtensionProperties>* extensions, bool device) {
   std::erase_if(*extensions, [](const VkExtensionProperties& extension) {
-    const ExtensionSide side = SideOf(extension.extensionName);
-    return side != ExtensionSide::kRemote && side != ExtensionSide::kLocal;
+    return SideOf(extension.extensionName) != ExtensionSide::kRemote;
   });
+  for (const Extension& known : Extensions()) {
+    if (known.side != ExtensionSide::kLocal || known.device != device) continue;
+    VkExtensionProperties own{};
+    std::strncpy(own.extensionName, known.name, sizeof(own.extensionName) - 1);
+    own.specVersion = known.revision;
+    extensions->push_back(own);
+  }
 }
 
 bool Contains(const std::vector<VkExtensionProperties>& extensions, const char* name) {

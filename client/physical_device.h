@@ -15,8 +15,9 @@ VkResult FetchPhysicalDevices(Instance* instance);
 // What the device offers, asked once: the driver's extensions without those that policy keeps back.
 VkResult DeviceExtensions(PhysicalDevice* device, const std::vector<VkExtensionProperties>** extensions);
 
-// Removes extensions that policy keeps back or that the registry does not know.
-void KeepOffered(std::vector<VkExtensionProperties>* extensions);
+// Removes extensions that policy keeps back or that the registry does not know, and adds the client's own of that level:
+// those of the instance, or of devices.
+void KeepOffered(std::vector<VkExtensionProperties>* extensions, bool device);
 bool Contains(const std::vector<VkExtensionProperties>& extensions, const char* name);
 bool Contains(const std::vector<std::string>& extensions, const char* name);
 

@@ -204,7 +204,8 @@ bool Session::PostRecorded(std::span<const uint8_t> records) noexcept {
 }
 
 bool Session::Decodes(Command command) const {
-  return decoded_by_server_.empty() || decoded_by_server_[static_cast<uint16_t>(command)];
+  const auto number = static_cast<uint16_t>(command);
+  return decoded_by_server_.empty() || number >= kCommandCount || decoded_by_server_[number];
 }
 
 void Session::Abandon() noexcept { connection_.Abandon(); }

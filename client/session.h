@@ -55,7 +55,8 @@ class Session final : private EventHandler {
   Statistics& statistics() { return *statistics_; }
   bool lost() const { return connection_.lost(); }
   bool abandoned() const { return connection_.abandoned(); }  // by a fork: take no lock of this session
-  // Whether the server knows the command: false for those that only a newer client has.
+  // Whether the server knows the command: false for those that only a newer client has. Commands without a number are the
+  // client's alone.
   bool Decodes(Command command) const;
   // In the child of a fork.
   void Abandon() noexcept;

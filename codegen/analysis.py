@@ -33,6 +33,19 @@ class Analysis:
         self.policy = policy
         self._flat: dict[str, Flat | None] = {}
 
+    # --- values ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def renamed(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Enums of which values travel as others: by type, each value and what it becomes in requests."""
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        for (name,), row in self.policy.rows["value"].items():
+            for group, names in self.model.enum_groups.items():
+                if name in names:
+                    row.used = True
+                    found[group] = (*found.get(group, ()), (name, str(row.get("travels_as"))))
+        return found
+
     # --- layout ----------------------------------------------------------------------------------------------
 
     def raw_union(self, struct: Struct) -> bool:
@@ -80,7 +93,8 @@ class Analysis:
             return None
         if member.kind is Kind.SCALAR:
             scalar = self.model.scalars[member.type]
-            return Flat(scalar.size, scalar.size, scalar.portable and not member.object_type)
+            same = scalar.portable and not member.object_type and member.type not in self.renamed
+            return Flat(scalar.size, scalar.size, same)
         if member.kind is Kind.HANDLE:
             return Flat(8, 8, False)
         if member.kind in (Kind.STRUCT, Kind.UNION):

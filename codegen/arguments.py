@@ -262,7 +262,8 @@ class Arguments:
         return made
 
     def _remember(self, name: str) -> None:
-        values = (self.model.enumerators[e] for e in self.model.enum_groups[name])
+        renamed = {value for (value,) in self.policy.rows["value"]}  # what is read is not what was written
+        values = (self.model.enumerators[e] for e in self.model.enum_groups[name] if e not in renamed)
         self.enums.setdefault(name, sorted({v for v in values if v is not None}))
 
     def _destroyed(self, command: Command) -> Member | None:

@@ -43,6 +43,11 @@ class Lowering:
                 self.plan.quarantined[command.name] = error
                 made = self._quarantined(command, error)
             self.plan.commands[command.name] = made
+        for command in self.model.platform_commands.values():
+            row = self.policy.row("command", command.name)
+            if row and row.get("wire") == "local":
+                self.plan.platform_commands[command.name] = self._local(command, row)
+        self.plan.renamed = self.analysis.renamed
         self._isolate_quarantined()
         if strict and self.plan.quarantined:
             first = min(self.plan.quarantined.values(), key=lambda e: (e.place.file, e.place.line))
@@ -103,6 +108,8 @@ class Lowering:
                 )
             if member.bits:
                 return replace(made, op="scalar", element="bits", bit_width=member.bits)
+            if made.direction == "in" and role == "in" and member.type in self.analysis.renamed:
+                return replace(made, op="scalar", element="renamed", size=scalar.size)
             return replace(
                 made, op="scalar", element="scalar" if scalar.portable else "size", size=scalar.size
             )
@@ -346,6 +353,11 @@ class Lowering:
             lost=self._lost(command), place=command.place, aliases=command.aliases,
             mode="record" if command.recorded else "ask",
         )  # fmt: skip
+
+    def _local(self, command: Command, row: Row) -> CommandPlan:
+        """A command of a platform's, which has no number on the wire."""
+        made = replace(self._bare(command), status="local", reason=str(row.get("why")))
+        return replace(made, client_override=str(row.get("name")).removeprefix("vk"))
 
     def _quarantined(self, command: Command, error: Unclassified) -> CommandPlan:
         return replace(self._bare(command), status="quarantined", reason=str(error))

@@ -144,6 +144,7 @@ class Provider:
     commands: frozenset[str]
     types: frozenset[str]
     place: Place
+    revision: int = 0  # of an extension's specification
 
 
 @dataclass
@@ -276,6 +277,9 @@ def _collect_providers(model: Model, registry: Registry) -> None:
             frozenset(c for r in raw.requires for c in r.commands),
             frozenset(t for r in raw.requires for t in r.types),
             raw.place,
+            next(
+                (e.value or 0 for r in raw.requires for e in r.enums if e.name.endswith("_SPEC_VERSION")), 0
+            ),
         )
         model.providers.append(provider)
         _collect_requirements(model, raw, provider)

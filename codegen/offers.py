@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from codegen.model import Handle, Kind, Model, Provider
+from codegen.model import Handle, Kind, Member, Model, Provider
 from codegen.plan import CommandPlan, Plan
 from codegen.policy import Policy
 
@@ -21,6 +21,7 @@ class Extension:
     is_device: bool
     promoted: tuple[int, int] | None  # to this core version
     cause: str  # policy, platform, quarantine, dependency
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Name:
 
     name: str
     function: str  # that implements it in the client
-    command: str
+    command: str  # "" for a platform's, which has no number
     level: str
     physical: bool  # the first parameter is a physical device
     delivers: bool  # what has come for the application meanwhile is given to it when the command ends
@@ -61,7 +62,7 @@ class Offers:
                 needed = next(n for n in re.findall(r"\w+", depends[each.name]) if n in hidden)
                 why = f"needs {needed}, which is not offered"
                 made[each.name] = Extension(
-                    each.name, "refused", why, each.is_device, each.promoted, "dependency"
+                    each.name, "refused", why, each.is_device, each.promoted, "dependency", each.revision
                 )  # fmt: skip
 
     def _extension(self, provider: Provider) -> Extension:
@@ -77,7 +78,9 @@ class Offers:
             side, why, cause = "refused", f"{unknown[0]} is not classified", "quarantine"
         versions = {p.name: p.version for p in self.model.providers if p.version}
         promoted = versions.get(provider.promoted_to)
-        return Extension(provider.name, side, why, provider.is_device, promoted, cause)
+        return Extension(
+            provider.name, side, why, provider.is_device, promoted, cause, provider.revision
+        )  # fmt: skip
 
     # --- commands --------------------------------------------------------------------------------------------
 
@@ -87,9 +90,13 @@ class Offers:
         command = self.model.commands.get("vkGetDeviceProcAddr")
         return command.params[0].type if command else ""
 
+    def _params(self, command: CommandPlan) -> tuple[Member, ...]:
+        found = self.model.commands.get(command.name) or self.model.platform_commands[command.name]
+        return found.params
+
     def level(self, command: CommandPlan) -> str:
         """kGlobal, kInstance or kDevice."""
-        params = self.model.commands[command.name].params
+        params = self._params(command)
         if (
             not params
             or params[0].kind is not Kind.HANDLE
@@ -114,25 +121,29 @@ class Offers:
         device = self.model.handles.get(self._device_type)
         physical = device.parent if device else ""
         rows: list[Name] = []
-        for command in self.plan.commands.values():
+        platform = self.plan.platform_commands
+        for command in (*self.plan.commands.values(), *platform.values()):
             if not (command.client_override or self.has_entry(command)):
                 continue
             own = command.client_override
             function = f"overrides::{own}" if own else f"entry::{command.short}"
-            params = self.model.commands[command.name].params
+            params = self._params(command)
             is_physical = bool(params) and params[0].type == physical
             level = self.level(command)
             delivers = self._delivers(command, level)
             for name in (command.name, *command.aliases):
                 version, extensions = self._requirements(name)
                 rows.append(
-                    Name(name, function, command.short, level, is_physical, delivers, version, extensions)
+                    Name(
+                        name, function, command.short if command.name not in platform else "", level,
+                        is_physical, delivers, version, extensions,
+                    )  # fmt: skip
                 )
         return rows
 
     def _delivers(self, command: CommandPlan, level: str) -> bool:
         """Not while recording, and where there is still a session when the command ends."""
-        params = self.model.commands[command.name].params
+        params = self._params(command)
         ends = bool(params) and command.destroyed == params[0].name
         return level != "kGlobal" and command.mode != "record" and not ends
 

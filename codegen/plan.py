@@ -15,10 +15,10 @@ OPS = (
     "scalar", "handle", "new_handle", "struct", "array", "fixed_array", "blob", "string", "string_array",
     "chain", "union", "count", "opaque", "none",
 )  # fmt: skip
-# What one element is: numbers, size_t, handles, handles hidden in integers, structs copied as they are, structs of
+# What one element is: numbers, enums of which values travel as others, size_t, handles, handles hidden in integers, structs copied as they are, structs of
 # fixed size, structs with pointers, unions with a selector, bit-fields.
-ELEMENTS = ("scalar", "size", "handle", "object", "copy", "flat", "deep", "union", "bits", "byte", "none")
-FIXED = ("scalar", "size", "handle", "object", "copy", "flat", "bits")
+ELEMENTS = ("scalar", "renamed", "size", "handle", "object", "copy", "flat", "deep", "union", "bits", "byte", "none")
+FIXED = ("scalar", "renamed", "size", "handle", "object", "copy", "flat", "bits")
 
 
 class Unclassified(Exception):
@@ -167,3 +167,5 @@ class Plan:
     structs: dict[tuple[str, str], StructPlan] = field(default_factory=dict)
     commands: dict[str, CommandPlan] = field(default_factory=dict)
     quarantined: dict[str, Unclassified] = field(default_factory=dict)
+    platform_commands: dict[str, CommandPlan] = field(default_factory=dict)  # that the client answers
+    renamed: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # by enum: value, as it travels

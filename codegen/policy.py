@@ -29,12 +29,13 @@ SCHEMA: dict[str, set[str]] = {
     "member": {"of", "name", "read_if", "length", "direction", "opaque", "local", "ignorable"},
     "union": {"name", "as"},
     "struct": {"name", "wire"},
+    "value": {"name", "travels_as"},
     "extension": {"name", "side"},
     "family": {"name", "patterns"},
 }
 KEYS = {
     "command": ("name",), "code": ("command", "code"), "member": ("of", "name"), "union": ("name",),
-    "struct": ("name",), "extension": ("name",), "family": ("name",),
+    "struct": ("name",), "value": ("name",), "extension": ("name",), "family": ("name",),
 }  # fmt: skip
 # What the values may be, where they are words.
 WORDS = {
@@ -175,6 +176,8 @@ def _present(row: Row, key: tuple[str, ...], model: Model) -> bool:
     if row.table in ("command", "code"):
         command = model.commands.get(key[0]) or model.platform_commands.get(key[0])
         return command is not None and (row.table == "command" or key[1] in command.errors + command.success)
+    if row.table == "value":
+        return key[0] in model.enumerators
     if row.table == "member":
         owner = model.structs.get(key[0]) or model.commands.get(key[0])
         members: tuple[Member, ...] = ()

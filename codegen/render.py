@@ -128,7 +128,7 @@ class Renderer:
         keys = {(name, s.role) for s in owners for name in s.chain}
         members = [s for s in self.structs if s.key in keys]
         values = {"flats": flats, "structs": self.structs, "owners": owners, "members": members}
-        values |= {"commands": self.commands, "families": self.families()}
+        values |= {"commands": self.commands, "families": self.families(), "renamed": self.plan.renamed}
         names = ("structs.h", "chains.cpp", "codecs.h", "codecs.cpp", "all.h")
         made = [self.render(f"wire/{name}.j2", f"wire/{name}", **values) for name in names]
         for family in sorted({s.family for s in self.structs} | {f.family for f in flats}):
@@ -145,6 +145,7 @@ class Renderer:
         lists = list(dict.fromkeys(n.extensions for n in self.offers.names if n.extensions))
         values = {
             "commands": self.commands,
+            "platform_commands": list(self.plan.platform_commands.values()),
             "names": sorted(self.offers.names, key=lambda n: n.name),
             "extension_lists": lists,
         }

@@ -93,7 +93,7 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
     EndMapping(&found);
     found.offset = offset;
     found.size = size;
-    found.coherent = memory.coherent();
+    found.coherent = memory.coherent() && !memory.read_only;
     found.mapped = true;
     if (found.coherent) coherent_count_.fetch_add(1);
     if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping))) return VK_ERROR_MEMORY_MAP_FAILED;
@@ -145,7 +145,7 @@ void MappedMemory::EndMapping(Memory* memory) noexcept {
 
 void MappedMemory::Unmap(const MemoryState& memory) noexcept {
   if (session_->lost()) return;
-  if (memory.coherent()) SendRange(memory, 0, memory.size);
+  if (memory.coherent() && !memory.read_only) SendRange(memory, 0, memory.size);
   const std::lock_guard lock(mutex_);
   const auto found = memories_.find(memory.id);
   if (found == memories_.end() || !found->second.mapped) return;

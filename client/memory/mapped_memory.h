@@ -31,6 +31,7 @@ struct MemoryState : ObjectState {
   VkMemoryPropertyFlags properties = 0;
   SharedMapping shared;  // valid: the device's memory itself, and MappedMemory has nothing to do
   uint8_t* imported = nullptr;  // the application's own, mapped from its import until it is freed
+  bool read_only = false;       // the client never writes it: mapped, it is never searched for what was written
   bool foreign = false;       // others than this device's work may write it, or have: imported or exported
   uint64_t allocated_at = 0;  // MappedMemory::submitted() when it was made
 };

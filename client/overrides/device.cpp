@@ -11,8 +11,10 @@
 #include "client/physical_device.h"
 #include "client/proc_addr.h"
 #include "client/session.h"
+#include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "generated/vk/extensions.h"
 #include "generated/wire/device.h"
 
 namespace vesper::client {
@@ -22,14 +24,18 @@ VkResult AskCreate(Device* device, const VkDeviceCreateInfo& asked) {
   const std::vector<VkExtensionProperties>* offered = nullptr;
   const VkResult listed = DeviceExtensions(device->physical_device, &offered);
   if (listed < 0) return listed;
+  std::vector<const char*> forwarded;
   for (uint32_t i = 0; i < asked.enabledExtensionCount; ++i) {
     const char* name = asked.ppEnabledExtensionNames[i];
     if (!Contains(*offered, name)) return VK_ERROR_EXTENSION_NOT_PRESENT;
     device->extensions.emplace_back(name);
+    if (SideOf(name) == ExtensionSide::kRemote) forwarded.push_back(name);
   }
   VkDeviceCreateInfo info = asked;
   info.enabledLayerCount = 0;
   info.ppEnabledLayerNames = nullptr;
+  info.enabledExtensionCount = static_cast<uint32_t>(forwarded.size());
+  info.ppEnabledExtensionNames = forwarded.data();
   auto handle = ToHandle<VkDevice>(device);
   wire::CreateDeviceArgs args{};
   args.physicalDevice = ToHandle<VkPhysicalDevice>(device->physical_device);
@@ -165,6 +171,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   if (device == VK_NULL_HANDLE) return;
   std::unique_ptr<Device> object(FromHandle<Device>(device));
   Session& session = *object->session;
+  EndPresenters(object.get());
   wire::DestroyDeviceArgs args{};
   args.device = device;
   Call call(device, Command::kDestroyDevice);

@@ -31,7 +31,7 @@ VkResult InstanceExtensions(Session& session, std::vector<VkExtensionProperties>
   Call call(session, Command::kEnumerateInstanceExtensionProperties);
   if (!call.AskCached(&args)) return call.failure();
   extensions->resize(count);
-  KeepOffered(extensions);
+  KeepOffered(extensions, false);
   return args.result;
 }
 

@@ -2,11 +2,14 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "client/call.h"
 #include "client/connection.h"
 #include "client/object.h"
+#include "client/overrides/guard.h"
 #include "client/session.h"
+#include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/wire/memory.h"
@@ -43,6 +46,18 @@ void NoteImageBinding(Device* device, VkDeviceMemory memory, VkDeviceSize offset
   const auto* state = device->session->states().Get<MemoryState>(memory);
   if (state == nullptr || state->shared.valid()) return;
   device->mapped_memory.NoteWritable(*state, offset, VK_WHOLE_SIZE);
+}
+
+// An image that is bound to an image of a swapchain takes that one's memory. Its own members do not count then.
+void UseMemoryOfSwapchain(const States& states, VkBindImageMemoryInfo* bind) {
+  for (auto* each = static_cast<const VkBaseInStructure*>(bind->pNext); each != nullptr; each = each->pNext) {
+    if (each->sType != VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR) continue;
+    const auto& of = *reinterpret_cast<const VkBindImageMemorySwapchainInfoKHR*>(each);
+    const auto* swapchain = of.swapchain == VK_NULL_HANDLE ? nullptr : states.Get<SwapchainState>(of.swapchain);
+    if (swapchain == nullptr || of.imageIndex >= swapchain->images.size()) continue;
+    bind->memory = swapchain->image_memory;
+    bind->memoryOffset = of.imageIndex * swapchain->image_stride;
+  }
 }
 
 // Of memory that is mapped for as long as it lives.
@@ -240,10 +255,14 @@ VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, V
 
 VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory2(VkDevice device, uint32_t bindInfoCount,
                                                 const VkBindImageMemoryInfo* pBindInfos) {
-  for (uint32_t i = 0; i < bindInfoCount; ++i) {
-    NoteImageBinding(FromHandle<Device>(device), pBindInfos[i].memory, pBindInfos[i].memoryOffset);
-  }
-  return entry::BindImageMemory2(device, bindInfoCount, pBindInfos);
+  return Guarded([&] {
+    std::vector<VkBindImageMemoryInfo> binds(pBindInfos, pBindInfos + bindInfoCount);
+    for (VkBindImageMemoryInfo& bind : binds) {
+      UseMemoryOfSwapchain(SessionOf(device).states(), &bind);
+      NoteImageBinding(FromHandle<Device>(device), bind.memory, bind.memoryOffset);
+    }
+    return entry::BindImageMemory2(device, bindInfoCount, binds.data());
+  });
 }
 
 }  // namespace overrides

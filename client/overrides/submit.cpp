@@ -37,6 +37,15 @@ void ForEachSignal(const Batch& batch, Signal signal) {
   }
 }
 
+void ForEachWait(const VkSubmitInfo2& batch, auto wait) {
+  for (uint32_t i = 0; i < batch.waitSemaphoreInfoCount; ++i) wait(batch.pWaitSemaphoreInfos[i].semaphore);
+}
+
+template <typename Batch>
+void ForEachWait(const Batch& batch, auto wait) {
+  for (uint32_t i = 0; i < batch.waitSemaphoreCount; ++i) wait(batch.pWaitSemaphores[i]);
+}
+
 template <typename Batch>
 bool SignalsTimeline(const States& states, const Batch& batch) {
   bool found = false;
@@ -63,6 +72,35 @@ void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
   if (state != nullptr) state->signal = point;
 }
 
+VkResult PostSubmit(VkQueue queue, const VkSubmitInfo* batches, uint32_t count, VkFence fence) noexcept {
+  wire::QueueSubmitArgs args{};
+  args.queue = queue;
+  args.submitCount = count;
+  args.pSubmits = batches;
+  args.fence = fence;
+  return Call(queue, Command::kQueueSubmit).Post(&args);
+}
+
+// Semaphores of acquired images that the batches wait for are signalled first; see client/wsi/acquired.h.
+template <typename Batch>
+VkResult SignalAcquired(Queue* queue, const Batch* batches, uint32_t count) {
+  AcquiredSemaphores& acquired = queue->device->acquired;
+  if (acquired.empty()) return VK_SUCCESS;
+  std::vector<VkSemaphore> signals;
+  for (uint32_t i = 0; i < count; ++i) {
+    ForEachWait(batches[i], [&](VkSemaphore semaphore) {
+      if (acquired.Take(semaphore)) signals.push_back(semaphore);
+    });
+  }
+  if (signals.empty()) return VK_SUCCESS;
+  VkSubmitInfo batch{};
+  batch.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+  batch.signalSemaphoreCount = static_cast<uint32_t>(signals.size());
+  batch.pSignalSemaphores = signals.data();
+  Number(queue, &batch, 1, VK_NULL_HANDLE);
+  return PostSubmit(ToHandle<VkQueue>(queue), &batch, 1, VK_NULL_HANDLE);
+}
+
 // Sends batches through `post`. A batch that signals a timeline is completed, to the host, before what follows it in the
 // same submit: the host may have to answer it. Completions are known per submit, so such a batch becomes one of its own.
 template <typename Batch, typename Post>
@@ -73,7 +111,8 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
   NoteSubmit(queue->device);
   const VkResult result = Guarded([&] {
     uint32_t first = 0;
-    VkResult result = VK_SUCCESS;
+    VkResult result = SignalAcquired(queue, batches, count);
+    if (result != VK_SUCCESS) return result;
     do {
       uint32_t end = first;
       while (end < count && !SignalsTimeline(queue->session->states(), batches[end])) ++end;
@@ -100,12 +139,7 @@ namespace overrides {
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, const VkSubmitInfo* pSubmits,
                                            VkFence fence) {
   return Submit(queue, pSubmits, submitCount, fence, [queue](const VkSubmitInfo* part, uint32_t count, VkFence signal) {
-    wire::QueueSubmitArgs args{};
-    args.queue = queue;
-    args.submitCount = count;
-    args.pSubmits = part;
-    args.fence = signal;
-    return Call(queue, Command::kQueueSubmit).Post(&args);
+    return PostSubmit(queue, part, count, signal);
   });
 }
 

@@ -130,6 +130,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSemaphore(VkDevice device, const VkSemaphor
 VKAPI_ATTR void VKAPI_CALL DestroySemaphore(VkDevice device, VkSemaphore semaphore,
                                             const VkAllocationCallbacks* pAllocator) {
   ForgetState(SessionOf(device), semaphore);
+  if (!SessionOf(device).abandoned()) FromHandle<Device>(device)->acquired.Take(semaphore);
   entry::DestroySemaphore(device, semaphore, pAllocator);
 }
 

@@ -20,6 +20,9 @@ struct Enable {
   uint32_t extension_count;
 };
 
+// Of a command that no server has to know: the client answers it, and it has no number.
+inline constexpr Command kNoCommand{kCommandCount};
+
 struct NameEntry {
   const char* name;
   PFN_vkVoidFunction function;

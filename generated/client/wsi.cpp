@@ -96,109 +96,6 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSharedSwapchainsKHR(VkDevice device, uint32
   return call.Ask(&v) ? call.Settle(v.result) : call.failure();
 }
 
-VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR surface, const VkAllocationCallbacks* pAllocator) {
-  if (surface == VK_NULL_HANDLE) return;
-  wire::DestroySurfaceKHRArgs v{};
-  v.instance = instance;
-  v.surface = surface;
-  v.pAllocator = pAllocator;
-  Call call(instance, Command::kDestroySurfaceKHR);
-  call.Post(&v);
-  call.Forget(HandleType::kSurfaceKHR, surface);
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceSupportKHR(VkPhysicalDevice physicalDevice, uint32_t queueFamilyIndex, VkSurfaceKHR surface, VkBool32* pSupported) {
-  wire::GetPhysicalDeviceSurfaceSupportKHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.queueFamilyIndex = queueFamilyIndex;
-  v.surface = surface;
-  v.pSupported = pSupported;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceSupportKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, VkSurfaceCapabilitiesKHR* pSurfaceCapabilities) {
-  wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.surface = surface;
-  v.pSurfaceCapabilities = pSurfaceCapabilities;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceCapabilitiesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pSurfaceFormatCount, VkSurfaceFormatKHR* pSurfaceFormats) {
-  wire::GetPhysicalDeviceSurfaceFormatsKHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.surface = surface;
-  v.pSurfaceFormatCount = pSurfaceFormatCount;
-  v.pSurfaceFormats = pSurfaceFormats;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceFormatsKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pPresentModeCount, VkPresentModeKHR* pPresentModes) {
-  wire::GetPhysicalDeviceSurfacePresentModesKHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.surface = surface;
-  v.pPresentModeCount = pPresentModeCount;
-  v.pPresentModes = pPresentModes;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfacePresentModesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL CreateSwapchainKHR(VkDevice device, const VkSwapchainCreateInfoKHR* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSwapchainKHR* pSwapchain) {
-  wire::CreateSwapchainKHRArgs v{};
-  v.device = device;
-  v.pCreateInfo = pCreateInfo;
-  v.pAllocator = pAllocator;
-  v.pSwapchain = pSwapchain;
-  Call call(device, Command::kCreateSwapchainKHR);
-  call.Mint(HandleType::kSwapchainKHR, pSwapchain, static_cast<uint32_t>(1));
-  return call.Ask(&v) ? call.Settle(v.result) : call.failure();
-}
-
-VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR swapchain, const VkAllocationCallbacks* pAllocator) {
-  if (swapchain == VK_NULL_HANDLE) return;
-  wire::DestroySwapchainKHRArgs v{};
-  v.device = device;
-  v.swapchain = swapchain;
-  v.pAllocator = pAllocator;
-  Call call(device, Command::kDestroySwapchainKHR);
-  call.Post(&v);
-  call.Forget(HandleType::kSwapchainKHR, swapchain);
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain, uint32_t* pSwapchainImageCount, VkImage* pSwapchainImages) {
-  wire::GetSwapchainImagesKHRArgs v{};
-  v.device = device;
-  v.swapchain = swapchain;
-  v.pSwapchainImageCount = pSwapchainImageCount;
-  v.pSwapchainImages = pSwapchainImages;
-  Call call(device, Command::kGetSwapchainImagesKHR);
-  call.Mint(HandleType::kImage, pSwapchainImages, static_cast<uint32_t>(Value(v.pSwapchainImageCount)));
-  return call.Ask(&v) ? call.Settle(v.result) : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImageKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t timeout, VkSemaphore semaphore, VkFence fence, uint32_t* pImageIndex) {
-  wire::AcquireNextImageKHRArgs v{};
-  v.device = device;
-  v.swapchain = swapchain;
-  v.timeout = timeout;
-  v.semaphore = semaphore;
-  v.fence = fence;
-  v.pImageIndex = pImageIndex;
-  Call call(device, Command::kAcquireNextImageKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL QueuePresentKHR(VkQueue queue, const VkPresentInfoKHR* pPresentInfo) {
-  wire::QueuePresentKHRArgs v{};
-  v.queue = queue;
-  v.pPresentInfo = pPresentInfo;
-  Call call(queue, Command::kQueuePresentKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL ReleaseDisplayEXT(VkPhysicalDevice physicalDevice, VkDisplayKHR display) {
   wire::ReleaseDisplayEXTArgs v{};
   v.physicalDevice = physicalDevice;
@@ -247,42 +144,6 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2EXT(VkPhysic
   return call.Ask(&v) ? v.result : call.failure();
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupPresentCapabilitiesKHR(VkDevice device, VkDeviceGroupPresentCapabilitiesKHR* pDeviceGroupPresentCapabilities) {
-  wire::GetDeviceGroupPresentCapabilitiesKHRArgs v{};
-  v.device = device;
-  v.pDeviceGroupPresentCapabilities = pDeviceGroupPresentCapabilities;
-  Call call(device, Command::kGetDeviceGroupPresentCapabilitiesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupSurfacePresentModesKHR(VkDevice device, VkSurfaceKHR surface, VkDeviceGroupPresentModeFlagsKHR* pModes) {
-  wire::GetDeviceGroupSurfacePresentModesKHRArgs v{};
-  v.device = device;
-  v.surface = surface;
-  v.pModes = pModes;
-  Call call(device, Command::kGetDeviceGroupSurfacePresentModesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImage2KHR(VkDevice device, const VkAcquireNextImageInfoKHR* pAcquireInfo, uint32_t* pImageIndex) {
-  wire::AcquireNextImage2KHRArgs v{};
-  v.device = device;
-  v.pAcquireInfo = pAcquireInfo;
-  v.pImageIndex = pImageIndex;
-  Call call(device, Command::kAcquireNextImage2KHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface, uint32_t* pRectCount, VkRect2D* pRects) {
-  wire::GetPhysicalDevicePresentRectanglesKHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.surface = surface;
-  v.pRectCount = pRectCount;
-  v.pRects = pRects;
-  Call call(physicalDevice, Command::kGetPhysicalDevicePresentRectanglesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
 VKAPI_ATTR void VKAPI_CALL SetHdrMetadataEXT(VkDevice device, uint32_t swapchainCount, const VkSwapchainKHR* pSwapchains, const VkHdrMetadataEXT* pMetadata) {
   wire::SetHdrMetadataEXTArgs v{};
   v.device = device;
@@ -317,25 +178,6 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPastPresentationTimingGOOGLE(VkDevice device, 
   v.pPresentationTimingCount = pPresentationTimingCount;
   v.pPresentationTimings = pPresentationTimings;
   Call call(device, Command::kGetPastPresentationTimingGOOGLE);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo, VkSurfaceCapabilities2KHR* pSurfaceCapabilities) {
-  wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.pSurfaceInfo = pSurfaceInfo;
-  v.pSurfaceCapabilities = pSurfaceCapabilities;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceCapabilities2KHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormats2KHR(VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo, uint32_t* pSurfaceFormatCount, VkSurfaceFormat2KHR* pSurfaceFormats) {
-  wire::GetPhysicalDeviceSurfaceFormats2KHRArgs v{};
-  v.physicalDevice = physicalDevice;
-  v.pSurfaceInfo = pSurfaceInfo;
-  v.pSurfaceFormatCount = pSurfaceFormatCount;
-  v.pSurfaceFormats = pSurfaceFormats;
-  Call call(physicalDevice, Command::kGetPhysicalDeviceSurfaceFormats2KHR);
   return call.Ask(&v) ? v.result : call.failure();
 }
 
@@ -374,17 +216,6 @@ VKAPI_ATTR VkResult VKAPI_CALL GetDisplayPlaneCapabilities2KHR(VkPhysicalDevice 
   v.pCapabilities = pCapabilities;
   Call call(physicalDevice, Command::kGetDisplayPlaneCapabilities2KHR);
   return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL CreateHeadlessSurfaceEXT(VkInstance instance, const VkHeadlessSurfaceCreateInfoEXT* pCreateInfo, const VkAllocationCallbacks* pAllocator, VkSurfaceKHR* pSurface) {
-  wire::CreateHeadlessSurfaceEXTArgs v{};
-  v.instance = instance;
-  v.pCreateInfo = pCreateInfo;
-  v.pAllocator = pAllocator;
-  v.pSurface = pSurface;
-  Call call(instance, Command::kCreateHeadlessSurfaceEXT);
-  call.Mint(HandleType::kSurfaceKHR, pSurface, static_cast<uint32_t>(1));
-  return call.Post(&v);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL AcquireDrmDisplayEXT(VkPhysicalDevice physicalDevice, int32_t drmFd, VkDisplayKHR display) {

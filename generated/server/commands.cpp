@@ -172,16 +172,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::GetDisplayPlaneCapabilitiesKHR, ResultOf<wire::GetDisplayPlaneCapabilitiesKHRArgs>, false, false, false, false, false},
     {invoke::CreateDisplayPlaneSurfaceKHR, ResultOf<wire::CreateDisplayPlaneSurfaceKHRArgs>, false, false, false, false, false},
     {invoke::CreateSharedSwapchainsKHR, ResultOf<wire::CreateSharedSwapchainsKHRArgs>, false, false, false, false, false},
-    {invoke::DestroySurfaceKHR, nullptr, false, false, true, false, false},
-    {invoke::GetPhysicalDeviceSurfaceSupportKHR, ResultOf<wire::GetPhysicalDeviceSurfaceSupportKHRArgs>, false, false, false, false, false},
-    {invoke::GetPhysicalDeviceSurfaceCapabilitiesKHR, ResultOf<wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs>, false, false, false, false, false},
-    {invoke::GetPhysicalDeviceSurfaceFormatsKHR, ResultOf<wire::GetPhysicalDeviceSurfaceFormatsKHRArgs>, false, false, false, false, false},
-    {invoke::GetPhysicalDeviceSurfacePresentModesKHR, ResultOf<wire::GetPhysicalDeviceSurfacePresentModesKHRArgs>, false, false, false, false, false},
-    {invoke::CreateSwapchainKHR, ResultOf<wire::CreateSwapchainKHRArgs>, false, false, false, false, false},
-    {invoke::DestroySwapchainKHR, nullptr, false, false, true, false, false},
-    {invoke::GetSwapchainImagesKHR, ResultOf<wire::GetSwapchainImagesKHRArgs>, false, false, false, false, false},
-    {invoke::AcquireNextImageKHR, ResultOf<wire::AcquireNextImageKHRArgs>, false, false, false, false, false},
-    {invoke::QueuePresentKHR, ResultOf<wire::QueuePresentKHRArgs>, false, false, false, false, false},
+    {},  // vkDestroySurfaceKHR
+    {},  // vkGetPhysicalDeviceSurfaceSupportKHR
+    {},  // vkGetPhysicalDeviceSurfaceCapabilitiesKHR
+    {},  // vkGetPhysicalDeviceSurfaceFormatsKHR
+    {},  // vkGetPhysicalDeviceSurfacePresentModesKHR
+    {},  // vkCreateSwapchainKHR
+    {},  // vkDestroySwapchainKHR
+    {},  // vkGetSwapchainImagesKHR
+    {},  // vkAcquireNextImageKHR
+    {},  // vkQueuePresentKHR
     {invoke::CreateDebugReportCallbackEXT, ResultOf<wire::CreateDebugReportCallbackEXTArgs>, true, false, false, false, false},
     {invoke::DestroyDebugReportCallbackEXT, nullptr, true, false, true, false, false},
     {invoke::DebugReportMessageEXT, nullptr, false, false, false, false, false},
@@ -227,11 +227,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::BindBufferMemory2, ResultOf<wire::BindBufferMemory2Args>, false, false, false, false, false},
     {invoke::BindImageMemory2, ResultOf<wire::BindImageMemory2Args>, false, false, false, false, false},
     {invoke::CmdSetDeviceMask, nullptr, false, false, false, false, false},
-    {invoke::GetDeviceGroupPresentCapabilitiesKHR, ResultOf<wire::GetDeviceGroupPresentCapabilitiesKHRArgs>, false, false, false, false, false},
-    {invoke::GetDeviceGroupSurfacePresentModesKHR, ResultOf<wire::GetDeviceGroupSurfacePresentModesKHRArgs>, false, false, false, false, false},
-    {invoke::AcquireNextImage2KHR, ResultOf<wire::AcquireNextImage2KHRArgs>, false, false, false, false, false},
+    {},  // vkGetDeviceGroupPresentCapabilitiesKHR
+    {},  // vkGetDeviceGroupSurfacePresentModesKHR
+    {},  // vkAcquireNextImage2KHR
     {invoke::CmdDispatchBase, nullptr, false, false, false, false, false},
-    {invoke::GetPhysicalDevicePresentRectanglesKHR, ResultOf<wire::GetPhysicalDevicePresentRectanglesKHRArgs>, false, false, false, false, false},
+    {},  // vkGetPhysicalDevicePresentRectanglesKHR
     {},  // vkCreateDescriptorUpdateTemplate
     {},  // vkDestroyDescriptorUpdateTemplate
     {},  // vkUpdateDescriptorSetWithTemplate
@@ -244,8 +244,8 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::CmdSetDiscardRectangleEXT, nullptr, false, false, false, false, false},
     {invoke::CmdSetSampleLocationsEXT, nullptr, false, false, false, false, false},
     {invoke::GetPhysicalDeviceMultisamplePropertiesEXT, nullptr, false, false, false, false, false},
-    {invoke::GetPhysicalDeviceSurfaceCapabilities2KHR, ResultOf<wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs>, false, false, false, false, false},
-    {invoke::GetPhysicalDeviceSurfaceFormats2KHR, ResultOf<wire::GetPhysicalDeviceSurfaceFormats2KHRArgs>, false, false, false, false, false},
+    {},  // vkGetPhysicalDeviceSurfaceCapabilities2KHR
+    {},  // vkGetPhysicalDeviceSurfaceFormats2KHR
     {invoke::GetPhysicalDeviceDisplayProperties2KHR, ResultOf<wire::GetPhysicalDeviceDisplayProperties2KHRArgs>, false, false, false, false, false},
     {invoke::GetPhysicalDeviceDisplayPlaneProperties2KHR, ResultOf<wire::GetPhysicalDeviceDisplayPlaneProperties2KHRArgs>, false, false, false, false, false},
     {invoke::GetDisplayModeProperties2KHR, ResultOf<wire::GetDisplayModeProperties2KHRArgs>, false, false, false, false, false},
@@ -348,7 +348,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {invoke::GetImageDrmFormatModifierPropertiesEXT, ResultOf<wire::GetImageDrmFormatModifierPropertiesEXTArgs>, false, false, false, false, false},
     {invoke::GetBufferOpaqueCaptureAddress, nullptr, false, false, false, false, false},
     {invoke::GetBufferDeviceAddress, nullptr, false, false, false, false, false},
-    {invoke::CreateHeadlessSurfaceEXT, ResultOf<wire::CreateHeadlessSurfaceEXTArgs>, false, false, false, false, false},
+    {},  // vkCreateHeadlessSurfaceEXT
     {invoke::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV, ResultOf<wire::GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs>, false, false, false, false, false},
     {},  // vkInitializePerformanceApiINTEL
     {invoke::UninitializePerformanceApiINTEL, nullptr, false, false, false, false, false},

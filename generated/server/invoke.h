@@ -160,16 +160,6 @@ void CreateDisplayModeKHR(Session& session, const vk::DispatchTable& driver, voi
 void GetDisplayPlaneCapabilitiesKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateDisplayPlaneSurfaceKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateSharedSwapchainsKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void DestroySurfaceKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfaceSupportKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfaceCapabilitiesKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfaceFormatsKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfacePresentModesKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void CreateSwapchainKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void DestroySwapchainKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetSwapchainImagesKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void AcquireNextImageKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void QueuePresentKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DebugReportMessageEXT(Session& session, const vk::DispatchTable& driver, void* args);
@@ -214,11 +204,7 @@ void GetDeviceGroupPeerMemoryFeatures(Session& session, const vk::DispatchTable&
 void BindBufferMemory2(Session& session, const vk::DispatchTable& driver, void* args);
 void BindImageMemory2(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdSetDeviceMask(Session& session, const vk::DispatchTable& driver, void* args);
-void GetDeviceGroupPresentCapabilitiesKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetDeviceGroupSurfacePresentModesKHR(Session& session, const vk::DispatchTable& driver, void* args);
-void AcquireNextImage2KHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdDispatchBase(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDevicePresentRectanglesKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void SetHdrMetadataEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetSwapchainStatusKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetRefreshCycleDurationGOOGLE(Session& session, const vk::DispatchTable& driver, void* args);
@@ -227,8 +213,6 @@ void CmdSetViewportWScalingNV(Session& session, const vk::DispatchTable& driver,
 void CmdSetDiscardRectangleEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdSetSampleLocationsEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetPhysicalDeviceMultisamplePropertiesEXT(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfaceCapabilities2KHR(Session& session, const vk::DispatchTable& driver, void* args);
-void GetPhysicalDeviceSurfaceFormats2KHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetPhysicalDeviceDisplayProperties2KHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetPhysicalDeviceDisplayPlaneProperties2KHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDisplayModeProperties2KHR(Session& session, const vk::DispatchTable& driver, void* args);
@@ -329,7 +313,6 @@ void ReleaseProfilingLockKHR(Session& session, const vk::DispatchTable& driver, 
 void GetImageDrmFormatModifierPropertiesEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetBufferOpaqueCaptureAddress(Session& session, const vk::DispatchTable& driver, void* args);
 void GetBufferDeviceAddress(Session& session, const vk::DispatchTable& driver, void* args);
-void CreateHeadlessSurfaceEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV(Session& session, const vk::DispatchTable& driver, void* args);
 void UninitializePerformanceApiINTEL(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdSetPerformanceMarkerINTEL(Session& session, const vk::DispatchTable& driver, void* args);

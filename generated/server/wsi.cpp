@@ -55,61 +55,6 @@ void CreateSharedSwapchainsKHR([[maybe_unused]] Session& session, [[maybe_unused
   session.handles().Adopt(HandleType::kSwapchainKHR, v.pSwapchains_ids, v.pSwapchains, v.pSwapchains == nullptr ? 0 : static_cast<uint32_t>(v.swapchainCount));
 }
 
-void DestroySurfaceKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::DestroySurfaceKHRArgs*>(args);
-  driver.DestroySurfaceKHR(v.instance, v.surface, nullptr);
-  session.handles().Forget(HandleType::kSurfaceKHR, v.surface_id);
-}
-
-void GetPhysicalDeviceSurfaceSupportKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceSupportKHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfaceSupportKHR(v.physicalDevice, v.queueFamilyIndex, v.surface, v.pSupported);
-}
-
-void GetPhysicalDeviceSurfaceCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceCapabilitiesKHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfaceCapabilitiesKHR(v.physicalDevice, v.surface, v.pSurfaceCapabilities);
-}
-
-void GetPhysicalDeviceSurfaceFormatsKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceFormatsKHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfaceFormatsKHR(v.physicalDevice, v.surface, v.pSurfaceFormatCount, v.pSurfaceFormats);
-}
-
-void GetPhysicalDeviceSurfacePresentModesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfacePresentModesKHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfacePresentModesKHR(v.physicalDevice, v.surface, v.pPresentModeCount, v.pPresentModes);
-}
-
-void CreateSwapchainKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::CreateSwapchainKHRArgs*>(args);
-  v.result = driver.CreateSwapchainKHR(v.device, v.pCreateInfo, nullptr, v.pSwapchain);
-  if (v.result < 0) *v.pSwapchain = VK_NULL_HANDLE;
-  session.handles().Adopt(HandleType::kSwapchainKHR, v.pSwapchain_ids, v.pSwapchain, static_cast<uint32_t>(1));
-}
-
-void DestroySwapchainKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::DestroySwapchainKHRArgs*>(args);
-  driver.DestroySwapchainKHR(v.device, v.swapchain, nullptr);
-  session.handles().Forget(HandleType::kSwapchainKHR, v.swapchain_id);
-}
-
-void GetSwapchainImagesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetSwapchainImagesKHRArgs*>(args);
-  v.result = driver.GetSwapchainImagesKHR(v.device, v.swapchain, v.pSwapchainImageCount, v.pSwapchainImages);
-  session.handles().Adopt(HandleType::kImage, v.pSwapchainImages_ids, v.pSwapchainImages, v.pSwapchainImages == nullptr ? 0 : static_cast<uint32_t>(Value(v.pSwapchainImageCount)));
-}
-
-void AcquireNextImageKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::AcquireNextImageKHRArgs*>(args);
-  v.result = driver.AcquireNextImageKHR(v.device, v.swapchain, v.timeout, v.semaphore, v.fence, v.pImageIndex);
-}
-
-void QueuePresentKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::QueuePresentKHRArgs*>(args);
-  v.result = driver.QueuePresentKHR(v.queue, v.pPresentInfo);
-}
-
 void ReleaseDisplayEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::ReleaseDisplayEXTArgs*>(args);
   v.result = driver.ReleaseDisplayEXT(v.physicalDevice, v.display);
@@ -137,26 +82,6 @@ void GetPhysicalDeviceSurfaceCapabilities2EXT([[maybe_unused]] Session& session,
   v.result = driver.GetPhysicalDeviceSurfaceCapabilities2EXT(v.physicalDevice, v.surface, v.pSurfaceCapabilities);
 }
 
-void GetDeviceGroupPresentCapabilitiesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetDeviceGroupPresentCapabilitiesKHRArgs*>(args);
-  v.result = driver.GetDeviceGroupPresentCapabilitiesKHR(v.device, v.pDeviceGroupPresentCapabilities);
-}
-
-void GetDeviceGroupSurfacePresentModesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetDeviceGroupSurfacePresentModesKHRArgs*>(args);
-  v.result = driver.GetDeviceGroupSurfacePresentModesKHR(v.device, v.surface, v.pModes);
-}
-
-void AcquireNextImage2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::AcquireNextImage2KHRArgs*>(args);
-  v.result = driver.AcquireNextImage2KHR(v.device, v.pAcquireInfo, v.pImageIndex);
-}
-
-void GetPhysicalDevicePresentRectanglesKHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDevicePresentRectanglesKHRArgs*>(args);
-  v.result = driver.GetPhysicalDevicePresentRectanglesKHR(v.physicalDevice, v.surface, v.pRectCount, v.pRects);
-}
-
 void SetHdrMetadataEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetHdrMetadataEXTArgs*>(args);
   driver.SetHdrMetadataEXT(v.device, v.swapchainCount, v.pSwapchains, v.pMetadata);
@@ -177,16 +102,6 @@ void GetPastPresentationTimingGOOGLE([[maybe_unused]] Session& session, [[maybe_
   v.result = driver.GetPastPresentationTimingGOOGLE(v.device, v.swapchain, v.pPresentationTimingCount, v.pPresentationTimings);
 }
 
-void GetPhysicalDeviceSurfaceCapabilities2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceCapabilities2KHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfaceCapabilities2KHR(v.physicalDevice, v.pSurfaceInfo, v.pSurfaceCapabilities);
-}
-
-void GetPhysicalDeviceSurfaceFormats2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::GetPhysicalDeviceSurfaceFormats2KHRArgs*>(args);
-  v.result = driver.GetPhysicalDeviceSurfaceFormats2KHR(v.physicalDevice, v.pSurfaceInfo, v.pSurfaceFormatCount, v.pSurfaceFormats);
-}
-
 void GetPhysicalDeviceDisplayProperties2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetPhysicalDeviceDisplayProperties2KHRArgs*>(args);
   v.result = driver.GetPhysicalDeviceDisplayProperties2KHR(v.physicalDevice, v.pPropertyCount, v.pProperties);
@@ -205,13 +120,6 @@ void GetDisplayModeProperties2KHR([[maybe_unused]] Session& session, [[maybe_unu
 void GetDisplayPlaneCapabilities2KHR([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::GetDisplayPlaneCapabilities2KHRArgs*>(args);
   v.result = driver.GetDisplayPlaneCapabilities2KHR(v.physicalDevice, v.pDisplayPlaneInfo, v.pCapabilities);
-}
-
-void CreateHeadlessSurfaceEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::CreateHeadlessSurfaceEXTArgs*>(args);
-  v.result = driver.CreateHeadlessSurfaceEXT(v.instance, v.pCreateInfo, nullptr, v.pSurface);
-  if (v.result < 0) *v.pSurface = VK_NULL_HANDLE;
-  session.handles().Adopt(HandleType::kSurfaceKHR, v.pSurface_ids, v.pSurface, static_cast<uint32_t>(1));
 }
 
 void AcquireDrmDisplayEXT([[maybe_unused]] Session& session, [[maybe_unused]] const vk::DispatchTable& driver, void* args) {

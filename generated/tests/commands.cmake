@@ -152,16 +152,6 @@ set(VESPER_COVERED_COMMANDS
   vkGetDisplayPlaneCapabilitiesKHR
   vkCreateDisplayPlaneSurfaceKHR
   vkCreateSharedSwapchainsKHR
-  vkDestroySurfaceKHR
-  vkGetPhysicalDeviceSurfaceSupportKHR
-  vkGetPhysicalDeviceSurfaceCapabilitiesKHR
-  vkGetPhysicalDeviceSurfaceFormatsKHR
-  vkGetPhysicalDeviceSurfacePresentModesKHR
-  vkCreateSwapchainKHR
-  vkDestroySwapchainKHR
-  vkGetSwapchainImagesKHR
-  vkAcquireNextImageKHR
-  vkQueuePresentKHR
   vkCreateDebugReportCallbackEXT
   vkDestroyDebugReportCallbackEXT
   vkDebugReportMessageEXT
@@ -206,11 +196,7 @@ set(VESPER_COVERED_COMMANDS
   vkBindBufferMemory2
   vkBindImageMemory2
   vkCmdSetDeviceMask
-  vkGetDeviceGroupPresentCapabilitiesKHR
-  vkGetDeviceGroupSurfacePresentModesKHR
-  vkAcquireNextImage2KHR
   vkCmdDispatchBase
-  vkGetPhysicalDevicePresentRectanglesKHR
   vkSetHdrMetadataEXT
   vkGetSwapchainStatusKHR
   vkGetRefreshCycleDurationGOOGLE
@@ -219,8 +205,6 @@ set(VESPER_COVERED_COMMANDS
   vkCmdSetDiscardRectangleEXT
   vkCmdSetSampleLocationsEXT
   vkGetPhysicalDeviceMultisamplePropertiesEXT
-  vkGetPhysicalDeviceSurfaceCapabilities2KHR
-  vkGetPhysicalDeviceSurfaceFormats2KHR
   vkGetPhysicalDeviceDisplayProperties2KHR
   vkGetPhysicalDeviceDisplayPlaneProperties2KHR
   vkGetDisplayModeProperties2KHR
@@ -321,7 +305,6 @@ set(VESPER_COVERED_COMMANDS
   vkGetImageDrmFormatModifierPropertiesEXT
   vkGetBufferOpaqueCaptureAddress
   vkGetBufferDeviceAddress
-  vkCreateHeadlessSurfaceEXT
   vkGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNV
   vkUninitializePerformanceApiINTEL
   vkCmdSetPerformanceMarkerINTEL

@@ -159,9 +159,9 @@ std::span<const int64_t> ValuesVkSharingMode() {
 std::span<const int64_t> ValuesVkImageLayout() {
   static constexpr int64_t kValues[] = {
       0, 1, 2, 3, 4, 5, 6, 7,
-      8, 1000001002, 1000024000, 1000024001, 1000024002, 1000111000, 1000117000, 1000117001,
-      1000164003, 1000218000, 1000241000, 1000241001, 1000241002, 1000241003, 1000299000, 1000299001,
-      1000299002, 1000314000, 1000314001, 1000339000,
+      8, 1000024000, 1000024001, 1000024002, 1000111000, 1000117000, 1000117001, 1000164003,
+      1000218000, 1000241000, 1000241001, 1000241002, 1000241003, 1000299000, 1000299001, 1000299002,
+      1000314000, 1000314001, 1000339000,
   };
   return kValues;
 }
@@ -490,23 +490,6 @@ std::span<const int64_t> ValuesVkCompositeAlphaFlagBitsKHR() {
 std::span<const int64_t> ValuesVkPresentModeKHR() {
   static constexpr int64_t kValues[] = {
       0, 1, 2, 3, 1000111000, 1000111001,
-  };
-  return kValues;
-}
-std::span<const int64_t> ValuesVkResult() {
-  static constexpr int64_t kValues[] = {
-      -1000338000, -1000257000, -1000255000, -1000174001, -1000161000, -1000158000, -1000072003, -1000069000,
-      -1000023005, -1000023004, -1000023003, -1000023002, -1000023001, -1000023000, -1000012000, -1000011001,
-      -1000003001, -1000001004, -1000000001, -1000000000, -13, -12, -11, -10,
-      -9, -8, -7, -6, -5, -4, -3, -2,
-      -1, 0, 1, 2, 3, 4, 5, 1000001003,
-      1000268000, 1000268001, 1000268002, 1000268003, 1000297000,
-  };
-  return kValues;
-}
-std::span<const int64_t> ValuesVkDeviceGroupPresentModeFlagBitsKHR() {
-  static constexpr int64_t kValues[] = {
-      1, 2, 4, 8,
   };
   return kValues;
 }
@@ -1053,16 +1036,6 @@ extern const CommandTable kCreateDisplayModeKHRTable;
 extern const CommandTable kGetDisplayPlaneCapabilitiesKHRTable;
 extern const CommandTable kCreateDisplayPlaneSurfaceKHRTable;
 extern const CommandTable kCreateSharedSwapchainsKHRTable;
-extern const CommandTable kDestroySurfaceKHRTable;
-extern const CommandTable kGetPhysicalDeviceSurfaceSupportKHRTable;
-extern const CommandTable kGetPhysicalDeviceSurfaceCapabilitiesKHRTable;
-extern const CommandTable kGetPhysicalDeviceSurfaceFormatsKHRTable;
-extern const CommandTable kGetPhysicalDeviceSurfacePresentModesKHRTable;
-extern const CommandTable kCreateSwapchainKHRTable;
-extern const CommandTable kDestroySwapchainKHRTable;
-extern const CommandTable kGetSwapchainImagesKHRTable;
-extern const CommandTable kAcquireNextImageKHRTable;
-extern const CommandTable kQueuePresentKHRTable;
 extern const CommandTable kCreateDebugReportCallbackEXTTable;
 extern const CommandTable kDestroyDebugReportCallbackEXTTable;
 extern const CommandTable kDebugReportMessageEXTTable;
@@ -1107,11 +1080,7 @@ extern const CommandTable kGetDeviceGroupPeerMemoryFeaturesTable;
 extern const CommandTable kBindBufferMemory2Table;
 extern const CommandTable kBindImageMemory2Table;
 extern const CommandTable kCmdSetDeviceMaskTable;
-extern const CommandTable kGetDeviceGroupPresentCapabilitiesKHRTable;
-extern const CommandTable kGetDeviceGroupSurfacePresentModesKHRTable;
-extern const CommandTable kAcquireNextImage2KHRTable;
 extern const CommandTable kCmdDispatchBaseTable;
-extern const CommandTable kGetPhysicalDevicePresentRectanglesKHRTable;
 extern const CommandTable kSetHdrMetadataEXTTable;
 extern const CommandTable kGetSwapchainStatusKHRTable;
 extern const CommandTable kGetRefreshCycleDurationGOOGLETable;
@@ -1120,8 +1089,6 @@ extern const CommandTable kCmdSetViewportWScalingNVTable;
 extern const CommandTable kCmdSetDiscardRectangleEXTTable;
 extern const CommandTable kCmdSetSampleLocationsEXTTable;
 extern const CommandTable kGetPhysicalDeviceMultisamplePropertiesEXTTable;
-extern const CommandTable kGetPhysicalDeviceSurfaceCapabilities2KHRTable;
-extern const CommandTable kGetPhysicalDeviceSurfaceFormats2KHRTable;
 extern const CommandTable kGetPhysicalDeviceDisplayProperties2KHRTable;
 extern const CommandTable kGetPhysicalDeviceDisplayPlaneProperties2KHRTable;
 extern const CommandTable kGetDisplayModeProperties2KHRTable;
@@ -1222,7 +1189,6 @@ extern const CommandTable kReleaseProfilingLockKHRTable;
 extern const CommandTable kGetImageDrmFormatModifierPropertiesEXTTable;
 extern const CommandTable kGetBufferOpaqueCaptureAddressTable;
 extern const CommandTable kGetBufferDeviceAddressTable;
-extern const CommandTable kCreateHeadlessSurfaceEXTTable;
 extern const CommandTable kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVTable;
 extern const CommandTable kUninitializePerformanceApiINTELTable;
 extern const CommandTable kCmdSetPerformanceMarkerINTELTable;
@@ -1526,16 +1492,6 @@ const CommandTable* const kCommandTables[] = {
     &kGetDisplayPlaneCapabilitiesKHRTable,
     &kCreateDisplayPlaneSurfaceKHRTable,
     &kCreateSharedSwapchainsKHRTable,
-    &kDestroySurfaceKHRTable,
-    &kGetPhysicalDeviceSurfaceSupportKHRTable,
-    &kGetPhysicalDeviceSurfaceCapabilitiesKHRTable,
-    &kGetPhysicalDeviceSurfaceFormatsKHRTable,
-    &kGetPhysicalDeviceSurfacePresentModesKHRTable,
-    &kCreateSwapchainKHRTable,
-    &kDestroySwapchainKHRTable,
-    &kGetSwapchainImagesKHRTable,
-    &kAcquireNextImageKHRTable,
-    &kQueuePresentKHRTable,
     &kCreateDebugReportCallbackEXTTable,
     &kDestroyDebugReportCallbackEXTTable,
     &kDebugReportMessageEXTTable,
@@ -1580,11 +1536,7 @@ const CommandTable* const kCommandTables[] = {
     &kBindBufferMemory2Table,
     &kBindImageMemory2Table,
     &kCmdSetDeviceMaskTable,
-    &kGetDeviceGroupPresentCapabilitiesKHRTable,
-    &kGetDeviceGroupSurfacePresentModesKHRTable,
-    &kAcquireNextImage2KHRTable,
     &kCmdDispatchBaseTable,
-    &kGetPhysicalDevicePresentRectanglesKHRTable,
     &kSetHdrMetadataEXTTable,
     &kGetSwapchainStatusKHRTable,
     &kGetRefreshCycleDurationGOOGLETable,
@@ -1593,8 +1545,6 @@ const CommandTable* const kCommandTables[] = {
     &kCmdSetDiscardRectangleEXTTable,
     &kCmdSetSampleLocationsEXTTable,
     &kGetPhysicalDeviceMultisamplePropertiesEXTTable,
-    &kGetPhysicalDeviceSurfaceCapabilities2KHRTable,
-    &kGetPhysicalDeviceSurfaceFormats2KHRTable,
     &kGetPhysicalDeviceDisplayProperties2KHRTable,
     &kGetPhysicalDeviceDisplayPlaneProperties2KHRTable,
     &kGetDisplayModeProperties2KHRTable,
@@ -1695,7 +1645,6 @@ const CommandTable* const kCommandTables[] = {
     &kGetImageDrmFormatModifierPropertiesEXTTable,
     &kGetBufferOpaqueCaptureAddressTable,
     &kGetBufferDeviceAddressTable,
-    &kCreateHeadlessSurfaceEXTTable,
     &kGetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVTable,
     &kUninitializePerformanceApiINTELTable,
     &kCmdSetPerformanceMarkerINTELTable,
@@ -1926,7 +1875,6 @@ const char* const kTravellingStructs[] = {
     "VkAccelerationStructureMotionInfoNV",
     "VkAccelerationStructureTrianglesOpacityMicromapEXT",
     "VkAccelerationStructureVersionInfoKHR",
-    "VkAcquireNextImageInfoKHR",
     "VkAcquireProfilingLockInfoKHR",
     "VkAmigoProfilingSubmitInfoSEC",
     "VkApplicationInfo",
@@ -1943,7 +1891,6 @@ const char* const kTravellingStructs[] = {
     "VkBindBufferMemoryInfo",
     "VkBindImageMemoryDeviceGroupInfo",
     "VkBindImageMemoryInfo",
-    "VkBindImageMemorySwapchainInfoKHR",
     "VkBindImagePlaneMemoryInfo",
     "VkBindSparseInfo",
     "VkBindVideoSessionMemoryInfoKHR",
@@ -2040,8 +1987,6 @@ const char* const kTravellingStructs[] = {
     "VkDeviceGroupBindSparseInfo",
     "VkDeviceGroupCommandBufferBeginInfo",
     "VkDeviceGroupDeviceCreateInfo",
-    "VkDeviceGroupPresentCapabilitiesKHR",
-    "VkDeviceGroupPresentInfoKHR",
     "VkDeviceGroupRenderPassBeginInfo",
     "VkDeviceGroupSubmitInfo",
     "VkDeviceGroupSwapchainCreateInfoKHR",
@@ -2057,14 +2002,12 @@ const char* const kTravellingStructs[] = {
     "VkDisplayModeParametersKHR",
     "VkDisplayModeProperties2KHR",
     "VkDisplayModePropertiesKHR",
-    "VkDisplayNativeHdrSurfaceCapabilitiesAMD",
     "VkDisplayPlaneCapabilities2KHR",
     "VkDisplayPlaneCapabilitiesKHR",
     "VkDisplayPlaneInfo2KHR",
     "VkDisplayPlaneProperties2KHR",
     "VkDisplayPlanePropertiesKHR",
     "VkDisplayPowerInfoEXT",
-    "VkDisplayPresentInfoKHR",
     "VkDisplayProperties2KHR",
     "VkDisplayPropertiesKHR",
     "VkDisplaySurfaceCreateInfoKHR",
@@ -2111,7 +2054,6 @@ const char* const kTravellingStructs[] = {
     "VkGraphicsPipelineShaderGroupsCreateInfoNV",
     "VkGraphicsShaderGroupCreateInfoNV",
     "VkHdrMetadataEXT",
-    "VkHeadlessSurfaceCreateInfoEXT",
     "VkImageBlit",
     "VkImageBlit2",
     "VkImageCaptureDescriptorDataInfoEXT",
@@ -2138,7 +2080,6 @@ const char* const kTravellingStructs[] = {
     "VkImageSubresource2EXT",
     "VkImageSubresourceLayers",
     "VkImageSubresourceRange",
-    "VkImageSwapchainCreateInfoKHR",
     "VkImageViewASTCDecodeModeEXT",
     "VkImageViewAddressPropertiesNVX",
     "VkImageViewCaptureDescriptorDataInfoEXT",
@@ -2406,7 +2347,6 @@ const char* const kTravellingStructs[] = {
     "VkPhysicalDeviceSubpassMergeFeedbackFeaturesEXT",
     "VkPhysicalDeviceSubpassShadingFeaturesHUAWEI",
     "VkPhysicalDeviceSubpassShadingPropertiesHUAWEI",
-    "VkPhysicalDeviceSurfaceInfo2KHR",
     "VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT",
     "VkPhysicalDeviceSynchronization2Features",
     "VkPhysicalDeviceTexelBufferAlignmentFeaturesEXT",
@@ -2485,12 +2425,6 @@ const char* const kTravellingStructs[] = {
     "VkPipelineViewportStateCreateInfo",
     "VkPipelineViewportSwizzleStateCreateInfoNV",
     "VkPipelineViewportWScalingStateCreateInfoNV",
-    "VkPresentIdKHR",
-    "VkPresentInfoKHR",
-    "VkPresentRegionKHR",
-    "VkPresentRegionsKHR",
-    "VkPresentTimeGOOGLE",
-    "VkPresentTimesInfoGOOGLE",
     "VkProtectedSubmitInfo",
     "VkPushConstantRange",
     "VkQueryPoolCreateInfo",
@@ -2509,7 +2443,6 @@ const char* const kTravellingStructs[] = {
     "VkRayTracingShaderGroupCreateInfoKHR",
     "VkRayTracingShaderGroupCreateInfoNV",
     "VkRect2D",
-    "VkRectLayerKHR",
     "VkRefreshCycleDurationGOOGLE",
     "VkReleaseSwapchainImagesInfoEXT",
     "VkRenderPassAttachmentBeginInfo",
@@ -2551,7 +2484,6 @@ const char* const kTravellingStructs[] = {
     "VkShaderModuleIdentifierEXT",
     "VkShaderModuleValidationCacheCreateInfoEXT",
     "VkShadingRatePaletteNV",
-    "VkSharedPresentSurfaceCapabilitiesKHR",
     "VkSparseBufferMemoryBindInfo",
     "VkSparseImageFormatProperties",
     "VkSparseImageFormatProperties2",
@@ -2581,21 +2513,10 @@ const char* const kTravellingStructs[] = {
     "VkSubresourceLayout",
     "VkSubresourceLayout2EXT",
     "VkSurfaceCapabilities2EXT",
-    "VkSurfaceCapabilities2KHR",
-    "VkSurfaceCapabilitiesKHR",
-    "VkSurfaceCapabilitiesPresentBarrierNV",
-    "VkSurfaceFormat2KHR",
-    "VkSurfaceFormatKHR",
-    "VkSurfacePresentModeCompatibilityEXT",
-    "VkSurfacePresentModeEXT",
-    "VkSurfacePresentScalingCapabilitiesEXT",
-    "VkSurfaceProtectedCapabilitiesKHR",
     "VkSwapchainCounterCreateInfoEXT",
     "VkSwapchainCreateInfoKHR",
     "VkSwapchainDisplayNativeHdrCreateInfoAMD",
     "VkSwapchainPresentBarrierCreateInfoNV",
-    "VkSwapchainPresentFenceInfoEXT",
-    "VkSwapchainPresentModeInfoEXT",
     "VkSwapchainPresentModesCreateInfoEXT",
     "VkSwapchainPresentScalingCreateInfoEXT",
     "VkTextureLODGatherFormatPropertiesAMD",

@@ -88,7 +88,6 @@ constexpr const Struct* kVkImageCreateInfoExtenders[] = {
     &kVkDedicatedAllocationImageCreateInfoNV,
     &kVkExternalMemoryImageCreateInfoNV,
     &kVkExternalMemoryImageCreateInfo,
-    &kVkImageSwapchainCreateInfoKHR,
     &kVkImageFormatListCreateInfo,
     &kVkImageDrmFormatModifierListCreateInfoEXT,
     &kVkImageDrmFormatModifierExplicitCreateInfoEXT,

@@ -67,15 +67,6 @@ constexpr Member kVkExtensionPropertiesMembers[] = {
      .offset = offsetof(VkExtensionProperties, specVersion), .size = sizeof(uint32_t)},
 };
 
-constexpr Member kVkRectLayerKHRMembers[] = {
-    {.name = "offset", .what = What::kStruct, .offset = offsetof(VkRectLayerKHR, offset),
-     .size = sizeof(VkOffset2D), .type = &kVkOffset2D},
-    {.name = "extent", .what = What::kStruct, .offset = offsetof(VkRectLayerKHR, extent),
-     .size = sizeof(VkExtent2D), .type = &kVkExtent2D, .is_optional = true},
-    {.name = "layer", .what = What::kNumber, .offset = offsetof(VkRectLayerKHR, layer),
-     .size = sizeof(uint32_t)},
-};
-
 constexpr Member kCreateInstanceArgsMembers[] = {
     {.name = "pCreateInfo", .what = What::kStruct,
      .offset = offsetof(wire::CreateInstanceArgs, pCreateInfo),
@@ -181,7 +172,6 @@ constexpr int32_t kCodesEnumerateInstanceExtensionProperties[] = {VK_SUCCESS, VK
 const Struct kVkInstanceCreateInfo = {"VkInstanceCreateInfo", sizeof(VkInstanceCreateInfo), VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, false, kVkInstanceCreateInfoMembers, kVkInstanceCreateInfoExtenders};
 const Struct kVkApplicationInfo = {"VkApplicationInfo", sizeof(VkApplicationInfo), VK_STRUCTURE_TYPE_APPLICATION_INFO, false, kVkApplicationInfoMembers, {}};
 const Struct kVkExtensionProperties = {"VkExtensionProperties", sizeof(VkExtensionProperties), 0, false, kVkExtensionPropertiesMembers, {}};
-const Struct kVkRectLayerKHR = {"VkRectLayerKHR", sizeof(VkRectLayerKHR), 0, false, kVkRectLayerKHRMembers, {}};
 extern const CommandTable kCreateInstanceTable;
 const CommandTable kCreateInstanceTable = {
     Command::kCreateInstance,

@@ -466,7 +466,6 @@ constexpr Member kVkBindImageMemoryInfoMembers[] = {
 };
 constexpr const Struct* kVkBindImageMemoryInfoExtenders[] = {
     &kVkBindImageMemoryDeviceGroupInfo,
-    &kVkBindImageMemorySwapchainInfoKHR,
     &kVkBindImagePlaneMemoryInfo,
 };
 

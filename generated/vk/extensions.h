@@ -3,12 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace vesper {
 
 enum class ExtensionSide : uint8_t {
   kRemote,   // the server's driver offers it
-  kLocal,    // the client does what it asks for, whatever the driver offers
+  kLocal,    // the client does what it asks for, whatever the driver offers: the server never hears of it
   kRefused,  // not offered
   kUnknown   // not in this registry: not offered
 };
@@ -17,10 +18,13 @@ struct Extension {
   const char* name;
   ExtensionSide side;
   bool device;
+  uint32_t revision;
   uint32_t promoted_to;  // the core version, 0 if it is in none
   const char* why;       // of what is not remote
 };
 
+// All that the registry knows, sorted by name.
+std::span<const Extension> Extensions();
 // nullptr when the registry does not know it.
 const Extension* FindExtension(const char* name);
 ExtensionSide SideOf(const char* name);

@@ -244,7 +244,6 @@ constexpr ChainCodec kVideoProfileListInfoKHRIn = ContentsOf<VkVideoProfileListI
 constexpr ChainCodec kDedicatedAllocationImageCreateInfoNVIn = ContentsOf<VkDedicatedAllocationImageCreateInfoNV>(VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_IMAGE_CREATE_INFO_NV);
 constexpr ChainCodec kExternalMemoryImageCreateInfoNVIn = ContentsOf<VkExternalMemoryImageCreateInfoNV>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO_NV);
 constexpr ChainCodec kExternalMemoryImageCreateInfoIn = ContentsOf<VkExternalMemoryImageCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO);
-constexpr ChainCodec kImageSwapchainCreateInfoKHRIn = ContentsOf<VkImageSwapchainCreateInfoKHR>(VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR);
 constexpr ChainCodec kImageFormatListCreateInfoIn = ContentsOf<VkImageFormatListCreateInfo>(VK_STRUCTURE_TYPE_IMAGE_FORMAT_LIST_CREATE_INFO);
 constexpr ChainCodec kImageDrmFormatModifierListCreateInfoEXTIn = ContentsOf<VkImageDrmFormatModifierListCreateInfoEXT>(VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_LIST_CREATE_INFO_EXT);
 constexpr ChainCodec kImageDrmFormatModifierExplicitCreateInfoEXTIn = ContentsOf<VkImageDrmFormatModifierExplicitCreateInfoEXT>(VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
@@ -325,13 +324,6 @@ constexpr ChainCodec kSwapchainDisplayNativeHdrCreateInfoAMDIn = ContentsOf<VkSw
 constexpr ChainCodec kSwapchainPresentBarrierCreateInfoNVIn = ContentsOf<VkSwapchainPresentBarrierCreateInfoNV>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_BARRIER_CREATE_INFO_NV);
 constexpr ChainCodec kSwapchainPresentModesCreateInfoEXTIn = ContentsOf<VkSwapchainPresentModesCreateInfoEXT>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_MODES_CREATE_INFO_EXT);
 constexpr ChainCodec kSwapchainPresentScalingCreateInfoEXTIn = ContentsOf<VkSwapchainPresentScalingCreateInfoEXT>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_SCALING_CREATE_INFO_EXT);
-constexpr ChainCodec kDisplayPresentInfoKHRIn = ContentsOf<VkDisplayPresentInfoKHR>(VK_STRUCTURE_TYPE_DISPLAY_PRESENT_INFO_KHR);
-constexpr ChainCodec kPresentRegionsKHRIn = ContentsOf<VkPresentRegionsKHR>(VK_STRUCTURE_TYPE_PRESENT_REGIONS_KHR);
-constexpr ChainCodec kDeviceGroupPresentInfoKHRIn = ContentsOf<VkDeviceGroupPresentInfoKHR>(VK_STRUCTURE_TYPE_DEVICE_GROUP_PRESENT_INFO_KHR);
-constexpr ChainCodec kPresentIdKHRIn = ContentsOf<VkPresentIdKHR>(VK_STRUCTURE_TYPE_PRESENT_ID_KHR);
-constexpr ChainCodec kPresentTimesInfoGOOGLEIn = ContentsOf<VkPresentTimesInfoGOOGLE>(VK_STRUCTURE_TYPE_PRESENT_TIMES_INFO_GOOGLE);
-constexpr ChainCodec kSwapchainPresentFenceInfoEXTIn = ContentsOf<VkSwapchainPresentFenceInfoEXT>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_FENCE_INFO_EXT);
-constexpr ChainCodec kSwapchainPresentModeInfoEXTIn = ContentsOf<VkSwapchainPresentModeInfoEXT>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_MODE_INFO_EXT);
 constexpr ChainCodec kMemoryDedicatedRequirementsOut = ValuesOf<VkMemoryDedicatedRequirements>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsFeaturesNVOut = ValuesOf<VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV);
 constexpr ChainCodec kPhysicalDevicePrivateDataFeaturesOut = ValuesOf<VkPhysicalDevicePrivateDataFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_FEATURES);
@@ -568,15 +560,7 @@ constexpr ChainCodec kQueueFamilyQueryResultStatusPropertiesKHROut = ValuesOf<Vk
 constexpr ChainCodec kPhysicalDeviceMemoryBudgetPropertiesEXTOut = ValuesOf<VkPhysicalDeviceMemoryBudgetPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
 constexpr ChainCodec kBindBufferMemoryDeviceGroupInfoIn = ContentsOf<VkBindBufferMemoryDeviceGroupInfo>(VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_DEVICE_GROUP_INFO);
 constexpr ChainCodec kBindImageMemoryDeviceGroupInfoIn = ContentsOf<VkBindImageMemoryDeviceGroupInfo>(VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_DEVICE_GROUP_INFO);
-constexpr ChainCodec kBindImageMemorySwapchainInfoKHRIn = ContentsOf<VkBindImageMemorySwapchainInfoKHR>(VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
 constexpr ChainCodec kBindImagePlaneMemoryInfoIn = ContentsOf<VkBindImagePlaneMemoryInfo>(VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO);
-constexpr ChainCodec kSurfacePresentModeEXTIn = ContentsOf<VkSurfacePresentModeEXT>(VK_STRUCTURE_TYPE_SURFACE_PRESENT_MODE_EXT);
-constexpr ChainCodec kDisplayNativeHdrSurfaceCapabilitiesAMDOut = ValuesOf<VkDisplayNativeHdrSurfaceCapabilitiesAMD>(VK_STRUCTURE_TYPE_DISPLAY_NATIVE_HDR_SURFACE_CAPABILITIES_AMD);
-constexpr ChainCodec kSharedPresentSurfaceCapabilitiesKHROut = ValuesOf<VkSharedPresentSurfaceCapabilitiesKHR>(VK_STRUCTURE_TYPE_SHARED_PRESENT_SURFACE_CAPABILITIES_KHR);
-constexpr ChainCodec kSurfaceProtectedCapabilitiesKHROut = ValuesOf<VkSurfaceProtectedCapabilitiesKHR>(VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR);
-constexpr ChainCodec kSurfaceCapabilitiesPresentBarrierNVOut = ValuesOf<VkSurfaceCapabilitiesPresentBarrierNV>(VK_STRUCTURE_TYPE_SURFACE_CAPABILITIES_PRESENT_BARRIER_NV);
-constexpr ChainCodec kSurfacePresentScalingCapabilitiesEXTOut = ValuesOf<VkSurfacePresentScalingCapabilitiesEXT>(VK_STRUCTURE_TYPE_SURFACE_PRESENT_SCALING_CAPABILITIES_EXT);
-constexpr ChainCodec kSurfacePresentModeCompatibilityEXTOut = ShapeOf<VkSurfacePresentModeCompatibilityEXT>(VK_STRUCTURE_TYPE_SURFACE_PRESENT_MODE_COMPATIBILITY_EXT);
 constexpr ChainCodec kImagePlaneMemoryRequirementsInfoIn = ContentsOf<VkImagePlaneMemoryRequirementsInfo>(VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO);
 constexpr ChainCodec kDescriptorSetVariableDescriptorCountLayoutSupportOut = ValuesOf<VkDescriptorSetVariableDescriptorCountLayoutSupport>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_LAYOUT_SUPPORT);
 constexpr ChainCodec kDeviceAddressBindingCallbackDataEXTIn = ContentsOf<VkDeviceAddressBindingCallbackDataEXT>(VK_STRUCTURE_TYPE_DEVICE_ADDRESS_BINDING_CALLBACK_DATA_EXT);
@@ -994,7 +978,6 @@ constexpr const ChainCodec* kImageCreateInfoInChainEntries[] = {
     &kVideoProfileListInfoKHRIn,
     &kDedicatedAllocationImageCreateInfoNVIn,
     &kExternalMemoryImageCreateInfoNVIn,
-    &kImageSwapchainCreateInfoKHRIn,
     &kExternalMemoryImageCreateInfoIn,
     &kImageFormatListCreateInfoIn,
     &kImageDrmFormatModifierListCreateInfoEXTIn,
@@ -1133,15 +1116,6 @@ constexpr const ChainCodec* kSwapchainCreateInfoKHRInChainEntries[] = {
     &kSwapchainPresentScalingCreateInfoEXTIn,
     &kSwapchainPresentBarrierCreateInfoNVIn,
     &kImageCompressionControlEXTIn,
-};
-constexpr const ChainCodec* kPresentInfoKHRInChainEntries[] = {
-    &kDisplayPresentInfoKHRIn,
-    &kDeviceGroupPresentInfoKHRIn,
-    &kPresentRegionsKHRIn,
-    &kPresentTimesInfoGOOGLEIn,
-    &kSwapchainPresentFenceInfoEXTIn,
-    &kSwapchainPresentModeInfoEXTIn,
-    &kPresentIdKHRIn,
 };
 constexpr const ChainCodec* kMemoryRequirements2OutChainEntries[] = {
     &kMemoryDedicatedRequirementsOut,
@@ -1405,23 +1379,8 @@ constexpr const ChainCodec* kBindBufferMemoryInfoInChainEntries[] = {
     &kBindBufferMemoryDeviceGroupInfoIn,
 };
 constexpr const ChainCodec* kBindImageMemoryInfoInChainEntries[] = {
-    &kBindImageMemorySwapchainInfoKHRIn,
     &kBindImageMemoryDeviceGroupInfoIn,
     &kBindImagePlaneMemoryInfoIn,
-};
-constexpr const ChainCodec* kPhysicalDeviceSurfaceInfo2KHRInChainEntries[] = {
-    &kSurfacePresentModeEXTIn,
-};
-constexpr const ChainCodec* kSurfaceCapabilities2KHROutChainEntries[] = {
-    &kSharedPresentSurfaceCapabilitiesKHROut,
-    &kDisplayNativeHdrSurfaceCapabilitiesAMDOut,
-    &kSurfaceProtectedCapabilitiesKHROut,
-    &kSurfacePresentScalingCapabilitiesEXTOut,
-    &kSurfacePresentModeCompatibilityEXTOut,
-    &kSurfaceCapabilitiesPresentBarrierNVOut,
-};
-constexpr const ChainCodec* kSurfaceFormat2KHROutChainEntries[] = {
-    &kImageCompressionPropertiesEXTOut,
 };
 constexpr const ChainCodec* kImageMemoryRequirementsInfo2InChainEntries[] = {
     &kImagePlaneMemoryRequirementsInfoIn,
@@ -1586,7 +1545,6 @@ const ChainTable kCommandBufferBeginInfoInChain{kCommandBufferBeginInfoInChainEn
 const ChainTable kImageMemoryBarrierInChain{kImageMemoryBarrierInChainEntries};
 const ChainTable kRenderPassBeginInfoInChain{kRenderPassBeginInfoInChainEntries};
 const ChainTable kSwapchainCreateInfoKHRInChain{kSwapchainCreateInfoKHRInChainEntries};
-const ChainTable kPresentInfoKHRInChain{kPresentInfoKHRInChainEntries};
 const ChainTable kMemoryRequirements2OutChain{kMemoryRequirements2OutChainEntries};
 const ChainTable kPhysicalDeviceFeatures2OutChain{kPhysicalDeviceFeatures2OutChainEntries};
 const ChainTable kPhysicalDeviceProperties2OutChain{kPhysicalDeviceProperties2OutChainEntries};
@@ -1598,9 +1556,6 @@ const ChainTable kPhysicalDeviceMemoryProperties2OutChain{kPhysicalDeviceMemoryP
 const ChainTable kPhysicalDeviceExternalSemaphoreInfoInChain{kPhysicalDeviceExternalSemaphoreInfoInChainEntries};
 const ChainTable kBindBufferMemoryInfoInChain{kBindBufferMemoryInfoInChainEntries};
 const ChainTable kBindImageMemoryInfoInChain{kBindImageMemoryInfoInChainEntries};
-const ChainTable kPhysicalDeviceSurfaceInfo2KHRInChain{kPhysicalDeviceSurfaceInfo2KHRInChainEntries};
-const ChainTable kSurfaceCapabilities2KHROutChain{kSurfaceCapabilities2KHROutChainEntries};
-const ChainTable kSurfaceFormat2KHROutChain{kSurfaceFormat2KHROutChainEntries};
 const ChainTable kImageMemoryRequirementsInfo2InChain{kImageMemoryRequirementsInfo2InChainEntries};
 const ChainTable kDescriptorSetLayoutSupportOutChain{kDescriptorSetLayoutSupportOutChainEntries};
 const ChainTable kDebugUtilsMessengerCallbackDataEXTInChain{kDebugUtilsMessengerCallbackDataEXTInChainEntries};

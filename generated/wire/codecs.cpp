@@ -175,16 +175,16 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<GetDisplayPlaneCapabilitiesKHRArgs>(),
     CodecOf<CreateDisplayPlaneSurfaceKHRArgs>(),
     CodecOf<CreateSharedSwapchainsKHRArgs>(),
-    CodecOf<DestroySurfaceKHRArgs>(),
-    CodecOf<GetPhysicalDeviceSurfaceSupportKHRArgs>(),
-    CodecOf<GetPhysicalDeviceSurfaceCapabilitiesKHRArgs>(),
-    CodecOf<GetPhysicalDeviceSurfaceFormatsKHRArgs>(),
-    CodecOf<GetPhysicalDeviceSurfacePresentModesKHRArgs>(),
-    CodecOf<CreateSwapchainKHRArgs>(),
-    CodecOf<DestroySwapchainKHRArgs>(),
-    CodecOf<GetSwapchainImagesKHRArgs>(),
-    CodecOf<AcquireNextImageKHRArgs>(),
-    CodecOf<QueuePresentKHRArgs>(),
+    {},  // vkDestroySurfaceKHR: local
+    {},  // vkGetPhysicalDeviceSurfaceSupportKHR: local
+    {},  // vkGetPhysicalDeviceSurfaceCapabilitiesKHR: local
+    {},  // vkGetPhysicalDeviceSurfaceFormatsKHR: local
+    {},  // vkGetPhysicalDeviceSurfacePresentModesKHR: local
+    {},  // vkCreateSwapchainKHR: local
+    {},  // vkDestroySwapchainKHR: local
+    {},  // vkGetSwapchainImagesKHR: local
+    {},  // vkAcquireNextImageKHR: local
+    {},  // vkQueuePresentKHR: local
     CodecOf<CreateDebugReportCallbackEXTArgs>(),
     CodecOf<DestroyDebugReportCallbackEXTArgs>(),
     CodecOf<DebugReportMessageEXTArgs>(),
@@ -230,11 +230,11 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<BindBufferMemory2Args>(),
     CodecOf<BindImageMemory2Args>(),
     CodecOf<CmdSetDeviceMaskArgs>(),
-    CodecOf<GetDeviceGroupPresentCapabilitiesKHRArgs>(),
-    CodecOf<GetDeviceGroupSurfacePresentModesKHRArgs>(),
-    CodecOf<AcquireNextImage2KHRArgs>(),
+    {},  // vkGetDeviceGroupPresentCapabilitiesKHR: local
+    {},  // vkGetDeviceGroupSurfacePresentModesKHR: local
+    {},  // vkAcquireNextImage2KHR: local
     CodecOf<CmdDispatchBaseArgs>(),
-    CodecOf<GetPhysicalDevicePresentRectanglesKHRArgs>(),
+    {},  // vkGetPhysicalDevicePresentRectanglesKHR: local
     {},  // vkCreateDescriptorUpdateTemplate: local
     {},  // vkDestroyDescriptorUpdateTemplate: local
     {},  // vkUpdateDescriptorSetWithTemplate: local
@@ -247,8 +247,8 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<CmdSetDiscardRectangleEXTArgs>(),
     CodecOf<CmdSetSampleLocationsEXTArgs>(),
     CodecOf<GetPhysicalDeviceMultisamplePropertiesEXTArgs>(),
-    CodecOf<GetPhysicalDeviceSurfaceCapabilities2KHRArgs>(),
-    CodecOf<GetPhysicalDeviceSurfaceFormats2KHRArgs>(),
+    {},  // vkGetPhysicalDeviceSurfaceCapabilities2KHR: local
+    {},  // vkGetPhysicalDeviceSurfaceFormats2KHR: local
     CodecOf<GetPhysicalDeviceDisplayProperties2KHRArgs>(),
     CodecOf<GetPhysicalDeviceDisplayPlaneProperties2KHRArgs>(),
     CodecOf<GetDisplayModeProperties2KHRArgs>(),
@@ -351,7 +351,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<GetImageDrmFormatModifierPropertiesEXTArgs>(),
     CodecOf<GetBufferOpaqueCaptureAddressArgs>(),
     CodecOf<GetBufferDeviceAddressArgs>(),
-    CodecOf<CreateHeadlessSurfaceEXTArgs>(),
+    {},  // vkCreateHeadlessSurfaceEXT: local
     CodecOf<GetPhysicalDeviceSupportedFramebufferMixedSamplesCombinationsNVArgs>(),
     {},  // vkInitializePerformanceApiINTEL: refused
     CodecOf<UninitializePerformanceApiINTELArgs>(),

@@ -340,9 +340,9 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyIm
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 20, v.srcImageLayout);
+  Store(p + 20, OnWire(v.srcImageLayout));
   Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 32, v.dstImageLayout);
+  Store(p + 32, OnWire(v.dstImageLayout));
   Store(p + 36, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.regionCount);
@@ -383,9 +383,9 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBlitIm
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 20, v.srcImageLayout);
+  Store(p + 20, OnWire(v.srcImageLayout));
   Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 32, v.dstImageLayout);
+  Store(p + 32, OnWire(v.dstImageLayout));
   Store(p + 36, v.regionCount);
   Store(p + 40, v.filter);
   if ((present0 & 0x1u) != 0) {
@@ -429,7 +429,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyBu
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kBuffer, v.srcBuffer));
   Store(p + 20, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 28, v.dstImageLayout);
+  Store(p + 28, OnWire(v.dstImageLayout));
   Store(p + 32, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.regionCount);
@@ -469,7 +469,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyIm
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 20, v.srcImageLayout);
+  Store(p + 20, OnWire(v.srcImageLayout));
   Store(p + 24, e.Id(HandleType::kBuffer, v.dstBuffer));
   Store(p + 32, v.regionCount);
   if ((present0 & 0x1u) != 0) {
@@ -575,7 +575,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearC
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.image));
-  Store(p + 20, v.imageLayout);
+  Store(p + 20, OnWire(v.imageLayout));
   Store(p + 24, v.rangeCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(1);
@@ -625,7 +625,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdClearD
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.image));
-  Store(p + 20, v.imageLayout);
+  Store(p + 20, OnWire(v.imageLayout));
   Store(p + 24, v.rangeCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(1);
@@ -676,9 +676,9 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdResolv
   Store(p + 0, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 20, v.srcImageLayout);
+  Store(p + 20, OnWire(v.srcImageLayout));
   Store(p + 24, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 32, v.dstImageLayout);
+  Store(p + 32, OnWire(v.dstImageLayout));
   Store(p + 36, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.regionCount);

@@ -287,9 +287,9 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyImageInfo2
   uint8_t* p = e.Take(32);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 12, v.srcImageLayout);
+  Store(p + 12, OnWire(v.srcImageLayout));
   Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 24, v.dstImageLayout);
+  Store(p + 24, OnWire(v.dstImageLayout));
   Store(p + 28, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
@@ -377,9 +377,9 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkBlitImageInfo2
   uint8_t* p = e.Take(36);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 12, v.srcImageLayout);
+  Store(p + 12, OnWire(v.srcImageLayout));
   Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 24, v.dstImageLayout);
+  Store(p + 24, OnWire(v.dstImageLayout));
   Store(p + 28, v.regionCount);
   Store(p + 32, v.filter);
   if ((present0 & 0x1u) != 0) {
@@ -453,7 +453,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyBufferToIm
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kBuffer, v.srcBuffer));
   Store(p + 12, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 20, v.dstImageLayout);
+  Store(p + 20, OnWire(v.dstImageLayout));
   Store(p + 24, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
@@ -492,7 +492,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkCopyImageToBuf
   uint8_t* p = e.Take(28);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 12, v.srcImageLayout);
+  Store(p + 12, OnWire(v.srcImageLayout));
   Store(p + 16, e.Id(HandleType::kBuffer, v.dstBuffer));
   Store(p + 24, v.regionCount);
   if ((present0 & 0x1u) != 0) {
@@ -561,9 +561,9 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkResolveImageIn
   uint8_t* p = e.Take(32);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImage, v.srcImage));
-  Store(p + 12, v.srcImageLayout);
+  Store(p + 12, OnWire(v.srcImageLayout));
   Store(p + 16, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 24, v.dstImageLayout);
+  Store(p + 24, OnWire(v.dstImageLayout));
   Store(p + 28, v.regionCount);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());

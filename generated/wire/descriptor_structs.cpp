@@ -11,7 +11,7 @@ static_assert(sizeof(VkDescriptorPoolSize) == 8);
 void Put([[maybe_unused]] Encoder& e, uint8_t* p, const VkDescriptorImageInfo& v) {
   Store(p + 0, e.Id(HandleType::kSampler, v.sampler));
   Store(p + 8, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 16, v.imageLayout);
+  Store(p + 16, OnWire(v.imageLayout));
 }
 
 void Get([[maybe_unused]] Decoder& d, const uint8_t* p, VkDescriptorImageInfo& v) {

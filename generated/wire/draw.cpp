@@ -624,7 +624,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdCopyMe
   Store(p + 20, v.copyCount);
   Store(p + 24, v.stride);
   Store(p + 28, e.Id(HandleType::kImage, v.dstImage));
-  Store(p + 36, v.dstImageLayout);
+  Store(p + 36, OnWire(v.dstImageLayout));
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.copyCount);
     e.Bytes(v.pImageSubresources, n * 16);
@@ -1311,7 +1311,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindSh
   uint8_t* p = e.Take(20);
   Store(p + 0, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 8, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 16, v.imageLayout);
+  Store(p + 16, OnWire(v.imageLayout));
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindShadingRateImageNVArgs& v) {
@@ -1558,7 +1558,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBindIn
   uint8_t* p = e.Take(20);
   Store(p + 0, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 8, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 16, v.imageLayout);
+  Store(p + 16, OnWire(v.imageLayout));
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBindInvocationMaskHUAWEIArgs& v) {

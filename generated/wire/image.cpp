@@ -881,7 +881,7 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const BindOptic
   Store(p + 8, e.Id(HandleType::kOpticalFlowSessionNV, v.session));
   Store(p + 16, v.bindingPoint);
   Store(p + 20, e.Id(HandleType::kImageView, v.view));
-  Store(p + 28, v.layout);
+  Store(p + 28, OnWire(v.layout));
 }
 
 void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] BindOpticalFlowSessionImageNVArgs& v) {

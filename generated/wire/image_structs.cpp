@@ -264,7 +264,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageCreateInf
   Store(p + 44, v.usage);
   Store(p + 48, v.sharingMode);
   Store(p + 52, v.queueFamilyIndexCount);
-  Store(p + 56, v.initialLayout);
+  Store(p + 56, OnWire(v.initialLayout));
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, kImageCreateInfoInChain);
   }

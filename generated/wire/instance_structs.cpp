@@ -6,8 +6,6 @@ namespace vesper::wire {
 
 static_assert(sizeof(VkExtensionProperties) == 260);
 
-static_assert(sizeof(VkRectLayerKHR) == 20);
-
 void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkApplicationInfo& v) {
   uint32_t present0 = 0;
   if (v.pNext != nullptr) present0 |= 0x1u;

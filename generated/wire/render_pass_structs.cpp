@@ -4,9 +4,39 @@
 
 namespace vesper::wire {
 
-static_assert(sizeof(VkAttachmentDescription) == 36);
+void Put([[maybe_unused]] Encoder& e, uint8_t* p, const VkAttachmentDescription& v) {
+  Store(p + 0, v.flags);
+  Store(p + 4, v.format);
+  Store(p + 8, v.samples);
+  Store(p + 12, v.loadOp);
+  Store(p + 16, v.storeOp);
+  Store(p + 20, v.stencilLoadOp);
+  Store(p + 24, v.stencilStoreOp);
+  Store(p + 28, OnWire(v.initialLayout));
+  Store(p + 32, OnWire(v.finalLayout));
+}
 
-static_assert(sizeof(VkAttachmentReference) == 8);
+void Get([[maybe_unused]] Decoder& d, const uint8_t* p, VkAttachmentDescription& v) {
+  v.flags = Load<VkAttachmentDescriptionFlags>(p + 0);
+  v.format = Load<VkFormat>(p + 4);
+  v.samples = Load<VkSampleCountFlagBits>(p + 8);
+  v.loadOp = Load<VkAttachmentLoadOp>(p + 12);
+  v.storeOp = Load<VkAttachmentStoreOp>(p + 16);
+  v.stencilLoadOp = Load<VkAttachmentLoadOp>(p + 20);
+  v.stencilStoreOp = Load<VkAttachmentStoreOp>(p + 24);
+  v.initialLayout = Load<VkImageLayout>(p + 28);
+  v.finalLayout = Load<VkImageLayout>(p + 32);
+}
+
+void Put([[maybe_unused]] Encoder& e, uint8_t* p, const VkAttachmentReference& v) {
+  Store(p + 0, v.attachment);
+  Store(p + 4, OnWire(v.layout));
+}
+
+void Get([[maybe_unused]] Decoder& d, const uint8_t* p, VkAttachmentReference& v) {
+  v.attachment = Load<uint32_t>(p + 0);
+  v.layout = Load<VkImageLayout>(p + 4);
+}
 
 static_assert(sizeof(VkInputAttachmentAspectReference) == 12);
 
@@ -192,19 +222,31 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkSubpassDescrip
   Store(p + 20, v.preserveAttachmentCount);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.inputAttachmentCount);
-    e.Bytes(v.pInputAttachments, n * 8);
+    uint8_t* p = e.Take(8 * n);
+    for (size_t i = 0; i < n; ++i) {
+      Put(e, p + 8 * i, v.pInputAttachments[i]);
+    }
   }
   if ((present0 & 0x2u) != 0) {
     const size_t n = static_cast<size_t>(v.colorAttachmentCount);
-    e.Bytes(v.pColorAttachments, n * 8);
+    uint8_t* p = e.Take(8 * n);
+    for (size_t i = 0; i < n; ++i) {
+      Put(e, p + 8 * i, v.pColorAttachments[i]);
+    }
   }
   if ((present0 & 0x4u) != 0) {
     const size_t n = static_cast<size_t>(v.colorAttachmentCount);
-    e.Bytes(v.pResolveAttachments, n * 8);
+    uint8_t* p = e.Take(8 * n);
+    for (size_t i = 0; i < n; ++i) {
+      Put(e, p + 8 * i, v.pResolveAttachments[i]);
+    }
   }
   if ((present0 & 0x8u) != 0) {
     const size_t n = static_cast<size_t>(1);
-    e.Bytes(v.pDepthStencilAttachment, n * 8);
+    uint8_t* p = e.Take(8 * n);
+    for (size_t i = 0; i < n; ++i) {
+      Put(e, p + 8 * i, v.pDepthStencilAttachment[i]);
+    }
   }
   if ((present0 & 0x10u) != 0) {
     const size_t n = static_cast<size_t>(v.preserveAttachmentCount);
@@ -223,7 +265,10 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassDescription& 
   if ((present0 & 0x1u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.inputAttachmentCount), 8);
     auto* items = d.Array<VkAttachmentReference>(n);
-    d.CopyTo(items, size_t{n} * 8);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      Get(d, p + 0, items[i]);
+    }
     v.pInputAttachments = items;
   } else if (v.inputAttachmentCount != 0) {
     d.Fail("VkSubpassDescription: pInputAttachments is absent");
@@ -231,7 +276,10 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassDescription& 
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.colorAttachmentCount), 8);
     auto* items = d.Array<VkAttachmentReference>(n);
-    d.CopyTo(items, size_t{n} * 8);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      Get(d, p + 0, items[i]);
+    }
     v.pColorAttachments = items;
   } else if (v.colorAttachmentCount != 0) {
     d.Fail("VkSubpassDescription: pColorAttachments is absent");
@@ -239,13 +287,19 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkSubpassDescription& 
   if ((present0 & 0x4u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.colorAttachmentCount), 8);
     auto* items = d.Array<VkAttachmentReference>(n);
-    d.CopyTo(items, size_t{n} * 8);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      Get(d, p + 0, items[i]);
+    }
     v.pResolveAttachments = items;
   }
   if ((present0 & 0x8u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
     auto* items = d.Array<VkAttachmentReference>(n);
-    d.CopyTo(items, size_t{n} * 8);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      Get(d, p + 0, items[i]);
+    }
     v.pDepthStencilAttachment = items;
   }
   if ((present0 & 0x10u) != 0) {
@@ -361,7 +415,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderPassFrag
   if (v.pNext != nullptr) present0 |= 0x1u;
   uint8_t* p = e.Take(12);
   Store(p + 0, present0);
-  Store(p + 4, v.fragmentDensityMapAttachment);
+  Put(e, p + 4, v.fragmentDensityMapAttachment);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
   }
@@ -371,7 +425,7 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRenderPassFragmentDe
   v.sType = VK_STRUCTURE_TYPE_RENDER_PASS_FRAGMENT_DENSITY_MAP_CREATE_INFO_EXT;
   const uint8_t* p = d.Take(12);
   const uint32_t present0 = Load<uint32_t>(p + 0);
-  v.fragmentDensityMapAttachment = Load<VkAttachmentReference>(p + 4);
+  Get(d, p + 4, v.fragmentDensityMapAttachment);
   if ((present0 & 0x1u) != 0) {
     v.pNext = DecodeChain(d, ChainTable());
   }
@@ -394,7 +448,10 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderPassCrea
   }
   if ((present0 & 0x2u) != 0) {
     const size_t n = static_cast<size_t>(v.attachmentCount);
-    e.Bytes(v.pAttachments, n * 36);
+    uint8_t* p = e.Take(36 * n);
+    for (size_t i = 0; i < n; ++i) {
+      Put(e, p + 36 * i, v.pAttachments[i]);
+    }
   }
   if ((present0 & 0x4u) != 0) {
     const size_t n = static_cast<size_t>(v.subpassCount);
@@ -420,7 +477,10 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkRenderPassCreateInfo
   if ((present0 & 0x2u) != 0) {
     const uint32_t n = d.Count(static_cast<uint64_t>(v.attachmentCount), 36);
     auto* items = d.Array<VkAttachmentDescription>(n);
-    d.CopyTo(items, size_t{n} * 36);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(36);
+      Get(d, p + 0, items[i]);
+    }
     v.pAttachments = items;
   } else if (v.attachmentCount != 0) {
     d.Fail("VkRenderPassCreateInfo: pAttachments is absent");
@@ -800,8 +860,8 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAttachmentDesc
   if (v.pNext != nullptr) present0 |= 0x1u;
   uint8_t* p = e.Take(12);
   Store(p + 0, present0);
-  Store(p + 4, v.stencilInitialLayout);
-  Store(p + 8, v.stencilFinalLayout);
+  Store(p + 4, OnWire(v.stencilInitialLayout));
+  Store(p + 8, OnWire(v.stencilFinalLayout));
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
   }
@@ -830,8 +890,8 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAttachmentDesc
   Store(p + 20, v.storeOp);
   Store(p + 24, v.stencilLoadOp);
   Store(p + 28, v.stencilStoreOp);
-  Store(p + 32, v.initialLayout);
-  Store(p + 36, v.finalLayout);
+  Store(p + 32, OnWire(v.initialLayout));
+  Store(p + 36, OnWire(v.finalLayout));
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, kAttachmentDescription2InChain);
   }
@@ -860,7 +920,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAttachmentRefe
   if (v.pNext != nullptr) present0 |= 0x1u;
   uint8_t* p = e.Take(8);
   Store(p + 0, present0);
-  Store(p + 4, v.stencilLayout);
+  Store(p + 4, OnWire(v.stencilLayout));
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
   }
@@ -882,7 +942,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkAttachmentRefe
   uint8_t* p = e.Take(16);
   Store(p + 0, present0);
   Store(p + 4, v.attachment);
-  Store(p + 8, v.layout);
+  Store(p + 8, OnWire(v.layout));
   Store(p + 12, v.aspectMask);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, kAttachmentReference2InChain);
@@ -1425,10 +1485,10 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderingAttac
   uint8_t* p = e.Take(56);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 12, v.imageLayout);
+  Store(p + 12, OnWire(v.imageLayout));
   Store(p + 16, v.resolveMode);
   Store(p + 20, (v.resolveMode != 0) ? e.Id(HandleType::kImageView, v.resolveImageView) : kNullObject);
-  Store(p + 28, v.resolveImageLayout);
+  Store(p + 28, OnWire(v.resolveImageLayout));
   Store(p + 32, v.loadOp);
   Store(p + 36, v.storeOp);
   Store(p + 40, v.clearValue);
@@ -1460,7 +1520,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderingFragm
   uint8_t* p = e.Take(24);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 12, v.imageLayout);
+  Store(p + 12, OnWire(v.imageLayout));
   Store(p + 16, v.shadingRateAttachmentTexelSize);
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
@@ -1485,7 +1545,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkRenderingFragm
   uint8_t* p = e.Take(16);
   Store(p + 0, present0);
   Store(p + 4, e.Id(HandleType::kImageView, v.imageView));
-  Store(p + 12, v.imageLayout);
+  Store(p + 12, OnWire(v.imageLayout));
   if ((present0 & 0x1u) != 0) {
     EncodeChain(e, v.pNext, ChainTable());
   }

@@ -595,8 +595,8 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageMemoryBar
   Store(p + 0, present0);
   Store(p + 4, v.srcAccessMask);
   Store(p + 8, v.dstAccessMask);
-  Store(p + 12, v.oldLayout);
-  Store(p + 16, v.newLayout);
+  Store(p + 12, OnWire(v.oldLayout));
+  Store(p + 16, OnWire(v.newLayout));
   Store(p + 20, v.srcQueueFamilyIndex);
   Store(p + 24, v.dstQueueFamilyIndex);
   Store(p + 28, e.Id(HandleType::kImage, v.image));
@@ -1042,8 +1042,8 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkImageMemoryBar
   Store(p + 12, v.srcAccessMask);
   Store(p + 20, v.dstStageMask);
   Store(p + 28, v.dstAccessMask);
-  Store(p + 36, v.oldLayout);
-  Store(p + 40, v.newLayout);
+  Store(p + 36, OnWire(v.oldLayout));
+  Store(p + 40, OnWire(v.newLayout));
   Store(p + 44, v.srcQueueFamilyIndex);
   Store(p + 48, v.dstQueueFamilyIndex);
   Store(p + 52, e.Id(HandleType::kImage, v.image));

@@ -106,125 +106,6 @@ void DecodeRequest(Decoder& d, CreateSharedSwapchainsKHRArgs& v);
 void EncodeReply(Encoder& e, const CreateSharedSwapchainsKHRArgs& v);
 void DecodeReply(Decoder& d, CreateSharedSwapchainsKHRArgs& v);
 
-struct DestroySurfaceKHRArgs {
-  VkInstance instance;
-  VkSurfaceKHR surface;
-  const VkAllocationCallbacks* pAllocator;
-  ObjectId surface_id;
-};
-void EncodeRequest(Encoder& e, const DestroySurfaceKHRArgs& v);
-void DecodeRequest(Decoder& d, DestroySurfaceKHRArgs& v);
-void EncodeReply(Encoder& e, const DestroySurfaceKHRArgs& v);
-void DecodeReply(Decoder& d, DestroySurfaceKHRArgs& v);
-
-struct GetPhysicalDeviceSurfaceSupportKHRArgs {
-  VkPhysicalDevice physicalDevice;
-  uint32_t queueFamilyIndex;
-  VkSurfaceKHR surface;
-  VkBool32* pSupported;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceSupportKHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceSupportKHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceSupportKHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceSupportKHRArgs& v);
-
-struct GetPhysicalDeviceSurfaceCapabilitiesKHRArgs {
-  VkPhysicalDevice physicalDevice;
-  VkSurfaceKHR surface;
-  VkSurfaceCapabilitiesKHR* pSurfaceCapabilities;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilitiesKHRArgs& v);
-
-struct GetPhysicalDeviceSurfaceFormatsKHRArgs {
-  VkPhysicalDevice physicalDevice;
-  VkSurfaceKHR surface;
-  uint32_t* pSurfaceFormatCount;
-  VkSurfaceFormatKHR* pSurfaceFormats;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceFormatsKHRArgs& v);
-
-struct GetPhysicalDeviceSurfacePresentModesKHRArgs {
-  VkPhysicalDevice physicalDevice;
-  VkSurfaceKHR surface;
-  uint32_t* pPresentModeCount;
-  VkPresentModeKHR* pPresentModes;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfacePresentModesKHRArgs& v);
-
-struct CreateSwapchainKHRArgs {
-  VkDevice device;
-  const VkSwapchainCreateInfoKHR* pCreateInfo;
-  const VkAllocationCallbacks* pAllocator;
-  VkSwapchainKHR* pSwapchain;
-  VkResult result;
-  const ObjectId* pSwapchain_ids;
-};
-void EncodeRequest(Encoder& e, const CreateSwapchainKHRArgs& v);
-void DecodeRequest(Decoder& d, CreateSwapchainKHRArgs& v);
-void EncodeReply(Encoder& e, const CreateSwapchainKHRArgs& v);
-void DecodeReply(Decoder& d, CreateSwapchainKHRArgs& v);
-
-struct DestroySwapchainKHRArgs {
-  VkDevice device;
-  VkSwapchainKHR swapchain;
-  const VkAllocationCallbacks* pAllocator;
-  ObjectId swapchain_id;
-};
-void EncodeRequest(Encoder& e, const DestroySwapchainKHRArgs& v);
-void DecodeRequest(Decoder& d, DestroySwapchainKHRArgs& v);
-void EncodeReply(Encoder& e, const DestroySwapchainKHRArgs& v);
-void DecodeReply(Decoder& d, DestroySwapchainKHRArgs& v);
-
-struct GetSwapchainImagesKHRArgs {
-  VkDevice device;
-  VkSwapchainKHR swapchain;
-  uint32_t* pSwapchainImageCount;
-  VkImage* pSwapchainImages;
-  VkResult result;
-  const ObjectId* pSwapchainImages_ids;
-};
-void EncodeRequest(Encoder& e, const GetSwapchainImagesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetSwapchainImagesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetSwapchainImagesKHRArgs& v);
-void DecodeReply(Decoder& d, GetSwapchainImagesKHRArgs& v);
-
-struct AcquireNextImageKHRArgs {
-  VkDevice device;
-  VkSwapchainKHR swapchain;
-  uint64_t timeout;
-  VkSemaphore semaphore;
-  VkFence fence;
-  uint32_t* pImageIndex;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const AcquireNextImageKHRArgs& v);
-void DecodeRequest(Decoder& d, AcquireNextImageKHRArgs& v);
-void EncodeReply(Encoder& e, const AcquireNextImageKHRArgs& v);
-void DecodeReply(Decoder& d, AcquireNextImageKHRArgs& v);
-
-struct QueuePresentKHRArgs {
-  VkQueue queue;
-  const VkPresentInfoKHR* pPresentInfo;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const QueuePresentKHRArgs& v);
-void DecodeRequest(Decoder& d, QueuePresentKHRArgs& v);
-void EncodeReply(Encoder& e, const QueuePresentKHRArgs& v);
-void DecodeReply(Decoder& d, QueuePresentKHRArgs& v);
-
 struct ReleaseDisplayEXTArgs {
   VkPhysicalDevice physicalDevice;
   VkDisplayKHR display;
@@ -283,50 +164,6 @@ void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
 void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
 void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2EXTArgs& v);
 
-struct GetDeviceGroupPresentCapabilitiesKHRArgs {
-  VkDevice device;
-  VkDeviceGroupPresentCapabilitiesKHR* pDeviceGroupPresentCapabilities;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetDeviceGroupPresentCapabilitiesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetDeviceGroupPresentCapabilitiesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetDeviceGroupPresentCapabilitiesKHRArgs& v);
-void DecodeReply(Decoder& d, GetDeviceGroupPresentCapabilitiesKHRArgs& v);
-
-struct GetDeviceGroupSurfacePresentModesKHRArgs {
-  VkDevice device;
-  VkSurfaceKHR surface;
-  VkDeviceGroupPresentModeFlagsKHR* pModes;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetDeviceGroupSurfacePresentModesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetDeviceGroupSurfacePresentModesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetDeviceGroupSurfacePresentModesKHRArgs& v);
-void DecodeReply(Decoder& d, GetDeviceGroupSurfacePresentModesKHRArgs& v);
-
-struct AcquireNextImage2KHRArgs {
-  VkDevice device;
-  const VkAcquireNextImageInfoKHR* pAcquireInfo;
-  uint32_t* pImageIndex;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const AcquireNextImage2KHRArgs& v);
-void DecodeRequest(Decoder& d, AcquireNextImage2KHRArgs& v);
-void EncodeReply(Encoder& e, const AcquireNextImage2KHRArgs& v);
-void DecodeReply(Decoder& d, AcquireNextImage2KHRArgs& v);
-
-struct GetPhysicalDevicePresentRectanglesKHRArgs {
-  VkPhysicalDevice physicalDevice;
-  VkSurfaceKHR surface;
-  uint32_t* pRectCount;
-  VkRect2D* pRects;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDevicePresentRectanglesKHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDevicePresentRectanglesKHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDevicePresentRectanglesKHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDevicePresentRectanglesKHRArgs& v);
-
 struct SetHdrMetadataEXTArgs {
   VkDevice device;
   uint32_t swapchainCount;
@@ -370,29 +207,6 @@ void EncodeRequest(Encoder& e, const GetPastPresentationTimingGOOGLEArgs& v);
 void DecodeRequest(Decoder& d, GetPastPresentationTimingGOOGLEArgs& v);
 void EncodeReply(Encoder& e, const GetPastPresentationTimingGOOGLEArgs& v);
 void DecodeReply(Decoder& d, GetPastPresentationTimingGOOGLEArgs& v);
-
-struct GetPhysicalDeviceSurfaceCapabilities2KHRArgs {
-  VkPhysicalDevice physicalDevice;
-  const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo;
-  VkSurfaceCapabilities2KHR* pSurfaceCapabilities;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceCapabilities2KHRArgs& v);
-
-struct GetPhysicalDeviceSurfaceFormats2KHRArgs {
-  VkPhysicalDevice physicalDevice;
-  const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo;
-  uint32_t* pSurfaceFormatCount;
-  VkSurfaceFormat2KHR* pSurfaceFormats;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
-void DecodeRequest(Decoder& d, GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
-void EncodeReply(Encoder& e, const GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
-void DecodeReply(Decoder& d, GetPhysicalDeviceSurfaceFormats2KHRArgs& v);
 
 struct GetPhysicalDeviceDisplayProperties2KHRArgs {
   VkPhysicalDevice physicalDevice;
@@ -438,19 +252,6 @@ void EncodeRequest(Encoder& e, const GetDisplayPlaneCapabilities2KHRArgs& v);
 void DecodeRequest(Decoder& d, GetDisplayPlaneCapabilities2KHRArgs& v);
 void EncodeReply(Encoder& e, const GetDisplayPlaneCapabilities2KHRArgs& v);
 void DecodeReply(Decoder& d, GetDisplayPlaneCapabilities2KHRArgs& v);
-
-struct CreateHeadlessSurfaceEXTArgs {
-  VkInstance instance;
-  const VkHeadlessSurfaceCreateInfoEXT* pCreateInfo;
-  const VkAllocationCallbacks* pAllocator;
-  VkSurfaceKHR* pSurface;
-  VkResult result;
-  const ObjectId* pSurface_ids;
-};
-void EncodeRequest(Encoder& e, const CreateHeadlessSurfaceEXTArgs& v);
-void DecodeRequest(Decoder& d, CreateHeadlessSurfaceEXTArgs& v);
-void EncodeReply(Encoder& e, const CreateHeadlessSurfaceEXTArgs& v);
-void DecodeReply(Decoder& d, CreateHeadlessSurfaceEXTArgs& v);
 
 struct AcquireDrmDisplayEXTArgs {
   VkPhysicalDevice physicalDevice;

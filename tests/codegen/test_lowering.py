@@ -28,6 +28,7 @@ CASES = [
     ("vkCmdMark", "pMarker", "opaque", "scalar", "in"),
     ("VkThingCreateInfo", "pNext", "chain", "none", "in"),
     ("VkThingCreateInfo", "flags", "scalar", "scalar", "in"),
+    ("VkThingCreateInfo", "kind", "scalar", "renamed", "in"),
     ("VkThingCreateInfo", "choice", "union", "union", "in"),
     ("VkThingCreateInfo", "raw", "struct", "copy", "in"),
     ("VkThingCreateInfo", "bits", "struct", "flat", "in"),

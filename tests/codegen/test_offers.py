@@ -49,6 +49,16 @@ def test_names_and_what_enables_them(mini: Made) -> None:
     assert "vkRefusedThing" not in names and "vkUsePlatformThing" not in names
 
 
+def test_a_command_of_a_platform_that_the_client_answers(tmp_path: Path) -> None:
+    row = '[[command]]\nname = "vkUsePlatformThing"\nwire = "local"\nwhy = "the client answers"\n'
+    made = make(tmp_path, MINI_XML, f"{MINI_POLICY}\n{row}")
+    assert "vkUsePlatformThing" not in made.plan.commands, "it has no number"
+    names = {n.name: n for n in offers(made).names}
+    assert names["vkUsePlatformThing"].function == "overrides::UsePlatformThing"
+    assert names["vkUsePlatformThing"].command == ""
+    assert names["vkUsePlatformThing"].extensions == ("VK_KHR_win32_thing",)
+
+
 def test_what_delivers(full: Made) -> None:
     delivers = {n.name: n.delivers for n in offers(full).names}
     assert delivers["vkCreateBuffer"] and delivers["vkWaitForFences"] and delivers["vkDestroyBuffer"]

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Compares what device_report printed on the local driver with what it printed through Vesper.
 
-Every line must be equal, apart from extensions that codegen/policy.toml refuses. Those may be missing and
+Every line must be equal, apart from extensions that codegen/policy.toml refuses, and from those that it gives
+to the client, which offers them whether or not the driver does. Those may be missing and
 may not be offered as device extensions (the loader adds some instance extensions by itself). Memory types that
 the CPU does not cache are not host-visible where there are cached ones (docs/memory.md). With --newer
 the driver may know more than the registry: then extensions that only the driver has are left out, too, and
@@ -16,9 +17,9 @@ import tomllib
 from pathlib import Path
 
 
-def refused_extensions(policy: Path) -> set[str]:
+def extensions_of_side(policy: Path, side: str) -> set[str]:
     rows = tomllib.loads(policy.read_text())["extension"]
-    return {row["name"] for row in rows if row["side"] == "refused"}
+    return {row["name"] for row in rows if row["side"] == side}
 
 
 def extension_of(line: str) -> str | None:
@@ -62,9 +63,11 @@ def main() -> int:
     parser.add_argument("local", type=Path)
     parser.add_argument("remote", type=Path)
     arguments = parser.parse_args()
-    refused = refused_extensions(arguments.policy)
+    refused = extensions_of_side(arguments.policy, "refused")
     local = without_uncached_types(arguments.local.read_text().splitlines())
     remote = arguments.remote.read_text().splitlines()
+    own = extensions_of_side(arguments.policy, "local") - {extension_of(line) for line in local}
+    remote = [line for line in remote if extension_of(line) not in own]
     if arguments.newer:
         offered = {extension_of(line) for line in remote}
         newer = {extension_of(line) for line in local} - offered - refused

@@ -165,6 +165,26 @@ TEST(PinnedBytes, ImageMemoryBarrier) {
                       .U32(7));
 }
 
+// The server's device has no swapchains: in structs of fixed size, alone or in arrays, and in those with a chain.
+TEST(PinnedBytes, PresentableLayoutTravelsAsGeneral) {
+  VkAttachmentReference references[] = {{7, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR}, {8, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL}};
+  uint8_t bytes[8];
+  ByteBuffer unused;
+  Encoder encoder(&unused);
+  Put(encoder, bytes, references[0]);
+  EXPECT_EQ(std::vector<uint8_t>(bytes, bytes + 8), Bytes().U32(7).U32(VK_IMAGE_LAYOUT_GENERAL).get());
+  Put(encoder, bytes, references[1]);
+  EXPECT_EQ(std::vector<uint8_t>(bytes, bytes + 8), Bytes().U32(8).U32(VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL).get());
+
+  VkImageMemoryBarrier barrier{};
+  barrier.sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER;
+  barrier.oldLayout = VK_IMAGE_LAYOUT_PRESENT_SRC_KHR;
+  barrier.newLayout = VK_IMAGE_LAYOUT_GENERAL;
+  VkImageMemoryBarrier general = barrier;
+  general.oldLayout = VK_IMAGE_LAYOUT_GENERAL;
+  EXPECT_EQ(Written([&](Encoder& e) { Encode(e, barrier); }), Written([&](Encoder& e) { Encode(e, general); }));
+}
+
 TEST(PinnedBytes, LayoutBindingKeepsSamplersOnlyWhereTheyAreRead) {
   const VkSampler samplers[] = {HandleOf<VkSampler>(0x5a), HandleOf<VkSampler>(0x5b)};
   VkDescriptorSetLayoutBinding v{3, VK_DESCRIPTOR_TYPE_SAMPLER, 2, VK_SHADER_STAGE_ALL, samplers};

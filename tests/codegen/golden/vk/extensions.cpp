@@ -12,14 +12,16 @@ namespace {
 
 // Sorted by name.
 constexpr Extension kExtensions[] = {
-    {"VK_EXT_capture", ExtensionSide::kRemote, true, 0, nullptr},
-    {"VK_EXT_needs_refused", ExtensionSide::kRefused, false, 0, "needs VK_EXT_refused, which is not offered"},
-    {"VK_EXT_refused", ExtensionSide::kRefused, true, 0, "its command is refused"},
-    {"VK_KHR_thing_properties", ExtensionSide::kRemote, true, VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr},
-    {"VK_KHR_win32_thing", ExtensionSide::kRefused, true, 0, "belongs to the platform win32"},
+    {"VK_EXT_capture", ExtensionSide::kRemote, true, 0, 0, nullptr},
+    {"VK_EXT_needs_refused", ExtensionSide::kRefused, false, 0, 0, "needs VK_EXT_refused, which is not offered"},
+    {"VK_EXT_refused", ExtensionSide::kRefused, true, 0, 0, "its command is refused"},
+    {"VK_KHR_thing_properties", ExtensionSide::kRemote, true, 0, VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr},
+    {"VK_KHR_win32_thing", ExtensionSide::kRefused, true, 0, 0, "belongs to the platform win32"},
 };
 
 }  // namespace
+
+std::span<const Extension> Extensions() { return kExtensions; }
 
 const Extension* FindExtension(const char* name) {
   const auto* found = std::lower_bound(std::begin(kExtensions), std::end(kExtensions), name,

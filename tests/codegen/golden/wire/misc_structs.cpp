@@ -231,7 +231,7 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInf
   Store(p + 0, present0);
   Store(p + 4, v.flags);
   Store(p + 8, v.wide);
-  Store(p + 16, v.kind);
+  Store(p + 16, OnWire(v.kind));
   Store(p + 20, v.raw);
   Store(p + 36, v.extent);
   Put(e, p + 44, v.bits);

@@ -1,0 +1,34 @@
+// Images that are to be made as those of a swapchain.
+#include "client/call.h"
+#include "client/object.h"
+#include "client/session.h"
+#include "client/wsi/swapchain.h"
+#include "generated/client/entry_points.h"
+#include "generated/client/overrides.h"
+
+namespace vesper::client {
+namespace {
+
+// The swapchain whose memory the image is meant for, or nullptr.
+const SwapchainState* SwapchainOf(const States& states, const void* chain) {
+  for (auto* each = static_cast<const VkBaseInStructure*>(chain); each != nullptr; each = each->pNext) {
+    if (each->sType != VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR) continue;
+    const VkSwapchainKHR swapchain = reinterpret_cast<const VkImageSwapchainCreateInfoKHR*>(each)->swapchain;
+    if (swapchain != VK_NULL_HANDLE) return states.Get<SwapchainState>(swapchain);
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+namespace overrides {
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateImage(VkDevice device, const VkImageCreateInfo* pCreateInfo,
+                                           const VkAllocationCallbacks* pAllocator, VkImage* pImage) {
+  const SwapchainState* swapchain = SwapchainOf(SessionOf(device).states(), pCreateInfo->pNext);
+  // Equal parameters are required; ours say so to the last flag, and equal images fit equal memory.
+  return entry::CreateImage(device, swapchain == nullptr ? pCreateInfo : &swapchain->image_info(), pAllocator, pImage);
+}
+
+}  // namespace overrides
+}  // namespace vesper::client

@@ -1,0 +1,348 @@
+// Surfaces and swapchains: see client/wsi/ and docs/windows.md.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "client/call.h"
+#include "client/log.h"
+#include "client/object.h"
+#include "client/overrides/guard.h"
+#include "client/session.h"
+#include "client/sync.h"
+#include "client/wsi/surface.h"
+#include "client/wsi/swapchain.h"
+#include "client/wsi/x11.h"
+#include "generated/client/overrides.h"
+
+namespace vesper::client {
+namespace {
+
+// A handle of the client's own: an id that the server does not know.
+template <typename H>
+bool MintOwn(Session& session, HandleType type, H* handle) {
+  uint64_t id = kNullObject;
+  if (session.lost() || !session.ids().Mint(type, {&id, 1})) return false;
+  static_assert(sizeof(H) == sizeof(id));
+  __builtin_memcpy(handle, &id, sizeof(id));
+  return true;
+}
+
+VkResult MakeSurface(VkInstance instance, const SurfaceTarget& target, VkSurfaceKHR* surface) {
+  *surface = VK_NULL_HANDLE;
+  Session& session = SessionOf(instance);
+  VkSurfaceKHR made = VK_NULL_HANDLE;
+  if (!MintOwn(session, HandleType::kSurfaceKHR, &made)) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  auto* state = new (std::nothrow) SurfaceState(IdOf(made), target);
+  if (state == nullptr || !session.states().Add(state)) {
+    session.ids().Forget(IdOf(made));
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  *surface = made;
+  return VK_SUCCESS;
+}
+
+const SurfaceTarget* TargetOf(const void* dispatchable, VkSurfaceKHR surface) {
+  const auto* state = SessionOf(dispatchable).states().Get<SurfaceState>(surface);
+  return state == nullptr ? nullptr : &state->target;
+}
+
+SwapchainState* StateOf(const void* dispatchable, VkSwapchainKHR swapchain) {
+  return SessionOf(dispatchable).states().Get<SwapchainState>(swapchain);
+}
+
+constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR, VK_PRESENT_MODE_FIFO_KHR};
+
+VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, VkSwapchainKHR* swapchain) {
+  Session& session = SessionOf(device);
+  const SurfaceTarget* target = TargetOf(device, info.surface);
+  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  if (info.oldSwapchain != VK_NULL_HANDLE) {
+    SwapchainState* old = StateOf(device, info.oldSwapchain);
+    if (old != nullptr) old->presenter->Retire();
+  }
+  VkSwapchainKHR made = VK_NULL_HANDLE;
+  if (!MintOwn(session, HandleType::kSwapchainKHR, &made)) {
+    return session.lost() ? VK_ERROR_DEVICE_LOST : VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
+  auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), *target);
+  if (state != nullptr && session.states().Add(state)) {
+    result = Guarded([&] { return BuildSwapchain(state, info); });
+    if (result >= 0) {
+      *swapchain = made;
+      return result;
+    }
+    EndSwapchain(state);
+    delete session.states().Remove(IdOf(made));
+  }
+  session.ids().Forget(IdOf(made));
+  return result;
+}
+
+// The image is free: nothing is left to wait for. A fence is therefore signalled here; a semaphore by whoever waits for it.
+VkResult SignalAcquired(Device* device, VkSemaphore semaphore, VkFence fence) {
+  if (semaphore != VK_NULL_HANDLE) device->acquired.Add(semaphore);
+  if (fence == VK_NULL_HANDLE) return VK_SUCCESS;
+  Connection& connection = device->session->connection();
+  {
+    const std::lock_guard lane(connection.lane());
+    auto* state = device->session->states().Get<FenceState>(fence);
+    if (state != nullptr) state->signalled = true;
+  }
+  connection.NotifyWaiters();
+  return VK_SUCCESS;
+}
+
+// The images of one vkQueuePresentKHR.
+struct Presented {
+  std::vector<SwapchainState*> swapchains;
+  std::vector<VkCommandBuffer> commands;
+};
+
+VkResult Collect(Queue* queue, const VkPresentInfoKHR& info, Presented* presented) {
+  for (uint32_t i = 0; i < info.swapchainCount; ++i) {
+    SwapchainState* swapchain = StateOf(queue, info.pSwapchains[i]);
+    if (swapchain == nullptr || !swapchain->presenter->IsAcquired(info.pImageIndices[i])) {
+      Log(LogLevel::kError, "vkQueuePresentKHR: image %u is not the application's to present", info.pImageIndices[i]);
+      swapchain = nullptr;
+    }
+    presented->swapchains.push_back(swapchain);
+    if (swapchain == nullptr) continue;
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    const VkResult result = CopyCommands(swapchain, queue->info.queueFamilyIndex, info.pImageIndices[i], &commands);
+    if (result < 0) return result;
+    if (commands != VK_NULL_HANDLE) presented->commands.push_back(commands);
+  }
+  return VK_SUCCESS;
+}
+
+// One submit waits for the application's semaphores and copies all images.
+VkResult SubmitCopies(Queue* queue, const VkPresentInfoKHR& info, const Presented& presented, SubmitPoint* at) {
+  const std::vector<VkPipelineStageFlags> stages(info.waitSemaphoreCount, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
+  VkSubmitInfo batch{};
+  batch.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+  batch.waitSemaphoreCount = info.waitSemaphoreCount;
+  batch.pWaitSemaphores = info.pWaitSemaphores;
+  batch.pWaitDstStageMask = stages.data();
+  batch.commandBufferCount = static_cast<uint32_t>(presented.commands.size());
+  batch.pCommandBuffers = presented.commands.data();
+  const VkResult result = overrides::QueueSubmit(ToHandle<VkQueue>(queue), 1, &batch, VK_NULL_HANDLE);
+  if (result < 0) return result;
+  const std::lock_guard lane(queue->session->connection().lane());
+  *at = {queue, queue->submitted};  // the queue is this thread's until the call returns
+  return result;
+}
+
+// Errors before the first suboptimal, which is before success.
+VkResult Worse(VkResult one, VkResult other) {
+  if (one < 0) return one;
+  return other < 0 || one == VK_SUCCESS ? other : one;
+}
+
+VkResult Present(Queue* queue, const VkPresentInfoKHR& info) {
+  Presented presented;
+  SubmitPoint at;
+  VkResult result = Collect(queue, info, &presented);
+  if (result >= 0) result = SubmitCopies(queue, info, presented, &at);
+  VkResult worst = result;
+  for (uint32_t i = 0; i < info.swapchainCount; ++i) {
+    VkResult own = result;
+    if (result >= 0) {
+      SwapchainState* swapchain = presented.swapchains[i];
+      own = swapchain == nullptr ? VK_ERROR_OUT_OF_DATE_KHR : swapchain->presenter->Present(info.pImageIndices[i], at);
+    }
+    if (info.pResults != nullptr) info.pResults[i] = own;
+    worst = Worse(worst, own);
+  }
+  return worst;
+}
+
+}  // namespace
+
+namespace overrides {
+
+// --- surfaces ------------------------------------------------------------------------------------------------------------
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateXcbSurfaceKHR(VkInstance instance, const VkXcbSurfaceCreateInfoKHR* pCreateInfo,
+                                                   const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
+  return MakeSurface(instance, {pCreateInfo->connection, pCreateInfo->window}, pSurface);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateXlibSurfaceKHR(VkInstance instance, const VkXlibSurfaceCreateInfoKHR* pCreateInfo,
+                                                    const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
+  *pSurface = VK_NULL_HANDLE;
+  xcb_connection_t* connection = ConnectionOf(pCreateInfo->dpy);
+  if (connection == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return MakeSurface(instance, {connection, static_cast<xcb_window_t>(pCreateInfo->window)}, pSurface);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateHeadlessSurfaceEXT(VkInstance instance, const VkHeadlessSurfaceCreateInfoEXT*,
+                                                        const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
+  return MakeSurface(instance, {}, pSurface);
+}
+
+VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR surface, const VkAllocationCallbacks*) {
+  Session& session = SessionOf(instance);
+  if (surface == VK_NULL_HANDLE || session.abandoned()) return;
+  delete session.states().Remove(IdOf(surface));
+  session.ids().Forget(IdOf(surface));
+}
+
+VKAPI_ATTR VkBool32 VKAPI_CALL GetPhysicalDeviceXcbPresentationSupportKHR(VkPhysicalDevice physicalDevice,
+                                                                          uint32_t queueFamilyIndex,
+                                                                          xcb_connection_t* connection,
+                                                                          xcb_visualid_t visual_id) {
+  return FamilyPresents(physicalDevice, queueFamilyIndex) && TakesPixels(connection, visual_id) ? VK_TRUE : VK_FALSE;
+}
+
+VKAPI_ATTR VkBool32 VKAPI_CALL GetPhysicalDeviceXlibPresentationSupportKHR(VkPhysicalDevice physicalDevice,
+                                                                           uint32_t queueFamilyIndex, Display* dpy,
+                                                                           VisualID visualID) {
+  xcb_connection_t* connection = ConnectionOf(dpy);
+  if (connection == nullptr) return VK_FALSE;
+  const auto visual = static_cast<xcb_visualid_t>(visualID);
+  return FamilyPresents(physicalDevice, queueFamilyIndex) && TakesPixels(connection, visual) ? VK_TRUE : VK_FALSE;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceSupportKHR(VkPhysicalDevice physicalDevice,
+                                                                  uint32_t queueFamilyIndex, VkSurfaceKHR surface,
+                                                                  VkBool32* pSupported) {
+  *pSupported = VK_FALSE;
+  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
+  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  bool fits = false;
+  const VkResult result = SurfaceFits(*target, &fits);
+  if (result >= 0 && fits && FamilyPresents(physicalDevice, queueFamilyIndex)) *pSupported = VK_TRUE;
+  return result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysicalDevice physicalDevice,
+                                                                       VkSurfaceKHR surface,
+                                                                       VkSurfaceCapabilitiesKHR* pSurfaceCapabilities) {
+  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
+  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return SurfaceCapabilities(physicalDevice, *target, pSurfaceCapabilities);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
+    VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo,
+    VkSurfaceCapabilities2KHR* pSurfaceCapabilities) {
+  for (auto* each = static_cast<VkBaseOutStructure*>(pSurfaceCapabilities->pNext); each != nullptr; each = each->pNext) {
+    if (each->sType != VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR) continue;
+    reinterpret_cast<VkSurfaceProtectedCapabilitiesKHR*>(each)->supportsProtected = VK_FALSE;
+  }
+  return GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, pSurfaceInfo->surface,
+                                                 &pSurfaceCapabilities->surfaceCapabilities);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
+                                                                  uint32_t* pSurfaceFormatCount,
+                                                                  VkSurfaceFormatKHR* pSurfaceFormats) {
+  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
+  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return Guarded([&] {
+    std::vector<VkSurfaceFormatKHR> formats;
+    const VkResult result = SurfaceFormats(physicalDevice, *target, &formats);
+    return result < 0 ? result : HandOut<VkSurfaceFormatKHR>(formats, pSurfaceFormatCount, pSurfaceFormats);
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormats2KHR(VkPhysicalDevice physicalDevice,
+                                                                   const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo,
+                                                                   uint32_t* pSurfaceFormatCount,
+                                                                   VkSurfaceFormat2KHR* pSurfaceFormats) {
+  if (pSurfaceFormats == nullptr) {
+    return GetPhysicalDeviceSurfaceFormatsKHR(physicalDevice, pSurfaceInfo->surface, pSurfaceFormatCount, nullptr);
+  }
+  return Guarded([&] {
+    std::vector<VkSurfaceFormatKHR> formats(*pSurfaceFormatCount);
+    const VkResult result = GetPhysicalDeviceSurfaceFormatsKHR(physicalDevice, pSurfaceInfo->surface, pSurfaceFormatCount,
+                                                               formats.data());
+    for (uint32_t i = 0; i < *pSurfaceFormatCount && result >= 0; ++i) pSurfaceFormats[i].surfaceFormat = formats[i];
+    return result;
+  });
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
+                                                                       uint32_t* pPresentModeCount,
+                                                                       VkPresentModeKHR* pPresentModes) {
+  if (TargetOf(physicalDevice, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return HandOut<VkPresentModeKHR>(kModes, pPresentModeCount, pPresentModes);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
+                                                                     uint32_t* pRectCount, VkRect2D* pRects) {
+  VkSurfaceCapabilitiesKHR capabilities{};
+  const VkResult result = GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, surface, &capabilities);
+  if (result < 0) return result;
+  const bool anything = capabilities.currentExtent.width == UINT32_MAX;
+  const VkRect2D whole[] = {{{0, 0}, anything ? capabilities.maxImageExtent : capabilities.currentExtent}};
+  return HandOut<VkRect2D>(whole, pRectCount, pRects);
+}
+
+// --- device groups: the one device presents what it has -------------------------------------------------------------------
+
+VKAPI_ATTR VkResult VKAPI_CALL
+GetDeviceGroupPresentCapabilitiesKHR(VkDevice, VkDeviceGroupPresentCapabilitiesKHR* pDeviceGroupPresentCapabilities) {
+  std::fill_n(pDeviceGroupPresentCapabilities->presentMask, VK_MAX_DEVICE_GROUP_SIZE, 0u);
+  pDeviceGroupPresentCapabilities->presentMask[0] = 1;
+  pDeviceGroupPresentCapabilities->modes = VK_DEVICE_GROUP_PRESENT_MODE_LOCAL_BIT_KHR;
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupSurfacePresentModesKHR(VkDevice device, VkSurfaceKHR surface,
+                                                                    VkDeviceGroupPresentModeFlagsKHR* pModes) {
+  if (TargetOf(device, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  *pModes = VK_DEVICE_GROUP_PRESENT_MODE_LOCAL_BIT_KHR;
+  return VK_SUCCESS;
+}
+
+// --- swapchains ----------------------------------------------------------------------------------------------------------
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateSwapchainKHR(VkDevice device, const VkSwapchainCreateInfoKHR* pCreateInfo,
+                                                  const VkAllocationCallbacks*, VkSwapchainKHR* pSwapchain) {
+  *pSwapchain = VK_NULL_HANDLE;
+  return MakeSwapchain(device, *pCreateInfo, pSwapchain);
+}
+
+VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR swapchain, const VkAllocationCallbacks*) {
+  Session& session = SessionOf(device);
+  if (swapchain == VK_NULL_HANDLE || session.abandoned()) return;
+  const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(swapchain)));
+  if (state == nullptr) return;
+  EndSwapchain(static_cast<SwapchainState*>(state.get()));
+  session.ids().Forget(IdOf(swapchain));
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL GetSwapchainImagesKHR(VkDevice device, VkSwapchainKHR swapchain,
+                                                     uint32_t* pSwapchainImageCount, VkImage* pSwapchainImages) {
+  const SwapchainState* state = StateOf(device, swapchain);
+  if (state == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return HandOut<VkImage>(state->images, pSwapchainImageCount, pSwapchainImages);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImageKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t timeout,
+                                                   VkSemaphore semaphore, VkFence fence, uint32_t* pImageIndex) {
+  if (SessionOf(device).abandoned()) return VK_ERROR_DEVICE_LOST;
+  SwapchainState* state = StateOf(device, swapchain);
+  if (state == nullptr) return VK_ERROR_OUT_OF_DATE_KHR;
+  const VkResult result = state->presenter->Acquire(timeout, pImageIndex);
+  if (result != VK_SUCCESS && result != VK_SUBOPTIMAL_KHR) return result;
+  const VkResult signalled = Guarded([&] { return SignalAcquired(FromHandle<Device>(device), semaphore, fence); });
+  return signalled < 0 ? signalled : result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImage2KHR(VkDevice device, const VkAcquireNextImageInfoKHR* pAcquireInfo,
+                                                    uint32_t* pImageIndex) {
+  return AcquireNextImageKHR(device, pAcquireInfo->swapchain, pAcquireInfo->timeout, pAcquireInfo->semaphore,
+                             pAcquireInfo->fence, pImageIndex);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL QueuePresentKHR(VkQueue queue, const VkPresentInfoKHR* pPresentInfo) {
+  if (SessionOf(queue).abandoned()) return VK_ERROR_DEVICE_LOST;
+  return Guarded([&] { return Present(FromHandle<Queue>(queue), *pPresentInfo); });
+}
+
+}  // namespace overrides
+}  // namespace vesper::client

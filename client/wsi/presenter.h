@@ -1,0 +1,89 @@
+// What happens to presented images after vkQueuePresentKHR has returned: a thread for each swapchain waits for the copy that was
+// submitted behind the image's drawing, shows it, and gives the image back for the next vkAcquireNextImageKHR. Nothing here
+// sends: completions are pushed by the server.
+//
+//   free → acquired (Acquire) → queued (Present) → ready, once its submit has completed → shown → free
+//
+// FIFO shows one image each 1/60 s, in order. MAILBOX keeps the newest that is ready for the next 1/60 s and frees the one that
+// it replaces. IMMEDIATE, and all of them where nothing is shown (headless), show as soon as an image is ready, in order.
+// Lock order: the presenter's mutex is never held while waiting for the lane or the window system.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "client/sync.h"
+#include "client/wsi/x11.h"
+
+namespace vesper::client {
+
+class Presenter {
+ public:
+  struct Picture {
+    const uint8_t* pixels = nullptr;  // nullptr: nothing is shown
+  };
+
+  // `painter` is nullptr where nothing is shown. Throws when there is no memory or thread left.
+  Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures, std::unique_ptr<XPainter> painter);
+  // Shows what is queued, without pacing, and ends the thread. In the child of a fork: nothing.
+  ~Presenter();
+  Presenter(const Presenter&) = delete;
+  Presenter& operator=(const Presenter&) = delete;
+
+  // Waits for a free image. VK_SUCCESS or VK_SUBOPTIMAL_KHR with an index, VK_NOT_READY, VK_TIMEOUT, or an error.
+  VkResult Acquire(uint64_t timeout, uint32_t* index) noexcept;
+  // Whether the image is the application's at present.
+  bool IsAcquired(uint32_t index) noexcept;
+  // The image will be ready when `at` is reached. Returns what vkQueuePresentKHR returns for the swapchain.
+  VkResult Present(uint32_t index, const SubmitPoint& at) noexcept;
+  // Another swapchain takes over the window: no image is to be had any more, and what is still queued is not shown, since it
+  // would replace pictures of the other.
+  void Retire() noexcept;
+
+ private:
+  enum class Owner : uint8_t { kFree, kApplication, kPresenter };
+  struct Frame {
+    uint32_t index = 0;
+    SubmitPoint at;
+  };
+
+  void Run() noexcept;
+  bool Step() noexcept;
+  bool AwaitFrame(Clock::time_point until, Frame* frame);
+  WaitOutcome AwaitCompletion(const Frame& frame, Clock::time_point until) noexcept;
+  void TakeReady(const Frame& frame) noexcept;
+  void ShowReady() noexcept;
+  bool IsRetired() noexcept;
+  void Release(uint32_t index) noexcept;
+  void Fail(VkResult result) noexcept;
+  Clock::time_point Due() noexcept;
+
+  Device* const device_;
+  const VkPresentModeKHR mode_;
+  const std::vector<Picture> pictures_;
+  std::unique_ptr<XPainter> painter_;
+
+  std::mutex mutex_;
+  std::condition_variable free_wake_;    // an image came free, or none will
+  std::condition_variable queued_wake_;  // for the thread
+  std::vector<Owner> owners_;
+  // Their capacity suffices for every image, so that nothing here can fail.
+  std::vector<uint32_t> free_;    // the longest free first
+  std::vector<Frame> queued_;     // in the order of vkQueuePresentKHR
+  VkResult status_ = VK_SUCCESS;  // once it is not, it stays so; errors replace VK_SUBOPTIMAL_KHR
+  bool retired_ = false;
+  bool stopping_ = false;
+
+  std::optional<uint32_t> ready_;  // the thread's alone
+  Clock::time_point shown_at_{};   // the thread's alone
+  std::thread thread_;             // last
+};
+
+}  // namespace vesper::client

@@ -1,0 +1,62 @@
+// Swapchains: their images are ordinary images of the server, made and bound here; presenting copies an image into memory that
+// the client has mapped, from where the presenter puts it into the window. See docs/windows.md.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "client/ids.h"
+#include "client/object.h"
+#include "client/wsi/presenter.h"
+#include "client/wsi/surface.h"
+
+namespace vesper::client {
+
+// Vulkan leaves a swapchain to one thread of the application at a time.
+struct SwapchainState : ObjectState {
+  SwapchainState(ObjectId id, Device* of, const SurfaceTarget& shown_on) : ObjectState(id), device(of), target(shown_on) {}
+  ~SwapchainState() override;
+
+  // What vkCreateImage is to be called with for one of its images; valid as long as this object.
+  const VkImageCreateInfo& image_info() const { return info; }
+
+  Device* const device;
+  const SurfaceTarget target;
+  VkImageCreateInfo info{};
+  VkImageFormatListCreateInfo format_list{};
+  std::vector<VkFormat> view_formats;
+  std::vector<uint32_t> families;  // that share the images
+
+  std::vector<VkImage> images;
+  VkDeviceMemory image_memory = VK_NULL_HANDLE;
+  VkDeviceSize image_stride = 0;  // in image_memory
+  // Where something is shown: a buffer for each image.
+  std::vector<VkBuffer> buffers;
+  VkDeviceMemory buffer_memory = VK_NULL_HANDLE;
+
+  // The commands that copy an image into its buffer, for each queue family that presented, made when first needed.
+  struct Copies {
+    VkCommandPool pool = VK_NULL_HANDLE;
+    std::vector<VkCommandBuffer> commands;
+  };
+  std::map<uint32_t, Copies> copies;
+
+  std::optional<Presenter> presenter;
+};
+
+// Makes everything but the object's handle. `state` is left to the caller, also on failure. May throw.
+VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info);
+// Ends the presenter and destroys what was made.
+void EndSwapchain(SwapchainState* state) noexcept;
+// The commands that present an image from a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.
+VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, VkCommandBuffer* commands);
+
+// Of a device that is being destroyed, for swapchains that were not.
+void EndPresenters(Device* device) noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,214 @@
+#include "client/wsi/x11.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "client/wsi/xcb_library.h"
+
+namespace vesper::client {
+namespace {
+
+constexpr uint32_t kBytesPerPixel = 4;
+constexpr uint32_t kMinimalRequest = 16 * 1024;  // bytes; what a stripe takes at most otherwise
+constexpr uint32_t kMaximalRequest = 1024 * 1024;
+
+struct Free {
+  void operator()(void* reply) const { std::free(reply); }
+};
+template <typename T>
+using Owned = std::unique_ptr<T, Free>;
+
+// Waits for the X server to have handled the request.
+bool Succeeds(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_void_cookie_t cookie) {
+  const Owned<xcb_generic_error_t> error(xcb.request_check(connection, cookie));
+  return error == nullptr && xcb.connection_has_error(connection) == 0;
+}
+
+// The depth of a visual of which pixels are B, G, R and one more byte, or 0.
+uint8_t DepthOf(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_visualid_t wanted) {
+  const xcb_setup_t* setup = xcb.get_setup(connection);
+  if (setup == nullptr || setup->image_byte_order != XCB_IMAGE_ORDER_LSB_FIRST) return 0;
+  for (auto screen = xcb.setup_roots_iterator(setup); screen.rem != 0; xcb.screen_next(&screen)) {
+    for (auto depth = xcb.screen_allowed_depths_iterator(screen.data); depth.rem != 0; xcb.depth_next(&depth)) {
+      const xcb_visualtype_t* visuals = xcb.depth_visuals(depth.data);
+      for (int i = 0; i < xcb.depth_visuals_length(depth.data); ++i) {
+        const xcb_visualtype_t& visual = visuals[i];
+        if (visual.visual_id != wanted) continue;
+        const bool direct = visual._class == XCB_VISUAL_CLASS_TRUE_COLOR || visual._class == XCB_VISUAL_CLASS_DIRECT_COLOR;
+        const bool fits = visual.red_mask == 0xff0000 && visual.green_mask == 0xff00 && visual.blue_mask == 0xff;
+        return direct && fits ? depth.data->depth : uint8_t{0};
+      }
+    }
+  }
+  return 0;
+}
+
+// Whether pictures of that depth have four bytes a pixel and rows without gaps.
+bool HasPlainRows(const XcbLibrary& xcb, xcb_connection_t* connection, uint8_t depth) {
+  const xcb_setup_t* setup = xcb.get_setup(connection);
+  const xcb_format_t* formats = xcb.setup_pixmap_formats(setup);
+  for (int i = 0; i < xcb.setup_pixmap_formats_length(setup); ++i) {
+    if (formats[i].depth == depth) return formats[i].bits_per_pixel == 32 && formats[i].scanline_pad <= 32;
+  }
+  return false;
+}
+
+// File descriptors travel over Unix sockets alone.
+bool IsLocal(const XcbLibrary& xcb, xcb_connection_t* connection) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  return getsockname(xcb.get_file_descriptor(connection), reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+         address.ss_family == AF_UNIX;
+}
+
+bool SharesDescriptors(const XcbLibrary& xcb, xcb_connection_t* connection) {
+  if (xcb.shm_id == nullptr || !IsLocal(xcb, connection)) return false;
+  const xcb_query_extension_reply_t* extension = xcb.get_extension_data(connection, xcb.shm_id);
+  if (extension == nullptr || extension->present == 0) return false;
+  const Owned<xcb_shm_query_version_reply_t> version(
+      xcb.shm_query_version_reply(connection, xcb.shm_query_version(connection), nullptr));
+  return version != nullptr && (version->major_version > 1 || version->minor_version >= 2);
+}
+
+}  // namespace
+
+std::optional<XGeometry> GeometryOf(xcb_connection_t* connection, xcb_window_t window) noexcept {
+  const XcbLibrary* xcb = Xcb();
+  if (xcb == nullptr) return std::nullopt;
+  xcb_generic_error_t* error = nullptr;
+  const Owned<xcb_get_geometry_reply_t> reply(
+      xcb->get_geometry_reply(connection, xcb->get_geometry(connection, window), &error));
+  std::free(error);
+  if (reply == nullptr) return std::nullopt;
+  return XGeometry{reply->width, reply->height, reply->depth};
+}
+
+bool TakesPixels(xcb_connection_t* connection, xcb_visualid_t visual) noexcept {
+  const XcbLibrary* xcb = Xcb();
+  if (xcb == nullptr || xcb->connection_has_error(connection) != 0) return false;
+  const uint8_t depth = DepthOf(*xcb, connection, visual);
+  return depth != 0 && HasPlainRows(*xcb, connection, depth);
+}
+
+std::optional<bool> TakesPixels(xcb_connection_t* connection, xcb_window_t window, bool* opaque) noexcept {
+  const XcbLibrary* xcb = Xcb();
+  if (xcb == nullptr) return std::nullopt;
+  xcb_generic_error_t* error = nullptr;
+  const Owned<xcb_get_window_attributes_reply_t> reply(
+      xcb->get_window_attributes_reply(connection, xcb->get_window_attributes(connection, window), &error));
+  std::free(error);
+  if (reply == nullptr) return std::nullopt;
+  *opaque = DepthOf(*xcb, connection, reply->visual) != 32;
+  return TakesPixels(connection, reply->visual);
+}
+
+std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width, uint32_t height,
+                                         PixelConversion conversion) noexcept {
+  const std::optional<XGeometry> geometry = GeometryOf(connection, window);
+  if (!geometry) return nullptr;
+  std::unique_ptr<XPainter> painter(new (std::nothrow) XPainter(connection, window, width, height, conversion));
+  if (painter == nullptr) return nullptr;
+  painter->depth_ = geometry->depth;
+  if (!painter->MakeContext()) return nullptr;
+  if (SharesDescriptors(*Xcb(), connection)) painter->MakeSegment();
+  if (painter->shared()) return painter;
+  const uint64_t row = uint64_t{width} * kBytesPerPixel;
+  const uint64_t request = std::clamp<uint64_t>(uint64_t{Xcb()->get_maximum_request_length(connection)} * 4,
+                                                kMinimalRequest, kMaximalRequest);
+  const uint64_t room = request - std::min<uint64_t>(request, 2 * sizeof(xcb_put_image_request_t));
+  painter->stripe_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(room / row, 1, height));
+  painter->stripe_.reset(new (std::nothrow) uint8_t[painter->stripe_rows_ * row]);
+  return painter->stripe_ == nullptr ? nullptr : std::move(painter);
+}
+
+XPainter::~XPainter() {
+  const XcbLibrary& xcb = *Xcb();
+  if (context_ != 0) Succeeds(xcb, connection_, xcb.free_gc_checked(connection_, context_));
+  if (segment_ == nullptr) return;
+  Succeeds(xcb, connection_, xcb.shm_detach_checked(connection_, segment_id_));
+  munmap(segment_, size_t{width_} * height_ * kBytesPerPixel);
+}
+
+bool XPainter::MakeContext() noexcept {
+  const XcbLibrary& xcb = *Xcb();
+  const uint32_t id = xcb.generate_id(connection_);
+  const uint32_t exposures = 0;
+  if (!Succeeds(xcb, connection_, xcb.create_gc_checked(connection_, id, window_, XCB_GC_GRAPHICS_EXPOSURES, &exposures))) {
+    return false;
+  }
+  context_ = id;
+  return true;
+}
+
+// Without success pictures go through the socket.
+void XPainter::MakeSegment() noexcept {
+  const size_t size = size_t{width_} * height_ * kBytesPerPixel;
+  const int memory = memfd_create("vesper-window", MFD_CLOEXEC);
+  if (memory < 0) return;
+  // Allocated now, so that exhaustion is an error here and no SIGBUS later.
+  if (posix_fallocate(memory, 0, static_cast<off_t>(size)) != 0) {
+    close(memory);
+    return;
+  }
+  void* mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  if (mapped == MAP_FAILED) {
+    close(memory);
+    return;
+  }
+  madvise(mapped, size, MADV_DONTFORK);
+  const XcbLibrary& xcb = *Xcb();
+  segment_id_ = xcb.generate_id(connection_);
+  // The descriptor is libxcb's from here on.
+  if (!Succeeds(xcb, connection_, xcb.shm_attach_fd_checked(connection_, segment_id_, memory, 1))) {
+    munmap(mapped, size);
+    return;
+  }
+  segment_ = static_cast<uint8_t*>(mapped);
+}
+
+XPainter::Outcome XPainter::Show(const uint8_t* pixels) noexcept {
+  const std::optional<XGeometry> before = GeometryOf(connection_, window_);
+  if (!before) return Outcome::kGone;
+  const bool shown = shared() ? ShowShared(pixels) : ShowStripes(pixels);
+  const std::optional<XGeometry> now = shown ? before : GeometryOf(connection_, window_);
+  if (!now) return Outcome::kGone;
+  return now->width == width_ && now->height == height_ ? Outcome::kShown : Outcome::kResized;
+}
+
+bool XPainter::ShowShared(const uint8_t* pixels) noexcept {
+  const XcbLibrary& xcb = *Xcb();
+  ConvertPixels(segment_, pixels, size_t{width_} * height_, conversion_);
+  const auto width = static_cast<uint16_t>(width_);
+  const auto height = static_cast<uint16_t>(height_);
+  // Checked, which waits until the X server has read the segment.
+  return Succeeds(xcb, connection_,
+                  xcb.shm_put_image_checked(connection_, window_, context_, width, height, 0, 0, width, height, 0, 0, depth_,
+                                            XCB_IMAGE_FORMAT_Z_PIXMAP, 0, segment_id_, 0));
+}
+
+bool XPainter::ShowStripes(const uint8_t* pixels) noexcept {
+  const XcbLibrary& xcb = *Xcb();
+  bool shown = true;
+  for (uint32_t row = 0; row < height_; row += stripe_rows_) {
+    const uint32_t rows = std::min(stripe_rows_, height_ - row);
+    const size_t offset = size_t{row} * width_ * kBytesPerPixel;
+    const size_t size = size_t{rows} * width_ * kBytesPerPixel;
+    ConvertPixels(stripe_.get(), pixels + offset, size_t{rows} * width_, conversion_);
+    // libxcb has copied or written the bytes when it returns.
+    shown = Succeeds(xcb, connection_,
+                     xcb.put_image_checked(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, window_, context_,
+                                           static_cast<uint16_t>(width_), static_cast<uint16_t>(rows), 0,
+                                           static_cast<int16_t>(row), 0, depth_, static_cast<uint32_t>(size),
+                                           stripe_.get())) &&
+            shown;
+  }
+  return shown;
+}
+
+}  // namespace vesper::client
