@@ -1,6 +1,7 @@
 #include "compute/src/allocator.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <optional>
 
 #include "compute/src/check.h"
@@ -59,6 +60,25 @@ class MemoryBlock {
     return Allocation{this, memory_, offset, bytes, mapped};
   }
 
+  // Until Unmap, which the same thread need not call.
+  std::byte* Map(uint64_t offset, uint64_t bytes) {
+    std::unique_lock lock(mapping_mutex_);
+    unmapped_.wait(lock, [this] { return !is_open_; });
+    void* data = nullptr;
+    Check(vkMapMemory(device_, memory_, offset, bytes, 0, &data), ErrorCode::BufferError,
+          "mapping a part of a buffer");
+    is_open_ = true;
+    return static_cast<std::byte*>(data);
+  }
+  void Unmap() {
+    {
+      const std::lock_guard lock(mapping_mutex_);
+      vkUnmapMemory(device_, memory_);
+      is_open_ = false;
+    }
+    unmapped_.notify_one();
+  }
+
   void Return(uint64_t offset, uint64_t bytes) {
     used_ -= bytes;
     auto next = free_.upper_bound(offset);
@@ -85,7 +105,23 @@ class MemoryBlock {
   void* address_ = nullptr;
   uint64_t used_ = 0;
   std::map<uint64_t, uint64_t> free_;  // offset: bytes
+  std::mutex mapping_mutex_;
+  std::condition_variable unmapped_;
+  bool is_open_ = false;  // a HostRange is
 };
+
+HostRange::HostRange(const Allocation& allocation, uint64_t offset, uint64_t bytes) {
+  if (allocation.mapped != nullptr) {
+    data_ = static_cast<std::byte*>(allocation.mapped) + offset;
+    return;
+  }
+  data_ = allocation.block->Map(allocation.offset + offset, bytes);
+  block_ = allocation.block;
+}
+
+HostRange::~HostRange() {
+  if (block_ != nullptr) block_->Unmap();
+}
 
 Allocator::Allocator(VkPhysicalDevice physical_device, VkDevice device, uint64_t block_bytes)
     : device_(device), block_bytes_(std::max<uint64_t>(block_bytes, uint64_t{64} << 10)) {
@@ -109,10 +145,12 @@ uint32_t Allocator::FindType(uint32_t type_bits, MemoryKind kind, bool cached) c
     case MemoryKind::kDevice:
       liked = kLocal, disliked = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
       break;
+    case MemoryKind::kHost:
     case MemoryKind::kMapped:
       needed = kLocal | kVisible | (cached ? kCached : 0);
       break;
-    case MemoryKind::kStaging:
+    case MemoryKind::kUpload:
+    case MemoryKind::kDownload:
       needed = kVisible, disliked = kLocal;
       break;
   }
@@ -140,9 +178,9 @@ Allocation Allocator::Allocate(const VkMemoryRequirements& requirements, uint32_
     throw Error(ErrorCode::AllocationFailed, "finding memory for a buffer",
                 VK_ERROR_FEATURE_NOT_PRESENT);
   }
-  const bool mapped = kind != MemoryKind::kDevice;
+  const bool mapped = kind == MemoryKind::kMapped || kind == MemoryKind::kUpload;
   const uint64_t block_bytes = BlockBytes(type);
-  const bool alone = requirements.size > block_bytes / 2;
+  const bool alone = kind == MemoryKind::kDownload || requirements.size > block_bytes / 2;
   const std::lock_guard lock(mutex_);
   std::optional<Allocation> taken;
   if (!alone) {

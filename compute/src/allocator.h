@@ -4,6 +4,7 @@
 
 #include <vulkan/vulkan.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -21,11 +22,36 @@ struct Allocation {
   VkDeviceMemory memory = VK_NULL_HANDLE;
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  void* mapped = nullptr;  // the host's address of `offset`, if the block is mapped
+  void* mapped = nullptr;  // the host's address of `offset`, if the block is mapped for good
 };
 
-// What memory is for; kinds are kept in blocks of their own, as mapping is for whole blocks.
-enum class MemoryKind { kDevice, kMapped, kStaging };
+// A part of an allocation of host-visible memory where the host reaches it, as long as this lives.
+// A block that is not mapped for good has one such part at a time; others wait for it to end.
+class HostRange {
+ public:
+  // Throws BufferError.
+  HostRange(const Allocation& allocation, uint64_t offset, uint64_t bytes);
+  ~HostRange();
+  HostRange(const HostRange&) = delete;
+  HostRange& operator=(const HostRange&) = delete;
+
+  std::byte* data() const { return data_; }
+
+ private:
+  MemoryBlock* block_ = nullptr;  // to be unmapped
+  std::byte* data_ = nullptr;
+};
+
+// What memory is for. A mapping that lasts costs nothing with a local driver; one that forwards to
+// another process has to look through it whenever the device has done something that may have
+// written to it. So only what the host writes alone, or what the caller wants so, stays mapped.
+enum class MemoryKind {
+  kDevice,
+  kHost,      // the device's and host-visible; reached through HostRange
+  kMapped,    // the same, mapped for good
+  kUpload,    // the host's, mapped for good
+  kDownload,  // the host's, in blocks of their own, reached through HostRange
+};
 
 // Thread-safe.
 class Allocator {
@@ -33,8 +59,8 @@ class Allocator {
   Allocator(VkPhysicalDevice physical_device, VkDevice device, uint64_t block_bytes);
   ~Allocator();
 
-  // The type among `type_bits` for `kind`, or UINT32_MAX. kMapped: device-local and host-visible;
-  // with `cached`, only such that the host reads fast.
+  // The type among `type_bits` for `kind`, or UINT32_MAX. kHost and kMapped: device-local and
+  // host-visible; with `cached`, only such that the host reads fast.
   uint32_t FindType(uint32_t type_bits, MemoryKind kind, bool cached = false) const;
   bool is_cached(uint32_t type) const {
     return (properties_.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0;

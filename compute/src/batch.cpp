@@ -344,7 +344,7 @@ Submission Batch::Submit(std::string what) {
   const bool host_reads =
       work.touches_everything ||
       std::any_of(work.accesses.begin(), work.accesses.end(), [](const BufferAccess& access) {
-        return access.write && access.buffer->mapped() != nullptr;
+        return access.write && access.buffer->is_visible();
       });
   if (host_reads) HostBarrier(recording.commands());
   const uint64_t value = recording.Submit(std::move(work));

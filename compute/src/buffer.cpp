@@ -1,9 +1,9 @@
 #include "vesper/compute/buffer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "compute/src/buffer_state.h"
 #include "compute/src/check.h"
@@ -13,8 +13,6 @@ namespace vesper::compute {
 namespace {
 
 constexpr uint64_t kSmallestPiece = uint64_t{1} << 20;
-// Of a download: one is copied out by the CPU while the device fills the others.
-constexpr size_t kPiecesInFlight = 4;
 
 // A region of the staging ring: given back unless the device has it.
 class HeldRegion {
@@ -23,13 +21,10 @@ class HeldRegion {
   ~HeldRegion() {
     if (ring_ != nullptr) ring_->Release(region_);
   }
-  HeldRegion(HeldRegion&& other) noexcept
-      : ring_(std::exchange(other.ring_, nullptr)), region_(other.region_) {}
-  HeldRegion& operator=(HeldRegion&&) = delete;
+  HeldRegion(const HeldRegion&) = delete;
+  HeldRegion& operator=(const HeldRegion&) = delete;
 
   const StagingRing::Region& get() const { return region_; }
-  // Somebody else gives it back.
-  void Keep() { ring_ = nullptr; }
   void Submitted(Queue* queue, uint64_t value) {
     std::exchange(ring_, nullptr)->Submitted(region_, queue, value);
   }
@@ -39,71 +34,75 @@ class HeldRegion {
   const StagingRing::Region region_;
 };
 
-uint64_t PieceBytes(const StagingRing& ring, uint64_t bytes) {
-  return std::min(ring.piece_bytes() / 2, std::max(kSmallestPiece, bytes / 8));
+// So small that host and device work at the same time.
+uint64_t PieceBytes(uint64_t largest, uint64_t bytes) {
+  return std::min(largest, std::max(kSmallestPiece, bytes / 8));
 }
 
-enum class Direction { kUpload, kDownload };
+// The first copy of several is ordered behind what was submitted before, and with it the others.
+enum class Place { kFirst, kLater };
 
-// Submits one copy between ring and buffer. `first`: it is ordered behind what was submitted
-// before, and with it the pieces that follow.
-uint64_t SubmitCopy(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
-                    uint64_t offset, const StagingRing::Region& region, Direction direction,
-                    bool first) {
+uint64_t SubmitUpload(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
+                      uint64_t offset, const StagingRing::Region& region, Place place) {
   Recording recording(device, &device->transfer());
-  if (first) FullBarrier(recording.commands());
+  if (place == Place::kFirst) FullBarrier(recording.commands());
+  const VkBufferCopy copy{region.offset, offset, region.bytes};
+  vkCmdCopyBuffer(recording.commands(), device->staging().buffer(), buffer->handle(), 1, &copy);
   Work work;
-  if (direction == Direction::kUpload) {
-    const VkBufferCopy copy{region.offset, offset, region.bytes};
-    vkCmdCopyBuffer(recording.commands(), device->staging().buffer(), buffer->handle(), 1, &copy);
-    work.what = "upload";
-  } else {
-    const VkBufferCopy copy{offset, region.offset, region.bytes};
-    vkCmdCopyBuffer(recording.commands(), buffer->handle(), device->staging().buffer(), 1, &copy);
-    HostBarrier(recording.commands());
-    work.what = "download";
-  }
-  work.what += " of " + std::to_string(region.bytes) + " bytes";
-  work.accesses.push_back({buffer, direction == Direction::kUpload});
+  work.what = "upload of " + std::to_string(region.bytes) + " bytes";
+  work.accesses.push_back({buffer, true});
+  return recording.Submit(std::move(work));
+}
+
+uint64_t SubmitDownload(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
+                        uint64_t offset, uint64_t bytes, VkBuffer to, Place place) {
+  Recording recording(device, &device->transfer());
+  if (place == Place::kFirst) FullBarrier(recording.commands());
+  const VkBufferCopy copy{offset, 0, bytes};
+  vkCmdCopyBuffer(recording.commands(), buffer->handle(), to, 1, &copy);
+  HostBarrier(recording.commands());
+  Work work;
+  work.what = "download of " + std::to_string(bytes) + " bytes";
+  work.accesses.push_back({buffer, false});
   return recording.Submit(std::move(work));
 }
 
 uint64_t StreamUp(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
                   const std::byte* from, uint64_t bytes, uint64_t offset) {
   StagingRing& ring = device->staging();
-  const uint64_t piece = PieceBytes(ring, bytes);
+  const uint64_t piece = PieceBytes(ring.piece_bytes() / 2, bytes);
   uint64_t value = 0;
   for (uint64_t done = 0; done < bytes;) {
     const uint64_t now = std::min(piece, bytes - done);
-    HeldRegion region(&ring, *ring.Reserve(now, true, device->options().timeout));
-    std::memcpy(region.get().data, from + done, now);
-    value = SubmitCopy(device, buffer, offset + done, region.get(), Direction::kUpload, done == 0);
+    HeldRegion region(&ring, ring.Reserve(now, device->options().timeout));
+    device->copy_threads().Copy(region.get().data, from + done, now);
+    value = SubmitUpload(device, buffer, offset + done, region.get(),
+                         done == 0 ? Place::kFirst : Place::kLater);
     region.Submitted(&device->transfer(), value);
     done += now;
   }
   return value;
 }
 
-// Pieces of a download that the device has been told to copy, oldest first.
+// A download, in pieces that the device has been told to copy, oldest first.
 class StreamDown {
  public:
   StreamDown(DeviceState* device, std::shared_ptr<BufferState> buffer)
-      : device_(device), buffer_(std::move(buffer)), ring_(device->staging()) {}
+      : device_(device), buffer_(std::move(buffer)), slots_(device->download_slots()) {}
   ~StreamDown() {
     // After an error the device may still write to them.
-    for (const Piece& piece : pieces_) {
-      ring_.Submitted(piece.region, &device_->transfer(), piece.value);
-    }
+    for (const Piece& piece : pieces_) slots_.Return(piece.slot, &device_->transfer(), piece.value);
+    for (DownloadSlots::Slot* slot : spare_) slots_.Return(slot);
   }
   StreamDown(const StreamDown&) = delete;
   StreamDown& operator=(const StreamDown&) = delete;
 
   void Run(std::byte* to, uint64_t bytes, uint64_t offset) {
-    const uint64_t size = PieceBytes(ring_, bytes);
+    const uint64_t size = PieceBytes(slots_.slot_bytes(), bytes);
     for (uint64_t asked = 0; asked < bytes;) {
       const uint64_t now = std::min(size, bytes - asked);
-      const bool room = pieces_.size() < kPiecesInFlight && Ask(to + asked, now, offset + asked);
-      if (room) {
+      if (HasSlot()) {
+        Ask(to + asked, now, offset + asked);
         asked += now;
       } else {
         Finish();
@@ -114,41 +113,47 @@ class StreamDown {
 
  private:
   struct Piece {
-    StagingRing::Region region;
+    DownloadSlots::Slot* slot;
     uint64_t value;
     std::byte* to;
+    uint64_t bytes;
   };
 
-  bool Ask(std::byte* to, uint64_t bytes, uint64_t offset) {
-    const auto reserved = ring_.Reserve(bytes, pieces_.empty(), device_->options().timeout);
-    if (!reserved) return false;
-    HeldRegion region(&ring_, *reserved);
-    pieces_.push_back({*reserved, 0, to});
-    try {
-      pieces_.back().value =
-          SubmitCopy(device_, buffer_, offset, *reserved, Direction::kDownload, first_);
-    } catch (...) {
-      pieces_.pop_back();
-      throw;
-    }
-    first_ = false;
-    region.Keep();
-    return true;
+  bool HasSlot() {
+    if (!spare_.empty()) return true;
+    DownloadSlots::Slot* const slot = slots_.Take(pieces_.empty(), device_->options().timeout);
+    if (slot != nullptr) spare_.push_back(slot);
+    return slot != nullptr;
+  }
+
+  void Ask(std::byte* to, uint64_t bytes, uint64_t offset) {
+    DownloadSlots::Slot* const slot = spare_.back();
+    const uint64_t value = SubmitDownload(device_, buffer_, offset, bytes, slot->buffer, place_);
+    place_ = Place::kLater;
+    spare_.pop_back();
+    pieces_.push_back({slot, value, to, bytes});
+    // The first piece is the largest.
+    if (!slot->host) slot->host.emplace(slot->memory, 0, bytes);
   }
 
   void Finish() {
-    const Piece& piece = pieces_.front();
+    const Piece piece = pieces_.front();
     device_->Wait(device_->transfer(), piece.value, device_->options().timeout, "a download");
-    std::memcpy(piece.to, piece.region.data, piece.region.bytes);
-    ring_.Release(piece.region);
+    device_->copy_threads().Copy(piece.to, piece.slot->host->data(), piece.bytes);
     pieces_.pop_front();
+    if (slots_.IsAwaited()) {
+      slots_.Return(piece.slot);
+    } else {
+      spare_.push_back(piece.slot);
+    }
   }
 
   DeviceState* const device_;
   const std::shared_ptr<BufferState> buffer_;
-  StagingRing& ring_;
+  DownloadSlots& slots_;
   std::deque<Piece> pieces_;
-  bool first_ = true;
+  std::vector<DownloadSlots::Slot*> spare_;  // taken, with nothing under way
+  Place place_ = Place::kFirst;
 };
 
 void CheckRange(const char* attempted, uint64_t bytes, uint64_t offset, uint64_t size) {
@@ -200,7 +205,7 @@ void BufferState::Bind(HostAccess access) {
   VkMemoryRequirements requirements;
   vkGetBufferMemoryRequirements(device_->handle(), handle_, &requirements);
   uint32_t type = UINT32_MAX;
-  MemoryKind kind = MemoryKind::kMapped;
+  MemoryKind kind = access == HostAccess::kMapped ? MemoryKind::kMapped : MemoryKind::kHost;
   if (access != HostAccess::kStaged) {
     type = allocator.FindType(requirements.memoryTypeBits, kind, access == HostAccess::kAuto);
   }
@@ -214,6 +219,7 @@ void BufferState::Bind(HostAccess access) {
     device_->Collect();  // buffers that are freed but were in use
     memory_ = allocator.Allocate(requirements, type, kind);
   }
+  is_visible_ = kind != MemoryKind::kDevice;
   is_cached_ = allocator.is_cached(type);
   Check(vkBindBufferMemory(device_->handle(), handle_, memory_.memory, memory_.offset),
         ErrorCode::AllocationFailed, "binding a buffer");
@@ -239,11 +245,12 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 VkBuffer Buffer::handle() const { return state_->handle(); }
 uint64_t Buffer::size() const { return state_->bytes(); }
 VkBufferUsageFlags Buffer::usage() const { return state_->usage(); }
-bool Buffer::is_mapped() const { return state_->mapped() != nullptr; }
+bool Buffer::is_mapped() const { return state_->memory().mapped != nullptr; }
 
 void* Buffer::mapped() const {
-  if (!is_mapped()) throw Error(ErrorCode::NotMapped, "asking for a staged buffer's host address");
-  return state_->mapped();
+  if (!is_mapped())
+    throw Error(ErrorCode::NotMapped, "asking for the host address of a buffer that is not mapped");
+  return state_->memory().mapped;
 }
 
 void Buffer::WaitForHost(std::chrono::nanoseconds timeout) const {
@@ -254,9 +261,10 @@ Submission Buffer::Upload(const void* data, uint64_t bytes, uint64_t offset) {
   CheckRange("uploading", bytes, offset, size());
   if (bytes == 0) return {};
   CheckHost("uploading", data);
-  if (is_mapped()) {
+  if (state_->is_visible()) {
     WaitForHost(device_->options().timeout);
-    std::memcpy(static_cast<std::byte*>(state_->mapped()) + offset, data, bytes);
+    const HostRange host(state_->memory(), offset, bytes);
+    device_->copy_threads().Copy(host.data(), data, bytes);
     return {};
   }
   const uint64_t value =
@@ -269,9 +277,10 @@ void Buffer::Download(void* data, uint64_t bytes, uint64_t offset) const {
   CheckRange("downloading", bytes, offset, size());
   if (bytes == 0) return;
   CheckHost("downloading", data);
-  if (is_mapped() && state_->is_cached()) {
+  if (state_->is_visible() && state_->is_cached()) {
     device_->WaitForUses(*state_, true, device_->options().timeout);
-    std::memcpy(data, static_cast<const std::byte*>(state_->mapped()) + offset, bytes);
+    const HostRange host(state_->memory(), offset, bytes);
+    device_->copy_threads().Copy(data, host.data(), bytes);
     return;
   }
   StreamDown(device_.get(), state_).Run(static_cast<std::byte*>(data), bytes, offset);

@@ -25,8 +25,9 @@ class BufferState {
   VkBuffer handle() const { return handle_; }
   uint64_t bytes() const { return bytes_; }
   VkBufferUsageFlags usage() const { return usage_; }
-  // Null unless mapped.
-  void* mapped() const { return memory_.mapped; }
+  const Allocation& memory() const { return memory_; }
+  // The host reaches it through HostRange, and reads it fast.
+  bool is_visible() const { return is_visible_; }
   bool is_cached() const { return is_cached_; }
 
   // The latest submission of each queue that reads or writes it; guarded by the submit mutex.
@@ -44,6 +45,7 @@ class BufferState {
   const VkBufferUsageFlags usage_;
   VkBuffer handle_ = VK_NULL_HANDLE;
   Allocation memory_;
+  bool is_visible_ = false;
   bool is_cached_ = false;
 };
 

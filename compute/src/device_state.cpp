@@ -125,6 +125,7 @@ void DeviceState::Destroy() {
   if (command_pools_ != nullptr) command_pools_->Close();
   queues_.clear();
   staging_.reset();
+  download_slots_.reset();
   pipeline_cache_.reset();
   allocator_.reset();
   vkDestroyDevice(handle_, nullptr);
@@ -137,6 +138,15 @@ StagingRing& DeviceState::staging() {
         std::make_unique<StagingRing>(handle_, allocator_.get(), options_.staging_bytes, families_);
   }
   return *staging_;
+}
+
+DownloadSlots& DeviceState::download_slots() {
+  const std::lock_guard lock(staging_mutex_);
+  if (download_slots_ == nullptr) {
+    download_slots_ = std::make_unique<DownloadSlots>(handle_, allocator_.get(),
+                                                      options_.staging_bytes, families_);
+  }
+  return *download_slots_;
 }
 
 std::filesystem::path DeviceState::CacheFile(const std::string& stem,

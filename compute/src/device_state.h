@@ -13,6 +13,8 @@
 #include "compute/src/allocator.h"
 #include "compute/src/buffer_state.h"
 #include "compute/src/command_pools.h"
+#include "compute/src/copy_threads.h"
+#include "compute/src/download_slots.h"
 #include "compute/src/pipeline_cache.h"
 #include "compute/src/queue.h"
 #include "compute/src/staging.h"
@@ -68,6 +70,8 @@ class DeviceState {
   CommandPools& command_pools() { return *command_pools_; }
   // Made when first needed. Throws AllocationFailed.
   StagingRing& staging();
+  DownloadSlots& download_slots();
+  CopyThreads& copy_threads() { return copy_threads_; }
   std::filesystem::path CacheFile(const std::string& stem, const std::string& suffix) const;
 
   // Hands `work` to `queue`, behind everything of the other queue that it depends on, and returns
@@ -106,6 +110,8 @@ class DeviceState {
   std::shared_ptr<CommandPools> command_pools_;
   std::mutex staging_mutex_;
   std::unique_ptr<StagingRing> staging_;
+  std::unique_ptr<DownloadSlots> download_slots_;
+  CopyThreads copy_threads_;
   std::mutex submit_mutex_;
 };
 

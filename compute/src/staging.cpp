@@ -22,7 +22,7 @@ StagingRing::StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes,
       bytes_(std::max<uint64_t>(bytes / (4 * kAlignment), 1) * 4 * kAlignment) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = bytes_;
-  info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
   info.sharingMode = families.size() > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE;
   info.queueFamilyIndexCount = static_cast<uint32_t>(families.size());
   info.pQueueFamilyIndices = families.data();
@@ -32,8 +32,8 @@ StagingRing::StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes,
     VkMemoryRequirements requirements;
     vkGetBufferMemoryRequirements(device, buffer_, &requirements);
     memory_ = allocator->Allocate(
-        requirements, allocator->FindType(requirements.memoryTypeBits, MemoryKind::kStaging),
-        MemoryKind::kStaging);
+        requirements, allocator->FindType(requirements.memoryTypeBits, MemoryKind::kUpload),
+        MemoryKind::kUpload);
     Check(vkBindBufferMemory(device, buffer_, memory_.memory, memory_.offset),
           ErrorCode::AllocationFailed, "binding the staging ring");
   } catch (...) {
@@ -48,8 +48,7 @@ StagingRing::~StagingRing() {
   allocator_->Free(memory_);
 }
 
-std::optional<StagingRing::Region> StagingRing::Reserve(uint64_t bytes, bool may_wait,
-                                                        std::chrono::nanoseconds timeout) {
+StagingRing::Region StagingRing::Reserve(uint64_t bytes, std::chrono::nanoseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   const uint64_t needed = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   std::unique_lock lock(mutex_);
@@ -66,7 +65,6 @@ std::optional<StagingRing::Region> StagingRing::Reserve(uint64_t bytes, bool may
       const uint64_t offset = start % bytes_;
       return Region{id, offset, bytes, static_cast<char*>(memory_.mapped) + offset};
     }
-    if (!may_wait) return std::nullopt;
     WaitForTail(&lock, deadline);
   }
 }

@@ -1,9 +1,9 @@
-// Host memory through which copies stream: a ring of bytes, mapped as long as it lives. Regions are
-// taken at the head in order and come back at the tail: when the device is done with them, or when
-// their holder releases them.
+// Host memory through which uploads stream: a ring of bytes, mapped as long as it lives, which the
+// device only reads. Regions are taken at the head in order and come back at the tail: when the
+// device is done with them, or when their holder releases them.
 //
-// Whoever holds a region does not block for another one (Reserve with may_wait false), so that
-// holders always get on and the tail always moves.
+// Whoever holds a region does not wait for another one, so that holders always get on and the tail
+// always moves.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
-#include <optional>
 
 #include "compute/src/allocator.h"
 #include "compute/src/queue.h"
@@ -38,9 +37,8 @@ class StagingRing {
   // How much to ask for at most: several such regions are in flight at a time.
   uint64_t piece_bytes() const { return bytes_ / 4; }
 
-  // Thread-safe, all of them. nullopt: no room, and may_wait is false. Throws SyncError at the
-  // limit.
-  std::optional<Region> Reserve(uint64_t bytes, bool may_wait, std::chrono::nanoseconds timeout);
+  // Thread-safe, all of them. Throws SyncError at the limit.
+  Region Reserve(uint64_t bytes, std::chrono::nanoseconds timeout);
   // The device uses it until `value` of `queue`.
   void Submitted(const Region& region, Queue* queue, uint64_t value);
   void Release(const Region& region);

@@ -78,14 +78,14 @@ TEST(WaitTest, ThreadsShareADevice) {
   EXPECT_EQ(wrong, 0);
 }
 
-// Two threads whose copies are each larger than the ring they share.
+// More threads than staging has parts, each copying more than fits into it.
 TEST(WaitTest, ThreadsShareASmallRing) {
   DeviceOptions options = TestOptions();
   options.staging_bytes = 32 << 10;
   const Device device(options);
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
-  for (uint32_t t = 0; t < 2; ++t) {
+  for (uint32_t t = 0; t < 6; ++t) {
     threads.emplace_back([&, t] {
       BufferOptions staged;
       staged.host_access = HostAccess::kStaged;

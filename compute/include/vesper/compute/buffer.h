@@ -20,13 +20,14 @@ namespace vesper::compute {
 class BufferState;  // src/buffer_state.h
 
 enum class HostAccess {
-  // Mapped where device-local memory is host-visible and cached (CPUs, integrated GPUs); else
-  // staged.
-  // A discrete GPU's visible memory is not chosen by itself: the CPU reads it slowly, and a driver
-  // that forwards to another process carries what is mapped back and forth.
+  // Where device-local memory is host-visible and cached (CPUs, integrated GPUs), copies are the
+  // host's, which maps a buffer only for that; else staged. A discrete GPU's visible memory is not
+  // chosen by itself: the CPU reads it slowly.
   kAuto,
-  kStaged,  // device-local memory; copies go through the staging ring
-  // Device-local memory that is host-visible where there is such, else as kAuto (see is_mapped()).
+  kStaged,  // device-local memory; copies go through staging memory
+  // Device-local memory that is host-visible, mapped as long as the buffer lives, where there is
+  // such; else staged (see is_mapped()). A driver that forwards to another process carries what is
+  // mapped back and forth, whenever the device did something.
   kMapped,
 };
 
