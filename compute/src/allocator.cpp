@@ -60,6 +60,11 @@ class MemoryBlock {
     return Allocation{this, memory_, offset, bytes, mapped};
   }
 
+  VkResult Bind(VkBuffer buffer, uint64_t offset) {
+    const std::lock_guard lock(mapping_mutex_);
+    return vkBindBufferMemory(device_, buffer, memory_, offset);
+  }
+
   // Until Unmap, which the same thread need not call.
   std::byte* Map(uint64_t offset, uint64_t bytes) {
     std::unique_lock lock(mapping_mutex_);
@@ -117,6 +122,11 @@ HostRange::HostRange(const Allocation& allocation, uint64_t offset, uint64_t byt
   }
   data_ = allocation.block->Map(allocation.offset + offset, bytes);
   block_ = allocation.block;
+}
+
+void BindBuffer(const Allocation& allocation, VkBuffer buffer) {
+  Check(allocation.block->Bind(buffer, allocation.offset), ErrorCode::AllocationFailed,
+        "binding a buffer");
 }
 
 HostRange::~HostRange() {

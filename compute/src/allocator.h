@@ -42,6 +42,9 @@ class HostRange {
   std::byte* data_ = nullptr;
 };
 
+// vkBindBufferMemory, while no thread maps or unmaps the same memory. Throws AllocationFailed.
+void BindBuffer(const Allocation& allocation, VkBuffer buffer);
+
 // What memory is for. A mapping that lasts costs nothing with a local driver; one that forwards to
 // another process has to look through it whenever the device has done something that may have
 // written to it. So only what the host writes alone, or what the caller wants so, stays mapped.

@@ -221,8 +221,7 @@ void BufferState::Bind(HostAccess access) {
   }
   is_visible_ = kind != MemoryKind::kDevice;
   is_cached_ = allocator.is_cached(type);
-  Check(vkBindBufferMemory(device_->handle(), handle_, memory_.memory, memory_.offset),
-        ErrorCode::AllocationFailed, "binding a buffer");
+  BindBuffer(memory_, handle_);
 }
 
 BufferState::~BufferState() {

@@ -41,8 +41,7 @@ std::unique_ptr<DownloadSlots::Slot> DownloadSlots::Make() const {
     slot->memory = allocator_->Allocate(
         requirements, allocator_->FindType(requirements.memoryTypeBits, MemoryKind::kDownload),
         MemoryKind::kDownload);
-    Check(vkBindBufferMemory(device_, slot->buffer, slot->memory.memory, slot->memory.offset),
-          ErrorCode::AllocationFailed, "binding a buffer for downloads");
+    BindBuffer(slot->memory, slot->buffer);
   } catch (...) {
     Destroy(*slot);
     throw;

@@ -34,8 +34,7 @@ StagingRing::StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes,
     memory_ = allocator->Allocate(
         requirements, allocator->FindType(requirements.memoryTypeBits, MemoryKind::kUpload),
         MemoryKind::kUpload);
-    Check(vkBindBufferMemory(device, buffer_, memory_.memory, memory_.offset),
-          ErrorCode::AllocationFailed, "binding the staging ring");
+    BindBuffer(memory_, buffer_);
   } catch (...) {
     if (memory_.block != nullptr) allocator->Free(memory_);
     vkDestroyBuffer(device, buffer_, nullptr);
