@@ -135,7 +135,7 @@ TEST(WaitTest, TenThousandOperationsWithoutGrowth) {
   };
   operations(2000);  // pools and caches reach their size
   const MemoryStatistics before = device.memory_statistics();
-  const uint64_t resident = ResidentBytes();
+  [[maybe_unused]] const uint64_t resident = ResidentBytes();
   const size_t descriptors = OpenDescriptors();
   operations(10000);
   const MemoryStatistics after = device.memory_statistics();
@@ -146,7 +146,9 @@ TEST(WaitTest, TenThousandOperationsWithoutGrowth) {
   EXPECT_EQ(after.buffers, before.buffers);
   EXPECT_EQ(after.bytes_used, before.bytes_used);
   EXPECT_EQ(OpenDescriptors(), descriptors);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which keep what was freed
   EXPECT_LT(ResidentBytes(), resident + (uint64_t{16} << 20));
+#endif
 }
 
 }  // namespace
