@@ -19,7 +19,7 @@
 namespace vesper::client {
 namespace {
 
-constexpr std::chrono::milliseconds kConnectTimeout{1500};  // over all addresses
+constexpr std::chrono::milliseconds kConnectTimeout{5000};  // over all addresses; a server under load takes its time to start a worker
 constexpr std::chrono::seconds kRetryAfter{5};              // when trying took long
 
 struct Sessions {

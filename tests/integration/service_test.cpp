@@ -114,7 +114,7 @@ TEST_P(ServiceTest, WithoutAServerOtherDriversStillWork) {
 }
 
 // Something accepts and says nothing: as good as no server.
-TEST_P(ServiceTest, AServerThatNeverAnswersCostsTwoSeconds) {
+TEST_P(ServiceTest, AServerThatNeverAnswersCostsFiveSeconds) {
   std::string error;
   Address here{.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = 0};
   char folder[] = "/tmp/vesper-mute-XXXXXX";
@@ -129,7 +129,7 @@ TEST_P(ServiceTest, AServerThatNeverAnswersCostsTwoSeconds) {
   VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
   const auto start = Clock::now();
   EXPECT_EQ(vkCreateInstance(&info, nullptr, &instance), VK_ERROR_INCOMPATIBLE_DRIVER);
-  EXPECT_LT(Clock::now() - start, milliseconds(3500)) << "one attempt; what follows fails at once";
+  EXPECT_LT(Clock::now() - start, milliseconds(9000)) << "one attempt; what follows fails at once";
   listener.reset();
   rmdir(folder);
 }
