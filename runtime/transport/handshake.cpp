@@ -20,7 +20,7 @@ namespace schema = transport::schema;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAnswerTime(
-    2000);  // for the first answer, so that other drivers still get their turn
+    5000);  // for the first answer, so that other drivers still get their turn
 constexpr milliseconds kHelloTime(5000);  // for a client that has connected
 constexpr unsigned kMaxNames = 1u << 16;
 constexpr size_t kMaxNameBytes = 256;
