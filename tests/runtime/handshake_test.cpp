@@ -191,13 +191,13 @@ TEST_P(HandshakeTest, AClosedServerIsTold) {
   EXPECT_FALSE(error.empty());
 }
 
-TEST_P(HandshakeTest, ASilentServerCostsTwoSeconds) {
+TEST_P(HandshakeTest, ASilentServerCostsFiveSeconds) {
   client().Interrupt();  // meant for somebody else
   Welcome welcome;
   std::string error;
   const auto start = steady_clock::now();
   EXPECT_FALSE(Greet(client(), hello_, &welcome, &error));
-  EXPECT_GE(steady_clock::now() - start, milliseconds(1990));
+  EXPECT_GE(steady_clock::now() - start, milliseconds(4990));
   EXPECT_EQ(error, "the server did not say anything within 2000 ms");
 }
 
