@@ -56,11 +56,11 @@ Supervisor::~Supervisor() {
 int Supervisor::Run() {
   if (!BlockSignals() || !Listen()) return 1;
   if (!Probe()) return 1;
+  StartSpare();
   for (const auto& listener : listeners_) {
     std::printf("listening on %s\n", listener->address().ToString().c_str());
     std::fflush(stdout);
   }
-  StartSpare();
   Serve();
   listeners_.clear();
   EndWorkers();
