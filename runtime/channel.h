@@ -30,11 +30,11 @@ struct Message {
   MessageKind kind = MessageKind::kGoodbye;
   uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0;
                           // kEvent: as sent; else 0
-  std::vector<uint8_t> payload;
+  std::vector<uint8_t> payload = {};
   // File descriptors that came with a kBatch, kReply or kEvent, close-on-exec; whoever does not want them drops them.
   // Fewer than announced when this process had none to spare.
   uint32_t announced_descriptors = 0;
-  std::vector<Descriptor> descriptors;
+  std::vector<Descriptor> descriptors = {};
 };
 
 // With one message. What a peer sends beyond is closed unseen.

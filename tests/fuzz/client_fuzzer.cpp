@@ -2,8 +2,10 @@
 // send; a record with the flag kWantsReply, which is the body of the server's reply to the last request of that command;
 // and from 0xff00 on events, by their kind.
 #include <array>
+#include <cstring>
 #include <deque>
 
+#include "client/messages.h"
 #include "client/object.h"
 #include "client/session.h"
 #include "generated/wire/codecs.h"
@@ -17,7 +19,6 @@
 namespace vesper::test {
 namespace {
 
-constexpr uint16_t kFirstEvent = 0xff00;
 constexpr size_t kArenaBytes = size_t{8} << 20;
 constexpr uint64_t kMemoryBytes = 64 * 1024;
 
@@ -47,6 +48,7 @@ class Application {
     session_.SetInstance(&instance_);
     session_.AddDevice(&device_);
     session_.AddQueue(&queue_);
+    Listen();
     memory_.size = kMemoryBytes;
     memory_.properties = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     reply_ = Success();
@@ -76,9 +78,39 @@ class Application {
     }
     reply_ = Success();
     session_.AskControl(wire::Control::kHeartbeat, nullptr, 0);  // events before it have been handled
+    session_.messages().Deliver(session_);
   }
 
  private:
+  // Callbacks of both forms that read all they are given.
+  void Listen() {
+    VkDebugUtilsMessengerCreateInfoEXT utils{};
+    utils.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
+    utils.messageSeverity = ~0u;
+    utils.messageType = ~0u;
+    utils.pfnUserCallback = [](VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                               const VkDebugUtilsMessengerCallbackDataEXT* data, void*) -> VkBool32 {
+      size_t bytes = Length(data->pMessageIdName) + Length(data->pMessage);
+      for (uint32_t i = 0; i < data->queueLabelCount; ++i) bytes += Length(data->pQueueLabels[i].pLabelName);
+      for (uint32_t i = 0; i < data->cmdBufLabelCount; ++i) bytes += Length(data->pCmdBufLabels[i].pLabelName);
+      for (uint32_t i = 0; i < data->objectCount; ++i) bytes += Length(data->pObjects[i].pObjectName);
+      volatile size_t read = bytes;
+      return read != 0 ? VK_FALSE : VK_TRUE;
+    };
+    VkDebugReportCallbackCreateInfoEXT report{};
+    report.sType = VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT;
+    report.flags = ~0u;
+    report.pfnCallback = [](VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT, uint64_t, size_t, int32_t,
+                            const char* layer, const char* text, void*) -> VkBool32 {
+      volatile size_t read = Length(layer) + Length(text);
+      return read != 0 ? VK_FALSE : VK_TRUE;
+    };
+    session_.messages().Add({kNullObject, utils});
+    session_.messages().Add({SeedId(HandleType::kDebugUtilsMessengerEXT, 0), utils});
+    session_.messages().Add({SeedId(HandleType::kDebugReportCallbackEXT, 0), report});
+  }
+  static size_t Length(const char* text) { return text == nullptr ? 0 : std::strlen(text); }
+
   static std::vector<uint8_t> Success() { return std::vector<uint8_t>(sizeof(wire::ReplyHeader)); }
 
   void Answer(uint64_t sequence) {
@@ -103,6 +135,7 @@ class Application {
     reply_.assign(reply.begin(), reply.end());
     VkResult failure = VK_SUCCESS;
     session_.Ask(static_cast<Command>(command), args, &failure);
+    session_.messages().Deliver(session_);
   }
 
   FedChannel* const channel_;  // the session's

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/wire/exchange.h"
@@ -42,6 +43,26 @@ void Write(const std::filesystem::path& path, const wire::ByteBuffer& bytes) {
       .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
+// Callback data is the request of the command that lets an application give it.
+void WriteDebugMessage(const std::filesystem::path& path, Command command, const wire::ByteBuffer& request) {
+  wire::DebugMessage head;
+  if (command == Command::kSubmitDebugUtilsMessageEXT) {
+    head.messenger = SeedId(HandleType::kDebugUtilsMessengerEXT, 0);
+  } else if (command == Command::kDebugReportMessageEXT) {
+    head.form = wire::DebugForm::kReport;
+    head.messenger = SeedId(HandleType::kDebugReportCallbackEXT, 0);
+  } else {
+    return;
+  }
+  wire::ByteBuffer out;
+  const size_t mark =
+      wire::BeginRecord(&out, static_cast<uint16_t>(kFirstEvent + static_cast<uint16_t>(wire::EventKind::kDebugMessage)), 0);
+  out.Append(&head, sizeof(head));
+  out.Append(request.data(), request.size());
+  wire::EndRecord(&out, mark);
+  Write(path, out);
+}
+
 void WriteSeeds(const CommandTable& command, const std::filesystem::path& folder) {
   const size_t chains = LongestChain(command);
   for (size_t i = 0; i < kShapes + chains; ++i) {
@@ -56,6 +77,7 @@ void WriteSeeds(const CommandTable& command, const std::filesystem::path& folder
     wire::ByteBuffer server;
     AppendRecord(&server, command.id, wire::kWantsReply, {request.data(), request.size()});
     Write(folder / "server" / name, server);
+    WriteDebugMessage(folder / "client" / ("event." + name), command.id, request);
 
     exchange.Encode();
     if (!exchange.Deliver().empty() || !exchange.Return().empty()) continue;

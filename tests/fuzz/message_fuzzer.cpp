@@ -17,7 +17,7 @@ namespace {
 
 void Greeted(const Message& message) {
   FedChannel channel;
-  channel.Feed(message);
+  channel.Feed({message.kind, message.sequence, message.payload});
   channel.End();
   std::string error;
   if (message.kind == MessageKind::kHello) {

@@ -60,7 +60,7 @@ void ReadInputs(Command command, const void* args) {
 void WriteOutputs(const CommandTable& table, uint8_t* args) {
   thread_local Handles handles(false);
   Random random(static_cast<uint64_t>(table.id));
-  Answerer(&random, &handles).Answer(table.args, args, Role::kIn, false);
+  Answerer(&random, &handles, Shape{}).Answer(table.args, args, Role::kIn, false);
   for (const Member& m : table.args.members) {
     if (m.what != What::kHandle || !m.is_written || Pointer(args, m) == nullptr) continue;
     const uint64_t count = ElementCount(m, args);
@@ -155,6 +155,10 @@ VkResult Correct(Command command, void* args) {
       break;
     case Command::kGetPhysicalDeviceMemoryProperties:
       GiveMemoryProperties(static_cast<wire::GetPhysicalDeviceMemoryPropertiesArgs*>(args)->pMemoryProperties);
+      break;
+    case Command::kGetPhysicalDeviceMemoryProperties2:
+      GiveMemoryProperties(
+          &static_cast<wire::GetPhysicalDeviceMemoryProperties2Args*>(args)->pMemoryProperties->memoryProperties);
       break;
     case Command::kGetPhysicalDeviceFeatures2:
       EnableTimelines(static_cast<wire::GetPhysicalDeviceFeatures2Args*>(args)->pFeatures->pNext);

@@ -11,6 +11,9 @@ namespace vesper::test {
 
 inline constexpr uint32_t kSeedsPerType = 8;
 inline constexpr uint32_t kFirstSeedSlot = 512;
+// The client's fuzzer: records from here on are events, by their kind.
+inline constexpr uint16_t kFirstEvent = 0xff00;
+
 inline constexpr uint32_t kFirstNewSlot = 1024;  // of objects that seeds make
 
 constexpr ObjectId SeedId(HandleType type, uint32_t index) {
