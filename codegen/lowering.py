@@ -322,7 +322,7 @@ class Lowering:
         if row:
             override = str(row.get("name")).removeprefix("vk")  # as policy spells it: perhaps an alias here
             made = replace(
-                made, slow=bool(row.get("slow")), cache=bool(row.get("cache")),
+                made, slow=bool(row.get("slow")), after_users=bool(row.get("after_users")), cache=bool(row.get("cache")),
                 remember=bool(row.get("remember")), submit=bool(row.get("submit")),
                 memory=str(row.get("memory")),
                 client_override=override if row.get("client") or wanted == "local" else "",

@@ -134,6 +134,7 @@ class CommandPlan:
     client_override: str = ""  # the function's name, "" without
     server_override: str = ""
     slow: bool = False
+    after_users: bool = False
     cache: bool = False
     remember: bool = False  # cached answers about its objects go by what they are made of
     submit: bool = False

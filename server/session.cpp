@@ -209,13 +209,15 @@ bool Session::ExecuteCommand(const Record& record) {
   run->sequence = record.sequence;
   const bool slow = kServerCommands[command].slow;
   const bool destroys = kServerCommands[command].destroys;
+  const bool after_users = destroys || kServerCommands[command].after_users;
   const uint64_t unparked = unparked_;
   if (!Decode(run, record.body, {.destroys = destroys})) return false;
-  if (run->handles.blocked() || (destroys && run->handles.contested())) {
+  if (run->handles.blocked() || (after_users && run->handles.contested())) {
     Park(record, unparked);
   } else if (slow) {
-    run->pins = run->handles.EnterPending();
-    StartSlow(KeepRun());
+    const std::shared_ptr<CommandRun> kept = KeepRun();
+    Enter(kept);
+    StartSlow(kept);
   } else if (run->handles.inert()) {
     Skip(run);
   } else {

@@ -130,7 +130,9 @@ class Session {
   // `unparked`: the count when the command began to be decoded.
   void Park(const Record& record, uint64_t unparked);
   void HoldOrder(CommandRun* run, bool submit);
-  void Unpark(const CommandRun& run);
+  // The command's pins are taken: it is in flight until Unpark().
+  void Enter(const std::shared_ptr<CommandRun>& run);
+  void Unpark(const std::shared_ptr<CommandRun>& run);
   void RunParked();
   bool IsReady(const CommandRun& run, const std::unordered_set<ObjectId>& held);
   void Resume(const std::shared_ptr<CommandRun>& run);
@@ -161,6 +163,7 @@ class Session {
   std::mutex parked_mutex_;
   std::condition_variable parked_changed_;
   std::vector<std::shared_ptr<CommandRun>> parked_;  // in the order of issue
+  std::unordered_set<std::shared_ptr<CommandRun>> in_flight_;  // parked, or on the pool
   size_t parked_bytes_ = 0;
   bool parked_run_ = false;    // a thread goes through them
   bool parked_again_ = false;  // and has to look once more

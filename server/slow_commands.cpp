@@ -2,6 +2,7 @@
 // a command that names a pending object is parked, together with later ones that depend on it,
 // while everything else goes on.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "server/session.h"
@@ -27,6 +28,21 @@ bool IsShared(HandleType type) {
 
 }  // namespace
 
+// Pins what the command names. Must have been decoded by the reader.
+void Session::Enter(const std::shared_ptr<CommandRun>& run) {
+  run->pins = run->handles.EnterPending();
+  const std::lock_guard lock(parked_mutex_);
+  if (kServerCommands[run->command].after_users) {
+    const auto uses = [&](const auto& other) {
+      return std::any_of(run->pins.begin(), run->pins.end(), [&](ObjectId id) {
+        return std::find(other->pins.begin(), other->pins.end(), id) != other->pins.end();
+      });
+    };
+    std::copy_if(in_flight_.begin(), in_flight_.end(), std::back_inserter(run->after), uses);
+  }
+  in_flight_.insert(run);
+}
+
 // The command was decoded, by the reader or after waiting, and what it makes and names is pending
 // and pinned.
 void Session::StartSlow(const std::shared_ptr<CommandRun>& run) {
@@ -37,13 +53,13 @@ void Session::StartSlow(const std::shared_ptr<CommandRun>& run) {
     } else {
       Invoke(run.get());
     }
-    Unpark(*run);
+    Unpark(run);
     RunParked();
   });
 }
 
-// The command names something that is pending, or that a parked command holds; a destroying one,
-// something that is in use. It was decoded, so that its ids mean what they meant when it was
+// The command names something that is pending, or that a parked command holds; one that destroys,
+// or comes after users, something that is in use. It was decoded, so that its ids mean what they meant when it was
 // issued: what it names is pinned, and what it makes is pending. The client may use the slots of
 // what it destroys again at once, so those entries outlive their ids.
 void Session::Park(const Record& record, uint64_t unparked) {
@@ -57,7 +73,7 @@ void Session::Park(const Record& record, uint64_t unparked) {
       if (object != nullptr && !IsShared(object->type)) object->outlives_id = true;
     }
   } else {
-    run->pins = run->handles.EnterPending();
+    Enter(run);
   }
   HoldOrder(run.get(), kServerCommands[run->command].submit);
   {
@@ -79,11 +95,16 @@ void Session::HoldOrder(CommandRun* run, bool submit) {
   }
 }
 
-void Session::Unpark(const CommandRun& run) {
+void Session::Unpark(const std::shared_ptr<CommandRun>& run) {
   {
     const HandleTable::Lock lock = table_.Acquire();
-    for (const ObjectId id : run.pins) table_.Unpin(lock, id);
-    for (const ObjectId id : run.holds) table_.Release(lock, id);
+    for (const ObjectId id : run->pins) table_.Unpin(lock, id);
+    for (const ObjectId id : run->holds) table_.Release(lock, id);
+  }
+  {
+    const std::lock_guard lock(parked_mutex_);
+    in_flight_.erase(run);
+    run->done = true;
   }
   ++unparked_;
 }
@@ -93,6 +114,8 @@ void Session::Unpark(const CommandRun& run) {
 bool Session::IsReady(const CommandRun& run, const std::unordered_set<ObjectId>& held) {
   if (!held.empty() &&
       std::any_of(run.keys.begin(), run.keys.end(), [&](ObjectId id) { return held.contains(id); }))
+    return false;
+  if (!std::all_of(run.after.begin(), run.after.end(), [](const auto& user) { return user->done.load(); }))
     return false;
   const bool destroys = kServerCommands[run.command].destroys;
   const HandleTable::Lock lock = table_.Acquire();
@@ -137,6 +160,7 @@ void Session::RunParked() {
 
 void Session::Resume(const std::shared_ptr<CommandRun>& run) {
   run->arena.Reset();
+  run->after.clear();
   const bool destroys = kServerCommands[run->command].destroys;
   Decode(run.get(), run->bytes, {.destroys = destroys, .resumed = true});  // as it did before
   if (kServerCommands[run->command].slow) {
@@ -148,7 +172,7 @@ void Session::Resume(const std::shared_ptr<CommandRun>& run) {
   } else {
     Invoke(run.get());
   }
-  Unpark(*run);
+  Unpark(run);
 }
 
 // Jobs run parked commands before they end, and no parked command waits for anything but jobs.

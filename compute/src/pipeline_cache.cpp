@@ -23,6 +23,7 @@ struct FileHeader {
 };
 constexpr char kMagic[8] = {'V', 'C', 'P', 'C', '0', '0', '0', '1'};
 constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
+constexpr int kAttempts = 8;
 
 uint64_t Hash(const std::vector<std::byte>& data) { return XXH3_64bits(data.data(), data.size()); }
 
@@ -107,16 +108,27 @@ std::vector<std::byte> PipelineCache::Load(const VkPhysicalDeviceProperties& pro
   return data;
 }
 
+// The cache may grow between asking for its size and for its contents: other threads make
+// pipelines, and drivers finish some in the background.
+std::vector<std::byte> PipelineCache::Data() const {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    size_t bytes = 0;
+    if (vkGetPipelineCacheData(device_, handle_, &bytes, nullptr) != VK_SUCCESS) break;
+    if (bytes > kMaxBytes) break;
+    std::vector<std::byte> data(bytes);
+    const VkResult result = vkGetPipelineCacheData(device_, handle_, &bytes, data.data());
+    data.resize(bytes);
+    if (result == VK_SUCCESS) return data;
+    if (result != VK_INCOMPLETE) break;
+  }
+  return {};
+}
+
 void PipelineCache::Save() {
   if (file_.empty() || !touched_.exchange(false)) return;
   const std::lock_guard lock(mutex_);
-  size_t bytes = 0;
-  if (vkGetPipelineCacheData(device_, handle_, &bytes, nullptr) != VK_SUCCESS) return;
-  std::vector<std::byte> data(bytes);
-  // VK_INCOMPLETE: another thread made a pipeline meanwhile; the next time takes it too.
-  if (vkGetPipelineCacheData(device_, handle_, &bytes, data.data()) != VK_SUCCESS) return;
-  data.resize(bytes);
-  if (bytes == 0 || bytes > kMaxBytes || Hash(data) == saved_hash_) return;
+  const std::vector<std::byte> data = Data();
+  if (data.empty() || Hash(data) == saved_hash_) return;
   if (Replace(file_, data)) {
     saved_hash_ = Hash(data);
   } else {

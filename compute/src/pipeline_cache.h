@@ -29,6 +29,8 @@ class PipelineCache {
 
  private:
   std::vector<std::byte> Load(const VkPhysicalDeviceProperties& properties);
+  // Empty when it cannot be had.
+  std::vector<std::byte> Data() const;
 
   const VkDevice device_;
   const std::filesystem::path file_;

@@ -16,6 +16,7 @@ struct ServerCommand {
   VkResult (*result)(const void* args);
   bool overridden;  // the driver's own entry point need not exist
   bool slow;        // runs on the pool
+  bool after_users; // runs after the slow commands before it that name what it names
   bool destroys;    // what it names may be in use by slow commands, or dead already
   bool submit;      // counted per queue, runs on the queue's executor
   bool accesses;    // may write, at once, memory that the client has mapped

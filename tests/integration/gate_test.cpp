@@ -98,6 +98,44 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
 }
 
+// What was created with a cache is in its data, though the creations have not ended when the data is
+// asked for; what is created later, by other threads, does not wait for that.
+TEST_F(GateTest, ACachesDataComesAfterItsPipelines) {
+  Context gpu;
+  const Buffer numbers =
+      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer* buffers[] = {&numbers};
+  const VkPipelineCacheCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
+  VkPipelineCache cache = VK_NULL_HANDLE, merged = VK_NULL_HANDLE;
+  ASSERT_EQ(vkCreatePipelineCache(gpu.device(), &info, nullptr, &cache), VK_SUCCESS);
+  ASSERT_EQ(vkCreatePipelineCache(gpu.device(), &info, nullptr, &merged), VK_SUCCESS);
+  const auto create = [&] {
+    return MakeComputePipeline(gpu, kernel.layout, increment_comp, nullptr, cache);
+  };
+  const Owned<VkPipeline> first = create();
+  std::atomic<int> ended{0};
+  const auto ask = [&] {
+    size_t bytes = 0;
+    EXPECT_EQ(vkGetPipelineCacheData(gpu.device(), cache, &bytes, nullptr), VK_SUCCESS);
+    EXPECT_GE(bytes, sizeof(VkPipelineCacheHeaderVersionOne));
+    ++ended;
+  };
+  const auto merge = [&] {
+    EXPECT_EQ(vkMergePipelineCaches(gpu.device(), merged, 1, &cache), VK_SUCCESS);
+    ++ended;
+  };
+  std::thread threads[] = {std::thread(ask), std::thread(ask), std::thread(merge)};
+  const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
+  const Owned<VkPipeline> second = create();
+  EXPECT_EQ(ended, 0);
+  Open();
+  for (std::thread& thread : threads) thread.join();
+  vkDestroyPipelineCache(gpu.device(), cache, nullptr);
+  vkDestroyPipelineCache(gpu.device(), merged, nullptr);
+}
+
 // One call in which the driver spends several grace periods: the server reads nothing meanwhile,
 // but it lives.
 TEST_F(GateTest, ADriverThatTakesItsTimeIsNoLoss) {
