@@ -57,10 +57,11 @@ void PrepareDriverEnvironment() {
         "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
     setenv(name, "1", 0);
   }
-  // A driver may take device memory from malloc, and programs read memory that they never wrote. With the C library's
-  // sliding threshold they would then see what this process freed before; fixed, large blocks are fresh zeros, as in a
-  // program of their own.
-  mallopt(M_MMAP_THRESHOLD, 32 * 1024);
+  // A driver on the CPU may take device memory from malloc, and programs read memory that they never wrote. With the C
+  // library's sliding thresholds they would then see what this process freed before; fixed, large blocks are fresh zeros,
+  // as in a program of their own. What such drivers take and free for each work group is smaller, and is kept.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* error) {

@@ -23,6 +23,7 @@ struct Options {
   MatmulShape shape{1024, 1024, 1024};
   ElementType type = ElementType::kFloat32;
   std::string device;
+  std::string against;
   std::string variant;
   bool cpu = false;
   bool all_variants = false;
@@ -168,48 +169,139 @@ bool RunOnCpu(const Options& options, std::span<const float> a, const Weights& w
   return Verified(options, a, weights, c);
 }
 
+// The matrices on a device.
+class OnDevice {
+ public:
+  // Throws what Device and Buffer throw.
+  OnDevice(const Options& options, const std::string& selector, std::span<const float> a,
+           const Weights& weights)
+      : options_(options),
+        timeout_(options.timeout),
+        device_(Choose(selector, timeout_)),
+        kernels_(device_),
+        words_(EncodeActivations(options.type, a)),
+        weights_(weights),
+        in_a_(device_, words_.size() * 4),
+        in_b_(device_, weights.words.size() * 4),
+        in_scales_(device_, std::max<uint64_t>(weights.scales.size(), 1) * 4),
+        out_(device_, uint64_t{options.shape.m} * options.shape.n * 4),
+        scales_(in_scales_) {}
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  std::string name() const { return device_.description().name; }
+  double bytes_up() const {
+    return 4.0 *
+           static_cast<double>(words_.size() + weights_.words.size() + weights_.scales.size());
+  }
+  // The variants that the user asked for, else the fastest.
+  std::vector<std::string> Variants() {
+    if (options_.all_variants) return kernels_.Variants(options_.type, options_.shape);
+    if (!options_.variant.empty()) return {options_.variant};
+    return {kernels_.Tune(options_.type, options_.shape, Buffers())};
+  }
+
+  void Upload() {
+    in_a_.Upload(std::span<const uint32_t>(words_));
+    in_b_.Upload(std::span<const uint32_t>(weights_.words));
+    if (!weights_.scales.empty()) in_scales_.Upload(std::span(weights_.scales));
+    device_.Sync(timeout_);
+  }
+  void Multiply(const std::string& variant) {
+    kernels_.Launch(options_.type, options_.shape, Buffers(), variant).Wait(timeout_);
+  }
+  void Download(std::span<float> c) { out_.Download(c); }
+
+ private:
+  static Device Choose(const std::string& selector, std::chrono::seconds timeout) {
+    DeviceOptions options;
+    options.selector = selector;
+    options.timeout = timeout;
+    return Device(options);
+  }
+  MatmulBuffers Buffers() const { return {in_a_, in_b_, out_, &scales_}; }
+
+  const Options& options_;
+  const std::chrono::seconds timeout_;
+  const Device device_;
+  MatmulKernels kernels_;
+  const std::vector<uint32_t> words_;
+  const Weights& weights_;
+  Buffer in_a_;
+  Buffer in_b_;
+  Buffer in_scales_;
+  Buffer out_;
+  const BufferRange scales_;
+};
+
 bool RunOnDevice(const Options& options, std::span<const float> a, const Weights& weights) {
-  const std::chrono::seconds timeout(options.timeout);
-  DeviceOptions device_options;
-  device_options.selector = options.device;
-  device_options.timeout = timeout;
-  const Device device(device_options);
-  PrintHeading(device.description().name);
-  MatmulKernels kernels(device);
-  const std::vector<uint32_t> words = EncodeActivations(options.type, a);
+  OnDevice work(options, options.device, a, weights);
+  PrintHeading(work.name());
   std::vector<float> c(uint64_t{options.shape.m} * options.shape.n);
-  Buffer in_a(device, words.size() * 4);
-  Buffer in_b(device, weights.words.size() * 4);
-  Buffer in_scales(device, std::max<uint64_t>(weights.scales.size(), 1) * 4);
-  Buffer out(device, c.size() * 4);
   Times times;
   Stopwatch watch;
-  in_a.Upload(std::span(words));
-  in_b.Upload(std::span(weights.words));
-  if (!weights.scales.empty()) in_scales.Upload(std::span(weights.scales));
-  device.Sync(timeout);
+  work.Upload();
   times.upload = watch.Lap();
-  const double bytes_up =
-      4.0 * static_cast<double>(words.size() + weights.words.size() + weights.scales.size());
-  const BufferRange scales(in_scales);
-  const MatmulBuffers buffers{in_a, in_b, out, &scales};
-  std::vector<std::string> variants = {options.variant};
-  if (options.all_variants) variants = kernels.Variants(options.type, options.shape);
-  if (variants.front().empty()) variants = {kernels.Tune(options.type, options.shape, buffers)};
   bool right = true;
-  for (const std::string& variant : variants) {
-    kernels.Launch(options.type, options.shape, buffers, variant)
-        .Wait(timeout);  // the first one pays for the pipeline
-    const auto product = [&] {
-      kernels.Launch(options.type, options.shape, buffers, variant).Wait(timeout);
-    };
-    Repeat(options, "multiplying", product, &times);
+  for (const std::string& variant : work.Variants()) {
+    work.Multiply(variant);  // the first one pays for the pipeline
+    Repeat(
+        options, "multiplying", [&] { work.Multiply(variant); }, &times);
     watch.Lap();
-    out.Download(std::span(c));
+    work.Download(std::span(c));
     times.download = watch.Lap();
-    PrintRow(options, variant, times, bytes_up, static_cast<double>(c.size()) * 4);
+    PrintRow(options, variant, times, work.bytes_up(), static_cast<double>(c.size()) * 4);
     right &= Verified(options, a, weights, c);
   }
+  return right;
+}
+
+double Median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+// Two devices in turn: what they share, such as the machine's changing speed, cancels in each pair.
+bool RunAgainst(const Options& options, std::span<const float> a, const Weights& weights) {
+  OnDevice work(options, options.device, a, weights);
+  OnDevice other(options, options.against, a, weights);
+  OnDevice* const both[] = {&work, &other};
+  const std::string variant = other.Variants().front();
+  std::vector<float> c(uint64_t{options.shape.m} * options.shape.n);
+  std::vector<double> upload[2], product[2], download[2];
+  bool right = true;
+  Progress progress("multiplying");
+  for (uint32_t i = 0; i <= options.repeat; ++i) {
+    for (size_t turn = 0; turn < 2; ++turn) {
+      const size_t which = (i + turn) % 2;
+      Stopwatch watch;
+      both[which]->Upload();
+      const double uploaded = watch.Lap();
+      both[which]->Multiply(variant);
+      const double multiplied = watch.Lap();
+      both[which]->Download(std::span(c));
+      const double downloaded = watch.Lap();
+      if (i == 0) {  // pays for pipelines and staging
+        right &= Verified(options, a, weights, c);
+        continue;
+      }
+      upload[which].push_back(uploaded);
+      product[which].push_back(multiplied);
+      download[which].push_back(downloaded);
+    }
+    progress.Step(i, options.repeat);
+  }
+  const auto print = [&](const char* what, const std::vector<double>* times) {
+    std::vector<double> shares;
+    for (size_t i = 0; i < times[0].size(); ++i) shares.push_back(times[1][i] / times[0][i]);
+    fmt::print("{:<10} {:>10.3f} ms against {:>10.3f} ms: {:>5.1f} %\n", what,
+               Median(times[0]) * 1e3, Median(times[1]) * 1e3, Median(shares) * 100);
+  };
+  fmt::print("{}, {} rounds of {} on each, medians; the share is the median of the pairs'\n",
+             work.name(), options.repeat, variant);
+  print("upload", upload);
+  print("product", product);
+  print("download", download);
   return right;
 }
 
@@ -219,7 +311,9 @@ bool Run(const Options& options) {
   const Weights weights = EncodeWeights(options.type, k, n, Random(uint64_t{k} * n, 2, "making B"));
   fmt::print("{}: {}x{} times {}x{}, {:.2f} GFLOP\n", ElementTypeName(options.type), m, k, k, n,
              options.shape.flops() * 1e-9);
-  return options.cpu ? RunOnCpu(options, a, weights) : RunOnDevice(options, a, weights);
+  if (options.cpu) return RunOnCpu(options, a, weights);
+  return options.against.empty() ? RunOnDevice(options, a, weights)
+                                 : RunAgainst(options, a, weights);
 }
 
 }  // namespace
@@ -241,6 +335,7 @@ int main(int argc, char** argv) {
   app.add_option("--type", options.type, "f32, f16, q8_0 or q4_0 (f32)")
       ->transform(CLI::CheckedTransformer(types));
   app.add_option("--device", options.device, "index or part of the name (the best)");
+  app.add_option("--against", options.against, "this device in turn with --device: their ratio");
   app.add_option("--variant", options.variant, "a shader by its name (the fastest)");
   app.add_flag("--all", options.all_variants, "every shader, one after the other");
   app.add_flag("--cpu", options.cpu, "on the CPU instead");
