@@ -34,6 +34,7 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   VkPhysicalDeviceProperties properties;
   parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);
   limits_ = properties.limits;
+  type_ = properties.deviceType;
 }
 
 Device::~Device() = default;

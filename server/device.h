@@ -65,6 +65,7 @@ class Device {
   void ShareMemory(SharedBudget* budget);
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
+  bool is_cpu() const { return type_ == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 
   // The threads of a queue, started on first use.
   Queue& QueueOf(VkQueue queue, ObjectId id);
@@ -123,6 +124,7 @@ class Device {
   DispatchContext context_;
   VkPhysicalDeviceMemoryProperties memory_properties_{};
   VkPhysicalDeviceLimits limits_{};
+  VkPhysicalDeviceType type_ = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   std::unique_ptr<Importer> importer_;
   std::mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_;

@@ -57,9 +57,9 @@ void PrepareDriverEnvironment() {
         "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
     setenv(name, "1", 0);
   }
-  // A driver on the CPU may take device memory from malloc, and programs read memory that they never wrote. With the C
-  // library's sliding thresholds they would then see what this process freed before; fixed, large blocks are fresh zeros,
-  // as in a program of their own. What such drivers take and free for each work group is smaller, and is kept.
+  // A driver on the CPU may take device memory from malloc. With the C library's sliding thresholds large blocks would
+  // be what was freed before, to be made zeros again (server/overrides/memory.cpp); fixed, they are fresh pages. What
+  // such drivers take and free for each work group is smaller, and is kept.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }

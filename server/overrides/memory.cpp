@@ -1,5 +1,9 @@
 // Host-visible memory: shared with the client (server/import.h), or known to the session's memory table while it lives.
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
 
 #include "generated/server/overrides.h"
 #include "server/chain.h"
@@ -18,6 +22,45 @@ bool IsVisible(const Session& session, const Device& device, uint32_t type) {
   if (session.reads_mapped_memory()) HideUncachedTypes(&told);
   return type < told.memoryTypeCount &&
          (told.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
+}
+
+// Zeros of pages that are not there yet are left alone: `data` may be much, of which little is used.
+void ZeroPages(uint8_t* data, uint64_t size) {
+  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  constexpr uint64_t kPagesAtOnce = 4096;
+  unsigned char resident[kPagesAtOnce];
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t end = begin + size;
+  for (uintptr_t at = begin / page * page; at < end; at += page * kPagesAtOnce) {
+    const uintptr_t stop = std::min(end, at + page * kPagesAtOnce);
+    if (mincore(reinterpret_cast<void*>(at), stop - at, resident) != 0) {
+      std::memset(resident, 1, sizeof(resident));
+    }
+    for (uintptr_t each = at; each < stop; each += page) {
+      if ((resident[(each - at) / page] & 1) == 0) continue;
+      const uintptr_t from = std::max(each, begin);
+      std::memset(reinterpret_cast<void*>(from), 0, std::min(each + page, stop) - from);
+    }
+  }
+}
+
+// Programs read memory that they never wrote, and with a driver that takes it from this process's
+// heap would see what was freed before.
+void MakeZeros(const Device& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory) {
+  constexpr VkMemoryPropertyFlags kNeeded =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  const VkMemoryPropertyFlags flags =
+      device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
+  if (!device.is_cpu() || (flags & kNeeded) != kNeeded) return;
+  if (FindInChain<VkImportMemoryFdInfoKHR>(info.pNext,
+                                           VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR) != nullptr) {
+    return;  // another's contents
+  }
+  void* data = nullptr;
+  const vk::DispatchTable& driver = device.table();
+  if (driver.MapMemory(device.handle(), memory, 0, VK_WHOLE_SIZE, 0, &data) != VK_SUCCESS) return;
+  ZeroPages(static_cast<uint8_t*>(data), info.allocationSize);
+  driver.UnmapMemory(device.handle(), memory);
 }
 
 void Register(Session& session, const VkMemoryAllocateInfo& info, const wire::AllocateMemoryArgs& v) {
@@ -43,7 +86,9 @@ void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::
   // Whose size would have to be the resource's, and that of an import is in whole pages.
   info.pNext = WithoutMember(info.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
   v.result = driver.AllocateMemory(v.device, &info, nullptr, v.pMemory);
-  if (v.result == VK_SUCCESS) Register(session, info, v);
+  if (v.result != VK_SUCCESS) return;
+  MakeZeros(session.device(), info, *v.pMemory);
+  Register(session, info, v);
 }
 
 }  // namespace
@@ -65,7 +110,9 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver,
     return;
   }
   v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
-  if (v.result == VK_SUCCESS && visible) Register(session, *v.pAllocateInfo, v);
+  if (v.result != VK_SUCCESS) return;
+  MakeZeros(device, *v.pAllocateInfo, *v.pMemory);
+  if (visible) Register(session, *v.pAllocateInfo, v);
 }
 
 void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver,

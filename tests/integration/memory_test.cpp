@@ -120,6 +120,32 @@ TEST_F(MemoryTest, FreedAndReused) {
   }
 }
 
+// Of a driver on the CPU, whose memory is the server's: what was never written is zeros, and nothing
+// that was there before.
+TEST_F(MemoryTest, NewMemoryOfTheCpuIsZeros) {
+  if (gpu().properties().deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU) {
+    GTEST_SKIP() << "a GPU of its own";
+  }
+  constexpr VkBufferUsageFlags kUsage =
+      VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  for (const VkDeviceSize size : {1000u, 64u << 10, 256u << 10, 1u << 20, 8u << 20}) {
+    {
+      const Buffer old = MakeBuffer(gpu(), size, kUsage, Placement::kDevice);
+      RunCommands(gpu(), [&](VkCommandBuffer commands) {
+        vkCmdFillBuffer(commands, old.handle, 0, VK_WHOLE_SIZE, 0xdeadbeef);
+      });
+    }
+    const Buffer next = MakeBuffer(gpu(), size, kUsage, Placement::kDevice);
+    const Buffer seen = MakeBuffer(gpu(), size, kUsage, Placement::kHost);
+    RunCommands(gpu(), [&](VkCommandBuffer commands) {
+      const VkBufferCopy whole = {0, 0, size};
+      vkCmdCopyBuffer(commands, next.handle, seen.handle, 1, &whole);
+    });
+    const auto words = seen.As<uint32_t>();
+    EXPECT_EQ(std::ranges::count_if(words, [](uint32_t word) { return word != 0; }), 0) << size;
+  }
+}
+
 TEST_F(MemoryTest, UnmappedWithWorkPending) {
   const Buffer data = MakeBuffer(gpu(), 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   const Buffer* buffers[] = {&data};
