@@ -123,7 +123,8 @@ class Coverage:
         """Commands that the test-suite has executed on a driver, by family."""
         if not self.executed:
             return []
-        lines = ["## Executed on a driver by the tests", "", f"{len(self.executed)} commands.", ""]
+        lines = ["## Executed on a driver by the tests", ""]
+        lines += [f"{len(self.executed)} commands (`scripts/coverage`).", ""]
         lines += ["| family | executed | of | not executed |", "|---|---|---|---|"]
         for family in sorted({c.family for c in commands}):
             own = [c for c in commands if c.family == family and c.status in ("covered", "local")]

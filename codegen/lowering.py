@@ -388,8 +388,10 @@ class Lowering:
         if command.recorded:
             return "record", ""
         outputs = [f for f in fields if f.has_reply and f.op not in ("new_handle", "none")]
-        if outputs or command.returns not in ("void", "VkResult") or (
-            row and (row.get("ask") or row.get("memory") == "accesses")
+        if (
+            outputs
+            or command.returns not in ("void", "VkResult")
+            or (row and (row.get("ask") or row.get("memory") == "accesses"))
         ):
             return "ask", ""
         if any(f.op == "new_handle" and f.dispatchable for f in fields):

@@ -17,7 +17,20 @@ OPS = (
 )  # fmt: skip
 # What one element is: numbers, enums of which values travel as others, size_t, handles, handles hidden in integers, structs copied as they are, structs of
 # fixed size, structs with pointers, unions with a selector, bit-fields.
-ELEMENTS = ("scalar", "renamed", "size", "handle", "object", "copy", "flat", "deep", "union", "bits", "byte", "none")
+ELEMENTS = (
+    "scalar",
+    "renamed",
+    "size",
+    "handle",
+    "object",
+    "copy",
+    "flat",
+    "deep",
+    "union",
+    "bits",
+    "byte",
+    "none",
+)
 FIXED = ("scalar", "renamed", "size", "handle", "object", "copy", "flat", "bits")
 
 
@@ -169,4 +182,6 @@ class Plan:
     commands: dict[str, CommandPlan] = field(default_factory=dict)
     quarantined: dict[str, Unclassified] = field(default_factory=dict)
     platform_commands: dict[str, CommandPlan] = field(default_factory=dict)  # that the client answers
-    renamed: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # by enum: value, as it travels
+    renamed: dict[str, tuple[tuple[str, str], ...]] = field(
+        default_factory=dict
+    )  # by enum: value, as it travels

@@ -24,7 +24,20 @@ from codegen.model import Member, Model, Struct
 
 # What each table's rows may hold, beside `why`.
 SCHEMA: dict[str, set[str]] = {
-    "command": {"name", "client", "server", "wire", "slow", "after_users", "ask", "ask_if", "cache", "remember", "submit", "memory"},
+    "command": {
+        "name",
+        "client",
+        "server",
+        "wire",
+        "slow",
+        "after_users",
+        "ask",
+        "ask_if",
+        "cache",
+        "remember",
+        "submit",
+        "memory",
+    },
     "code": {"command", "code", "only_if"},
     "member": {"of", "name", "read_if", "length", "direction", "opaque", "local", "ignorable"},
     "union": {"name", "as"},

@@ -43,7 +43,7 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   std::vector<ObjectId> keys;   // what it names, in terms of order (CommandHandles::OrderKeys)
   std::vector<ObjectId> holds;  // those of them that later commands wait for
   std::vector<std::shared_ptr<CommandRun>> after;  // it runs when they have
-  std::atomic<bool> done = false;  // of a command that runs on the pool or waits
+  std::atomic<bool> done = false;                  // of a command that runs on the pool or waits
   std::atomic<size_t>* queued_bytes = nullptr;
   size_t counted_bytes = 0;
 };

@@ -59,9 +59,9 @@ void Session::StartSlow(const std::shared_ptr<CommandRun>& run) {
 }
 
 // The command names something that is pending, or that a parked command holds; one that destroys,
-// or comes after users, something that is in use. It was decoded, so that its ids mean what they meant when it was
-// issued: what it names is pinned, and what it makes is pending. The client may use the slots of
-// what it destroys again at once, so those entries outlive their ids.
+// or comes after users, something that is in use. It was decoded, so that its ids mean what they
+// meant when it was issued: what it names is pinned, and what it makes is pending. The client may
+// use the slots of what it destroys again at once, so those entries outlive their ids.
 void Session::Park(const Record& record, uint64_t unparked) {
   const std::shared_ptr<CommandRun> run = KeepRun();
   run->bytes.assign(record.body.begin(), record.body.end());
@@ -115,7 +115,8 @@ bool Session::IsReady(const CommandRun& run, const std::unordered_set<ObjectId>&
   if (!held.empty() &&
       std::any_of(run.keys.begin(), run.keys.end(), [&](ObjectId id) { return held.contains(id); }))
     return false;
-  if (!std::all_of(run.after.begin(), run.after.end(), [](const auto& user) { return user->done.load(); }))
+  if (!std::all_of(run.after.begin(), run.after.end(),
+                   [](const auto& user) { return user->done.load(); }))
     return false;
   const bool destroys = kServerCommands[run.command].destroys;
   const HandleTable::Lock lock = table_.Acquire();

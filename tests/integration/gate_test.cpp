@@ -98,8 +98,8 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
 }
 
-// What was created with a cache is in its data, though the creations have not ended when the data is
-// asked for; what is created later, by other threads, does not wait for that.
+// What was created with a cache is in its data, though the creations have not ended when the data
+// is asked for; what is created later, by other threads, does not wait for that.
 TEST_F(GateTest, ACachesDataComesAfterItsPipelines) {
   Context gpu;
   const Buffer numbers =

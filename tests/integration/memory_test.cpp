@@ -120,8 +120,8 @@ TEST_F(MemoryTest, FreedAndReused) {
   }
 }
 
-// Of a driver on the CPU, whose memory is the server's: what was never written is zeros, and nothing
-// that was there before.
+// Of a driver on the CPU, whose memory is the server's: what was never written is zeros, and
+// nothing that was there before.
 TEST_F(MemoryTest, NewMemoryOfTheCpuIsZeros) {
   if (gpu().properties().deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU) {
     GTEST_SKIP() << "a GPU of its own";

@@ -17,7 +17,8 @@
 #   --record FOLDER        what both sides say becomes inputs of the fuzzers (tests/support/recorder.cpp)
 #   --timeout SECONDS      for each run of PROGRAM (300)
 # Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
-# VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml).
+# VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml), VESPER_TEST_STATISTICS (a folder for what each client
+# counted; scripts/coverage reads it).
 set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -161,6 +162,7 @@ run_clients() {
   [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")
   mapfile -t -O ${#settings[@]} settings < <(preload)
   for i in $(seq "$clients"); do
+    [ -z "${VESPER_TEST_STATISTICS:-}" ] || settings+=("VESPER_STATS=$VESPER_TEST_STATISTICS/${work##*/}.$i.json")
     env "$tag" timeout "$limit" "$support/hide_drivers.sh" env "${settings[@]}" "${program[@]}" \
       >"$work/client$i.out" 2>"$work/client$i.err" &
     client_pids+=($!)
