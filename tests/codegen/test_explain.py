@@ -47,7 +47,7 @@ def test_coverage_of_what_is_quarantined(tmp_path: Path) -> None:
 def test_executed_commands_by_family(mini: Made) -> None:
     executed = ["vkCmdDraw", "vkGetThingPropertiesKHR", "vkNothing"]
     text = Coverage(mini.model, mini.policy, mini.plan, executed).coverage()
-    assert "2 commands." in text
+    assert "2 commands (`scripts/coverage`)." in text
     assert "| draw | 1 | 3 | vkCmdBuild vkCmdMark |" in text
 
 
