@@ -352,8 +352,9 @@ void Connection::TryPoll(std::unique_lock<std::mutex>& lane) noexcept {
 void Connection::CheckSilence(milliseconds waited) noexcept {
   const auto silence = Since(last_received_.load(std::memory_order_relaxed));
   const int64_t sending = sending_since_.load();
-  // Only time spent listening counts: a program that was stopped itself has not heard anything either.
-  listened_in_vain_ += std::min(waited, 2 * kLookUp);
+  // Only time spent listening counts, in several looks: a program that was stopped itself, within one, has not heard
+  // anything either, and may have been stopped while it sent.
+  listened_in_vain_ += std::min(waited, kLookUp);
   const bool answer_due = heartbeat_.load() != 0 || (sending != 0 && Since(sending) > timing_.grace);
   if (answer_due && silence > timing_.grace && listened_in_vain_ > timing_.grace / 2) {
     MarkLost("the server has been silent for longer than the grace period");
