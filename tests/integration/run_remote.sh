@@ -157,7 +157,7 @@ run_reference() {
 }
 
 run_clients() {
-  local settings=("VESPER_SERVER=$address" "VK_ICD_FILENAMES=$manifest" "VK_DRIVER_FILES=$manifest") i pid
+  local settings=("TMPDIR=$work" "VESPER_SERVER=$address" "VK_ICD_FILENAMES=$manifest" "VK_DRIVER_FILES=$manifest") i pid
   [ -z "$validation" ] || settings+=("VK_INSTANCE_LAYERS=$layer")
   [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")
   mapfile -t -O ${#settings[@]} settings < <(preload)

@@ -1,11 +1,13 @@
-// What Vesper counted in this process: the file that VESPER_STATS names, written whenever an instance is destroyed. For
-// programs that run through Vesper only.
+// What Vesper counted in this process: the file that VESPER_STATS names, written whenever an
+// instance is destroyed and at exit, so that it stays behind in TMPDIR. For programs that run
+// through Vesper only.
 #pragma once
 
 #include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -15,10 +17,12 @@ namespace vesper::test {
 
 class StatisticsFile {
  public:
-  StatisticsFile() : path_("/tmp/vesper-counts-" + std::to_string(getpid()) + ".json") {
+  StatisticsFile()
+      : path_(std::filesystem::temp_directory_path() /
+              ("vesper-counts-" + std::to_string(getpid()) + ".json")) {
+    unlink(path_.c_str());
     setenv("VESPER_STATS", path_.c_str(), 1);
   }
-  ~StatisticsFile() { unlink(path_.c_str()); }
   StatisticsFile(const StatisticsFile&) = delete;
   StatisticsFile& operator=(const StatisticsFile&) = delete;
 
