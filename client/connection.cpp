@@ -151,7 +151,8 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   Count(statistics_->round_trips);
   const auto start = Clock::now();
   std::unique_lock lane(lane_);
-  Sleep(lane, [&] { return self.answered; }, Clock::time_point::max(), &self);
+  Sleep(
+      lane, [&] { return self.answered; }, Clock::time_point::max(), &self);
   lane.unlock();
   Count(statistics_->stalled_ns, static_cast<uint64_t>((Clock::now() - start).count()));
   if (!self.answered) return Posted::kLost;
@@ -428,7 +429,8 @@ bool Connection::BackgroundTurn(std::unique_lock<std::mutex>& lane) noexcept {
     }
   }
   milliseconds tick = busy ? timing_.linger : kLookUp;
-  if (pulsing_.load()) tick = std::clamp(std::chrono::ceil<milliseconds>(pulse_at_ - Clock::now()), milliseconds(1), tick);
+  if (pulsing_.load())
+    tick = std::clamp(std::chrono::ceil<milliseconds>(pulse_at_ - Clock::now()), milliseconds(1), tick);
   if (!reading_ && waiters_.empty() && leader_gone >= timing_.linger) {
     background_reading_ = true;
     ReadOnce(lane, tick);

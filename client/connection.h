@@ -63,7 +63,7 @@ class EventHandler {
 struct Reply {
   uint64_t sequence = 0;
   wire::ReplyHeader header;
-  std::vector<uint8_t> payload;  // with the header in front
+  std::vector<uint8_t> payload;       // with the header in front
   bool announced_descriptor = false;  // one was sent, whether or not this process could take it
   Descriptor descriptor;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
@@ -85,7 +85,8 @@ class Connection {
   using Encode = FunctionRef<void(wire::ByteBuffer*)>;
 
   // Starts the background thread. `handler` and `statistics` outlive the connection.
-  Connection(std::unique_ptr<Channel> channel, EventHandler* handler, Statistics* statistics, const Timing& timing = {});
+  Connection(std::unique_ptr<Channel> channel, EventHandler* handler, Statistics* statistics,
+             const Timing& timing = {});
   // Ends the session with Goodbye, unless it is lost or Abandon()ed; joins the thread. Nobody may be waiting.
   ~Connection();
   Connection(const Connection&) = delete;
@@ -110,7 +111,8 @@ class Connection {
   std::mutex& lane() { return lane_; }
   // With `lane` locked: sleeps until done() is true, which is evaluated with the lane locked after each message that came.
   // Everything posted before is sent first. `counts` says whether it is a wait of an entry point.
-  WaitOutcome WaitFor(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done, Clock::time_point deadline) noexcept;
+  WaitOutcome WaitFor(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done,
+                      Clock::time_point deadline) noexcept;
   // With `lane` locked: handles what has arrived, without waiting and at most every 20 µs.
   void TryPoll(std::unique_lock<std::mutex>& lane) noexcept;
   // OnPulse() is called from now on, until it says no. Any thread; the lane must not be held.
@@ -159,9 +161,9 @@ class Connection {
   std::mutex batch_mutex_;
   wire::ByteBuffer batch_;
   uint64_t last_sequence_ = 0;
-  uint64_t batch_sequence_ = 0;             // of the batch's first record that wants a reply
-  std::atomic<int64_t> batch_since_{0};     // when its first record was put in; 0: empty
-  std::mutex send_mutex_;                   // taken with the batch mutex held, which is then released
+  uint64_t batch_sequence_ = 0;          // of the batch's first record that wants a reply
+  std::atomic<int64_t> batch_since_{0};  // when its first record was put in; 0: empty
+  std::mutex send_mutex_;                // taken with the batch mutex held, which is then released
   wire::ByteBuffer sending_;
   std::atomic<int64_t> sending_since_{0};
 

@@ -66,9 +66,8 @@ uint64_t DescriptorCounts::Of(VkDescriptorType type) const {
 }
 
 bool DescriptorCounts::Fits(const DescriptorCounts& used, const DescriptorCounts& capacity) const {
-  return std::all_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.count + used.Of(entry.type) <= capacity.Of(entry.type);
-  });
+  return std::all_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.count + used.Of(entry.type) <= capacity.Of(entry.type); });
 }
 
 DescriptorSetLayoutState::DescriptorSetLayoutState(ObjectId id, const VkDescriptorSetLayoutCreateInfo& info)

@@ -12,7 +12,7 @@ namespace vesper::client {
 
 // `member` of the device's properties struct of `type`. Asked once: the session remembers the answer.
 template <typename Properties, typename Value>
-size_t DeviceProperty(VkDevice device, VkStructureType type, Value Properties::* member) {
+size_t DeviceProperty(VkDevice device, VkStructureType type, Value Properties::*member) {
   Properties properties{};
   properties.sType = type;
   VkPhysicalDeviceProperties2 all{};

@@ -25,7 +25,8 @@ VESPER_EXPORT VKAPI_ATTR VkResult VKAPI_CALL vk_icdNegotiateLoaderICDInterfaceVe
   return VK_SUCCESS;
 }
 
-VESPER_EXPORT VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vk_icdGetInstanceProcAddr(VkInstance instance, const char* pName) {
+VESPER_EXPORT VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vk_icdGetInstanceProcAddr(VkInstance instance,
+                                                                                 const char* pName) {
   return vesper::client::InstanceProcAddr(instance, pName);
 }
 

@@ -34,7 +34,8 @@ void CallBack(const UtilsInfo& info, const UtilsMessage& v) {
   info.pfnUserCallback(v.messageSeverity, v.messageTypes, v.pCallbackData, info.pUserData);
 }
 void CallBack(const ReportInfo& info, const ReportMessage& v) {
-  info.pfnCallback(v.flags, v.objectType, v.object, v.location, v.messageCode, v.pLayerPrefix, v.pMessage, info.pUserData);
+  info.pfnCallback(v.flags, v.objectType, v.object, v.location, v.messageCode, v.pLayerPrefix, v.pMessage,
+                   info.pUserData);
 }
 
 template <typename Message>

@@ -41,9 +41,9 @@ static_assert(offsetof(Dispatchable, header) == 0 && offsetof(DispatchableHeader
 struct Instance : Dispatchable {
   using Dispatchable::Dispatchable;
   std::shared_ptr<Session> keeps_session;
-  uint32_t api_version = VK_API_VERSION_1_0;         // as the application asked
-  uint32_t server_version = VK_API_VERSION_1_0;      // of instance-level commands that the server has
-  std::vector<std::string> extensions;               // enabled
+  uint32_t api_version = VK_API_VERSION_1_0;                      // as the application asked
+  uint32_t server_version = VK_API_VERSION_1_0;                   // of instance-level commands that the server has
+  std::vector<std::string> extensions;                            // enabled
   std::vector<std::unique_ptr<PhysicalDevice>> physical_devices;  // fetched once, when the instance is made
 };
 
@@ -78,7 +78,7 @@ struct Device : Dispatchable {
   AcquiredSemaphores acquired;
   std::mutex swapchains_mutex;
   std::vector<SwapchainState*> swapchains;  // not destroyed yet
-  const uint64_t number = NextNumber();  // unique in this process, unlike its address
+  const uint64_t number = NextNumber();     // unique in this process, unlike its address
 
  private:
   static uint64_t NextNumber() noexcept;
@@ -87,7 +87,6 @@ struct Device : Dispatchable {
 // Notes that the calling thread submits to the device / whether the device is the one that it submitted to last.
 void NoteSubmit(Device* device) noexcept;
 bool HasSubmitted(const Device& device) noexcept;
-
 
 // Recording happens without a lock: Vulkan leaves the command buffer and its pool to one thread at a time.
 struct CommandBuffer : Dispatchable {

@@ -48,7 +48,8 @@ std::vector<bool> Decoded(const Welcome& welcome) {
   if (welcome.commands.empty()) return {};
   std::vector<bool> decoded(kCommandCount, false);
   for (uint16_t i = 0; i < kCommandCount; ++i) {
-    decoded[i] = std::find(welcome.commands.begin(), welcome.commands.end(), kCommandNames[i]) != welcome.commands.end();
+    decoded[i] =
+        std::find(welcome.commands.begin(), welcome.commands.end(), kCommandNames[i]) != welcome.commands.end();
   }
   return decoded;
 }
@@ -145,7 +146,8 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     const std::span<const uint8_t> body = reply.body();
     if (!Decode(command, body, args, failure)) return false;
     const std::lock_guard lock(answers_mutex_);
-    if (answers_.size() < kMaxAnswers) answers_.emplace(std::move(remembered), std::vector<uint8_t>(body.begin(), body.end()));
+    if (answers_.size() < kMaxAnswers)
+      answers_.emplace(std::move(remembered), std::vector<uint8_t>(body.begin(), body.end()));
     return true;
   } catch (const std::bad_alloc&) {
     *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -180,8 +182,9 @@ void Session::NoteRecipe(Command command, const void* args, std::span<const uint
 
 bool Session::AskControl(wire::Control control, const void* body, size_t size) noexcept {
   Reply reply;
-  return connection_.Ask(static_cast<uint16_t>(control), [&](wire::ByteBuffer* out) { out->Append(body, size); },
-                         &reply) == Connection::Posted::kOk &&
+  return connection_.Ask(
+             static_cast<uint16_t>(control), [&](wire::ByteBuffer* out) { out->Append(body, size); }, &reply) ==
+             Connection::Posted::kOk &&
          reply.header.kind == wire::ReplyKind::kAnswer;
 }
 
@@ -340,7 +343,8 @@ void Session::DeviceLost(std::span<const uint8_t> body) {
   if (body.size() < sizeof(wire::DeviceLost)) return;
   const auto lost = wire::Load<wire::DeviceLost>(body.data());
   const auto why = body.subspan(sizeof(lost));
-  Log(LogLevel::kError, "a device is lost: %.*s", static_cast<int>(why.size()), reinterpret_cast<const char*>(why.data()));
+  Log(LogLevel::kError, "a device is lost: %.*s", static_cast<int>(why.size()),
+      reinterpret_cast<const char*>(why.data()));
   const std::lock_guard lock(objects_mutex_);
   for (const auto& [id, device] : devices_) {
     if (lost.device == kNullObject || lost.device == id) device->lost.store(true);

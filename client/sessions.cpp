@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <string>
@@ -19,8 +19,9 @@
 namespace vesper::client {
 namespace {
 
-constexpr std::chrono::milliseconds kConnectTimeout{5000};  // over all addresses; a server under load takes its time to start a worker
-constexpr std::chrono::seconds kRetryAfter{5};              // when trying took long
+constexpr std::chrono::milliseconds kConnectTimeout{
+    5000};  // over all addresses; a server under load takes its time to start a worker
+constexpr std::chrono::seconds kRetryAfter{5};  // when trying took long
 
 struct Sessions {
   std::mutex mutex;  // held while connecting: others that want a session wait for the same answer

@@ -1,9 +1,9 @@
 #include "client/statistics.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -32,9 +32,9 @@ struct Total {
   std::atomic<uint64_t> Statistics::*counter;
 };
 constexpr Total kTotals[] = {
-    {"round_trips", &Statistics::round_trips},       {"waits", &Statistics::waits},
-    {"bytes_sent", &Statistics::bytes_sent},         {"bytes_received", &Statistics::bytes_received},
-    {"stalled_ns", &Statistics::stalled_ns},         {"dirty_bytes", &Statistics::dirty_bytes},
+    {"round_trips", &Statistics::round_trips},         {"waits", &Statistics::waits},
+    {"bytes_sent", &Statistics::bytes_sent},           {"bytes_received", &Statistics::bytes_received},
+    {"stalled_ns", &Statistics::stalled_ns},           {"dirty_bytes", &Statistics::dirty_bytes},
     {"blocks_received", &Statistics::blocks_received}, {"received_bytes", &Statistics::received_bytes}};
 
 unsigned long long Value(const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
@@ -79,10 +79,11 @@ std::string ToJson(const Statistics& statistics) {
     const CommandCounters& counters = statistics.commands[i];
     if (Value(counters.calls) == 0) continue;
     char line[256];
-    std::snprintf(line, sizeof(line),
-                  "%s    \"%s\": {\"calls\": %llu, \"round_trips\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu}",
-                  separator, kCommandNames[i], Value(counters.calls), Value(counters.round_trips),
-                  Value(counters.bytes_sent), Value(counters.bytes_received));
+    std::snprintf(
+        line, sizeof(line),
+        "%s    \"%s\": {\"calls\": %llu, \"round_trips\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu}",
+        separator, kCommandNames[i], Value(counters.calls), Value(counters.round_trips), Value(counters.bytes_sent),
+        Value(counters.bytes_received));
     text += line;
     separator = ",\n";
   }
@@ -103,7 +104,8 @@ std::string ToTable(const Statistics& statistics) {
   std::stable_sort(called.begin(), called.end(), [&](size_t a, size_t b) {
     return Value(statistics.commands[a].round_trips) > Value(statistics.commands[b].round_trips);
   });
-  std::snprintf(line, sizeof(line), "  %-46s %10s %11s %14s %14s\n", "command", "calls", "round trips", "sent", "received");
+  std::snprintf(line, sizeof(line), "  %-46s %10s %11s %14s %14s\n", "command", "calls", "round trips", "sent",
+                "received");
   text += line;
   for (const size_t i : called) {
     const CommandCounters& counters = statistics.commands[i];

@@ -19,14 +19,12 @@ std::optional<Address> Wrong(const std::string& text, const std::string& why, st
   return std::nullopt;
 }
 
-std::optional<Address> ParseUnix(const std::string& text, std::string_view path,
-                                 std::string* error) {
+std::optional<Address> ParseUnix(const std::string& text, std::string_view path, std::string* error) {
   if (path.empty()) return Wrong(text, "a path is missing, as in unix:/run/vesper.sock", error);
   if (path.find('\0') != path.npos) return Wrong(text, "a path holds no zero byte", error);
   if (path.size() > kMaxUnixPath) {
     return Wrong(text,
-                 "the path is longer than the " + std::to_string(kMaxUnixPath) +
-                     " bytes that a Unix socket can have",
+                 "the path is longer than the " + std::to_string(kMaxUnixPath) + " bytes that a Unix socket can have",
                  error);
   }
   Address address;
@@ -43,15 +41,13 @@ const char* SplitHost(std::string_view rest, std::string_view* host, std::string
     if (end == rest.npos) return "the bracket is not closed, as in tcp://[::1]:7700";
     *host = rest.substr(1, end - 1);
     colon = end + 1;
-    if (colon < rest.size() && rest[colon] != ':')
-      return "a colon must follow the bracket, as in tcp://[::1]:7700";
+    if (colon < rest.size() && rest[colon] != ':') return "a colon must follow the bracket, as in tcp://[::1]:7700";
     if (colon >= rest.size()) return "the port is missing, as in tcp://[::1]:7700";
   } else {
     colon = rest.rfind(':');
     if (colon == rest.npos) return "the port is missing, as in tcp://127.0.0.1:7700";
     *host = rest.substr(0, colon);
-    if (host->find(':') != host->npos)
-      return "an IPv6 address belongs in brackets, as in tcp://[::1]:7700";
+    if (host->find(':') != host->npos) return "an IPv6 address belongs in brackets, as in tcp://[::1]:7700";
   }
   *port = rest.substr(colon + 1);
   if (host->empty()) return "the host is missing, as in tcp://127.0.0.1:7700";
@@ -61,11 +57,9 @@ const char* SplitHost(std::string_view rest, std::string_view* host, std::string
   return nullptr;
 }
 
-std::optional<Address> ParseTcp(const std::string& text, std::string_view rest,
-                                std::string* error) {
+std::optional<Address> ParseTcp(const std::string& text, std::string_view rest, std::string* error) {
   std::string_view host, port;
-  if (const char* why = SplitHost(rest, &host, &port); why != nullptr)
-    return Wrong(text, why, error);
+  if (const char* why = SplitHost(rest, &host, &port); why != nullptr) return Wrong(text, why, error);
   Address address;
   address.kind = Address::Kind::kTcp;
   address.host = host;
@@ -96,8 +90,7 @@ Address DefaultUnixAddress() {
   Address address;
   address.kind = Address::Kind::kUnix;
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && runtime[0] == '/')
-    address.path = std::string(runtime) + "/vesper/server.sock";
+  if (runtime != nullptr && runtime[0] == '/') address.path = std::string(runtime) + "/vesper/server.sock";
   if (address.path.empty() || address.path.size() > kMaxUnixPath) {
     address.path = "/tmp/vesper-" + std::to_string(::getuid()) + "/server.sock";
   }

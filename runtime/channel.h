@@ -42,9 +42,9 @@ inline constexpr size_t kMaxDescriptors = 4;
 
 enum class ChannelStatus : uint8_t {
   kOk,
-  kTimeout,     // nothing came in time, or Interrupt() was called
-  kClosed,      // the peer ended or the connection broke
-  kMalformed    // bytes that are no message; error() says which
+  kTimeout,   // nothing came in time, or Interrupt() was called
+  kClosed,    // the peer ended or the connection broke
+  kMalformed  // bytes that are no message; error() says which
 };
 
 // Threading: Send() may be called from any thread. Receive() by one thread at a time, while others send. Interrupt() and

@@ -26,13 +26,11 @@ Object* HandleTable::Find(const Lock&, ObjectId id) {
   return found == aside_.end() ? nullptr : &found->second;
 }
 
-Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner,
-                         const void* context) {
+Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context) {
   Object* object = MakeSlot(SlotOf(id));
   if (GenerationOf(id) <= GenerationOf(object->id)) return nullptr;
   if (object->state != ObjectState::kFree) {
-    if (object->outlives_id || object->pins != 0 || object->holds != 0 ||
-        object->state == ObjectState::kPending) {
+    if (object->outlives_id || object->pins != 0 || object->holds != 0 || object->state == ObjectState::kPending) {
       ForgetChildren(lock, object->id);
       Unlink(object);
       aside_.emplace(object->id, *object);
@@ -83,8 +81,7 @@ void HandleTable::Unlink(Object* object) {
   } else {
     Slot(SlotOf(object->owner))->first_child = object->next_sibling;
   }
-  if (object->next_sibling != 0)
-    Slot(object->next_sibling)->previous_sibling = object->previous_sibling;
+  if (object->next_sibling != 0) Slot(object->next_sibling)->previous_sibling = object->previous_sibling;
   object->owner = kNullObject;
   object->next_sibling = object->previous_sibling = 0;
 }
@@ -95,8 +92,7 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
   held_ -= object->holds;
   if (object->reversible) {
     const auto [first, last] = ids_.equal_range(object->handle);
-    const auto found = std::find_if(
-        first, last, [&](const auto& entry) { return entry.second == object->id; });
+    const auto found = std::find_if(first, last, [&](const auto& entry) { return entry.second == object->id; });
     if (found != last) ids_.erase(found);
   }
   const ObjectId id = object->id;

@@ -34,10 +34,9 @@ struct Object {
   uint32_t next_sibling = 0;
   uint32_t previous_sibling = 0;  // 0: the owner's first
   ObjectState state = ObjectState::kFree;
-  HandleType type{};        // as this side numbers types
-  bool reversible = false;  // found by IdOf()
-  bool outlives_id =
-      false;  // its destruction waits for a pin although the client may use the slot again
+  HandleType type{};         // as this side numbers types
+  bool reversible = false;   // found by IdOf()
+  bool outlives_id = false;  // its destruction waits for a pin although the client may use the slot again
 };
 
 // Everything that takes a Lock wants the one that Acquire() gave; pointers to objects are valid
@@ -55,9 +54,7 @@ class HandleTable {
 
   // How the peer numbers handle types, when not as this side does: types[byte of the peer] is ours,
   // 0 where unknown.
-  void TranslateTypes(std::span<const HandleType, 256> types) {
-    std::copy(types.begin(), types.end(), types_.begin());
-  }
+  void TranslateTypes(std::span<const HandleType, 256> types) { std::copy(types.begin(), types.end(), types_.begin()); }
 
   [[nodiscard]] Lock Acquire() { return Lock(mutex_); }
 
@@ -65,8 +62,7 @@ class HandleTable {
   // its existence.
   bool IsPlausible(HandleType type, ObjectId id) const {
     const uint32_t slot = SlotOf(id);
-    return slot != 0 && slot < max_slots_ && GenerationOf(id) != 0 &&
-           types_[static_cast<size_t>(id >> 56)] == type;
+    return slot != 0 && slot < max_slots_ && GenerationOf(id) != 0 && types_[static_cast<size_t>(id >> 56)] == type;
   }
   HandleType TypeOfPeer(ObjectId id) const { return types_[static_cast<size_t>(id >> 56)]; }
 
@@ -118,7 +114,7 @@ class HandleTable {
   std::mutex mutex_;
   std::array<HandleType, 256> types_;
   std::vector<std::unique_ptr<Page>> pages_;
-  std::unordered_map<ObjectId, Object> aside_;  // destruction waited for, slot used again
+  std::unordered_map<ObjectId, Object> aside_;       // destruction waited for, slot used again
   std::unordered_multimap<uint64_t, ObjectId> ids_;  // of reversible handles
   bool all_reversible_ = false;
   size_t live_ = 0;

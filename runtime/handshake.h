@@ -16,9 +16,9 @@ struct Hello {
   uint64_t fingerprint = 0;  // of the registry that the sender was generated from (generated/vk/commands.h)
   uint32_t page_size = 0;
   uint32_t pid = 0;
-  std::string program;                 // for the server's log
-  bool shares_memory = false;          // it takes file descriptors of memory with replies
-  bool validation = false;             // messages of the server's validation layer are wanted
+  std::string program;         // for the server's log
+  bool shares_memory = false;  // it takes file descriptors of memory with replies
+  bool validation = false;     // messages of the server's validation layer are wanted
   // Only when the server asked for them, because the fingerprints differ: names by command id and by handle type.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;
@@ -29,9 +29,9 @@ struct Welcome {
   uint64_t fingerprint = 0;
   uint64_t session = 0;
   bool shares_memory = false;  // allocations may come as shared memory; only if the client asked
-  bool validation = false;    // the server runs the validation layer
-  bool names_wanted = false;  // the client says Hello again, with its names; then comes the final Welcome
-  uint32_t max_objects = 0;   // that may live at the same time; 0: the server does not say
+  bool validation = false;     // the server runs the validation layer
+  bool names_wanted = false;   // the client says Hello again, with its names; then comes the final Welcome
+  uint32_t max_objects = 0;    // that may live at the same time; 0: the server does not say
   // The names that the server decodes, when the fingerprints differ; what is not here must not be offered.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;

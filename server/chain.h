@@ -31,11 +31,9 @@ inline const void* WithoutMember(const void* chain, VkStructureType type) {
 inline bool CallsNobody(const VkBaseOutStructure* member) {
   switch (member->sType) {
     case VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT:
-      return reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member)
-                 ->pfnUserCallback == nullptr;
+      return reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member)->pfnUserCallback == nullptr;
     case VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT:
-      return reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->pfnCallback ==
-             nullptr;
+      return reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->pfnCallback == nullptr;
     default:
       return false;
   }

@@ -20,9 +20,7 @@ HandleType PoolOf(HandleType type) {
   }
 }
 
-bool IsPool(HandleType type) {
-  return type == HandleType::kDescriptorPool || type == HandleType::kCommandPool;
-}
+bool IsPool(HandleType type) { return type == HandleType::kDescriptorPool || type == HandleType::kCommandPool; }
 
 std::string Describe(HandleType type, ObjectId id) {
   return fmt::format("{} {:#x}", kHandleTypeNames[static_cast<size_t>(type)], id);
@@ -122,14 +120,13 @@ ObjectId CommandHandles::ToWire(HandleType type, uint64_t handle) const {
 }
 
 ObjectId CommandHandles::Named(HandleType type) const {
-  const auto found = std::find_if(named_.begin(), named_.end(),
-                                  [&](ObjectId id) { return table_->TypeOfPeer(id) == type; });
+  const auto found =
+      std::find_if(named_.begin(), named_.end(), [&](ObjectId id) { return table_->TypeOfPeer(id) == type; });
   return found == named_.end() ? kNullObject : *found;
 }
 
 Object* CommandHandles::AddOrFind(const HandleTable::Lock& lock, HandleType type, ObjectId id) {
-  if (Object* object = table_->Find(lock, id))
-    return object->state == ObjectState::kPending ? object : nullptr;
+  if (Object* object = table_->Find(lock, id)) return object->state == ObjectState::kPending ? object : nullptr;
   if (!table_->IsPlausible(type, id)) return nullptr;
   ObjectId owner = Named(PoolOf(type));
   if (owner == kNullObject) owner = parent_;
@@ -183,8 +180,7 @@ std::vector<ObjectId> CommandHandles::OrderKeys() {
   for (const ObjectId id : named_) {
     const Object* object = table_->Find(lock, id);
     if (object == nullptr) continue;
-    const bool of_pool =
-        object->type == HandleType::kCommandBuffer && object->owner != kNullObject;
+    const bool of_pool = object->type == HandleType::kCommandBuffer && object->owner != kNullObject;
     keys.push_back(of_pool ? object->owner : id);
   }
   std::sort(keys.begin(), keys.end());

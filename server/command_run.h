@@ -34,14 +34,14 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   uint16_t command = 0;
   bool wants_reply = false;
   uint64_t sequence = 0;
-  void* args = nullptr;         // in the arena
-  Descriptor descriptor;        // goes with the reply
-  bool kept = false;            // someone beside the reader holds it
-  bool reply_deferred = false;  // whoever keeps it sends the reply
-  std::vector<ObjectId> pins;   // of a command that runs on the pool or waits
-  std::vector<uint8_t> bytes;   // of a command that waits: it is decoded again when it runs
-  std::vector<ObjectId> keys;   // what it names, in terms of order (CommandHandles::OrderKeys)
-  std::vector<ObjectId> holds;  // those of them that later commands wait for
+  void* args = nullptr;                            // in the arena
+  Descriptor descriptor;                           // goes with the reply
+  bool kept = false;                               // someone beside the reader holds it
+  bool reply_deferred = false;                     // whoever keeps it sends the reply
+  std::vector<ObjectId> pins;                      // of a command that runs on the pool or waits
+  std::vector<uint8_t> bytes;                      // of a command that waits: it is decoded again when it runs
+  std::vector<ObjectId> keys;                      // what it names, in terms of order (CommandHandles::OrderKeys)
+  std::vector<ObjectId> holds;                     // those of them that later commands wait for
   std::vector<std::shared_ptr<CommandRun>> after;  // it runs when they have
   std::atomic<bool> done = false;                  // of a command that runs on the pool or waits
   std::atomic<size_t>* queued_bytes = nullptr;

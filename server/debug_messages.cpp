@@ -63,8 +63,8 @@ VkDebugUtilsMessengerCreateInfoEXT DebugMessages::InfoOfLog(Listener* log) const
   log->is_log = true;
   VkDebugUtilsMessengerCreateInfoEXT info{};
   info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
-  info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                         VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+  info.messageSeverity =
+      VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
   info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;
   Call(log, &info);
   return info;
@@ -74,11 +74,9 @@ const void* DebugMessages::Attach(const void* chain) {
   auto* member = const_cast<VkBaseOutStructure*>(static_cast<const VkBaseOutStructure*>(chain));
   for (; member != nullptr; member = member->pNext) {
     if (member->sType == VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT) {
-      Call(AddListener(VK_NULL_HANDLE, 0),
-           reinterpret_cast<VkDebugUtilsMessengerCreateInfoEXT*>(member));
+      Call(AddListener(VK_NULL_HANDLE, 0), reinterpret_cast<VkDebugUtilsMessengerCreateInfoEXT*>(member));
     } else if (member->sType == VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT) {
-      Call(AddListener(VK_NULL_HANDLE, 0),
-           reinterpret_cast<VkDebugReportCallbackCreateInfoEXT*>(member));
+      Call(AddListener(VK_NULL_HANDLE, 0), reinterpret_cast<VkDebugReportCallbackCreateInfoEXT*>(member));
     } else {
       continue;
     }
@@ -98,8 +96,8 @@ void DebugMessages::Begin(Instance* instance) {
   if (!validation_) return;
   Listener* log = AddListener(instance->handle, 0);
   const VkDebugUtilsMessengerCreateInfoEXT info = InfoOfLog(log);
-  const VkResult result = instance->context.table.CreateDebugUtilsMessengerEXT(
-      instance->handle, &info, nullptr, &log->utils);
+  const VkResult result =
+      instance->context.table.CreateDebugUtilsMessengerEXT(instance->handle, &info, nullptr, &log->utils);
   if (result != VK_SUCCESS)
     spdlog::warn("no validation messages: the messenger failed with {}", static_cast<int>(result));
 }
@@ -122,12 +120,12 @@ void DebugMessages::Forget(VkInstance instance) {
 }
 
 template <typename Create, typename Info, typename Handle>
-VkResult DebugMessages::Listen(Create create, VkInstance instance, Info info, uint64_t wishes,
-                               Handle Listener::*slot, ObjectId id, Handle* made) {
+VkResult DebugMessages::Listen(Create create, VkInstance instance, Info info, uint64_t wishes, Handle Listener::*slot,
+                               ObjectId id, Handle* made) {
   if (create == nullptr) return VK_ERROR_EXTENSION_NOT_PRESENT;
   const auto deaf = std::find_if(listeners_.begin(), listeners_.end(), [&](const Listener& each) {
-    return each.*slot != VK_NULL_HANDLE && !each.is_log && each.messenger == kNullObject &&
-           each.wishes == wishes && each.instance == instance;
+    return each.*slot != VK_NULL_HANDLE && !each.is_log && each.messenger == kNullObject && each.wishes == wishes &&
+           each.instance == instance;
   });
   Listener* listener = deaf == listeners_.end() ? AddListener(instance, wishes) : &*deaf;
   if (deaf == listeners_.end()) {
@@ -147,15 +145,13 @@ VkResult DebugMessages::Listen(const vk::DispatchTable& driver, VkInstance insta
                                const VkDebugUtilsMessengerCreateInfoEXT& info, ObjectId id,
                                VkDebugUtilsMessengerEXT* messenger) {
   const uint64_t wishes = uint64_t{info.messageSeverity} << 32 | info.messageType;
-  return Listen(driver.CreateDebugUtilsMessengerEXT, instance, info, wishes, &Listener::utils, id,
-                messenger);
+  return Listen(driver.CreateDebugUtilsMessengerEXT, instance, info, wishes, &Listener::utils, id, messenger);
 }
 
 VkResult DebugMessages::Listen(const vk::DispatchTable& driver, VkInstance instance,
                                const VkDebugReportCallbackCreateInfoEXT& info, ObjectId id,
                                VkDebugReportCallbackEXT* messenger) {
-  return Listen(driver.CreateDebugReportCallbackEXT, instance, info, info.flags, &Listener::report,
-                id, messenger);
+  return Listen(driver.CreateDebugReportCallbackEXT, instance, info, info.flags, &Listener::report, id, messenger);
 }
 
 void DebugMessages::Deafen(ObjectId id) {
@@ -167,8 +163,7 @@ void DebugMessages::Deafen(ObjectId id) {
 
 // --- messages ------------------------------------------------------------------------------------
 
-VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
-                                VkDebugUtilsMessageTypeFlagsEXT types,
+VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
                                 const VkDebugUtilsMessengerCallbackDataEXT* data, void* user) {
   const auto& listener = *static_cast<const Listener*>(user);
   DebugMessages& self = *listener.owner;
@@ -176,8 +171,8 @@ VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
     self.Log(severity, View(data->pMessage));
     return VK_FALSE;
   }
-  const bool validated = (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
-                                   VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT)) != 0;
+  const bool validated =
+      (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT)) != 0;
   if (View(data->pMessageIdName) == kLoader) return VK_FALSE;
   if (self.validation_ && !self.forward_validation_ && validated) return VK_FALSE;
   wire::SubmitDebugUtilsMessageEXTArgs message{};
@@ -188,9 +183,8 @@ VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
   return VK_FALSE;
 }
 
-VkBool32 DebugMessages::OnReport(VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT type,
-                                 uint64_t object, size_t location, int32_t code, const char* prefix,
-                                 const char* text, void* user) {
+VkBool32 DebugMessages::OnReport(VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT type, uint64_t object,
+                                 size_t location, int32_t code, const char* prefix, const char* text, void* user) {
   const auto& listener = *static_cast<const Listener*>(user);
   DebugMessages& self = *listener.owner;
   if (View(prefix) == kLoader) return VK_FALSE;
@@ -213,22 +207,18 @@ void DebugMessages::Log(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::st
   ++(error ? validation_errors_ : validation_warnings_);
   const auto level = error ? spdlog::level::err : spdlog::level::warn;
   if (before < kMaxLogLines) spdlog::log(level, "session {}: validation: {}", session_, text);
-  if (before == kMaxLogLines)
-    spdlog::log(level, "session {}: more validation messages are only counted", session_);
+  if (before == kMaxLogLines) spdlog::log(level, "session {}: more validation messages are only counted", session_);
 }
 
 template <typename Message>
-void DebugMessages::Send(const Listener& listener, wire::DebugForm form,
-                         const Message& message) noexcept {
+void DebugMessages::Send(const Listener& listener, wire::DebugForm form, const Message& message) noexcept {
   const ObjectId id = listener.messenger;
   if (id == kNullObject && !listener.in_chain) return;
   const CommandRun* run = Session::current();
-  const wire::DebugMessage head{id, run != nullptr && run->wants_reply ? run->sequence : 0, form,
-                                0};
+  const wire::DebugMessage head{id, run != nullptr && run->wants_reply ? run->sequence : 0, form, 0};
   try {
     wire::ByteBuffer out;
-    const size_t mark =
-        wire::BeginRecord(&out, static_cast<uint16_t>(wire::EventKind::kDebugMessage), 0);
+    const size_t mark = wire::BeginRecord(&out, static_cast<uint16_t>(wire::EventKind::kDebugMessage), 0);
     out.Append(&head, sizeof(head));
     const KnownObjects objects(table_);
     wire::Encoder encoder(&out, &objects);
@@ -241,8 +231,7 @@ void DebugMessages::Send(const Listener& listener, wire::DebugForm form,
   } catch (const std::exception&) {
     // Nothing may be thrown into the driver.
   }
-  if (dropped_++ == 0)
-    spdlog::warn("session {}: messages for the client's debug messengers are dropped", session_);
+  if (dropped_++ == 0) spdlog::warn("session {}: messages for the client's debug messengers are dropped", session_);
 }
 
 std::string DebugMessages::Summary() const {

@@ -24,10 +24,9 @@ namespace vesper::server {
 // thread that is inside the driver, and on the driver's own.
 class DebugMessages {
  public:
-  static constexpr size_t kMaxMessageBytes = 64 * 1024;  // a longer one is dropped
-  static constexpr size_t kMaxQueuedBytes =
-      1024 * 1024;  // of messages that the client has not taken; more are dropped
-  static constexpr uint64_t kMaxLogLines = 500;  // of validation, in one session; more are counted
+  static constexpr size_t kMaxMessageBytes = 64 * 1024;   // a longer one is dropped
+  static constexpr size_t kMaxQueuedBytes = 1024 * 1024;  // of messages that the client has not taken; more are dropped
+  static constexpr uint64_t kMaxLogLines = 500;           // of validation, in one session; more are counted
 
   // `validation` as in --validation.
   DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, bool validation);
@@ -50,12 +49,10 @@ class DebugMessages {
   // A messenger with the driver for the client's with that id. The driver's may be calling while
   // the client destroys its own, which Vulkan forbids: so the driver's are only deafened, and used
   // again for the same wishes.
-  VkResult Listen(const vk::DispatchTable& driver, VkInstance instance,
-                  const VkDebugUtilsMessengerCreateInfoEXT& info, ObjectId id,
-                  VkDebugUtilsMessengerEXT* messenger);
-  VkResult Listen(const vk::DispatchTable& driver, VkInstance instance,
-                  const VkDebugReportCallbackCreateInfoEXT& info, ObjectId id,
-                  VkDebugReportCallbackEXT* messenger);
+  VkResult Listen(const vk::DispatchTable& driver, VkInstance instance, const VkDebugUtilsMessengerCreateInfoEXT& info,
+                  ObjectId id, VkDebugUtilsMessengerEXT* messenger);
+  VkResult Listen(const vk::DispatchTable& driver, VkInstance instance, const VkDebugReportCallbackCreateInfoEXT& info,
+                  ObjectId id, VkDebugReportCallbackEXT* messenger);
   void Deafen(ObjectId id);
 
   // For the session's summary: "3 validation messages (2 errors, 1 warning), 5 messages sent, 0
@@ -71,25 +68,22 @@ class DebugMessages {
     VkDebugUtilsMessengerEXT utils = VK_NULL_HANDLE;
     VkDebugReportCallbackEXT report = VK_NULL_HANDLE;
     bool in_chain = false;
-    std::atomic<ObjectId> messenger =
-        kNullObject;  // null: nobody listens, unless it is in the chain
+    std::atomic<ObjectId> messenger = kNullObject;  // null: nobody listens, unless it is in the chain
   };
 
   static VKAPI_ATTR VkBool32 VKAPI_CALL OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                 VkDebugUtilsMessageTypeFlagsEXT types,
-                                                const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                                void* listener);
-  static VKAPI_ATTR VkBool32 VKAPI_CALL OnReport(VkDebugReportFlagsEXT flags,
-                                                 VkDebugReportObjectTypeEXT type, uint64_t object,
-                                                 size_t location, int32_t code, const char* prefix,
+                                                const VkDebugUtilsMessengerCallbackDataEXT* data, void* listener);
+  static VKAPI_ATTR VkBool32 VKAPI_CALL OnReport(VkDebugReportFlagsEXT flags, VkDebugReportObjectTypeEXT type,
+                                                 uint64_t object, size_t location, int32_t code, const char* prefix,
                                                  const char* message, void* listener);
   static void Call(Listener* listener, VkDebugUtilsMessengerCreateInfoEXT* info);
   static void Call(Listener* listener, VkDebugReportCallbackCreateInfoEXT* info);
   Listener* AddListener(VkInstance instance, uint64_t wishes);
   VkDebugUtilsMessengerCreateInfoEXT InfoOfLog(Listener* log) const;
   template <typename Create, typename Info, typename Handle>
-  VkResult Listen(Create create, VkInstance instance, Info info, uint64_t wishes,
-                  Handle Listener::*slot, ObjectId id, Handle* made);
+  VkResult Listen(Create create, VkInstance instance, Info info, uint64_t wishes, Handle Listener::*slot, ObjectId id,
+                  Handle* made);
   void Log(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text);
   template <typename Message>
   void Send(const Listener& listener, wire::DebugForm form, const Message& message) noexcept;

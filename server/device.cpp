@@ -18,9 +18,7 @@ constexpr std::chrono::milliseconds kFencePatience{2000};
 constexpr std::chrono::milliseconds kExchangeInterval{10};
 constexpr int kExchangeShare = 9;
 
-int64_t NowNs() {
-  return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+int64_t NowNs() { return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -29,8 +27,7 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   vk::LoadDevice(&context_.table, parts.handle, get_proc_addr);
   context_.instance = parts.instance;
   context_.device = this;
-  parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device,
-                                                                  &memory_properties_);
+  parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);
   VkPhysicalDeviceProperties properties;
   parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);
   limits_ = properties.limits;
@@ -58,8 +55,7 @@ Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
 
 void Device::Drain() {
   for (const auto& [handle, queue] : queues_) {
-    if (!queue->Drain(kDrainPatience) && !lost_)
-      spdlog::warn("a device is destroyed with work that does not end");
+    if (!queue->Drain(kDrainPatience) && !lost_) spdlog::warn("a device is destroyed with work that does not end");
   }
 }
 
@@ -88,8 +84,8 @@ void Device::ScanMemory() {
   parts_.memories->Scan(parts_.handle, running);
   if (!running) scanned_ = begun;
   const int64_t end = NowNs();
-  exchange_at_ = end + std::max<int64_t>(std::chrono::nanoseconds(kExchangeInterval).count(),
-                                         kExchangeShare * (end - start));
+  exchange_at_ =
+      end + std::max<int64_t>(std::chrono::nanoseconds(kExchangeInterval).count(), kExchangeShare * (end - start));
 }
 
 uint64_t Device::NsToExchange() const {
@@ -160,8 +156,7 @@ void Device::UnwatchFence(VkFence fence) {
 
 void Device::AwaitUnwatched(VkFence fence) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, kFencePatience,
-                    [&] { return lost_ || !watched_fences_.contains(fence); });
+  changed_.wait_for(lock, kFencePatience, [&] { return lost_ || !watched_fences_.contains(fence); });
 }
 
 }  // namespace vesper::server

@@ -35,7 +35,7 @@ struct DispatchContext {
 struct Instance {
   VkInstance handle = VK_NULL_HANDLE;
   DispatchContext context;
-  std::vector<VkPhysicalDevice> physical_devices;       // those offered, best first
+  std::vector<VkPhysicalDevice> physical_devices;  // those offered, best first
 };
 
 // Threading: members called by the reader are marked; the others may be called from any thread.

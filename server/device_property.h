@@ -13,7 +13,7 @@ namespace vesper::server {
 
 template <typename Properties, typename Value>
 size_t DeviceProperty(Session& session, const vk::DispatchTable& driver, VkStructureType type,
-                      Value Properties::* member) {
+                      Value Properties::*member) {
   Properties properties{};
   properties.sType = type;
   VkPhysicalDeviceProperties2 all{};

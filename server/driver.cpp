@@ -53,8 +53,7 @@ void PrepareDriverEnvironment() {
   // Layers that loaders before 1.3.234 would still take in.
   for (const char* name :
        {"NODEVICE_SELECT", "DISABLE_GAMESCOPE_WSI", "DISABLE_MANGOHUD", "DISABLE_VKBASALT",
-        "DISABLE_LAYER_NV_OPTIMUS_1", "DISABLE_VULKAN_OBS_CAPTURE",
-        "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
+        "DISABLE_LAYER_NV_OPTIMUS_1", "DISABLE_VULKAN_OBS_CAPTURE", "DISABLE_VK_LAYER_VALVE_steam_overlay_1"}) {
     setenv(name, "1", 0);
   }
   // A driver on the CPU may take device memory from malloc. With the C library's sliding thresholds large blocks would
@@ -67,12 +66,10 @@ void PrepareDriverEnvironment() {
 std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* error) {
   void* library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    *error = std::string("the Vulkan loader is missing (") + dlerror() +
-             "); on Debian: apt install libvulkan1";
+    *error = std::string("the Vulkan loader is missing (") + dlerror() + "); on Debian: apt install libvulkan1";
     return nullptr;
   }
-  const auto get_proc_addr =
-      reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
+  const auto get_proc_addr = reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
   if (get_proc_addr == nullptr) {
     *error = "libvulkan.so.1 is no Vulkan loader; reinstall it";
     return nullptr;
@@ -80,14 +77,12 @@ std::unique_ptr<Driver> Driver::Load(const DriverOptions& options, std::string* 
   return Of(get_proc_addr, options);
 }
 
-std::unique_ptr<Driver> Driver::Of(PFN_vkGetInstanceProcAddr get_proc_addr,
-                                   const DriverOptions& options) {
+std::unique_ptr<Driver> Driver::Of(PFN_vkGetInstanceProcAddr get_proc_addr, const DriverOptions& options) {
   std::unique_ptr<Driver> driver(new Driver(options));
   driver->get_proc_addr_ = get_proc_addr;
   vk::LoadGlobal(&driver->global_.table, driver->get_proc_addr_);
   uint32_t version = VK_API_VERSION_1_0;
-  if (driver->global().EnumerateInstanceVersion != nullptr)
-    driver->global().EnumerateInstanceVersion(&version);
+  if (driver->global().EnumerateInstanceVersion != nullptr) driver->global().EnumerateInstanceVersion(&version);
   driver->api_version_ = std::min(version, static_cast<uint32_t>(VK_HEADER_VERSION_COMPLETE));
   return driver;
 }
@@ -96,18 +91,14 @@ PFN_vkGetDeviceProcAddr Driver::GetDeviceProcAddr(VkInstance instance) const {
   return reinterpret_cast<PFN_vkGetDeviceProcAddr>(get_proc_addr_(instance, "vkGetDeviceProcAddr"));
 }
 
-VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted,
-                                std::unique_ptr<Instance>* instance) {
+VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_ptr<Instance>* instance) {
   VkInstanceCreateInfo info = wanted;
   std::vector<const char*> extensions;
-  if (!ChooseExtensions({wanted.ppEnabledExtensionNames, wanted.enabledExtensionCount},
-                        &extensions))
+  if (!ChooseExtensions({wanted.ppEnabledExtensionNames, wanted.enabledExtensionCount}, &extensions))
     return VK_ERROR_EXTENSION_NOT_PRESENT;
   const std::vector<const char*> layers(options_.validation ? 1 : 0, kValidationLayer);
   if (options_.validation) {
-    const auto same = [](const char* name) {
-      return std::strcmp(name, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) == 0;
-    };
+    const auto same = [](const char* name) { return std::strcmp(name, VK_EXT_DEBUG_UTILS_EXTENSION_NAME) == 0; };
     if (std::none_of(extensions.begin(), extensions.end(), same)) {
       extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
     }
@@ -116,8 +107,7 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted,
   application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
   if (wanted.pApplicationInfo != nullptr) application = *wanted.pApplicationInfo;
   // The server itself uses what 1.2 brought, wherever the driver has it.
-  application.apiVersion =
-      std::min(std::max(application.apiVersion, VK_API_VERSION_1_2), api_version_);
+  application.apiVersion = std::min(std::max(application.apiVersion, VK_API_VERSION_1_2), api_version_);
   info.pApplicationInfo = &application;
   info.pNext = WithoutCallbacks(wanted.pNext);
   info.enabledLayerCount = static_cast<uint32_t>(layers.size());
@@ -127,8 +117,7 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted,
   auto made = std::make_unique<Instance>();
   const VkResult result = global().CreateInstance(&info, nullptr, &made->handle);
   if (result == VK_ERROR_LAYER_NOT_PRESENT && options_.validation) {
-    spdlog::error("--validation needs {}; on Debian: apt install vulkan-validationlayers",
-                  kValidationLayer);
+    spdlog::error("--validation needs {}; on Debian: apt install vulkan-validationlayers", kValidationLayer);
   }
   if (result != VK_SUCCESS) return result;
   made->context.table = global();
@@ -139,9 +128,7 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted,
   return VK_SUCCESS;
 }
 
-void Driver::DestroyInstance(Instance* instance) {
-  instance->context.table.DestroyInstance(instance->handle, nullptr);
-}
+void Driver::DestroyInstance(Instance* instance) { instance->context.table.DestroyInstance(instance->handle, nullptr); }
 
 VkInstance Driver::CreateBare() const {
   VkInstanceCreateInfo info{};
@@ -180,10 +167,8 @@ VkResult Driver::FindPhysicalDevices(Instance* instance) {
     return ScoreOf(properties_of(a).deviceType) > ScoreOf(properties_of(b).deviceType);
   });
   std::vector<std::string> names;
-  for (const VkPhysicalDevice device : devices)
-    names.emplace_back(properties_of(device).deviceName);
-  for (const size_t index : MatchGpus(names, options_.gpu))
-    instance->physical_devices.push_back(devices[index]);
+  for (const VkPhysicalDevice device : devices) names.emplace_back(properties_of(device).deviceName);
+  for (const size_t index : MatchGpus(names, options_.gpu)) instance->physical_devices.push_back(devices[index]);
   return VK_SUCCESS;
 }
 
@@ -206,11 +191,9 @@ std::vector<size_t> MatchGpus(const std::vector<std::string>& names, const std::
   std::vector<size_t> matches;
   size_t index = 0;
   const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
-  const bool is_index =
-      !wanted.empty() && error == std::errc() && end == wanted.data() + wanted.size();
+  const bool is_index = !wanted.empty() && error == std::errc() && end == wanted.data() + wanted.size();
   for (size_t i = 0; i < names.size(); ++i) {
-    const bool match =
-        is_index ? i == index : Lower(names[i]).find(Lower(wanted)) != std::string::npos;
+    const bool match = is_index ? i == index : Lower(names[i]).find(Lower(wanted)) != std::string::npos;
     if (wanted.empty() || match) matches.push_back(i);
   }
   return matches;

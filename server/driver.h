@@ -18,7 +18,7 @@ namespace vesper::server {
 
 struct DriverOptions {
   bool validation = false;
-  std::string gpu;  // an index into the scored list or part of a name; empty: all
+  std::string gpu;                // an index into the scored list or part of a name; empty: all
   uint64_t max_shared_bytes = 0;  // of a session; 0: half of the machine's memory
 };
 
@@ -32,8 +32,7 @@ class Driver {
   // nullptr with a sentence about what to install.
   static std::unique_ptr<Driver> Load(const DriverOptions& options, std::string* error);
   // The same on a loader that is there already.
-  static std::unique_ptr<Driver> Of(PFN_vkGetInstanceProcAddr get_proc_addr,
-                                    const DriverOptions& options);
+  static std::unique_ptr<Driver> Of(PFN_vkGetInstanceProcAddr get_proc_addr, const DriverOptions& options);
   ~Driver() = default;  // the loader's library stays loaded
 
   const vk::DispatchTable& global() const { return global_.table; }

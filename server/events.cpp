@@ -30,12 +30,11 @@ void Events::DeviceLost(ObjectId device, std::string_view why) {
   SendStruct(outbox_, wire::EventKind::kDeviceLost, wire::DeviceLost{device}, why);
 }
 
-void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs,
-                           std::span<const uint8_t> bytes, uint64_t base) {
+void Events::MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes,
+                           uint64_t base) {
   thread_local wire::RunWriter writer(static_cast<uint16_t>(wire::EventKind::kMemoryChanged));
   writer.Begin(memory);
-  for (const ByteRun& run : runs)
-    writer.Add(run.offset, bytes.subspan(run.offset - base, run.size));
+  for (const ByteRun& run : runs) writer.Add(run.offset, bytes.subspan(run.offset - base, run.size));
   outbox_->Send(MessageKind::kEvent, 0, writer.Finish());
 }
 

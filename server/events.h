@@ -27,8 +27,7 @@ class Events {
   void DeviceLost(ObjectId device, std::string_view why);
   // `runs` are offsets in the memory object, their bytes at the same offsets less `base` in
   // `bytes`.
-  void MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes,
-                     uint64_t base);
+  void MemoryChanged(ObjectId memory, std::span<const ByteRun> runs, std::span<const uint8_t> bytes, uint64_t base);
 
  private:
   Outbox* const outbox_;

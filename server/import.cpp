@@ -18,13 +18,13 @@ constexpr VkExternalMemoryHandleTypeFlagBits kHostPages = VK_EXTERNAL_MEMORY_HAN
 constexpr auto kUsageFlags2 = static_cast<VkStructureType>(1000470006);
 
 constexpr VkBufferCreateFlags kPlainBuffers =
-    VK_BUFFER_CREATE_SPARSE_BINDING_BIT | VK_BUFFER_CREATE_SPARSE_RESIDENCY_BIT |
-    VK_BUFFER_CREATE_SPARSE_ALIASED_BIT | VK_BUFFER_CREATE_PROTECTED_BIT |
-    VK_BUFFER_CREATE_DEVICE_ADDRESS_CAPTURE_REPLAY_BIT | VK_BUFFER_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT;
-constexpr VkImageCreateFlags kPlainImages =
-    VK_IMAGE_CREATE_SPARSE_BINDING_BIT | VK_IMAGE_CREATE_SPARSE_RESIDENCY_BIT | VK_IMAGE_CREATE_SPARSE_ALIASED_BIT |
-    VK_IMAGE_CREATE_PROTECTED_BIT | VK_IMAGE_CREATE_DISJOINT_BIT |
-    VK_IMAGE_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT;
+    VK_BUFFER_CREATE_SPARSE_BINDING_BIT | VK_BUFFER_CREATE_SPARSE_RESIDENCY_BIT | VK_BUFFER_CREATE_SPARSE_ALIASED_BIT |
+    VK_BUFFER_CREATE_PROTECTED_BIT | VK_BUFFER_CREATE_DEVICE_ADDRESS_CAPTURE_REPLAY_BIT |
+    VK_BUFFER_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT;
+constexpr VkImageCreateFlags kPlainImages = VK_IMAGE_CREATE_SPARSE_BINDING_BIT | VK_IMAGE_CREATE_SPARSE_RESIDENCY_BIT |
+                                            VK_IMAGE_CREATE_SPARSE_ALIASED_BIT | VK_IMAGE_CREATE_PROTECTED_BIT |
+                                            VK_IMAGE_CREATE_DISJOINT_BIT |
+                                            VK_IMAGE_CREATE_DESCRIPTOR_BUFFER_CAPTURE_REPLAY_BIT_EXT;
 
 bool OnlyMembers(const void* chain, std::initializer_list<VkStructureType> allowed) {
   for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
@@ -75,13 +75,14 @@ bool Importer::FindTypes() {
   properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
   properties.pNext = &host;
   parts_.instance_table->GetPhysicalDeviceProperties2(parts_.physical_device, &properties);
-  alignment_ = std::max({static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), parts_.map_alignment,
-                         host.minImportedHostPointerAlignment});
+  alignment_ = std::max(
+      {static_cast<uint64_t>(sysconf(_SC_PAGESIZE)), parts_.map_alignment, host.minImportedHostPointerAlignment});
   const auto pages = SharedPages::Make(alignment_, alignment_, parts_.budget);
   if (pages == nullptr) return false;
   VkMemoryHostPointerPropertiesEXT pointer{};
   pointer.sType = VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT;
-  if (parts_.table->GetMemoryHostPointerPropertiesEXT(parts_.device, kHostPages, pages->data(), &pointer) != VK_SUCCESS) {
+  if (parts_.table->GetMemoryHostPointerPropertiesEXT(parts_.device, kHostPages, pages->data(), &pointer) !=
+      VK_SUCCESS) {
     return false;
   }
   constexpr VkMemoryPropertyFlags kWanted = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
@@ -105,12 +106,14 @@ bool Importer::Measure(const VkBufferCreateInfo& info, VkMemoryRequirements* req
   VkMemoryDedicatedRequirements own{VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS, nullptr, VK_FALSE, VK_FALSE};
   VkMemoryRequirements2 answer{VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2, &own, {}};
   if (driver.GetDeviceBufferMemoryRequirements != nullptr) {
-    const VkDeviceBufferMemoryRequirements question{VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS, nullptr, &info};
+    const VkDeviceBufferMemoryRequirements question{VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS, nullptr,
+                                                    &info};
     driver.GetDeviceBufferMemoryRequirements(parts_.device, &question, &answer);
   } else {
     VkBuffer buffer = VK_NULL_HANDLE;
     if (driver.CreateBuffer(parts_.device, &info, nullptr, &buffer) != VK_SUCCESS) return false;
-    const VkBufferMemoryRequirementsInfo2 question{VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2, nullptr, buffer};
+    const VkBufferMemoryRequirementsInfo2 question{VK_STRUCTURE_TYPE_BUFFER_MEMORY_REQUIREMENTS_INFO_2, nullptr,
+                                                   buffer};
     driver.GetBufferMemoryRequirements2(parts_.device, &question, &answer);
     driver.DestroyBuffer(parts_.device, buffer, nullptr);
   }
@@ -162,8 +165,8 @@ bool Importer::IsImportable(const VkImageCreateInfo& info) const {
                                 VK_STRUCTURE_TYPE_IMAGE_STENCIL_USAGE_CREATE_INFO})) {
     return false;
   }
-  const VkPhysicalDeviceExternalImageFormatInfo external{
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO, info.pNext, kHostPages};
+  const VkPhysicalDeviceExternalImageFormatInfo external{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_IMAGE_FORMAT_INFO,
+                                                         info.pNext, kHostPages};
   VkPhysicalDeviceImageFormatInfo2 question{};
   question.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2;
   question.pNext = &external;
@@ -233,18 +236,16 @@ bool Importer::Chooses(const VkMemoryAllocateInfo& asked) {
   const std::lock_guard lock(mutex_);
   const uint32_t type = asked.memoryTypeIndex;
   if (type >= 32 || (types_ & ~tainted_ & 1u << type) == 0) return false;
-  if (!OnlyMembers(asked.pNext, {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO,
-                                 VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
-                                 VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT})) {
+  if (!OnlyMembers(asked.pNext,
+                   {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
+                    VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT})) {
     return false;
   }
-  const auto* flags =
-      FindInChain<VkMemoryAllocateFlagsInfo>(asked.pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
+  const auto* flags = FindInChain<VkMemoryAllocateFlagsInfo>(asked.pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
   if (flags != nullptr && (flags->flags & ~VkFlags{VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT}) != 0) return false;
   const auto* dedicated =
       FindInChain<VkMemoryDedicatedAllocateInfo>(asked.pNext, VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO);
-  return dedicated == nullptr ||
-         (!plain_.contains(Raw(dedicated->buffer)) && !plain_.contains(Raw(dedicated->image)));
+  return dedicated == nullptr || (!plain_.contains(Raw(dedicated->buffer)) && !plain_.contains(Raw(dedicated->image)));
 }
 
 bool Importer::Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memory, Descriptor* descriptor) {

@@ -19,8 +19,8 @@ namespace vesper::server {
 
 // What a resource is to imported memory.
 struct Reach {
-  uint32_t types = 0;        // importable memory types that it could be bound to
-  bool importable = false;   // it takes the chain, and may then be bound to imported memory and to other memory alike
+  uint32_t types = 0;       // importable memory types that it could be bound to
+  bool importable = false;  // it takes the chain, and may then be bound to imported memory and to other memory alike
 };
 
 // One per device, which it outlives. Thread-safe.
@@ -83,12 +83,12 @@ class Importer {
   bool Chooses(const VkMemoryAllocateInfo& asked);
 
   const Parts parts_;
-  uint64_t alignment_ = 1;       // of addresses and sizes
+  uint64_t alignment_ = 1;  // of addresses and sizes
   uint32_t types_ = 0;
   uint32_t visible_types_ = 0;
   std::mutex mutex_;
   uint32_t tainted_ = 0;
-  std::unordered_set<uint64_t> plain_;      // resources; one that takes the place of another is entered anew
+  std::unordered_set<uint64_t> plain_;  // resources; one that takes the place of another is entered anew
   std::unordered_map<VkDeviceMemory, std::unique_ptr<SharedPages>> pages_;
 };
 

@@ -23,8 +23,7 @@ MappedMemory::~MappedMemory() {
   if (twin_ != nullptr) munmap(twin_, memory_.size);
 }
 
-bool MappedMemory::Check(const wire::MemoryRange& range, const char* what,
-                         std::string* error) const {
+bool MappedMemory::Check(const wire::MemoryRange& range, const char* what, std::string* error) const {
   if (range.offset <= memory_.size && range.size <= memory_.size - range.offset) return true;
   *error = fmt::format("{} of {} bytes at {} of {}", what, range.size, range.offset, memory_.size);
   return false;
@@ -33,12 +32,10 @@ bool MappedMemory::Check(const wire::MemoryRange& range, const char* what,
 bool MappedMemory::Map() {
   if (retired_) return false;
   if (mapping_ != nullptr) return true;
-  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (twin == MAP_FAILED) return false;
   void* mapping = nullptr;
-  if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) !=
-      VK_SUCCESS) {
+  if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) != VK_SUCCESS) {
     munmap(twin, memory_.size);
     return false;
   }
@@ -61,8 +58,7 @@ void MappedMemory::Clear() {
   for (uint64_t at = 0; at < memory_.size; at += kBlock) {
     const auto block = static_cast<size_t>(std::min<uint64_t>(kBlock, memory_.size - at));
     // Pages that were never touched stay so.
-    if (!memory_.cached || std::memcmp(mapping_ + at, kZeros, block) != 0)
-      std::memset(mapping_ + at, 0, block);
+    if (!memory_.cached || std::memcmp(mapping_ + at, kZeros, block) != 0) std::memset(mapping_ + at, 0, block);
   }
   if (memory_.flushed) {
     const VkMappedMemoryRange all = Rounded(0, memory_.size);
@@ -81,9 +77,7 @@ bool MappedMemory::AddRange(const wire::MemoryMapping& mapping, std::string* err
 bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* error) {
   if (!Check(range, "an unmapping", error)) return false;
   const std::lock_guard lock(mutex_);
-  const auto same = [&](const wire::MemoryRange& r) {
-    return r.offset == range.offset && r.size == range.size;
-  };
+  const auto same = [&](const wire::MemoryRange& r) { return r.offset == range.offset && r.size == range.size; };
   const auto found = std::find_if(ranges_.begin(), ranges_.end(), same);
   if (found != ranges_.end()) ranges_.erase(found);
   return true;
@@ -115,8 +109,7 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
     if (memory_.flushed) flushes.push_back(Rounded(run.offset, run.extent));
   }
   if (!flushes.empty()) {
-    memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()),
-                                           flushes.data());
+    memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()), flushes.data());
   }
   return true;
 }
@@ -138,15 +131,13 @@ uint64_t MappedMemory::Scan(Events* events, Small small, std::vector<LateBytes>*
   {
     const std::lock_guard lock(mutex_);
     for (const wire::MemoryRange& range : ranges_) {
-      writable_.ForEachIn(range.offset, range.offset + range.size,
-                          [&](uint64_t begin, uint64_t end) {
-                            watched.push_back({memory_.id, begin, end - begin});
-                          });
+      writable_.ForEachIn(range.offset, range.offset + range.size, [&](uint64_t begin, uint64_t end) {
+        watched.push_back({memory_.id, begin, end - begin});
+      });
     }
   }
   uint64_t changed = 0;
-  for (const wire::MemoryRange& range : watched)
-    changed += ScanRange(range.offset, range.size, events, small, late);
+  for (const wire::MemoryRange& range : watched) changed += ScanRange(range.offset, range.size, events, small, late);
   return changed;
 }
 
@@ -282,8 +273,7 @@ std::shared_ptr<MappedMemory> MemoryTable::Find(ObjectId id) {
 
 bool MemoryTable::Watches(VkDevice device) {
   const auto memories = MappedOf(device);
-  return std::any_of(memories.begin(), memories.end(),
-                     [](const auto& memory) { return memory->Watched(); });
+  return std::any_of(memories.begin(), memories.end(), [](const auto& memory) { return memory->Watched(); });
 }
 
 // A program that polls memory while the GPU writes it expects to see what was written before a flag
@@ -311,8 +301,7 @@ void MemoryTable::Scan(VkDevice device, bool running) {
   changed_bytes_ += changed;
 }
 
-bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body,
-                          std::string* error) {
+bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body, std::string* error) {
   size_t least = sizeof(wire::MemoryRange);
   if (control == wire::Control::kMemoryWrite) least = sizeof(wire::MemoryRuns);
   if (control == wire::Control::kMemoryMapped) least = sizeof(wire::MemoryMapping);

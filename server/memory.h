@@ -82,10 +82,8 @@ class MappedMemory {
   void Clear();
   bool Check(const wire::MemoryRange& range, const char* what, std::string* error) const;
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
-  uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, Small small,
-                     std::vector<LateBytes>* late);
-  uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, Small small,
-                     std::vector<LateBytes>* late);
+  uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, Small small, std::vector<LateBytes>* late);
+  uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, Small small, std::vector<LateBytes>* late);
   void SetSmallAside(uint64_t offset, Small small, std::vector<LateBytes>* late);
 
   const HostMemory memory_;

@@ -20,10 +20,10 @@ struct ServerOptions {
   uint32_t max_message = static_cast<uint32_t>(SessionLimits{}.message_bytes >> 20);
   uint32_t max_queued = static_cast<uint32_t>(SessionLimits{}.queued_bytes >> 20);
   uint32_t max_unread = static_cast<uint32_t>(SessionLimits{}.unread_bytes >> 20);
-  uint32_t max_memory = 0;  // 0: as much as there is
+  uint32_t max_memory = 0;      // 0: as much as there is
   uint64_t max_shared_mib = 0;  // 0: half of the machine's
-  int worker_fd = -1;  // set in a worker: where its session's socket comes from
-  bool probe = false;  // set in the probe
+  int worker_fd = -1;           // set in a worker: where its session's socket comes from
+  bool probe = false;           // set in the probe
 
   DriverOptions driver() const {
     // Shared memory is no data of the process, which the limit of memory counts.

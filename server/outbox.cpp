@@ -7,8 +7,7 @@
 
 namespace vesper::server {
 
-Outbox::Outbox(Channel* channel, size_t limit)
-    : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
+Outbox::Outbox(Channel* channel, size_t limit) : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
 
 Outbox::~Outbox() {
   {
@@ -28,21 +27,20 @@ void Outbox::FailLocked(std::string error) {
   changed_.notify_all();
 }
 
-bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
-                  std::span<const uint8_t> second, Descriptor descriptor) {
+bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second,
+                  Descriptor descriptor) {
   std::unique_lock lock(mutex_);
   return SendLocked(lock, kind, sequence, first, second, std::move(descriptor), false);
 }
 
 bool Outbox::SendIfRoom(std::span<const uint8_t> event, size_t limit) {
   std::unique_lock lock(mutex_);
-  return optional_bytes_ + event.size() <= limit &&
-         SendLocked(lock, MessageKind::kEvent, 0, event, {}, {}, true);
+  return optional_bytes_ + event.size() <= limit && SendLocked(lock, MessageKind::kEvent, 0, event, {}, {}, true);
 }
 
 bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
-                        std::span<const uint8_t> first, std::span<const uint8_t> second,
-                        Descriptor descriptor, bool optional) {
+                        std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
+                        bool optional) {
   const size_t size = first.size() + second.size();
   if (!error_.empty()) return false;
   if (entries_.empty() && !sending_ && size <= kDirectBytes && channel_->SendsAtOnce(size)) {
@@ -71,8 +69,7 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
   return true;
 }
 
-ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence,
-                              std::span<const std::span<const uint8_t>> parts,
+ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                               const Descriptor& descriptor) {
   if (!descriptor.valid()) return channel_->Send(kind, sequence, parts);
   const int fd = descriptor.get();
@@ -104,12 +101,10 @@ void Outbox::WaitForEntry(std::unique_lock<std::mutex>& lock) {
     if (now != std::exchange(seen, now)) continue;
     if (now % 2 == 0) {
       watching_ = false;
-      if (work_.load() != now)
-        watching_ = true;  // it began meanwhile, and may have seen that it is watched
+      if (work_.load() != now) watching_ = true;  // it began meanwhile, and may have seen that it is watched
     } else if (!sending_ && error_.empty()) {
       wire::ByteBuffer alive;
-      wire::EndRecord(&alive,
-                      wire::BeginRecord(&alive, static_cast<uint16_t>(wire::EventKind::kAlive), 0));
+      wire::EndRecord(&alive, wire::BeginRecord(&alive, static_cast<uint16_t>(wire::EventKind::kAlive), 0));
       entries_.push_back({MessageKind::kEvent, 0, {alive.data(), alive.data() + alive.size()}, {}});
       bytes_ += alive.size();
     }
@@ -138,8 +133,7 @@ void Outbox::Write() {
 
 void Outbox::Flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, timeout,
-                    [this] { return !error_.empty() || (entries_.empty() && !sending_); });
+  changed_.wait_for(lock, timeout, [this] { return !error_.empty() || (entries_.empty() && !sending_); });
 }
 
 std::string Outbox::error() const {

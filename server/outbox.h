@@ -33,8 +33,8 @@ class Outbox {
   // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it.
   // False once the session must end: the channel is lost or the client has left more than the limit
   // unread; the channel is then closed, which wakes the reader.
-  bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first,
-            std::span<const uint8_t> second = {}, Descriptor descriptor = {});
+  bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second = {},
+            Descriptor descriptor = {});
 
   // The same for an event that may be left out: false, and the event is dropped, while `limit`
   // bytes of such wait already.
@@ -61,12 +61,11 @@ class Outbox {
     Descriptor descriptor;
     bool optional = false;
   };
-  ChannelStatus SendNow(MessageKind kind, uint64_t sequence,
-                        std::span<const std::span<const uint8_t>> parts,
+  ChannelStatus SendNow(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                         const Descriptor& descriptor);
   bool SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
-                  std::span<const uint8_t> first, std::span<const uint8_t> second,
-                  Descriptor descriptor, bool optional);
+                  std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
+                  bool optional);
   void Write();
   void WaitForEntry(std::unique_lock<std::mutex>& lock);
   void FailLocked(std::string error);
@@ -81,9 +80,8 @@ class Outbox {
   bool sending_ = false;       // someone is inside channel_->Send()
   bool stopping_ = false;
   std::string error_;
-  std::atomic<uint64_t> work_{0};  // odd: the session's thread is at work
-  std::atomic<bool> watching_{
-      false};  // the writer looks at it every interval; not while the session is idle
+  std::atomic<uint64_t> work_{0};      // odd: the session's thread is at work
+  std::atomic<bool> watching_{false};  // the writer looks at it every interval; not while the session is idle
   std::thread writer_;
 };
 

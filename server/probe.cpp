@@ -50,8 +50,7 @@ void PrintGpu(const vk::DispatchTable& table, size_t index, VkPhysicalDevice dev
   const VkPhysicalDeviceProperties& p = properties.properties;
   fmt::print("GPU {}: {} ({})\n", index, p.deviceName, TypeName(p.deviceType));
   fmt::print("  driver: {} {}\n", driver.driverName, driver.driverInfo);
-  fmt::print("  API version: {}\n",
-             Version(std::min<uint32_t>(p.apiVersion, VK_HEADER_VERSION_COMPLETE)));
+  fmt::print("  API version: {}\n", Version(std::min<uint32_t>(p.apiVersion, VK_HEADER_VERSION_COMPLETE)));
   uint32_t count = 0;
   table.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
   std::vector<VkExtensionProperties> extensions(count);
@@ -78,14 +77,12 @@ int RunProbe(const ServerOptions& options) {
   std::unique_ptr<Instance> instance;
   const VkResult result = driver->CreateInstance(info, &instance);
   if (result != VK_SUCCESS) {
-    spdlog::error(
-        "vkCreateInstance failed with {}: check the system's Vulkan drivers with vulkaninfo",
-        static_cast<int>(result));
+    spdlog::error("vkCreateInstance failed with {}: check the system's Vulkan drivers with vulkaninfo",
+                  static_cast<int>(result));
     return 1;
   }
   const size_t gpus = instance->physical_devices.size();
-  for (size_t i = 0; i < gpus; ++i)
-    PrintGpu(instance->context.table, i, instance->physical_devices[i]);
+  for (size_t i = 0; i < gpus; ++i) PrintGpu(instance->context.table, i, instance->physical_devices[i]);
   if (gpus != 0) fmt::print("all GPUs:\n");
   if (gpus != 0) PrintExtensions("instance", std::move(extensions));
   driver->DestroyInstance(instance.get());

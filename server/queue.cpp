@@ -19,11 +19,10 @@ constexpr uint64_t kWaitNs = 100'000'000;
 
 Queue::Queue(Device* device, VkQueue queue, ObjectId id) : device_(device), queue_(queue), id_(id) {
   if (device->parts().timeline) {
-    VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr,
-                                   VK_SEMAPHORE_TYPE_TIMELINE, 0};
+    VkSemaphoreTypeCreateInfo type{VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, nullptr, VK_SEMAPHORE_TYPE_TIMELINE,
+                                   0};
     const VkSemaphoreCreateInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
-    if (device->table().CreateSemaphore(device->handle(), &info, nullptr, &timeline_) !=
-        VK_SUCCESS) {
+    if (device->table().CreateSemaphore(device->handle(), &info, nullptr, &timeline_) != VK_SUCCESS) {
       timeline_ = VK_NULL_HANDLE;
     }
   }
@@ -46,10 +45,8 @@ Queue::~Queue() {
     if (job.fence != VK_NULL_HANDLE) device_->UnwatchFence(job.fence);
   }
   if (!idle) return;  // the driver still uses what is ours; it goes with the process
-  if (timeline_ != VK_NULL_HANDLE)
-    device_->table().DestroySemaphore(device_->handle(), timeline_, nullptr);
-  for (const VkFence fence : fences_)
-    device_->table().DestroyFence(device_->handle(), fence, nullptr);
+  if (timeline_ != VK_NULL_HANDLE) device_->table().DestroySemaphore(device_->handle(), timeline_, nullptr);
+  for (const VkFence fence : fences_) device_->table().DestroyFence(device_->handle(), fence, nullptr);
 }
 
 void Queue::Enqueue(QueueJob job) {
@@ -72,8 +69,7 @@ VkFence Queue::TakeFence() {
   }
   const VkFenceCreateInfo info{VK_STRUCTURE_TYPE_FENCE_CREATE_INFO, nullptr, 0};
   VkFence fence = VK_NULL_HANDLE;
-  if (device_->table().CreateFence(device_->handle(), &info, nullptr, &fence) != VK_SUCCESS)
-    return VK_NULL_HANDLE;
+  if (device_->table().CreateFence(device_->handle(), &info, nullptr, &fence) != VK_SUCCESS) return VK_NULL_HANDLE;
   return fence;
 }
 
@@ -111,8 +107,7 @@ VkResult Queue::Await(const QueueJob& job, uint64_t timeout_ns) {
   if (job.internal != VK_NULL_HANDLE) {
     result = table.WaitForFences(device_->handle(), 1, &job.internal, VK_TRUE, timeout_ns);
   } else if (timeline_ != VK_NULL_HANDLE) {
-    VkSemaphoreWaitInfo info{
-        VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
+    VkSemaphoreWaitInfo info{VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, nullptr, 0, 1, &timeline_, &job.serial};
     result = table.WaitSemaphores(device_->handle(), &info, timeout_ns);
   }
   if (result == VK_SUCCESS && job.fence != VK_NULL_HANDLE) {
@@ -142,9 +137,8 @@ void Queue::Watch() {
       if (stopping_) return;
       continue;
     }
-    std::vector<QueueJob> done(
-        std::make_move_iterator(watched_.begin()),
-        std::make_move_iterator(watched_.begin() + static_cast<ptrdiff_t>(count)));
+    std::vector<QueueJob> done(std::make_move_iterator(watched_.begin()),
+                               std::make_move_iterator(watched_.begin() + static_cast<ptrdiff_t>(count)));
     lock.unlock();
     Complete(std::move(done));
     lock.lock();
@@ -160,13 +154,11 @@ size_t Queue::AwaitFront(std::unique_lock<std::mutex>* lock) {
   const QueueJob front = watched_.front();
   lock->unlock();
   const VkResult result = AwaitExchanging(front);
-  if (result < 0)
-    device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
+  if (result < 0) device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
   uint64_t value = front.serial;
   if (result == VK_SUCCESS && front.internal == VK_NULL_HANDLE && timeline_ != VK_NULL_HANDLE) {
     const vk::DispatchTable& table = device_->table();
-    if (table.GetSemaphoreCounterValue(device_->handle(), timeline_, &value) != VK_SUCCESS)
-      value = front.serial;
+    if (table.GetSemaphoreCounterValue(device_->handle(), timeline_, &value) != VK_SUCCESS) value = front.serial;
   }
   if (device_->lost()) RunWaiters();
   lock->lock();
@@ -191,8 +183,7 @@ void Queue::Complete(std::vector<QueueJob> jobs) {
     }
   }
   if (stopping_ || device_->lost()) return;
-  const auto works =
-      std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job.works; });
+  const auto works = std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job.works; });
   device_->WorkEnded(static_cast<uint64_t>(works));
   device_->ScanMemory();
   device_->parts().events->Completed(id_, jobs.back().serial);
@@ -213,9 +204,8 @@ void Queue::RunWaiters() {
   {
     const std::lock_guard lock(mutex_);
     const bool all = stopping_ || device_->lost();
-    const auto middle = std::partition(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
-      return !all && waiter.serial > completed_;
-    });
+    const auto middle = std::partition(waiters_.begin(), waiters_.end(),
+                                       [&](const Waiter& waiter) { return !all && waiter.serial > completed_; });
     ready.assign(std::make_move_iterator(middle), std::make_move_iterator(waiters_.end()));
     waiters_.erase(middle, waiters_.end());
   }

@@ -25,15 +25,13 @@ size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurren
 
 bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
   PFN_vkVoidFunction entry;
-  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command],
-              sizeof(entry));
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
   return entry != nullptr;
 }
 
 }  // namespace
 
-Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
-                 const SessionLimits& limits)
+Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number, const SessionLimits& limits)
     : channel_(std::move(channel)),
       driver_(driver),
       number_(number),
@@ -62,8 +60,8 @@ bool Session::Greet(std::string* error) {
     return false;
   };
   if (hello.protocol != kProtocolVersion) {
-    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one",
-                              hello.protocol, kProtocolVersion));
+    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one", hello.protocol,
+                              kProtocolVersion));
   }
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
@@ -77,8 +75,7 @@ bool Session::Greet(std::string* error) {
     if (welcome.names_wanted) {
       if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
       if (!ReceiveHello(*channel_, &hello, error)) return false;
-      if (hello.commands.empty())
-        return refuse("the client's registry differs and it did not say its names");
+      if (hello.commands.empty()) return refuse("the client's registry differs and it did not say its names");
       welcome.names_wanted = false;
     }
     translation_ = Translation(hello.commands, hello.handle_types);
@@ -112,8 +109,8 @@ std::string Session::Run() {
     ++stats_.messages;
     const Working working(&outbox_);
     if (message.payload.size() > limits_.message_bytes) {
-      Exceeded(fmt::format("a message of {} bytes; --max-message allows {}",
-                           message.payload.size(), limits_.message_bytes));
+      Exceeded(
+          fmt::format("a message of {} bytes; --max-message allows {}", message.payload.size(), limits_.message_bytes));
       continue;
     }
     try {
@@ -130,8 +127,7 @@ std::string Session::Run() {
     }
   }
   if (!orderly_) {
-    outbox_.Send(MessageKind::kGoodbye, 0,
-                 {reinterpret_cast<const uint8_t*>(end_reason_.data()), end_reason_.size()});
+    outbox_.Send(MessageKind::kGoodbye, 0, {reinterpret_cast<const uint8_t*>(end_reason_.data()), end_reason_.size()});
     outbox_.Flush(std::chrono::milliseconds(500));
   }
   channel_->Close();
@@ -156,8 +152,7 @@ bool Session::Execute(const Message& message) {
   Record record{};
   while (!bytes.empty()) {
     if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
-      return Malformed(
-          fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
+      return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
     }
     record.sequence = sequence;
     if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
@@ -186,8 +181,7 @@ bool Session::ExecuteControl(const Record& record) {
       }
       return true;
   }
-  if ((record.header.flags & wire::kWantsReply) != 0)
-    Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
+  if ((record.header.flags & wire::kWantsReply) != 0) Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
   return true;
 }
 
@@ -226,8 +220,8 @@ bool Session::ExecuteCommand(const Record& record) {
   if (run_->kept) {
     run_ = std::make_shared<CommandRun>(&table_, limits_.command_bytes);
     if (queued_bytes_ > limits_.queued_bytes) {
-      return Exceeded(fmt::format("{} bytes of work wait for their turn; --max-queued allows {}",
-                                  queued_bytes_.load(), limits_.queued_bytes));
+      return Exceeded(fmt::format("{} bytes of work wait for their turn; --max-queued allows {}", queued_bytes_.load(),
+                                  limits_.queued_bytes));
     }
   } else {
     run_->arena.Reset();
@@ -237,8 +231,7 @@ bool Session::ExecuteCommand(const Record& record) {
   return true;
 }
 
-bool Session::Decode(CommandRun* run, std::span<const uint8_t> body,
-                     CommandHandles::Options options) {
+bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options) {
   const wire::CommandCodec& codec = wire::kCodecs[run->command];
   run->args = run->arena.Allocate(codec.args_size);
   if (run->args == nullptr) return Malformed("no memory for arguments");
@@ -268,8 +261,7 @@ void Session::Invoke(CommandRun* run) {
   run->handles.Finish(run->wants_reply, result);
   if (command.destroys) run->handles.ForgetFailed();
   if (run->reply_deferred) return;
-  if (command.accesses && context != nullptr && context->device != nullptr)
-    context->device->ScanAfterHostAccess();
+  if (command.accesses && context != nullptr && context->device != nullptr) context->device->ScanAfterHostAccess();
   if (run->wants_reply) {
     SendReply(*run);
   } else if (result < 0) {
@@ -299,8 +291,7 @@ void Session::ReportFailure(const CommandRun& run, VkResult result) {
 
 void Session::Skip(CommandRun* run) {
   if (++stats_.inert <= kMaxInertLines) {
-    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command],
-                 run->handles.reason());
+    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command], run->handles.reason());
   }
   run->handles.Finish(run->wants_reply, run->handles.result());
   if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());
@@ -311,16 +302,14 @@ void Session::Skip(CommandRun* run) {
 
 void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
   const wire::ReplyHeader header{kind, result};
-  outbox_.Send(MessageKind::kReply, sequence,
-               {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
+  outbox_.Send(MessageKind::kReply, sequence, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
   ++stats_.replies;
 }
 
 void Session::SendReply(CommandRun& run) {
   thread_local wire::ByteBuffer out;
   out.clear();
-  const wire::ReplyHeader header{wire::ReplyKind::kAnswer,
-                                 ResultOf(kServerCommands[run.command], run.args)};
+  const wire::ReplyHeader header{wire::ReplyKind::kAnswer, ResultOf(kServerCommands[run.command], run.args)};
   out.Append(&header, sizeof(header));
   wire::Encoder encoder(&out, &run.handles);
   const auto encode = wire::kCodecs[run.command].encode_reply;
@@ -335,10 +324,9 @@ std::string Session::Summary() {
       "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
       "objects at most, {} left, "
       "{} bytes of memory received, {} sent, {}",
-      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(),
-      stats_.inert.load(), channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock),
-      table_.live(lock), memories_.written_bytes(), memories_.changed_bytes(),
-      debug_messages_.Summary());
+      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(), stats_.inert.load(),
+      channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock), table_.live(lock),
+      memories_.written_bytes(), memories_.changed_bytes(), debug_messages_.Summary());
 }
 
 CommandRun& Session::run() { return *t_run; }

@@ -47,8 +47,7 @@ struct SessionStats {
 class Session {
  public:
   // `driver` outlives the session.
-  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number,
-          const SessionLimits& limits = {});
+  Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number, const SessionLimits& limits = {});
   // Ends the queues' threads and the pool. Objects that the client left stay with the driver: its
   // process ends them.
   ~Session();
@@ -162,11 +161,11 @@ class Session {
   std::vector<std::unique_ptr<Instance>> retired_instances_;
   std::mutex parked_mutex_;
   std::condition_variable parked_changed_;
-  std::vector<std::shared_ptr<CommandRun>> parked_;  // in the order of issue
+  std::vector<std::shared_ptr<CommandRun>> parked_;            // in the order of issue
   std::unordered_set<std::shared_ptr<CommandRun>> in_flight_;  // parked, or on the pool
   size_t parked_bytes_ = 0;
-  bool parked_run_ = false;    // a thread goes through them
-  bool parked_again_ = false;  // and has to look once more
+  bool parked_run_ = false;             // a thread goes through them
+  bool parked_again_ = false;           // and has to look once more
   std::atomic<uint64_t> unparked_ = 0;  // how often something that others may wait for has ended
   JobPool pool_;
 };

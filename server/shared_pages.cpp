@@ -68,7 +68,8 @@ uint64_t SharedBudget::peak() const {
 }
 
 std::unique_ptr<SharedPages> SharedPages::Make(uint64_t size, uint64_t alignment, SharedBudget* budget) {
-  if (size == 0 || size > static_cast<uint64_t>(std::numeric_limits<off_t>::max()) / 2 || !budget->Take(size)) return nullptr;
+  if (size == 0 || size > static_cast<uint64_t>(std::numeric_limits<off_t>::max()) / 2 || !budget->Take(size))
+    return nullptr;
   std::unique_ptr<SharedPages> pages(new SharedPages(size, budget));
   if (!pages->MakeFile() || !pages->Map(alignment)) return nullptr;
   return pages;
@@ -81,7 +82,8 @@ SharedPages::~SharedPages() {
 
 bool SharedPages::MakeFile() {
   rlimit largest{};  // beyond which the system sends a signal instead of an error
-  if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur != RLIM_INFINITY && size_ > largest.rlim_cur) return false;
+  if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur != RLIM_INFINITY && size_ > largest.rlim_cur)
+    return false;
   descriptor_ = Descriptor(memfd_create("vesper-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!descriptor_.valid() || ftruncate(descriptor_.get(), static_cast<off_t>(size_)) != 0) return false;
   int failed;

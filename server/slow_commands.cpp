@@ -16,14 +16,12 @@ constexpr size_t kMaxParkedBytes = size_t{64} << 20;
 // What a parked command keeps from others until it ran. Everything else that it names it only
 // reads, or the application does not touch it meanwhile.
 bool OrdersLaterCommands(HandleType type) {
-  return type == HandleType::kCommandPool || type == HandleType::kCommandBuffer ||
-         type == HandleType::kQueue;
+  return type == HandleType::kCommandPool || type == HandleType::kCommandBuffer || type == HandleType::kQueue;
 }
 
 // Belongs to no thread of the application: never held.
 bool IsShared(HandleType type) {
-  return type == HandleType::kInstance || type == HandleType::kPhysicalDevice ||
-         type == HandleType::kDevice;
+  return type == HandleType::kInstance || type == HandleType::kPhysicalDevice || type == HandleType::kDevice;
 }
 
 }  // namespace
@@ -112,11 +110,9 @@ void Session::Unpark(const std::shared_ptr<CommandRun>& run) {
 // `held`: by those parked before it. What orders commands is not looked at for pins: later ones may
 // have pinned it.
 bool Session::IsReady(const CommandRun& run, const std::unordered_set<ObjectId>& held) {
-  if (!held.empty() &&
-      std::any_of(run.keys.begin(), run.keys.end(), [&](ObjectId id) { return held.contains(id); }))
+  if (!held.empty() && std::any_of(run.keys.begin(), run.keys.end(), [&](ObjectId id) { return held.contains(id); }))
     return false;
-  if (!std::all_of(run.after.begin(), run.after.end(),
-                   [](const auto& user) { return user->done.load(); }))
+  if (!std::all_of(run.after.begin(), run.after.end(), [](const auto& user) { return user->done.load(); }))
     return false;
   const bool destroys = kServerCommands[run.command].destroys;
   const HandleTable::Lock lock = table_.Acquire();

@@ -42,8 +42,7 @@ sigset_t OurSignals() {
 
 std::string Cause(int status) {
   if (WIFEXITED(status)) return fmt::format("exit status {}", WEXITSTATUS(status));
-  if (WIFSIGNALED(status))
-    return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("status {:#x}", status);
 }
 
@@ -161,8 +160,7 @@ bool Supervisor::Probe() {
     }
   }
   if (*probe_status_ == 0) return true;
-  if (!WIFEXITED(*probe_status_))
-    spdlog::error("looking at the GPU ended with {}", Cause(*probe_status_));
+  if (!WIFEXITED(*probe_status_)) spdlog::error("looking at the GPU ended with {}", Cause(*probe_status_));
   return false;
 }
 
@@ -217,8 +215,8 @@ void Supervisor::Reap() {
 }
 
 std::optional<pid_t> Supervisor::Spare() {
-  const auto found = std::find_if(workers_.begin(), workers_.end(),
-                                  [](const auto& entry) { return entry.second.session == 0; });
+  const auto found =
+      std::find_if(workers_.begin(), workers_.end(), [](const auto& entry) { return entry.second.session == 0; });
   if (found == workers_.end()) return std::nullopt;
   return found->first;
 }

@@ -9,8 +9,7 @@
 
 namespace vesper::server {
 
-Translation::Translation(const std::vector<std::string>& commands,
-                         const std::vector<std::string>& handle_types)
+Translation::Translation(const std::vector<std::string>& commands, const std::vector<std::string>& handle_types)
     : by_name_(true) {
   std::unordered_map<std::string, uint16_t> known;
   for (uint16_t i = 0; i < kCommandCount; ++i) known.emplace(kCommandNames[i], i);
@@ -21,8 +20,7 @@ Translation::Translation(const std::vector<std::string>& commands,
   }
   for (size_t i = 1; i < handle_types.size() && i < handle_types_.size(); ++i) {
     for (uint8_t ours = 1; ours < kHandleTypeCount; ++ours) {
-      if (handle_types[i] == kHandleTypeNames[ours])
-        handle_types_[i] = static_cast<HandleType>(ours);
+      if (handle_types[i] == kHandleTypeNames[ours]) handle_types_[i] = static_cast<HandleType>(ours);
     }
   }
 }
@@ -37,8 +35,6 @@ std::vector<std::string> DecodedCommands() {
   return names;
 }
 
-std::vector<std::string> DecodedHandleTypes() {
-  return {kHandleTypeNames + 1, kHandleTypeNames + kHandleTypeCount};
-}
+std::vector<std::string> DecodedHandleTypes() { return {kHandleTypeNames + 1, kHandleTypeNames + kHandleTypeCount}; }
 
 }  // namespace vesper::server

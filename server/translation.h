@@ -18,8 +18,7 @@ class Translation {
   // The client's numbers are this server's.
   Translation() = default;
   // `commands` and `handle_types` are the client's names by number.
-  Translation(const std::vector<std::string>& commands,
-              const std::vector<std::string>& handle_types);
+  Translation(const std::vector<std::string>& commands, const std::vector<std::string>& handle_types);
 
   // This server's number of the client's command, or kUnknown.
   uint16_t Command(uint16_t command) const {

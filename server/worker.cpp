@@ -40,8 +40,7 @@ int ReceiveSocket(int from, uint64_t* session) {
     received = recvmsg(from, &message, MSG_CMSG_CLOEXEC);
   } while (received < 0 && errno == EINTR);
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (received != sizeof(*session) || header == nullptr || header->cmsg_type != SCM_RIGHTS)
-    return -1;
+  if (received != sizeof(*session) || header == nullptr || header->cmsg_type != SCM_RIGHTS) return -1;
   int fd = -1;
   std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
   return fd;

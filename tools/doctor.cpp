@@ -21,9 +21,7 @@ constexpr int kConnectMilliseconds = 2000;
 
 class Findings {
  public:
-  void Good(const char* what, const std::string& text) {
-    std::printf("ok    %-9s %s\n", what, text.c_str());
-  }
+  void Good(const char* what, const std::string& text) { std::printf("ok    %-9s %s\n", what, text.c_str()); }
   void Note(const std::string& text) { std::printf("                %s\n", text.c_str()); }
   void Bad(const char* what, const std::string& text, const std::string& next) {
     std::printf("FAIL  %-9s %s\n                next: %s\n", what, text.c_str(), next.c_str());
@@ -53,8 +51,7 @@ std::string VersionText(uint32_t version) {
 PFN_vkGetInstanceProcAddr CheckLoader(Findings& findings) {
   void* loader = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
   if (loader == nullptr) {
-    findings.Bad("loader", dlerror(),
-                 "install the Vulkan loader; on Debian: apt install libvulkan1");
+    findings.Bad("loader", dlerror(), "install the Vulkan loader; on Debian: apt install libvulkan1");
     return nullptr;
   }
   auto get = reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(loader, "vkGetInstanceProcAddr"));
@@ -120,19 +117,16 @@ bool CheckHandshake(const Address& address, Channel& channel, Findings& findings
   }
   findings.Good("server", address.ToString());
   if (welcome.protocol != kProtocolVersion) {
-    findings.Bad(
-        "versions",
-        Format("the server speaks protocol %u, this client %u", welcome.protocol, kProtocolVersion),
-        "install the same release on both sides");
+    findings.Bad("versions",
+                 Format("the server speaks protocol %u, this client %u", welcome.protocol, kProtocolVersion),
+                 "install the same release on both sides");
     return false;
   }
   findings.Good("versions",
-                Format("protocol %u, registry 1.%u.%u here, fingerprint %016" PRIx64,
-                       kProtocolVersion, VK_API_VERSION_MINOR(VK_HEADER_VERSION_COMPLETE),
-                       kRegistryHeaderVersion, kRegistryFingerprint));
+                Format("protocol %u, registry 1.%u.%u here, fingerprint %016" PRIx64, kProtocolVersion,
+                       VK_API_VERSION_MINOR(VK_HEADER_VERSION_COMPLETE), kRegistryHeaderVersion, kRegistryFingerprint));
   if (welcome.fingerprint != kRegistryFingerprint) {
-    findings.Note(Format("the server's registry differs (%016" PRIx64
-                         "): programs get what both sides know",
+    findings.Note(Format("the server's registry differs (%016" PRIx64 "): programs get what both sides know",
                          welcome.fingerprint));
   }
   return true;
@@ -164,8 +158,7 @@ void CheckDevices(PFN_vkGetInstanceProcAddr get, const Address& address, Finding
   setenv("VESPER_SERVER", address.ToString().c_str(), 1);
   setenv("VK_ICD_FILENAMES", ManifestPath().c_str(), 1);
   setenv("VK_DRIVER_FILES", ManifestPath().c_str(), 1);
-  constexpr char kNext[] =
-      "VESPER_LOG=debug VK_LOADER_DEBUG=error,driver `vesper run -- vulkaninfo` says more";
+  constexpr char kNext[] = "VESPER_LOG=debug VK_LOADER_DEBUG=error,driver `vesper run -- vulkaninfo` says more";
   VkApplicationInfo application = {};
   application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
   application.apiVersion = VK_API_VERSION_1_1;
@@ -179,10 +172,9 @@ void CheckDevices(PFN_vkGetInstanceProcAddr get, const Address& address, Finding
     findings.Bad("devices", Format("vkCreateInstance = %d", result), kNext);
     return;
   }
-  const auto enumerate =
-      reinterpret_cast<PFN_vkEnumeratePhysicalDevices>(get(instance, "vkEnumeratePhysicalDevices"));
-  const auto describe = reinterpret_cast<PFN_vkGetPhysicalDeviceProperties>(
-      get(instance, "vkGetPhysicalDeviceProperties"));
+  const auto enumerate = reinterpret_cast<PFN_vkEnumeratePhysicalDevices>(get(instance, "vkEnumeratePhysicalDevices"));
+  const auto describe =
+      reinterpret_cast<PFN_vkGetPhysicalDeviceProperties>(get(instance, "vkGetPhysicalDeviceProperties"));
   uint32_t count = 0;
   enumerate(instance, &count, nullptr);
   std::vector<VkPhysicalDevice> devices(count);
@@ -190,8 +182,7 @@ void CheckDevices(PFN_vkGetInstanceProcAddr get, const Address& address, Finding
   for (VkPhysicalDevice device : devices) {
     VkPhysicalDeviceProperties properties;
     describe(device, &properties);
-    findings.Good("device", Format("%s, Vulkan %s", properties.deviceName,
-                                   VersionText(properties.apiVersion).c_str()));
+    findings.Good("device", Format("%s, Vulkan %s", properties.deviceName, VersionText(properties.apiVersion).c_str()));
   }
   if (devices.empty()) findings.Bad("devices", "the server offers no device", kNext);
   reinterpret_cast<PFN_vkDestroyInstance>(get(instance, "vkDestroyInstance"))(instance, nullptr);
@@ -205,8 +196,7 @@ int Doctor(const std::string& server) {
   const bool driver = CheckManifest(findings);
   const auto address = CheckServer(server, findings);
   if (get != nullptr && driver && address) CheckDevices(get, *address, findings);
-  if (findings.failures() == 0)
-    std::printf("all is well; try: vesper run -- vulkaninfo --summary\n");
+  if (findings.failures() == 0) std::printf("all is well; try: vesper run -- vulkaninfo --summary\n");
   return findings.failures() == 0 ? 0 : 1;
 }
 

@@ -17,8 +17,8 @@ std::string BinaryFolder() {
 }
 
 std::string ManifestPath() {
-  const fs::path path = fs::path(BinaryFolder()) / ".." / "share" / "vulkan" / "icd.d" /
-                        ("vesper_icd." VESPER_ARCHITECTURE ".json");
+  const fs::path path =
+      fs::path(BinaryFolder()) / ".." / "share" / "vulkan" / "icd.d" / ("vesper_icd." VESPER_ARCHITECTURE ".json");
   return path.lexically_normal().string();
 }
 

@@ -20,8 +20,7 @@ constexpr int kNotFound = 127;
 int Run(const std::string& server, const std::vector<std::string>& program) {
   const std::string manifest = ManifestPath();
   if (access(manifest.c_str(), R_OK) != 0) {
-    std::fprintf(stderr, "vesper run: no driver manifest at %s; run `vesper doctor`\n",
-                 manifest.c_str());
+    std::fprintf(stderr, "vesper run: no driver manifest at %s; run `vesper doctor`\n", manifest.c_str());
     return kCannotRun;
   }
   if (!server.empty()) {

@@ -24,15 +24,14 @@ int Main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "run a program that sees only the remote GPU");
   run->add_option("--server", server, kServerHelp);
   run->prefix_command();
-  run->footer(
-      "PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
+  run->footer("PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
 
   CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, server and versions");
   doctor->add_option("--server", server, kServerHelp);
 
   // What follows "--" is the program's alone.
-  char** const end = std::find_if(
-      argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
+  char** const end =
+      std::find_if(argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
   CLI11_PARSE(app, static_cast<int>(end - argv), argv);
   if (doctor->parsed()) return vesper::tools::Doctor(server);
   std::vector<std::string> program = run->remaining();

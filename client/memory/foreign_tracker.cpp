@@ -16,8 +16,8 @@
 namespace vesper::client {
 namespace {
 
-constexpr size_t kPage = 4096;           // compared at once, and what access is granted by
-constexpr size_t kPiece = 256 * 1024;    // read at once
+constexpr size_t kPage = 4096;         // compared at once, and what access is granted by
+constexpr size_t kPiece = 256 * 1024;  // read at once
 
 bool IsRefused(ssize_t done) { return done < 0 && (errno == EPERM || errno == ENOSYS || errno == EACCES); }
 

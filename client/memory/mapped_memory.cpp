@@ -96,7 +96,8 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
     found.coherent = memory.coherent() && !memory.read_only;
     found.mapped = true;
     if (found.coherent) coherent_count_.fetch_add(1);
-    if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping))) return VK_ERROR_MEMORY_MAP_FAILED;
+    if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping)))
+      return VK_ERROR_MEMORY_MAP_FAILED;
     shadow = found.tracker->shadow();
   } catch (const std::bad_alloc&) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -121,7 +122,8 @@ VkResult MappedMemory::Import(const MemoryState& memory) noexcept {
     made.known.Add(0, memory.size);
     coherent_count_.fetch_add(1);
     const wire::MemoryMapping mapping{{memory.id, 0, memory.size}, 1};
-    if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping))) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    if (!session_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping)))
+      return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   } catch (const std::bad_alloc&) {
     return VK_ERROR_OUT_OF_HOST_MEMORY;
   }

@@ -29,11 +29,11 @@ struct MemoryState : ObjectState {
   bool coherent() const { return (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0; }
   uint64_t size = 0;
   VkMemoryPropertyFlags properties = 0;
-  SharedMapping shared;  // valid: the device's memory itself, and MappedMemory has nothing to do
+  SharedMapping shared;         // valid: the device's memory itself, and MappedMemory has nothing to do
   uint8_t* imported = nullptr;  // the application's own, mapped from its import until it is freed
   bool read_only = false;       // the client never writes it: mapped, it is never searched for what was written
-  bool foreign = false;       // others than this device's work may write it, or have: imported or exported
-  uint64_t allocated_at = 0;  // MappedMemory::submitted() when it was made
+  bool foreign = false;         // others than this device's work may write it, or have: imported or exported
+  uint64_t allocated_at = 0;    // MappedMemory::submitted() when it was made
 };
 
 // One VkBuffer, as far as memory bound to it is concerned.

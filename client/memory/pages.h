@@ -42,7 +42,8 @@ class Pages {
  public:
   explicit Pages(std::span<uint8_t> foreign) : size_(foreign.size()), bytes_(foreign.data()), owned_(false) {}
   explicit Pages(size_t size)
-      : size_(size), bytes_(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
+      : size_(size),
+        bytes_(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {}
   ~Pages() {
     if (owned_ && valid()) munmap(bytes_, size_);
   }

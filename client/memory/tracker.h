@@ -24,8 +24,7 @@ class Tracker {
   static constexpr size_t kBlock = 4096;  // compared at once
 
   // A tracker that is not valid() is of no use: memory is exhausted.
-  explicit Tracker(uint64_t size)
-      : size_(size), shadow_(static_cast<size_t>(size)), twin_(static_cast<size_t>(size)) {}
+  explicit Tracker(uint64_t size) : size_(size), shadow_(static_cast<size_t>(size)), twin_(static_cast<size_t>(size)) {}
   virtual ~Tracker() = default;
   bool valid() const { return shadow_.valid() && twin_.valid(); }
 

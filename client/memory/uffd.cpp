@@ -100,7 +100,8 @@ bool Take(const Uffd& all, const uint8_t* begin, size_t size, FunctionRef<void(s
       if (errno == EINTR) continue;
       return false;
     }
-    for (size_t i = 0; i < static_cast<size_t>(count); ++i) written(regions[i].start - base, regions[i].end - regions[i].start);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i)
+      written(regions[i].start - base, regions[i].end - regions[i].start);
     if (args.walk_end <= args.start) return false;
     args.start = args.walk_end;
   }
@@ -111,7 +112,8 @@ bool Take(const Uffd& all, const uint8_t* begin, size_t size, FunctionRef<void(s
 bool TryOut(Uffd* all) {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const Pages pages(4 * page);
-  if (!pages.valid() || !Watch(*all, pages.data(), pages.size())) return Failed(all, "registering memory for userfaultfd");
+  if (!pages.valid() || !Watch(*all, pages.data(), pages.size()))
+    return Failed(all, "registering memory for userfaultfd");
   for (uint8_t round = 1; round <= 3; ++round) {
     if (round == 2) {  // read(2) into it
       const int zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);

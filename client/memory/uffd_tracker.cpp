@@ -145,8 +145,8 @@ class UffdTracker final : public Tracker {
 
   const size_t page_;
   const size_t pages_;
-  PageSet pending_;  // written, and not or only in part compared since
-  PageSet written_;  // ever
+  PageSet pending_;               // written, and not or only in part compared since
+  PageSet written_;               // ever
   std::vector<uint32_t> looked_;  // the round in which a page was compared last
   uint32_t round_ = 0;
   std::deque<Region> recent_;

@@ -11,10 +11,10 @@ namespace vesper::client {
 namespace {
 
 // With no usage but these the device only reads a buffer. An address lets shaders write.
-constexpr VkBufferUsageFlags kReads =
-    VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-    VK_BUFFER_USAGE_INDEX_BUFFER_BIT | VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
-    VK_BUFFER_USAGE_CONDITIONAL_RENDERING_BIT_EXT;
+constexpr VkBufferUsageFlags kReads = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT |
+                                      VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT | VK_BUFFER_USAGE_INDEX_BUFFER_BIT |
+                                      VK_BUFFER_USAGE_VERTEX_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
+                                      VK_BUFFER_USAGE_CONDITIONAL_RENDERING_BIT_EXT;
 
 // Chains may widen the usage (VkBufferUsageFlags2CreateInfo) or share the memory with others.
 bool MayBeWritten(const VkBufferCreateInfo& info) {

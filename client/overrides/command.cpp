@@ -1,4 +1,6 @@
 // Command pools and command buffers: objects of the client that record into memory of their own.
+#include "generated/wire/command.h"
+
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -9,7 +11,6 @@
 #include "client/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
-#include "generated/wire/command.h"
 
 namespace vesper::client {
 namespace {
@@ -88,9 +89,9 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateCommandBuffers(VkDevice device, const VkC
                                                       VkCommandBuffer* pCommandBuffers) {
   Device* object = FromHandle<Device>(device);
   auto* pool = object->session->states().Get<CommandPoolState>(pAllocateInfo->commandPool);
-  const VkResult result = pool == nullptr ? VK_ERROR_OUT_OF_DEVICE_MEMORY : Guarded([&] {
-    return MakeBuffers(object, pool, *pAllocateInfo, pCommandBuffers);
-  });
+  const VkResult result = pool == nullptr
+                              ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                              : Guarded([&] { return MakeBuffers(object, pool, *pAllocateInfo, pCommandBuffers); });
   if (result != VK_SUCCESS) std::fill_n(pCommandBuffers, pAllocateInfo->commandBufferCount, nullptr);
   return result;
 }

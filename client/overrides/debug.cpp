@@ -117,8 +117,9 @@ VKAPI_ATTR void VKAPI_CALL SubmitDebugUtilsMessageEXT(VkInstance instance,
 }
 
 VKAPI_ATTR void VKAPI_CALL DebugReportMessageEXT(VkInstance instance, VkDebugReportFlagsEXT flags,
-                                                 VkDebugReportObjectTypeEXT objectType, uint64_t object, size_t location,
-                                                 int32_t messageCode, const char* pLayerPrefix, const char* pMessage) {
+                                                 VkDebugReportObjectTypeEXT objectType, uint64_t object,
+                                                 size_t location, int32_t messageCode, const char* pLayerPrefix,
+                                                 const char* pMessage) {
   ReportMessage message{};
   message.instance = instance;
   message.flags = flags;
@@ -132,11 +133,13 @@ VKAPI_ATTR void VKAPI_CALL DebugReportMessageEXT(VkInstance instance, VkDebugRep
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreatePrivateDataSlot(VkDevice device, const VkPrivateDataSlotCreateInfo*,
-                                                     const VkAllocationCallbacks*, VkPrivateDataSlot* pPrivateDataSlot) {
+                                                     const VkAllocationCallbacks*,
+                                                     VkPrivateDataSlot* pPrivateDataSlot) {
   *pPrivateDataSlot = VK_NULL_HANDLE;
   Session& session = SessionOf(device);
   uint64_t id = kNullObject;
-  if (session.abandoned() || !session.ids().Mint(HandleType::kPrivateDataSlot, {&id, 1})) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  if (session.abandoned() || !session.ids().Mint(HandleType::kPrivateDataSlot, {&id, 1}))
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
   return Guarded([&] {
     if (!session.states().Add(new PrivateDataSlotState(id))) return VK_ERROR_OUT_OF_HOST_MEMORY;
     *pPrivateDataSlot = HandleOf<VkPrivateDataSlot>(id);

@@ -1,4 +1,6 @@
 // Descriptor pools with their account, sets that need not be waited for, update templates turned into plain writes.
+#include "generated/wire/descriptor.h"
+
 #include <memory>
 #include <vector>
 
@@ -10,7 +12,6 @@
 #include "client/update_template.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
-#include "generated/wire/descriptor.h"
 
 namespace vesper::client {
 namespace {
@@ -105,9 +106,9 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateDescriptorSets(VkDevice device, const VkD
                                                       VkDescriptorSet* pDescriptorSets) {
   Session& session = SessionOf(device);
   auto* pool = session.states().Get<DescriptorPoolState>(pAllocateInfo->descriptorPool);
-  const VkResult result = pool == nullptr ? VK_ERROR_OUT_OF_DEVICE_MEMORY : Guarded([&] {
-    return Allocate(session, pool, device, *pAllocateInfo, pDescriptorSets);
-  });
+  const VkResult result =
+      pool == nullptr ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                      : Guarded([&] { return Allocate(session, pool, device, *pAllocateInfo, pDescriptorSets); });
   if (result < 0) std::fill_n(pDescriptorSets, pAllocateInfo->descriptorSetCount, VkDescriptorSet{});
   return result;
 }

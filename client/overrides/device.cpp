@@ -1,4 +1,6 @@
 // Physical devices, devices and queues: objects of the client, the same handles every time.
+#include "generated/wire/device.h"
+
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +17,6 @@
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
-#include "generated/wire/device.h"
 
 namespace vesper::client {
 namespace {
@@ -113,9 +114,9 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instance, uin
   });
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceGroups(
-    VkInstance instance, uint32_t* pPhysicalDeviceGroupCount,
-    VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
+VKAPI_ATTR VkResult VKAPI_CALL
+EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGroupCount,
+                              VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
   wire::EnumeratePhysicalDeviceGroupsArgs args{};
   args.instance = instance;
   args.pPhysicalDeviceGroupCount = pPhysicalDeviceGroupCount;
@@ -124,8 +125,8 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceGroups(
   return call.AskCached(&args) ? args.result : call.failure();
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice, const char* pLayerName,
-                                                                  uint32_t* pPropertyCount,
+VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice,
+                                                                  const char* pLayerName, uint32_t* pPropertyCount,
                                                                   VkExtensionProperties* pProperties) {
   if (pLayerName != nullptr) return VK_ERROR_LAYER_NOT_PRESENT;
   return Guarded([&] {

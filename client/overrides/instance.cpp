@@ -1,4 +1,6 @@
 // Instances: each has a session of its own; questions asked before one exists go to any session.
+#include "generated/wire/instance.h"
+
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -16,7 +18,6 @@
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
-#include "generated/wire/instance.h"
 
 namespace vesper::client {
 namespace {

@@ -1,4 +1,6 @@
 // Device memory: what is host-visible is shared with the server, or shadowed here while it is mapped; see client/memory/.
+#include "generated/wire/memory.h"
+
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -12,7 +14,6 @@
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
-#include "generated/wire/memory.h"
 
 namespace vesper::client {
 namespace {
@@ -216,10 +217,9 @@ VKAPI_ATTR VkResult VKAPI_CALL InvalidateMappedMemoryRanges(VkDevice device, uin
 }
 
 // Of all memory of this process alike.
-VKAPI_ATTR VkResult VKAPI_CALL
-GetMemoryHostPointerPropertiesEXT(VkDevice device, VkExternalMemoryHandleTypeFlagBits handleType,
-                                  const void* pHostPointer,
-                                  VkMemoryHostPointerPropertiesEXT* pMemoryHostPointerProperties) {
+VKAPI_ATTR VkResult VKAPI_CALL GetMemoryHostPointerPropertiesEXT(
+    VkDevice device, VkExternalMemoryHandleTypeFlagBits handleType, const void* pHostPointer,
+    VkMemoryHostPointerPropertiesEXT* pMemoryHostPointerProperties) {
   const uint64_t alignment = ImportAlignment(FromHandle<Device>(device)->physical_device);
   if (handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT || pHostPointer == nullptr ||
       reinterpret_cast<uintptr_t>(pHostPointer) % alignment != 0) {
@@ -242,7 +242,8 @@ VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
                                                  const VkBindBufferMemoryInfo* pBindInfos) {
   for (uint32_t i = 0; i < bindInfoCount; ++i) {
-    NoteBufferBinding(FromHandle<Device>(device), pBindInfos[i].buffer, pBindInfos[i].memory, pBindInfos[i].memoryOffset);
+    NoteBufferBinding(FromHandle<Device>(device), pBindInfos[i].buffer, pBindInfos[i].memory,
+                      pBindInfos[i].memoryOffset);
   }
   return entry::BindBufferMemory2(device, bindInfoCount, pBindInfos);
 }

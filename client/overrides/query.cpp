@@ -1,5 +1,7 @@
 // Query results: waited for in the client, and scattered here, so that what is not available leaves the application's memory
 // untouched.
+#include "generated/wire/query.h"
+
 #include <algorithm>
 #include <bit>
 #include <chrono>
@@ -15,7 +17,6 @@
 #include "client/sync.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
-#include "generated/wire/query.h"
 
 namespace vesper::client {
 namespace {
@@ -101,7 +102,8 @@ void AwaitProgress(Device* device) {
   connection.WaitFor(
       lane,
       [&] {
-        return std::any_of(before.begin(), before.end(), [](const auto& each) { return each.first->completed > each.second; });
+        return std::any_of(before.begin(), before.end(),
+                           [](const auto& each) { return each.first->completed > each.second; });
       },
       deadline);
 }

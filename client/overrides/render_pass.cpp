@@ -18,8 +18,8 @@ SubpassUse UseOf(const Subpass& subpass) {
   for (uint32_t i = 0; i < subpass.colorAttachmentCount; ++i) {
     use.color |= subpass.pColorAttachments[i].attachment != VK_ATTACHMENT_UNUSED;
   }
-  use.depth_stencil = subpass.pDepthStencilAttachment != nullptr &&
-                      subpass.pDepthStencilAttachment->attachment != VK_ATTACHMENT_UNUSED;
+  use.depth_stencil =
+      subpass.pDepthStencilAttachment != nullptr && subpass.pDepthStencilAttachment->attachment != VK_ATTACHMENT_UNUSED;
   return use;
 }
 

@@ -145,27 +145,29 @@ VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, 
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount, const VkSubmitInfo2* pSubmits,
                                             VkFence fence) {
-  return Submit(queue, pSubmits, submitCount, fence, [queue](const VkSubmitInfo2* part, uint32_t count, VkFence signal) {
-    wire::QueueSubmit2Args args{};
-    args.queue = queue;
-    args.submitCount = count;
-    args.pSubmits = part;
-    args.fence = signal;
-    return Call(queue, Command::kQueueSubmit2).Post(&args);
-  });
+  return Submit(queue, pSubmits, submitCount, fence,
+                [queue](const VkSubmitInfo2* part, uint32_t count, VkFence signal) {
+                  wire::QueueSubmit2Args args{};
+                  args.queue = queue;
+                  args.submitCount = count;
+                  args.pSubmits = part;
+                  args.fence = signal;
+                  return Call(queue, Command::kQueueSubmit2).Post(&args);
+                });
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoCount, const VkBindSparseInfo* pBindInfo,
                                                VkFence fence) {
   FromHandle<Queue>(queue)->device->mapped_memory.NoteAllWritable();
-  return Submit(queue, pBindInfo, bindInfoCount, fence, [queue](const VkBindSparseInfo* part, uint32_t count, VkFence signal) {
-    wire::QueueBindSparseArgs args{};
-    args.queue = queue;
-    args.bindInfoCount = count;
-    args.pBindInfo = part;
-    args.fence = signal;
-    return Call(queue, Command::kQueueBindSparse).Post(&args);
-  });
+  return Submit(queue, pBindInfo, bindInfoCount, fence,
+                [queue](const VkBindSparseInfo* part, uint32_t count, VkFence signal) {
+                  wire::QueueBindSparseArgs args{};
+                  args.queue = queue;
+                  args.bindInfoCount = count;
+                  args.pBindInfo = part;
+                  args.fence = signal;
+                  return Call(queue, Command::kQueueBindSparse).Post(&args);
+                });
 }
 
 }  // namespace overrides

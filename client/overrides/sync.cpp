@@ -1,4 +1,6 @@
 // Fences and semaphores: created, reset, signalled and waited for in the client; see client/sync.h.
+#include "client/sync.h"
+
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -7,7 +9,6 @@
 #include "client/object.h"
 #include "client/overrides/guard.h"
 #include "client/session.h"
-#include "client/sync.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/wire/sync.h"

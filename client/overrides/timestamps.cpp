@@ -38,8 +38,8 @@ VKAPI_ATTR VkResult VKAPI_CALL GetCalibratedTimestampsEXT(VkDevice device, uint3
     uint64_t deviation = 0;
     const uint64_t before = Nanoseconds(CLOCK_MONOTONIC_RAW);
     if (!asked.empty()) {
-      const VkResult result = entry::GetCalibratedTimestampsEXT(device, static_cast<uint32_t>(asked.size()), asked.data(),
-                                                                answers.data(), &deviation);
+      const VkResult result = entry::GetCalibratedTimestampsEXT(device, static_cast<uint32_t>(asked.size()),
+                                                                asked.data(), answers.data(), &deviation);
       if (result < 0) return result;
     }
     size_t next = 0;

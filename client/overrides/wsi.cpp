@@ -51,7 +51,8 @@ SwapchainState* StateOf(const void* dispatchable, VkSwapchainKHR swapchain) {
   return SessionOf(dispatchable).states().Get<SwapchainState>(swapchain);
 }
 
-constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR, VK_PRESENT_MODE_FIFO_KHR};
+constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR,
+                                       VK_PRESENT_MODE_FIFO_KHR};
 
 VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, VkSwapchainKHR* swapchain) {
   Session& session = SessionOf(device);
@@ -228,7 +229,8 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysica
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
     VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo,
     VkSurfaceCapabilities2KHR* pSurfaceCapabilities) {
-  for (auto* each = static_cast<VkBaseOutStructure*>(pSurfaceCapabilities->pNext); each != nullptr; each = each->pNext) {
+  for (auto* each = static_cast<VkBaseOutStructure*>(pSurfaceCapabilities->pNext); each != nullptr;
+       each = each->pNext) {
     if (each->sType != VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR) continue;
     reinterpret_cast<VkSurfaceProtectedCapabilitiesKHR*>(each)->supportsProtected = VK_FALSE;
   }
@@ -257,22 +259,24 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormats2KHR(VkPhysicalDev
   }
   return Guarded([&] {
     std::vector<VkSurfaceFormatKHR> formats(*pSurfaceFormatCount);
-    const VkResult result = GetPhysicalDeviceSurfaceFormatsKHR(physicalDevice, pSurfaceInfo->surface, pSurfaceFormatCount,
-                                                               formats.data());
+    const VkResult result =
+        GetPhysicalDeviceSurfaceFormatsKHR(physicalDevice, pSurfaceInfo->surface, pSurfaceFormatCount, formats.data());
     for (uint32_t i = 0; i < *pSurfaceFormatCount && result >= 0; ++i) pSurfaceFormats[i].surfaceFormat = formats[i];
     return result;
   });
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysicalDevice physicalDevice,
+                                                                       VkSurfaceKHR surface,
                                                                        uint32_t* pPresentModeCount,
                                                                        VkPresentModeKHR* pPresentModes) {
   if (TargetOf(physicalDevice, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
   return HandOut<VkPresentModeKHR>(kModes, pPresentModeCount, pPresentModes);
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
-                                                                     uint32_t* pRectCount, VkRect2D* pRects) {
+VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice,
+                                                                     VkSurfaceKHR surface, uint32_t* pRectCount,
+                                                                     VkRect2D* pRects) {
   VkSurfaceCapabilitiesKHR capabilities{};
   const VkResult result = GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, surface, &capabilities);
   if (result < 0) return result;
@@ -306,7 +310,8 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSwapchainKHR(VkDevice device, const VkSwapc
   return MakeSwapchain(device, *pCreateInfo, pSwapchain);
 }
 
-VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR swapchain, const VkAllocationCallbacks*) {
+VKAPI_ATTR void VKAPI_CALL DestroySwapchainKHR(VkDevice device, VkSwapchainKHR swapchain,
+                                               const VkAllocationCallbacks*) {
   Session& session = SessionOf(device);
   if (swapchain == VK_NULL_HANDLE || session.abandoned()) return;
   const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(swapchain)));

@@ -15,7 +15,8 @@ constexpr std::chrono::nanoseconds kInterval{1'000'000'000 / 60};
 
 }  // namespace
 
-Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures, std::unique_ptr<XPainter> painter)
+Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures,
+                     std::unique_ptr<XPainter> painter)
     : device_(device), mode_(mode), pictures_(std::move(pictures)), painter_(std::move(painter)) {
   free_.reserve(pictures_.size());
   queued_.reserve(pictures_.size());

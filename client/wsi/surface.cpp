@@ -88,7 +88,8 @@ VkResult SurfaceCapabilities(VkPhysicalDevice device, const SurfaceTarget& targe
   return VK_SUCCESS;
 }
 
-VkResult SurfaceFormats(VkPhysicalDevice device, const SurfaceTarget& target, std::vector<VkSurfaceFormatKHR>* formats) {
+VkResult SurfaceFormats(VkPhysicalDevice device, const SurfaceTarget& target,
+                        std::vector<VkSurfaceFormatKHR>* formats) {
   bool fits = false;
   const VkResult result = SurfaceFits(target, &fits);
   if (result < 0 || !fits) return result;

@@ -94,7 +94,8 @@ VkResult MakeImages(SwapchainState* state, uint32_t count) {
   VkResult result = Allocate(*state, state->image_stride * count, needs.memoryTypeBits, 0,
                              VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, &state->image_memory);
   for (uint32_t i = 0; i < count && result >= 0; ++i) {
-    result = overrides::BindImageMemory(HandleOf(*state), state->images[i], state->image_memory, i * state->image_stride);
+    result =
+        overrides::BindImageMemory(HandleOf(*state), state->images[i], state->image_memory, i * state->image_stride);
   }
   return result;
 }
@@ -141,8 +142,8 @@ void RecordCopy(const SwapchainState& state, uint32_t index, VkCommandBuffer com
   before.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   before.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
   before.dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-  entry::CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &before, 0,
-                            nullptr, 0, nullptr);
+  entry::CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 1, &before,
+                            0, nullptr, 0, nullptr);
   VkBufferImageCopy region{};
   region.imageSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
   region.imageExtent = state.info.extent;
@@ -152,8 +153,8 @@ void RecordCopy(const SwapchainState& state, uint32_t index, VkCommandBuffer com
   after.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   after.srcAccessMask = VK_ACCESS_TRANSFER_WRITE_BIT;
   after.dstAccessMask = VK_ACCESS_HOST_READ_BIT;
-  entry::CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0, nullptr,
-                            0, nullptr);
+  entry::CmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &after, 0,
+                            nullptr, 0, nullptr);
 }
 
 VkResult RecordCopies(SwapchainState* state, SwapchainState::Copies* copies) {
@@ -192,7 +193,8 @@ SwapchainState::~SwapchainState() = default;
 
 VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info) {
   DescribeImages(state, info);
-  const uint32_t least = info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? 3 : 2;  // one waits, one is shown, one is drawn
+  const uint32_t least =
+      info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? 3 : 2;  // one waits, one is shown, one is drawn
   VkResult result = MakeImages(state, std::max(info.minImageCount, least));
   if (result < 0) return result;
   std::vector<Presenter::Picture> pictures(state->images.size());

@@ -19,7 +19,8 @@ namespace vesper::client {
 
 // Vulkan leaves a swapchain to one thread of the application at a time.
 struct SwapchainState : ObjectState {
-  SwapchainState(ObjectId id, Device* of, const SurfaceTarget& shown_on) : ObjectState(id), device(of), target(shown_on) {}
+  SwapchainState(ObjectId id, Device* of, const SurfaceTarget& shown_on)
+      : ObjectState(id), device(of), target(shown_on) {}
   ~SwapchainState() override;
 
   // What vkCreateImage is to be called with for one of its images; valid as long as this object.

@@ -40,7 +40,8 @@ uint8_t DepthOf(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_visuali
       for (int i = 0; i < xcb.depth_visuals_length(depth.data); ++i) {
         const xcb_visualtype_t& visual = visuals[i];
         if (visual.visual_id != wanted) continue;
-        const bool direct = visual._class == XCB_VISUAL_CLASS_TRUE_COLOR || visual._class == XCB_VISUAL_CLASS_DIRECT_COLOR;
+        const bool direct =
+            visual._class == XCB_VISUAL_CLASS_TRUE_COLOR || visual._class == XCB_VISUAL_CLASS_DIRECT_COLOR;
         const bool fits = visual.red_mask == 0xff0000 && visual.green_mask == 0xff00 && visual.blue_mask == 0xff;
         return direct && fits ? depth.data->depth : uint8_t{0};
       }
@@ -108,8 +109,8 @@ std::optional<bool> TakesPixels(xcb_connection_t* connection, xcb_window_t windo
   return TakesPixels(connection, reply->visual);
 }
 
-std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width, uint32_t height,
-                                         PixelConversion conversion) noexcept {
+std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width,
+                                         uint32_t height, PixelConversion conversion) noexcept {
   const std::optional<XGeometry> geometry = GeometryOf(connection, window);
   if (!geometry) return nullptr;
   std::unique_ptr<XPainter> painter(new (std::nothrow) XPainter(connection, window, width, height, conversion));
@@ -139,7 +140,8 @@ bool XPainter::MakeContext() noexcept {
   const XcbLibrary& xcb = *Xcb();
   const uint32_t id = xcb.generate_id(connection_);
   const uint32_t exposures = 0;
-  if (!Succeeds(xcb, connection_, xcb.create_gc_checked(connection_, id, window_, XCB_GC_GRAPHICS_EXPOSURES, &exposures))) {
+  if (!Succeeds(xcb, connection_,
+                xcb.create_gc_checked(connection_, id, window_, XCB_GC_GRAPHICS_EXPOSURES, &exposures))) {
     return false;
   }
   context_ = id;
@@ -188,8 +190,8 @@ bool XPainter::ShowShared(const uint8_t* pixels) noexcept {
   const auto height = static_cast<uint16_t>(height_);
   // Checked, which waits until the X server has read the segment.
   return Succeeds(xcb, connection_,
-                  xcb.shm_put_image_checked(connection_, window_, context_, width, height, 0, 0, width, height, 0, 0, depth_,
-                                            XCB_IMAGE_FORMAT_Z_PIXMAP, 0, segment_id_, 0));
+                  xcb.shm_put_image_checked(connection_, window_, context_, width, height, 0, 0, width, height, 0, 0,
+                                            depth_, XCB_IMAGE_FORMAT_Z_PIXMAP, 0, segment_id_, 0));
 }
 
 bool XPainter::ShowStripes(const uint8_t* pixels) noexcept {

@@ -38,8 +38,8 @@ class XPainter {
   enum class Outcome { kShown, kResized, kGone };
 
   // nullptr when libxcb is missing, the window is gone, or memory is exhausted.
-  static std::unique_ptr<XPainter> Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width, uint32_t height,
-                                        PixelConversion conversion) noexcept;
+  static std::unique_ptr<XPainter> Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width,
+                                        uint32_t height, PixelConversion conversion) noexcept;
   ~XPainter();
   XPainter(const XPainter&) = delete;
   XPainter& operator=(const XPainter&) = delete;
@@ -50,7 +50,8 @@ class XPainter {
   bool shared() const { return segment_ != nullptr; }
 
  private:
-  XPainter(xcb_connection_t* connection, xcb_window_t window, uint32_t width, uint32_t height, PixelConversion conversion)
+  XPainter(xcb_connection_t* connection, xcb_window_t window, uint32_t width, uint32_t height,
+           PixelConversion conversion)
       : connection_(connection), window_(window), width_(width), height_(height), conversion_(conversion) {}
   bool MakeContext() noexcept;
   void MakeSegment() noexcept;

@@ -64,8 +64,7 @@ Picture Draw() {
 
 Picture Filter(const Picture& input) {
   const Device device;
-  std::printf("filtering %ux%u pixels on %s\n", input.width, input.height,
-              device.description().name.c_str());
+  std::printf("filtering %ux%u pixels on %s\n", input.width, input.height, device.description().name.c_str());
   const Kernel kernel(device, filter_comp, {.name = "filter"});
   Buffer from(device, input.pixels.size() * 4);
   const Buffer to(device, input.pixels.size() * 4);

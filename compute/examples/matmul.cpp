@@ -66,8 +66,7 @@ std::vector<float> Random(size_t count, uint32_t seed, const char* what) {
 
 // The largest error of up to 16 rows against float64, in units of what float32 sums may lose: 1 or
 // less is right.
-double WorstError(const Options& options, std::span<const float> a, const Weights& weights,
-                  std::span<const float> c) {
+double WorstError(const Options& options, std::span<const float> a, const Weights& weights, std::span<const float> c) {
   Progress progress("verifying");
   const auto [m, n, k] = options.shape;
   const std::vector<float> b = DecodeWeights(weights);
@@ -80,8 +79,7 @@ double WorstError(const Options& options, std::span<const float> a, const Weight
     std::ranges::fill(magnitudes, 0.0);
     for (uint64_t i = 0; i < k; ++i) {
       const float value = a[row * k + i];
-      const double left =
-          options.type == ElementType::kFloat16 ? FromFloat16(ToFloat16(value)) : value;
+      const double left = options.type == ElementType::kFloat16 ? FromFloat16(ToFloat16(value)) : value;
       for (uint64_t j = 0; j < n; ++j) {
         sums[j] += left * b[i * n + j];
         magnitudes[j] += std::abs(left * b[i * n + j]);
@@ -89,8 +87,7 @@ double WorstError(const Options& options, std::span<const float> a, const Weight
       progress.Step(sample + static_cast<double>(i) / k, rows);
     }
     for (uint64_t j = 0; j < n; ++j) {
-      const double error =
-          std::abs(c[row * n + j] - sums[j]) / ((k + 2) * 0x1p-24 * magnitudes[j] + 1e-30);
+      const double error = std::abs(c[row * n + j] - sums[j]) / ((k + 2) * 0x1p-24 * magnitudes[j] + 1e-30);
       if (!(error <= worst)) worst = error;
     }
   }
@@ -134,22 +131,18 @@ void PrintHeading(const std::string& where) {
   fmt::print("{:<22} {:>24} {:>47} {:>25}\n", where, "upload", "product", "download");
 }
 
-void PrintRow(const Options& options, const std::string& variant, const Times& times,
-              double bytes_up, double bytes_down) {
+void PrintRow(const Options& options, const std::string& variant, const Times& times, double bytes_up,
+              double bytes_down) {
   const double flops = options.shape.flops();
-  const auto rate = [](double bytes, double seconds) {
-    return seconds > 0 ? bytes / seconds * 1e-9 : 0;
-  };
+  const auto rate = [](double bytes, double seconds) { return seconds > 0 ? bytes / seconds * 1e-9 : 0; };
   fmt::print(
       "{:<22} {:>9.3f} ms {:>7.2f} GB/s {:>10.3f} ms {:>9.1f} GFLOP/s (best {:.1f}) {:>9.3f} ms "
       "{:>7.2f} GB/s\n",
-      variant, times.upload * 1e3, rate(bytes_up, times.upload), times.product * 1e3,
-      flops / times.product * 1e-9, flops / times.fastest * 1e-9, times.download * 1e3,
-      rate(bytes_down, times.download));
+      variant, times.upload * 1e3, rate(bytes_up, times.upload), times.product * 1e3, flops / times.product * 1e-9,
+      flops / times.fastest * 1e-9, times.download * 1e3, rate(bytes_down, times.download));
 }
 
-bool Verified(const Options& options, std::span<const float> a, const Weights& weights,
-              std::span<const float> c) {
+bool Verified(const Options& options, std::span<const float> a, const Weights& weights, std::span<const float> c) {
   if (!options.verify) return true;
   const double worst = WorstError(options, a, weights, c);
   const bool right = worst <= 1;
@@ -173,8 +166,7 @@ bool RunOnCpu(const Options& options, std::span<const float> a, const Weights& w
 class OnDevice {
  public:
   // Throws what Device and Buffer throw.
-  OnDevice(const Options& options, const std::string& selector, std::span<const float> a,
-           const Weights& weights)
+  OnDevice(const Options& options, const std::string& selector, std::span<const float> a, const Weights& weights)
       : options_(options),
         timeout_(options.timeout),
         device_(Choose(selector, timeout_)),
@@ -191,8 +183,7 @@ class OnDevice {
 
   std::string name() const { return device_.description().name; }
   double bytes_up() const {
-    return 4.0 *
-           static_cast<double>(words_.size() + weights_.words.size() + weights_.scales.size());
+    return 4.0 * static_cast<double>(words_.size() + weights_.words.size() + weights_.scales.size());
   }
   // The variants that the user asked for, else the fastest.
   std::vector<std::string> Variants() {
@@ -294,11 +285,11 @@ bool RunAgainst(const Options& options, std::span<const float> a, const Weights&
   const auto print = [&](const char* what, const std::vector<double>* times) {
     std::vector<double> shares;
     for (size_t i = 0; i < times[0].size(); ++i) shares.push_back(times[1][i] / times[0][i]);
-    fmt::print("{:<10} {:>10.3f} ms against {:>10.3f} ms: {:>5.1f} %\n", what,
-               Median(times[0]) * 1e3, Median(times[1]) * 1e3, Median(shares) * 100);
+    fmt::print("{:<10} {:>10.3f} ms against {:>10.3f} ms: {:>5.1f} %\n", what, Median(times[0]) * 1e3,
+               Median(times[1]) * 1e3, Median(shares) * 100);
   };
-  fmt::print("{}, {} rounds of {} on each, medians; the share is the median of the pairs'\n",
-             work.name(), options.repeat, variant);
+  fmt::print("{}, {} rounds of {} on each, medians; the share is the median of the pairs'\n", work.name(),
+             options.repeat, variant);
   print("upload", upload);
   print("product", product);
   print("download", download);
@@ -312,8 +303,7 @@ bool Run(const Options& options) {
   fmt::print("{}: {}x{} times {}x{}, {:.2f} GFLOP\n", ElementTypeName(options.type), m, k, k, n,
              options.shape.flops() * 1e-9);
   if (options.cpu) return RunOnCpu(options, a, weights);
-  return options.against.empty() ? RunOnDevice(options, a, weights)
-                                 : RunAgainst(options, a, weights);
+  return options.against.empty() ? RunOnDevice(options, a, weights) : RunAgainst(options, a, weights);
 }
 
 }  // namespace
@@ -332,8 +322,7 @@ int main(int argc, char** argv) {
                                                     {"f16", ElementType::kFloat16},
                                                     {"q8_0", ElementType::kQ8_0},
                                                     {"q4_0", ElementType::kQ4_0}};
-  app.add_option("--type", options.type, "f32, f16, q8_0 or q4_0 (f32)")
-      ->transform(CLI::CheckedTransformer(types));
+  app.add_option("--type", options.type, "f32, f16, q8_0 or q4_0 (f32)")->transform(CLI::CheckedTransformer(types));
   app.add_option("--device", options.device, "index or part of the name (the best)");
   app.add_option("--against", options.against, "this device in turn with --device: their ratio");
   app.add_option("--variant", options.variant, "a shader by its name (the fastest)");
@@ -341,8 +330,7 @@ int main(int argc, char** argv) {
   app.add_flag("--cpu", options.cpu, "on the CPU instead");
   app.add_flag("--verify", options.verify, "rows of the product against float64");
   app.add_option("--repeat", options.repeat, "products timed (5)")->check(CLI::Range(1u, 1000000u));
-  app.add_option("--timeout", options.timeout, "seconds for one product (60)")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--timeout", options.timeout, "seconds for one product (60)")->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   if (size != 0) options.shape = {size, size, size};
   try {

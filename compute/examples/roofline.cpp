@@ -43,8 +43,8 @@ double BestSeconds(Work work) {
 double Rate(const Kernel& kernel, const Buffer& out, uint32_t groups, double each) {
   for (uint32_t rounds = 64;; rounds *= 4) {
     const Push push{rounds, 0.5f};
-    const double seconds = BestSeconds(
-        [&] { kernel.Launch({out}, Grid::Groups(groups), PushBytes(push)).Wait(kTimeout); });
+    const double seconds =
+        BestSeconds([&] { kernel.Launch({out}, Grid::Groups(groups), PushBytes(push)).Wait(kTimeout); });
     if (seconds >= kLongEnough || rounds > (1u << 24)) return each * rounds / seconds;
   }
 }
@@ -62,8 +62,7 @@ void Arithmetic(const Device& device) {
   const double threads = groups * 256.0;
   const Buffer out(device, uint64_t{groups} * 256 * 16);
   const Kernel fma(device, fma_comp);
-  fmt::print("{:<34} {:10.2f} TFLOP/s\n", "float32 multiply-add",
-             Rate(fma, out, groups, threads * 8 * 4 * 2) * 1e-12);
+  fmt::print("{:<34} {:10.2f} TFLOP/s\n", "float32 multiply-add", Rate(fma, out, groups, threads * 8 * 4 * 2) * 1e-12);
   if (!device.features().cooperative_matrix_nv) return;
   KernelOptions options;
   options.name = "cooperative";
@@ -83,8 +82,7 @@ void Memory(const Device& device, uint64_t bytes) {
   rate("memory, read and written", 2.0 * static_cast<double>(bytes),
        [&] { Batch(device).Copy(from, to, bytes).Submit().Wait(kTimeout); });
   std::vector<char> host(bytes, 1);
-  rate("upload", static_cast<double>(bytes),
-       [&] { from.Upload(host.data(), bytes).Wait(kTimeout); });
+  rate("upload", static_cast<double>(bytes), [&] { from.Upload(host.data(), bytes).Wait(kTimeout); });
   rate("download", static_cast<double>(bytes), [&] { from.Download(host.data(), bytes); });
 }
 
@@ -98,8 +96,7 @@ int main(int argc, char** argv) {
   uint64_t mebibytes = 1024;
   CLI::App app("Measures what a GPU can do at most.");
   app.add_option("--device", options.selector, "index or part of the name (the best)");
-  app.add_option("--mib", mebibytes, "size of the copies in MiB (1024)")
-      ->check(CLI::Range(1u, 65536u));
+  app.add_option("--mib", mebibytes, "size of the copies in MiB (1024)")->check(CLI::Range(1u, 65536u));
   CLI11_PARSE(app, argc, argv);
   try {
     const Device device(options);

@@ -9,15 +9,12 @@
 namespace vesper::compute {
 namespace {
 
-constexpr const char* kFormat =
-    "vesper-compute matmul 1";  // and the shaders' generation: raise it when they change
+constexpr const char* kFormat = "vesper-compute matmul 1";  // and the shaders' generation: raise it when they change
 
 }  // namespace
 
 MatmulClass ClassOf(ElementType type, const MatmulShape& shape) {
-  const auto power = [](uint32_t size) {
-    return static_cast<uint32_t>(std::bit_width(size == 0 ? 0 : size - 1));
-  };
+  const auto power = [](uint32_t size) { return static_cast<uint32_t>(std::bit_width(size == 0 ? 0 : size - 1)); };
   return {static_cast<uint32_t>(type), power(shape.m), power(shape.n), power(shape.k)};
 }
 
@@ -54,8 +51,7 @@ void MatmulChoices::Save() const {
     std::ofstream out(temporary);
     out << kFormat << "\n";
     for (const auto& [size, variant] : choices_) {
-      out << size[0] << " " << size[1] << " " << size[2] << " " << size[3] << " " << variant
-          << "\n";
+      out << size[0] << " " << size[1] << " " << size[2] << " " << size[3] << " " << variant << "\n";
     }
     if (!out.flush()) return;
   }

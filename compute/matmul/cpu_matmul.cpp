@@ -24,20 +24,19 @@ using MultiplyPanels = void (*)(const float* a, const float* b, uint32_t depth, 
 // sums (kTall × kWide) = the product over `depth`, in vectors of so many bytes. A macro, since GCC
 // gives up a vector's width before it inlines a function for the processor that its caller was
 // compiled for.
-#define VESPER_MULTIPLY_PANELS(name, bytes)                                          \
-  void name(const float* a, const float* b, uint32_t depth, float* sums) {           \
-    using Vector = float __attribute__((vector_size(bytes)));                        \
-    constexpr uint32_t kVectors = kWide * sizeof(float) / bytes;                     \
-    Vector sum[kTall][kVectors] = {};                                                \
-    for (uint32_t k = 0; k < depth; ++k) {                                           \
-      Vector right[kVectors];                                                        \
-      std::memcpy(right, b + k * kWide, sizeof(right));                              \
-      _Pragma("GCC unroll 6") for (uint32_t i = 0; i < kTall; ++i) {                 \
-        _Pragma("GCC unroll 4") for (uint32_t j = 0; j < kVectors; ++j) sum[i][j] += \
-            a[k * kTall + i] * right[j];                                             \
-      }                                                                              \
-    }                                                                                \
-    std::memcpy(sums, sum, sizeof(sum));                                             \
+#define VESPER_MULTIPLY_PANELS(name, bytes)                                                                       \
+  void name(const float* a, const float* b, uint32_t depth, float* sums) {                                        \
+    using Vector = float __attribute__((vector_size(bytes)));                                                     \
+    constexpr uint32_t kVectors = kWide * sizeof(float) / bytes;                                                  \
+    Vector sum[kTall][kVectors] = {};                                                                             \
+    for (uint32_t k = 0; k < depth; ++k) {                                                                        \
+      Vector right[kVectors];                                                                                     \
+      std::memcpy(right, b + k * kWide, sizeof(right));                                                           \
+      _Pragma("GCC unroll 6") for (uint32_t i = 0; i < kTall; ++i) {                                              \
+        _Pragma("GCC unroll 4") for (uint32_t j = 0; j < kVectors; ++j) sum[i][j] += a[k * kTall + i] * right[j]; \
+      }                                                                                                           \
+    }                                                                                                             \
+    std::memcpy(sums, sum, sizeof(sum));                                                                          \
   }
 
 VESPER_MULTIPLY_PANELS(MultiplyAnywhere, 16)
@@ -92,17 +91,15 @@ void DecodeColumn(const Weights& weights, uint32_t column, uint32_t k, uint32_t 
     if (weights.type == ElementType::kQ8_0) {
       quant = static_cast<int8_t>(weights.words[block * 8 + within / 4] >> (within % 4 * 8));
     } else {
-      quant = static_cast<int32_t>(weights.words[block * 4 + within % 16 / 4] >>
-                                       (within % 4 * 8 + within / 16 * 4) &
-                                   15u) -
-              8;
+      quant =
+          static_cast<int32_t>(weights.words[block * 4 + within % 16 / 4] >> (within % 4 * 8 + within / 16 * 4) & 15u) -
+          8;
     }
     out[i] = static_cast<float>(quant) * FromFloat16(scale);
   }
 }
 
-void PackB(const Weights& weights, uint32_t column, uint32_t columns, uint32_t k, uint32_t depth,
-           float* out) {
+void PackB(const Weights& weights, uint32_t column, uint32_t columns, uint32_t k, uint32_t depth, float* out) {
   float decoded[kDepth];
   for (uint32_t panel = 0; panel < columns; panel += kWide, out += uint64_t{depth} * kWide) {
     for (uint32_t j = 0; j < kWide; ++j) {
@@ -113,13 +110,11 @@ void PackB(const Weights& weights, uint32_t column, uint32_t columns, uint32_t k
       const uint64_t at = column + panel + j;
       if (weights.type == ElementType::kFloat32) {
         for (uint32_t i = 0; i < depth; ++i)
-          out[i * kWide + j] =
-              std::bit_cast<float>(weights.words[(k + i) * uint64_t{weights.n} + at]);
+          out[i * kWide + j] = std::bit_cast<float>(weights.words[(k + i) * uint64_t{weights.n} + at]);
       } else if (weights.type == ElementType::kFloat16) {
         for (uint32_t i = 0; i < depth; ++i) {
           const uint64_t element = (k + i) * uint64_t{weights.n} + at;
-          out[i * kWide + j] =
-              FromFloat16(static_cast<uint16_t>(weights.words[element / 2] >> (element % 2 * 16)));
+          out[i * kWide + j] = FromFloat16(static_cast<uint16_t>(weights.words[element / 2] >> (element % 2 * 16)));
         }
       } else {
         DecodeColumn(weights, static_cast<uint32_t>(at), k, depth, decoded);
@@ -130,8 +125,7 @@ void PackB(const Weights& weights, uint32_t column, uint32_t columns, uint32_t k
 }
 
 // The block of C that begins at (row, column).
-void MultiplyBlock(const Task& task, uint32_t row, uint32_t column, float* packed_a,
-                   float* packed_b) {
+void MultiplyBlock(const Task& task, uint32_t row, uint32_t column, float* packed_a, float* packed_b) {
   static const MultiplyPanels multiply = ForThisProcessor();
   const uint32_t n = task.weights.n;
   const uint32_t rows = std::min(kRows, task.m - row);
@@ -157,8 +151,7 @@ void MultiplyBlock(const Task& task, uint32_t row, uint32_t column, float* packe
 
 }  // namespace
 
-void MultiplyOnCpu(uint32_t m, std::span<const float> a, const Weights& weights, std::span<float> c,
-                   uint32_t threads) {
+void MultiplyOnCpu(uint32_t m, std::span<const float> a, const Weights& weights, std::span<float> c, uint32_t threads) {
   const Task task{m, a, weights, c};
   if (weights.k == 0) {
     std::fill_n(c.begin(), uint64_t{m} * weights.n, 0.0f);
@@ -170,12 +163,10 @@ void MultiplyOnCpu(uint32_t m, std::span<const float> a, const Weights& weights,
   const auto work = [&](std::vector<float>* packed) {
     for (uint64_t block = next++; block < blocks; block = next++) {
       MultiplyBlock(task, static_cast<uint32_t>(block / across) * kRows,
-                    static_cast<uint32_t>(block % across) * kColumns, packed->data(),
-                    packed->data() + kRows * kDepth);
+                    static_cast<uint32_t>(block % across) * kColumns, packed->data(), packed->data() + kRows * kDepth);
     }
   };
-  std::vector<std::vector<float>> packed(
-      std::max<uint64_t>(1, std::min<uint64_t>(threads, blocks)));
+  std::vector<std::vector<float>> packed(std::max<uint64_t>(1, std::min<uint64_t>(threads, blocks)));
   for (std::vector<float>& each : packed) each.resize((kRows + kColumns) * kDepth);
   std::vector<std::jthread> others;
   for (size_t i = 1; i < packed.size(); ++i) others.emplace_back(work, &packed[i]);

@@ -36,15 +36,13 @@ class OnDevice {
     Grown(&c_, c.size_bytes());
     std::optional<BufferRange> scales;
     if (scales_) scales.emplace(*scales_);
-    kernels_.Launch(weights.type, shape, {*a_, *words_, *c_, scales ? &*scales : nullptr})
-        .Wait(timeout);
+    kernels_.Launch(weights.type, shape, {*a_, *words_, *c_, scales ? &*scales : nullptr}).Wait(timeout);
     c_->Download(c);
   }
 
  private:
   Buffer& Grown(std::optional<Buffer>* buffer, uint64_t bytes) {
-    if (!*buffer || (*buffer)->size() < bytes)
-      buffer->emplace(device_, std::max<uint64_t>(bytes, 4));
+    if (!*buffer || (*buffer)->size() < bytes) buffer->emplace(device_, std::max<uint64_t>(bytes, 4));
     return **buffer;
   }
   std::optional<Buffer> Filled(const std::vector<uint32_t>& words) {
@@ -60,8 +58,7 @@ class OnDevice {
 };
 
 bool MeansNoDevice(ErrorCode code) {
-  return code == ErrorCode::NotAvailable || code == ErrorCode::NoDeviceFound ||
-         code == ErrorCode::NoComputeQueue;
+  return code == ErrorCode::NotAvailable || code == ErrorCode::NoDeviceFound || code == ErrorCode::NoComputeQueue;
 }
 
 bool MeansNoShader(ErrorCode code) {
@@ -73,8 +70,7 @@ bool MeansNoShader(ErrorCode code) {
 struct Matmul::Impl {
   void UseCpu(uint32_t wanted_threads) {
     device.reset();
-    threads =
-        wanted_threads != 0 ? wanted_threads : std::max(1u, std::thread::hardware_concurrency());
+    threads = wanted_threads != 0 ? wanted_threads : std::max(1u, std::thread::hardware_concurrency());
     where = "CPU, " + std::to_string(threads) + " threads";
   }
 
@@ -127,15 +123,13 @@ void Matmul::SetWeights(const Weights& weights) {
   impl_->weights = weights;
 }
 
-void Matmul::Multiply(uint32_t m, std::span<const float> a, std::span<float> c,
-                      std::chrono::nanoseconds timeout) {
+void Matmul::Multiply(uint32_t m, std::span<const float> a, std::span<float> c, std::chrono::nanoseconds timeout) {
   const Weights& weights = impl_->weights;
   const uint64_t of_a = uint64_t{m} * weights.k;
   const uint64_t of_c = uint64_t{m} * weights.n;
   if (a.size() < of_a || c.size() < of_c) {
-    throw Error(ErrorCode::BufferTooSmall, "multiplying " + std::to_string(a.size()) +
-                                               " values of A into " + std::to_string(c.size()) +
-                                               " of C, which take " + std::to_string(of_a) +
+    throw Error(ErrorCode::BufferTooSmall, "multiplying " + std::to_string(a.size()) + " values of A into " +
+                                               std::to_string(c.size()) + " of C, which take " + std::to_string(of_a) +
                                                " and " + std::to_string(of_c));
   }
   if (of_c == 0) return;

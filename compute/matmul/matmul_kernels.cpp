@@ -19,10 +19,9 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kTinyGroups = "multiplying matrices on a device with tiny work-groups";
 constexpr uint32_t kCooperativeSize = 16;
 constexpr std::chrono::minutes kTuningTimeout{2};
-constexpr double kFirstFlops = 0x1p31;  // of the first measurement of a size, and
-constexpr double kTrustedSeconds =
-    4e-3;  // what one must take at least to be trusted, unless it is the whole product
-constexpr double kHopeless = 4;  // times slower than the best: not measured again
+constexpr double kFirstFlops = 0x1p31;    // of the first measurement of a size, and
+constexpr double kTrustedSeconds = 4e-3;  // what one must take at least to be trusted, unless it is the whole product
+constexpr double kHopeless = 4;           // times slower than the best: not measured again
 
 uint64_t BytesOfA(ElementType type, const MatmulShape& shape) {
   const uint64_t count = uint64_t{shape.m} * shape.k;
@@ -45,61 +44,52 @@ uint64_t BytesOfB(ElementType type, const MatmulShape& shape) {
   return 0;
 }
 
-bool IsQuantized(ElementType type) {
-  return type == ElementType::kQ8_0 || type == ElementType::kQ4_0;
-}
+bool IsQuantized(ElementType type) { return type == ElementType::kQ8_0 || type == ElementType::kQ4_0; }
 
 void CheckRange(const BufferRange& range, uint64_t bytes, const char* which) {
   const uint64_t size = range.buffer->size();
   const uint64_t room = range.offset > size ? 0 : std::min(range.bytes, size - range.offset);
   if (room >= bytes) return;
-  throw Error(ErrorCode::BufferTooSmall, std::string("multiplying with ") + which + " of " +
-                                             std::to_string(bytes) + " bytes in " +
-                                             std::to_string(room));
+  throw Error(ErrorCode::BufferTooSmall, std::string("multiplying with ") + which + " of " + std::to_string(bytes) +
+                                             " bytes in " + std::to_string(room));
 }
 
 void Check(ElementType type, const MatmulShape& shape, const MatmulBuffers& buffers) {
   constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
   const auto count = [](uint32_t rows, uint32_t columns) { return uint64_t{rows} * columns; };
-  if (std::max({count(shape.m, shape.k), count(shape.k, shape.n), count(shape.m, shape.n)}) >
-      kMost) {
+  if (std::max({count(shape.m, shape.k), count(shape.k, shape.n), count(shape.m, shape.n)}) > kMost) {
     throw Error(ErrorCode::BufferError, "multiplying matrices of 2^32 elements or more");
   }
   CheckRange(buffers.a, BytesOfA(type, shape), "A");
   CheckRange(buffers.b, BytesOfB(type, shape), "B");
   CheckRange(buffers.c, count(shape.m, shape.n) * 4, "C");
   if (!IsQuantized(type)) return;
-  if (buffers.scales == nullptr)
-    throw Error(ErrorCode::BufferError, "multiplying quantized weights without scales");
+  if (buffers.scales == nullptr) throw Error(ErrorCode::BufferError, "multiplying quantized weights without scales");
   CheckRange(*buffers.scales, ((uint64_t{shape.k} + 31) / 32 * shape.n + 1) / 2 * 4, "scales");
 }
 
 // float16 products with sums in float32, 16×16×16, by a subgroup.
 bool HasCooperativeSize(const Device& device) {
-  const auto query =
-      reinterpret_cast<PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(vkGetInstanceProcAddr(
-          device.instance()->handle(), "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV"));
+  const auto query = reinterpret_cast<PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesNV>(
+      vkGetInstanceProcAddr(device.instance()->handle(), "vkGetPhysicalDeviceCooperativeMatrixPropertiesNV"));
   uint32_t count = 0;
-  if (query == nullptr || query(device.physical_device(), &count, nullptr) != VK_SUCCESS)
-    return false;
+  if (query == nullptr || query(device.physical_device(), &count, nullptr) != VK_SUCCESS) return false;
   VkCooperativeMatrixPropertiesNV none{};
   none.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_NV;
   std::vector<VkCooperativeMatrixPropertiesNV> sizes(count, none);
   if (query(device.physical_device(), &count, sizes.data()) < 0) return false;
   return std::ranges::any_of(sizes, [](const VkCooperativeMatrixPropertiesNV& size) {
-    return size.MSize == kCooperativeSize && size.NSize == kCooperativeSize &&
-           size.KSize == kCooperativeSize && size.AType == VK_COMPONENT_TYPE_FLOAT16_NV &&
-           size.BType == VK_COMPONENT_TYPE_FLOAT16_NV &&
-           size.CType == VK_COMPONENT_TYPE_FLOAT32_NV &&
-           size.DType == VK_COMPONENT_TYPE_FLOAT32_NV && size.scope == VK_SCOPE_SUBGROUP_NV;
+    return size.MSize == kCooperativeSize && size.NSize == kCooperativeSize && size.KSize == kCooperativeSize &&
+           size.AType == VK_COMPONENT_TYPE_FLOAT16_NV && size.BType == VK_COMPONENT_TYPE_FLOAT16_NV &&
+           size.CType == VK_COMPONENT_TYPE_FLOAT32_NV && size.DType == VK_COMPONENT_TYPE_FLOAT32_NV &&
+           size.scope == VK_SCOPE_SUBGROUP_NV;
   });
 }
 
 // SPIRV-Cross does not know the type.
 KernelReflection CooperativeReflection(const MatmulVariant& variant) {
   KernelReflection reflection;
-  for (const auto& [binding, name] :
-       {std::pair(0u, "MatrixA"), std::pair(1u, "MatrixB"), std::pair(2u, "MatrixC")}) {
+  for (const auto& [binding, name] : {std::pair(0u, "MatrixA"), std::pair(1u, "MatrixB"), std::pair(2u, "MatrixC")}) {
     KernelBinding made;
     made.binding = binding;
     made.written = binding == 2;
@@ -114,11 +104,11 @@ KernelReflection CooperativeReflection(const MatmulVariant& variant) {
 
 bool CanCooperate(const Device& device) {
   const DeviceFeatures& features = device.features();
-  const bool subgroups_of_32 = features.subgroup_size_control ? features.min_subgroup_size <= 32 &&
-                                                                    features.max_subgroup_size >= 32
-                                                              : features.subgroup_size == 32;
-  return features.cooperative_matrix_nv && features.float16 && features.memory_model &&
-         subgroups_of_32 && HasCooperativeSize(device);
+  const bool subgroups_of_32 = features.subgroup_size_control
+                                   ? features.min_subgroup_size <= 32 && features.max_subgroup_size >= 32
+                                   : features.subgroup_size == 32;
+  return features.cooperative_matrix_nv && features.float16 && features.memory_model && subgroups_of_32 &&
+         HasCooperativeSize(device);
 }
 
 }  // namespace
@@ -128,13 +118,10 @@ struct MatmulKernels::Impl {
       : device(of.state()), cooperates(CanCooperate(of)), choices(of.CacheFile("matmul", ".txt")) {}
 
   std::vector<const MatmulVariant*> Usable(ElementType type, const MatmulShape& shape) const;
-  const MatmulVariant& Named(ElementType type, const MatmulShape& shape,
-                             const std::string& name) const;
+  const MatmulVariant& Named(ElementType type, const MatmulShape& shape, const std::string& name) const;
   const Kernel& Compiled(const MatmulVariant& variant);
-  Submission Launch(const MatmulVariant& variant, const MatmulShape& shape,
-                    const MatmulBuffers& buffers);
-  double Measure(const MatmulVariant& variant, const MatmulShape& shape,
-                 const MatmulBuffers& buffers);
+  Submission Launch(const MatmulVariant& variant, const MatmulShape& shape, const MatmulBuffers& buffers);
+  double Measure(const MatmulVariant& variant, const MatmulShape& shape, const MatmulBuffers& buffers);
   const MatmulVariant& Fastest(std::vector<const MatmulVariant*> variants, const MatmulShape& shape,
                                const MatmulBuffers& buffers);
 
@@ -146,8 +133,7 @@ struct MatmulKernels::Impl {
   MatmulChoices choices;
 };
 
-std::vector<const MatmulVariant*> MatmulKernels::Impl::Usable(ElementType type,
-                                                              const MatmulShape& shape) const {
+std::vector<const MatmulVariant*> MatmulKernels::Impl::Usable(ElementType type, const MatmulShape& shape) const {
   const VkPhysicalDeviceLimits& limits = device.properties().limits;
   std::vector<const MatmulVariant*> usable;
   for (const MatmulVariant& variant : MatmulVariants()) {
@@ -168,8 +154,8 @@ const MatmulVariant& MatmulKernels::Impl::Named(ElementType type, const MatmulSh
   for (const MatmulVariant* variant : Usable(type, shape)) {
     if (variant->name == name) return *variant;
   }
-  throw Error(ErrorCode::BufferError, "multiplying with the shader \"" + name +
-                                          "\", which this device or size does not have");
+  throw Error(ErrorCode::BufferError,
+              "multiplying with the shader \"" + name + "\", which this device or size does not have");
 }
 
 const Kernel& MatmulKernels::Impl::Compiled(const MatmulVariant& variant) {
@@ -189,8 +175,8 @@ Submission MatmulKernels::Impl::Launch(const MatmulVariant& variant, const Matmu
                                        const MatmulBuffers& buffers) {
   std::vector<BufferRange> ranges = {buffers.a, buffers.b, buffers.c};
   if (IsQuantized(variant.type)) ranges.emplace_back(*buffers.scales);
-  const Grid grid = Grid::Groups((shape.n + variant.tile_n - 1) / variant.tile_n,
-                                 (shape.m + variant.tile_m - 1) / variant.tile_m);
+  const Grid grid =
+      Grid::Groups((shape.n + variant.tile_n - 1) / variant.tile_n, (shape.m + variant.tile_m - 1) / variant.tile_m);
   const uint32_t push[] = {shape.m, shape.n, shape.k};
   return Compiled(variant).Launch(ranges, grid, PushBytes(push));
 }
@@ -209,18 +195,15 @@ double MatmulKernels::Impl::Measure(const MatmulVariant& variant, const MatmulSh
 }
 
 // On some rows of A, more of them as long as that takes too little time to tell.
-const MatmulVariant& MatmulKernels::Impl::Fastest(std::vector<const MatmulVariant*> variants,
-                                                  const MatmulShape& shape,
+const MatmulVariant& MatmulKernels::Impl::Fastest(std::vector<const MatmulVariant*> variants, const MatmulShape& shape,
                                                   const MatmulBuffers& buffers) {
   const double row_flops = MatmulShape{1, shape.n, shape.k}.flops();
   for (double rows = std::max(kFirstFlops / row_flops, 128.0);; rows *= 16) {
     MatmulShape part = shape;
     part.m = static_cast<uint32_t>(std::min<double>(shape.m, rows));
     std::vector<std::pair<double, const MatmulVariant*>> times;
-    for (const MatmulVariant* variant : variants)
-      times.emplace_back(Measure(*variant, part, buffers), variant);
-    const auto best =
-        *std::ranges::min_element(times, {}, &std::pair<double, const MatmulVariant*>::first);
+    for (const MatmulVariant* variant : variants) times.emplace_back(Measure(*variant, part, buffers), variant);
+    const auto best = *std::ranges::min_element(times, {}, &std::pair<double, const MatmulVariant*>::first);
     if (part.m == shape.m || best.first >= kTrustedSeconds) return *best.second;
     variants.clear();
     for (const auto& [time, variant] : times) {
@@ -246,8 +229,7 @@ std::vector<std::string> MatmulKernels::Variants(ElementType type, const MatmulS
   return names;
 }
 
-std::string MatmulKernels::Tune(ElementType type, const MatmulShape& shape,
-                                const MatmulBuffers& buffers) {
+std::string MatmulKernels::Tune(ElementType type, const MatmulShape& shape, const MatmulBuffers& buffers) {
   Check(type, shape, buffers);
   const std::vector<const MatmulVariant*> usable = impl_->Usable(type, shape);
   if (usable.empty()) throw Error(ErrorCode::PipelineCreationFailed, kTinyGroups);
@@ -263,8 +245,8 @@ std::string MatmulKernels::Tune(ElementType type, const MatmulShape& shape,
   return fastest;
 }
 
-Submission MatmulKernels::Launch(ElementType type, const MatmulShape& shape,
-                                 const MatmulBuffers& buffers, const std::string& variant) {
+Submission MatmulKernels::Launch(ElementType type, const MatmulShape& shape, const MatmulBuffers& buffers,
+                                 const std::string& variant) {
   Check(type, shape, buffers);
   if (shape.m == 0 || shape.n == 0) return {};
   if (shape.k == 0) {

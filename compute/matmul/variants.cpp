@@ -23,19 +23,16 @@ constexpr MatmulVariant Tiled(ElementType type, std::span<const uint32_t> spirv)
   return {"tiled", type, spirv, 16, 16, 256, 16 * 33 * 4, false};
 }
 
-constexpr MatmulVariant Registers(ElementType type, std::span<const uint32_t> spirv,
-                                  uint32_t tile) {
+constexpr MatmulVariant Registers(ElementType type, std::span<const uint32_t> spirv, uint32_t tile) {
   const char* name = tile == 64 ? "registers-64" : "registers-128";
   return {name, type, spirv, tile, tile, 256, 2 * 16 * (tile + 4) * 4, false};
 }
 
 // `subgroups` by rows and columns; `stages` tiles of A and B of `depth` each.
-constexpr MatmulVariant Cooperative(const char* name, std::span<const uint32_t> spirv,
-                                    uint32_t tile_m, uint32_t tile_n, uint32_t subgroups,
-                                    uint32_t stages, uint32_t depth) {
+constexpr MatmulVariant Cooperative(const char* name, std::span<const uint32_t> spirv, uint32_t tile_m, uint32_t tile_n,
+                                    uint32_t subgroups, uint32_t stages, uint32_t depth) {
   const uint32_t operands = stages * (tile_m * (depth + 8) + depth * (tile_n + 8)) * 2;
-  return {name,           ElementType::kFloat16,          spirv, tile_m, tile_n,
-          subgroups * 32, operands + subgroups * 256 * 4, true};
+  return {name, ElementType::kFloat16, spirv, tile_m, tile_n, subgroups * 32, operands + subgroups * 256 * 4, true};
 }
 
 constexpr ElementType kF32 = ElementType::kFloat32;

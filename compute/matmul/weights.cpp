@@ -33,8 +33,7 @@ uint16_t EncodeQ8(const float* values, uint32_t* words) {
   const uint16_t bits = ToFloat16(std::min(largest / 127.0f, 65504.0f));
   const float scale = FromFloat16(bits);
   for (uint32_t i = 0; i < kBlock; ++i) {
-    const float quant =
-        scale == 0 ? 0 : std::clamp(std::nearbyint(values[i] / scale), -127.0f, 127.0f);
+    const float quant = scale == 0 ? 0 : std::clamp(std::nearbyint(values[i] / scale), -127.0f, 127.0f);
     words[i / 4] |= (static_cast<uint32_t>(static_cast<int32_t>(quant)) & 0xffu) << (i % 4 * 8);
   }
   return bits;
@@ -95,8 +94,7 @@ uint16_t ToFloat16(float value) {
 float FromFloat16(uint16_t bits) {
   const uint32_t sign = uint32_t{bits & 0x8000u} << 16;
   const uint32_t magnitude = bits & 0x7fffu;
-  if (magnitude >= 0x7c00u)
-    return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+  if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
   if (magnitude < 0x400u) {
     const float value = static_cast<float>(magnitude) * 0x1p-24f;
     return sign == 0 ? value : -value;
@@ -106,9 +104,8 @@ float FromFloat16(uint16_t bits) {
 
 Weights EncodeWeights(ElementType type, uint32_t k, uint32_t n, std::span<const float> values) {
   if (values.size() != uint64_t{k} * n) {
-    throw Error(ErrorCode::BufferError, "encoding " + std::to_string(values.size()) +
-                                            " values as a matrix of " + std::to_string(k) + "x" +
-                                            std::to_string(n));
+    throw Error(ErrorCode::BufferError, "encoding " + std::to_string(values.size()) + " values as a matrix of " +
+                                            std::to_string(k) + "x" + std::to_string(n));
   }
   Weights weights{type, k, n, {}, {}};
   if (type == ElementType::kFloat32) weights.words = PackFloat32(values);
@@ -128,8 +125,7 @@ Weights EncodeWeights(ElementType type, uint32_t k, uint32_t n, std::span<const 
       }
       const uint64_t at = column * blocks + block;
       uint32_t* words = &weights.words[at * WordsInBlock(type)];
-      const uint16_t scale =
-          type == ElementType::kQ8_0 ? EncodeQ8(element, words) : EncodeQ4(element, words);
+      const uint16_t scale = type == ElementType::kQ8_0 ? EncodeQ8(element, words) : EncodeQ4(element, words);
       weights.scales[at / 2] |= uint32_t{scale} << (at % 2 * 16);
     }
   }
@@ -152,9 +148,8 @@ std::vector<float> DecodeWeights(const Weights& weights) {
       const uint64_t row = at / n;
       const uint64_t block = at % n * blocks + row / kBlock;
       const uint32_t* words = &weights.words[block * WordsInBlock(weights.type)];
-      values[at] =
-          static_cast<float>(QuantAt(weights.type, words, static_cast<uint32_t>(row % kBlock))) *
-          half(weights.scales, block);
+      values[at] = static_cast<float>(QuantAt(weights.type, words, static_cast<uint32_t>(row % kBlock))) *
+                   half(weights.scales, block);
     }
   }
   return values;

@@ -9,9 +9,7 @@
 namespace vesper::compute {
 namespace {
 
-uint64_t AlignUp(uint64_t value, uint64_t alignment) {
-  return (value + alignment - 1) / alignment * alignment;
-}
+uint64_t AlignUp(uint64_t value, uint64_t alignment) { return (value + alignment - 1) / alignment * alignment; }
 
 }  // namespace
 
@@ -70,8 +68,7 @@ class MemoryBlock {
     std::unique_lock lock(mapping_mutex_);
     unmapped_.wait(lock, [this] { return !is_open_; });
     void* data = nullptr;
-    Check(vkMapMemory(device_, memory_, offset, bytes, 0, &data), ErrorCode::BufferError,
-          "mapping a part of a buffer");
+    Check(vkMapMemory(device_, memory_, offset, bytes, 0, &data), ErrorCode::BufferError, "mapping a part of a buffer");
     is_open_ = true;
     return static_cast<std::byte*>(data);
   }
@@ -125,8 +122,7 @@ HostRange::HostRange(const Allocation& allocation, uint64_t offset, uint64_t byt
 }
 
 void BindBuffer(const Allocation& allocation, VkBuffer buffer) {
-  Check(allocation.block->Bind(buffer, allocation.offset), ErrorCode::AllocationFailed,
-        "binding a buffer");
+  Check(allocation.block->Bind(buffer, allocation.offset), ErrorCode::AllocationFailed, "binding a buffer");
 }
 
 HostRange::~HostRange() {
@@ -141,8 +137,7 @@ Allocator::Allocator(VkPhysicalDevice physical_device, VkDevice device, uint64_t
 Allocator::~Allocator() = default;
 
 uint32_t Allocator::FindType(uint32_t type_bits, MemoryKind kind, bool cached) const {
-  constexpr VkMemoryPropertyFlags kVisible =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  constexpr VkMemoryPropertyFlags kVisible = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
   constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
   constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
   // Never asked for: such memory needs features that this library does not enable.
@@ -169,8 +164,7 @@ uint32_t Allocator::FindType(uint32_t type_bits, MemoryKind kind, bool cached) c
   int best_score = -1;
   for (uint32_t i = 0; i < properties_.memoryTypeCount; ++i) {
     const VkMemoryPropertyFlags flags = properties_.memoryTypes[i].propertyFlags;
-    if ((type_bits >> i & 1) == 0 || (flags & needed) != needed || (flags & kForeign) != 0)
-      continue;
+    if ((type_bits >> i & 1) == 0 || (flags & needed) != needed || (flags & kForeign) != 0) continue;
     const int score = ((flags & liked) == liked ? 2 : 0) + ((flags & disliked) == 0 ? 1 : 0);
     if (score > best_score) best = i, best_score = score;
   }
@@ -182,11 +176,9 @@ uint64_t Allocator::BlockBytes(uint32_t type) const {
   return std::min(block_bytes_, std::max<uint64_t>(heap / 8, 1));
 }
 
-Allocation Allocator::Allocate(const VkMemoryRequirements& requirements, uint32_t type,
-                               MemoryKind kind) {
+Allocation Allocator::Allocate(const VkMemoryRequirements& requirements, uint32_t type, MemoryKind kind) {
   if (type == UINT32_MAX) {
-    throw Error(ErrorCode::AllocationFailed, "finding memory for a buffer",
-                VK_ERROR_FEATURE_NOT_PRESENT);
+    throw Error(ErrorCode::AllocationFailed, "finding memory for a buffer", VK_ERROR_FEATURE_NOT_PRESENT);
   }
   const bool mapped = kind == MemoryKind::kMapped || kind == MemoryKind::kUpload;
   const uint64_t block_bytes = BlockBytes(type);
@@ -201,8 +193,7 @@ Allocation Allocator::Allocate(const VkMemoryRequirements& requirements, uint32_
     }
   }
   if (!taken) {
-    MemoryBlock* const block =
-        MakeBlock(type, mapped, alone ? requirements.size : block_bytes, requirements.size);
+    MemoryBlock* const block = MakeBlock(type, mapped, alone ? requirements.size : block_bytes, requirements.size);
     taken = block->Take(requirements.size, requirements.alignment);
   }
   ++statistics_.buffers;
@@ -211,8 +202,7 @@ Allocation Allocator::Allocate(const VkMemoryRequirements& requirements, uint32_
   return *taken;
 }
 
-std::unique_ptr<MemoryBlock> Allocator::TryMakeBlock(uint32_t type, bool mapped, uint64_t bytes,
-                                                     VkResult* result) {
+std::unique_ptr<MemoryBlock> Allocator::TryMakeBlock(uint32_t type, bool mapped, uint64_t bytes, VkResult* result) {
   auto block = std::make_unique<MemoryBlock>(device_, type, mapped, bytes);
   *result = block->Create();
   return *result == VK_SUCCESS ? std::move(block) : nullptr;
@@ -223,10 +213,8 @@ MemoryBlock* Allocator::MakeBlock(uint32_t type, bool mapped, uint64_t bytes, ui
   auto block = TryMakeBlock(type, mapped, bytes, &result);
   if (block == nullptr && bytes != wanted) block = TryMakeBlock(type, mapped, wanted, &result);
   if (block == nullptr) {
-    throw Error(
-        ErrorCode::AllocationFailed,
-        "allocating " + std::to_string(wanted) + " bytes of memory type " + std::to_string(type),
-        result);
+    throw Error(ErrorCode::AllocationFailed,
+                "allocating " + std::to_string(wanted) + " bytes of memory type " + std::to_string(type), result);
   }
   ++statistics_.blocks;
   ++statistics_.driver_allocations;
@@ -249,8 +237,8 @@ void Allocator::Free(const Allocation& allocation) {
     return block->empty() && block.get() != allocation.block && block->IsLike(*allocation.block);
   });
   if (usual_size && others == 0) return;
-  const auto it = std::find_if(blocks_.begin(), blocks_.end(),
-                               [&](const auto& block) { return block.get() == allocation.block; });
+  const auto it =
+      std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) { return block.get() == allocation.block; });
   --statistics_.blocks;
   statistics_.bytes_reserved -= (*it)->bytes();
   released = std::move(*it);

@@ -76,8 +76,7 @@ class Allocator {
 
  private:
   MemoryBlock* MakeBlock(uint32_t type, bool mapped, uint64_t bytes, uint64_t wanted);
-  std::unique_ptr<MemoryBlock> TryMakeBlock(uint32_t type, bool mapped, uint64_t bytes,
-                                            VkResult* result);
+  std::unique_ptr<MemoryBlock> TryMakeBlock(uint32_t type, bool mapped, uint64_t bytes, VkResult* result);
   uint64_t BlockBytes(uint32_t type) const;
 
   const VkDevice device_;

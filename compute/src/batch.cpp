@@ -85,8 +85,7 @@ class TakenSets {
 };
 
 std::string Count(const uint32_t (&groups)[3]) {
-  return std::to_string(groups[0]) + "x" + std::to_string(groups[1]) + "x" +
-         std::to_string(groups[2]) + " work-groups";
+  return std::to_string(groups[0]) + "x" + std::to_string(groups[1]) + "x" + std::to_string(groups[2]) + " work-groups";
 }
 
 void CheckDevice(const DeviceState* device, const Buffer& buffer, const std::string& attempted) {
@@ -98,49 +97,41 @@ void CheckDevice(const DeviceState* device, const Buffer& buffer, const std::str
 // Where copies and fills may reach.
 void CheckPart(const Buffer& buffer, uint64_t offset, uint64_t bytes, const char* attempted) {
   if (offset <= buffer.size() && bytes <= buffer.size() - offset) return;
-  throw Error(ErrorCode::BufferTooSmall, std::string(attempted) + " " + std::to_string(bytes) +
-                                             " bytes at offset " + std::to_string(offset) +
-                                             " of a buffer of " + std::to_string(buffer.size()) +
-                                             " bytes");
+  throw Error(ErrorCode::BufferTooSmall, std::string(attempted) + " " + std::to_string(bytes) + " bytes at offset " +
+                                             std::to_string(offset) + " of a buffer of " +
+                                             std::to_string(buffer.size()) + " bytes");
 }
 
 // A launch's arguments against what its shader declares.
-VkDescriptorBufferInfo CheckBinding(const KernelState& kernel, const KernelBinding& binding,
-                                    const BufferRange& range) {
-  const std::string attempted =
-      "launching " + kernel.name() + ", binding " + std::to_string(binding.binding);
+VkDescriptorBufferInfo CheckBinding(const KernelState& kernel, const KernelBinding& binding, const BufferRange& range) {
+  const std::string attempted = "launching " + kernel.name() + ", binding " + std::to_string(binding.binding);
   if (range.buffer == nullptr) throw Error(ErrorCode::BufferError, attempted + " with no buffer");
   CheckDevice(kernel.device(), *range.buffer, attempted);
   const VkPhysicalDeviceLimits& limits = kernel.device()->properties().limits;
   const bool storage = binding.type == VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-  const VkBufferUsageFlags usage =
-      storage ? VK_BUFFER_USAGE_STORAGE_BUFFER_BIT : VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT;
+  const VkBufferUsageFlags usage = storage ? VK_BUFFER_USAGE_STORAGE_BUFFER_BIT : VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT;
   if ((range.buffer->usage() & usage) == 0) {
-    throw Error(ErrorCode::BufferError,
-                attempted + (storage ? " with a buffer that is not for storage"
-                                     : " with a buffer that is not for uniforms"));
+    throw Error(ErrorCode::BufferError, attempted + (storage ? " with a buffer that is not for storage"
+                                                             : " with a buffer that is not for uniforms"));
   }
-  const uint64_t alignment =
-      storage ? limits.minStorageBufferOffsetAlignment : limits.minUniformBufferOffsetAlignment;
+  const uint64_t alignment = storage ? limits.minStorageBufferOffsetAlignment : limits.minUniformBufferOffsetAlignment;
   if (range.offset % alignment != 0) {
     throw Error(ErrorCode::BufferError, attempted + " at offset " + std::to_string(range.offset) +
-                                            ", which is not a multiple of " +
-                                            std::to_string(alignment));
+                                            ", which is not a multiple of " + std::to_string(alignment));
   }
   const uint64_t size = range.buffer->size();
   const uint64_t rest = range.offset < size ? size - range.offset : 0;
   const uint64_t bytes = range.bytes == VK_WHOLE_SIZE ? rest : range.bytes;
   if (bytes > rest || bytes == 0 || bytes < binding.min_bytes) {
-    throw Error(ErrorCode::BufferTooSmall,
-                attempted + ", which needs " +
-                    std::to_string(std::max<uint64_t>(binding.min_bytes, 1)) + " bytes, with " +
-                    std::to_string(std::min(bytes, rest)) + " bytes of a buffer of " +
-                    std::to_string(size));
+    throw Error(ErrorCode::BufferTooSmall, attempted + ", which needs " +
+                                               std::to_string(std::max<uint64_t>(binding.min_bytes, 1)) +
+                                               " bytes, with " + std::to_string(std::min(bytes, rest)) +
+                                               " bytes of a buffer of " + std::to_string(size));
   }
   const uint64_t most = storage ? limits.maxStorageBufferRange : limits.maxUniformBufferRange;
   if (bytes > most) {
-    throw Error(ErrorCode::BufferError, attempted + " with " + std::to_string(bytes) +
-                                            " bytes, of at most " + std::to_string(most));
+    throw Error(ErrorCode::BufferError,
+                attempted + " with " + std::to_string(bytes) + " bytes, of at most " + std::to_string(most));
   }
   return {range.buffer->handle(), range.offset, bytes};
 }
@@ -156,9 +147,7 @@ struct Batch::Impl {
   static void Record(VkCommandBuffer commands, const FillStep& step, TakenSets*) {
     vkCmdFillBuffer(commands, step.buffer, step.offset, step.bytes, step.word);
   }
-  static void Record(VkCommandBuffer commands, const RecordStep& step, TakenSets*) {
-    step.record(commands);
-  }
+  static void Record(VkCommandBuffer commands, const RecordStep& step, TakenSets*) { step.record(commands); }
   void RecordAll(VkCommandBuffer commands, TakenSets* sets) const;
   void AddName(const std::string& step) {
     if (what.size() > 200) return;
@@ -188,10 +177,8 @@ void Batch::Impl::Record(VkCommandBuffer commands, const LaunchStep& step, Taken
       write.pBufferInfo = &step.buffers[i];
       writes.push_back(write);
     }
-    vkUpdateDescriptorSets(device->handle(), static_cast<uint32_t>(writes.size()), writes.data(), 0,
-                           nullptr);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.kernel->layout(), 0, 1,
-                            &set, 0, nullptr);
+    vkUpdateDescriptorSets(device->handle(), static_cast<uint32_t>(writes.size()), writes.data(), 0, nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, step.kernel->layout(), 0, 1, &set, 0, nullptr);
   }
   if (!step.push.empty()) {
     vkCmdPushConstants(commands, step.kernel->layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0,
@@ -206,8 +193,7 @@ void Batch::Impl::RecordAll(VkCommandBuffer commands, TakenSets* sets) const {
   bool after_anything = false;
   for (const Step& step : steps) {
     const bool anything = std::holds_alternative<RecordStep>(step.what);
-    if (&step != &steps.front() &&
-        (anything || after_anything || hazards.NeedsBarrier(step.accesses))) {
+    if (&step != &steps.front() && (anything || after_anything || hazards.NeedsBarrier(step.accesses))) {
       FullBarrier(commands);
       hazards.Clear();
     }
@@ -231,9 +217,7 @@ Work Batch::Impl::MakeWork() const {
   return work;
 }
 
-Batch::Batch(const Device& device) : impl_(std::make_unique<Impl>()) {
-  impl_->device = device.state();
-}
+Batch::Batch(const Device& device) : impl_(std::make_unique<Impl>()) { impl_->device = device.state(); }
 Batch::Batch(std::shared_ptr<DeviceState> device) : impl_(std::make_unique<Impl>()) {
   impl_->device = std::move(device);
 }
@@ -251,8 +235,7 @@ Batch& Batch::Launch(const Kernel& kernel, std::span<const BufferRange> buffers,
   }
   if (buffers.size() != reflection.bindings.size()) {
     throw Error(ErrorCode::ExecutionFailed, attempted + " with " + std::to_string(buffers.size()) +
-                                                " buffers instead of " +
-                                                std::to_string(reflection.bindings.size()));
+                                                " buffers instead of " + std::to_string(reflection.bindings.size()));
   }
   if (push.size() != reflection.push_constant_bytes) {
     throw Error(ErrorCode::ExecutionFailed, attempted + " with " + std::to_string(push.size()) +
@@ -274,14 +257,12 @@ Batch& Batch::Launch(const Kernel& kernel, std::span<const BufferRange> buffers,
   return *this;
 }
 
-Batch& Batch::Copy(const Buffer& from, const Buffer& to, uint64_t bytes, uint64_t from_offset,
-                   uint64_t to_offset) {
+Batch& Batch::Copy(const Buffer& from, const Buffer& to, uint64_t bytes, uint64_t from_offset, uint64_t to_offset) {
   CheckDevice(impl_->device.get(), from, "copying");
   CheckDevice(impl_->device.get(), to, "copying");
   CheckPart(from, from_offset, bytes, "copying from");
   CheckPart(to, to_offset, bytes, "copying to");
-  const uint64_t distance =
-      from_offset < to_offset ? to_offset - from_offset : from_offset - to_offset;
+  const uint64_t distance = from_offset < to_offset ? to_offset - from_offset : from_offset - to_offset;
   if (from.state() == to.state() && distance < bytes) {
     throw Error(ErrorCode::BufferError, "copying between overlapping parts of a buffer");
   }
@@ -341,11 +322,10 @@ Submission Batch::Submit(std::string what) {
   impl.RecordAll(recording.commands(), &sets);
   Work work = impl.MakeWork();
   work.what = what;
-  const bool host_reads =
-      work.touches_everything ||
-      std::any_of(work.accesses.begin(), work.accesses.end(), [](const BufferAccess& access) {
-        return access.write && access.buffer->is_visible();
-      });
+  const bool host_reads = work.touches_everything ||
+                          std::any_of(work.accesses.begin(), work.accesses.end(), [](const BufferAccess& access) {
+                            return access.write && access.buffer->is_visible();
+                          });
   if (host_reads) HostBarrier(recording.commands());
   const uint64_t value = recording.Submit(std::move(work));
   sets.Submitted(value);

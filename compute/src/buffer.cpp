@@ -25,9 +25,7 @@ class HeldRegion {
   HeldRegion& operator=(const HeldRegion&) = delete;
 
   const StagingRing::Region& get() const { return region_; }
-  void Submitted(Queue* queue, uint64_t value) {
-    std::exchange(ring_, nullptr)->Submitted(region_, queue, value);
-  }
+  void Submitted(Queue* queue, uint64_t value) { std::exchange(ring_, nullptr)->Submitted(region_, queue, value); }
 
  private:
   StagingRing* ring_;
@@ -35,15 +33,13 @@ class HeldRegion {
 };
 
 // So small that host and device work at the same time.
-uint64_t PieceBytes(uint64_t largest, uint64_t bytes) {
-  return std::min(largest, std::max(kSmallestPiece, bytes / 8));
-}
+uint64_t PieceBytes(uint64_t largest, uint64_t bytes) { return std::min(largest, std::max(kSmallestPiece, bytes / 8)); }
 
 // The first copy of several is ordered behind what was submitted before, and with it the others.
 enum class Place { kFirst, kLater };
 
-uint64_t SubmitUpload(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
-                      uint64_t offset, const StagingRing::Region& region, Place place) {
+uint64_t SubmitUpload(DeviceState* device, const std::shared_ptr<BufferState>& buffer, uint64_t offset,
+                      const StagingRing::Region& region, Place place) {
   Recording recording(device, &device->transfer());
   if (place == Place::kFirst) FullBarrier(recording.commands());
   const VkBufferCopy copy{region.offset, offset, region.bytes};
@@ -54,8 +50,8 @@ uint64_t SubmitUpload(DeviceState* device, const std::shared_ptr<BufferState>& b
   return recording.Submit(std::move(work));
 }
 
-uint64_t SubmitDownload(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
-                        uint64_t offset, uint64_t bytes, VkBuffer to, Place place) {
+uint64_t SubmitDownload(DeviceState* device, const std::shared_ptr<BufferState>& buffer, uint64_t offset,
+                        uint64_t bytes, VkBuffer to, Place place) {
   Recording recording(device, &device->transfer());
   if (place == Place::kFirst) FullBarrier(recording.commands());
   const VkBufferCopy copy{offset, 0, bytes};
@@ -67,8 +63,8 @@ uint64_t SubmitDownload(DeviceState* device, const std::shared_ptr<BufferState>&
   return recording.Submit(std::move(work));
 }
 
-uint64_t StreamUp(DeviceState* device, const std::shared_ptr<BufferState>& buffer,
-                  const std::byte* from, uint64_t bytes, uint64_t offset) {
+uint64_t StreamUp(DeviceState* device, const std::shared_ptr<BufferState>& buffer, const std::byte* from,
+                  uint64_t bytes, uint64_t offset) {
   StagingRing& ring = device->staging();
   const uint64_t piece = PieceBytes(ring.piece_bytes() / 2, bytes);
   uint64_t value = 0;
@@ -76,8 +72,7 @@ uint64_t StreamUp(DeviceState* device, const std::shared_ptr<BufferState>& buffe
     const uint64_t now = std::min(piece, bytes - done);
     HeldRegion region(&ring, ring.Reserve(now, device->options().timeout));
     device->copy_threads().Copy(region.get().data, from + done, now);
-    value = SubmitUpload(device, buffer, offset + done, region.get(),
-                         done == 0 ? Place::kFirst : Place::kLater);
+    value = SubmitUpload(device, buffer, offset + done, region.get(), done == 0 ? Place::kFirst : Place::kLater);
     region.Submitted(&device->transfer(), value);
     done += now;
   }
@@ -158,9 +153,9 @@ class StreamDown {
 
 void CheckRange(const char* attempted, uint64_t bytes, uint64_t offset, uint64_t size) {
   if (bytes <= size && offset <= size - bytes) return;
-  throw Error(ErrorCode::BufferTooSmall, std::string(attempted) + " " + std::to_string(bytes) +
-                                             " bytes at offset " + std::to_string(offset) +
-                                             " of a buffer of " + std::to_string(size) + " bytes");
+  throw Error(ErrorCode::BufferTooSmall, std::string(attempted) + " " + std::to_string(bytes) + " bytes at offset " +
+                                             std::to_string(offset) + " of a buffer of " + std::to_string(size) +
+                                             " bytes");
 }
 
 void CheckHost(const char* attempted, const void* data) {
@@ -185,12 +180,11 @@ BufferState::BufferState(DeviceState* device, uint64_t bytes, const BufferOption
   info.pQueueFamilyIndices = families.data();
   if (bytes > device->max_buffer_bytes()) {
     throw Error(ErrorCode::AllocationFailed,
-                "creating a buffer of " + std::to_string(bytes) + " bytes, where the device has " +
-                    "at most " + std::to_string(device->max_buffer_bytes()),
+                "creating a buffer of " + std::to_string(bytes) + " bytes, where the device has " + "at most " +
+                    std::to_string(device->max_buffer_bytes()),
                 VK_ERROR_OUT_OF_DEVICE_MEMORY);
   }
-  Check(vkCreateBuffer(device->handle(), &info, nullptr, &handle_), ErrorCode::AllocationFailed,
-        "creating a buffer");
+  Check(vkCreateBuffer(device->handle(), &info, nullptr, &handle_), ErrorCode::AllocationFailed, "creating a buffer");
   try {
     Bind(options.host_access);
   } catch (...) {
@@ -230,8 +224,7 @@ BufferState::~BufferState() {
 }
 
 Buffer::Buffer(const Device& device, uint64_t bytes, const BufferOptions& options)
-    : device_(device.state()),
-      state_(std::make_shared<BufferState>(device_.get(), bytes, options)) {}
+    : device_(device.state()), state_(std::make_shared<BufferState>(device_.get(), bytes, options)) {}
 Buffer::~Buffer() = default;
 Buffer::Buffer(Buffer&&) noexcept = default;
 
@@ -247,14 +240,11 @@ VkBufferUsageFlags Buffer::usage() const { return state_->usage(); }
 bool Buffer::is_mapped() const { return state_->memory().mapped != nullptr; }
 
 void* Buffer::mapped() const {
-  if (!is_mapped())
-    throw Error(ErrorCode::NotMapped, "asking for the host address of a buffer that is not mapped");
+  if (!is_mapped()) throw Error(ErrorCode::NotMapped, "asking for the host address of a buffer that is not mapped");
   return state_->memory().mapped;
 }
 
-void Buffer::WaitForHost(std::chrono::nanoseconds timeout) const {
-  device_->WaitForUses(*state_, false, timeout);
-}
+void Buffer::WaitForHost(std::chrono::nanoseconds timeout) const { device_->WaitForUses(*state_, false, timeout); }
 
 Submission Buffer::Upload(const void* data, uint64_t bytes, uint64_t offset) {
   CheckRange("uploading", bytes, offset, size());
@@ -266,10 +256,8 @@ Submission Buffer::Upload(const void* data, uint64_t bytes, uint64_t offset) {
     device_->copy_threads().Copy(host.data(), data, bytes);
     return {};
   }
-  const uint64_t value =
-      StreamUp(device_.get(), state_, static_cast<const std::byte*>(data), bytes, offset);
-  return Submission(device_, &device_->transfer(), value,
-                    "upload of " + std::to_string(bytes) + " bytes");
+  const uint64_t value = StreamUp(device_.get(), state_, static_cast<const std::byte*>(data), bytes, offset);
+  return Submission(device_, &device_->transfer(), value, "upload of " + std::to_string(bytes) + " bytes");
 }
 
 void Buffer::Download(void* data, uint64_t bytes, uint64_t offset) const {

@@ -51,11 +51,9 @@ uint64_t NextId() {
 
 CommandPool::CommandPool(VkDevice device, Queue* queue) : device_(device), queue_(queue) {
   VkCommandPoolCreateInfo info{VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO};
-  info.flags =
-      VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
+  info.flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   info.queueFamilyIndex = queue->family();
-  Check(vkCreateCommandPool(device, &info, nullptr, &pool_), ErrorCode::CommandBufferError,
-        "creating a command pool");
+  Check(vkCreateCommandPool(device, &info, nullptr, &pool_), ErrorCode::CommandBufferError, "creating a command pool");
 }
 
 CommandPool::~CommandPool() { vkDestroyCommandPool(device_, pool_, nullptr); }
@@ -77,16 +75,13 @@ VkCommandBuffer CommandPool::Begin() {
   }
   VkCommandBufferBeginInfo info{VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
   info.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-  Check(vkBeginCommandBuffer(idle_.back(), &info), ErrorCode::CommandBufferError,
-        "beginning a command buffer");
+  Check(vkBeginCommandBuffer(idle_.back(), &info), ErrorCode::CommandBufferError, "beginning a command buffer");
   const VkCommandBuffer commands = idle_.back();
   idle_.pop_back();
   return commands;
 }
 
-void CommandPool::Submitted(VkCommandBuffer commands, uint64_t value) {
-  in_flight_.push_back({commands, value});
-}
+void CommandPool::Submitted(VkCommandBuffer commands, uint64_t value) { in_flight_.push_back({commands, value}); }
 
 void CommandPool::Dropped(VkCommandBuffer commands) {
   vkResetCommandBuffer(commands, 0);

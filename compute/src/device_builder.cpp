@@ -143,8 +143,8 @@ std::vector<uint32_t> ChooseQueueFamilies(VkPhysicalDevice device) {
     if (families[i].queueCount == 0) continue;
     if ((flags & VK_QUEUE_COMPUTE_BIT) != 0) {
       const bool alone = (flags & VK_QUEUE_GRAPHICS_BIT) == 0;
-      const bool better = compute == UINT32_MAX ||
-                          (alone && (families[compute].queueFlags & VK_QUEUE_GRAPHICS_BIT) != 0);
+      const bool better =
+          compute == UINT32_MAX || (alone && (families[compute].queueFlags & VK_QUEUE_GRAPHICS_BIT) != 0);
       if (better) compute = i;
     } else if ((flags & VK_QUEUE_TRANSFER_BIT) != 0 && (flags & VK_QUEUE_GRAPHICS_BIT) == 0) {
       // Families for video can copy as well.
@@ -157,9 +157,8 @@ std::vector<uint32_t> ChooseQueueFamilies(VkPhysicalDevice device) {
   return {compute, transfer};
 }
 
-VkDevice CreateVulkanDevice(const DeviceDescription& physical_device,
-                            const std::vector<uint32_t>& families, DeviceFeatures* features,
-                            std::set<std::string>* extensions) {
+VkDevice CreateVulkanDevice(const DeviceDescription& physical_device, const std::vector<uint32_t>& families,
+                            DeviceFeatures* features, std::set<std::string>* extensions) {
   const std::set<std::string> offered = OfferedExtensions(physical_device.handle);
   Features enabled(physical_device, offered);
   std::vector<const char*> names;
@@ -189,8 +188,8 @@ VkDevice CreateVulkanDevice(const DeviceDescription& physical_device,
   info.enabledExtensionCount = static_cast<uint32_t>(names.size());
   info.ppEnabledExtensionNames = names.data();
   VkDevice device = VK_NULL_HANDLE;
-  Check(vkCreateDevice(physical_device.handle, &info, nullptr, &device),
-        ErrorCode::DeviceCreationFailed, "creating a device");
+  Check(vkCreateDevice(physical_device.handle, &info, nullptr, &device), ErrorCode::DeviceCreationFailed,
+        "creating a device");
   enabled.Report(features);
   ReportSubgroups(physical_device, features);
   return device;

@@ -17,8 +17,7 @@ std::vector<uint32_t> ChooseQueueFamilies(VkPhysicalDevice device);
 
 // Everything useful to compute that `physical_device` offers is enabled and reported. Throws
 // DeviceCreationFailed.
-VkDevice CreateVulkanDevice(const DeviceDescription& physical_device,
-                            const std::vector<uint32_t>& families, DeviceFeatures* features,
-                            std::set<std::string>* extensions);
+VkDevice CreateVulkanDevice(const DeviceDescription& physical_device, const std::vector<uint32_t>& families,
+                            DeviceFeatures* features, std::set<std::string>* extensions);
 
 }  // namespace vesper::compute

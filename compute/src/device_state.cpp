@@ -18,8 +18,7 @@ void MemoryBarrier(VkCommandBuffer commands, VkPipelineStageFlags to_stages, VkA
   VkMemoryBarrier barrier{VK_STRUCTURE_TYPE_MEMORY_BARRIER};
   barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
   barrier.dstAccessMask = to;
-  vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, to_stages, 0, 1, &barrier, 0,
-                       nullptr, 0, nullptr);
+  vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, to_stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
 }
 
 std::string Hex(const uint8_t (&uuid)[VK_UUID_SIZE]) {
@@ -58,8 +57,7 @@ std::string Seconds(std::chrono::nanoseconds time) {
 }  // namespace
 
 void FullBarrier(VkCommandBuffer commands) {
-  MemoryBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
-                VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT);
+  MemoryBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT);
 }
 
 void HostBarrier(VkCommandBuffer commands) {
@@ -78,13 +76,12 @@ DeviceState::DeviceState(const DeviceOptions& options) : options_(options) {
     Destroy();
     throw;
   }
-  Log(LogLevel::kInfo, "computing with " + description_.name +
-                           (has_transfer_queue() ? ", copies on a queue of their own" : ""));
+  Log(LogLevel::kInfo,
+      "computing with " + description_.name + (has_transfer_queue() ? ", copies on a queue of their own" : ""));
 }
 
 void DeviceState::CreateParts() {
-  VkPhysicalDeviceMaintenance3Properties limits{
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+  VkPhysicalDeviceMaintenance3Properties limits{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
   VkPhysicalDeviceIDProperties ids{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES, &limits};
   VkPhysicalDeviceProperties2 properties{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &ids};
   vkGetPhysicalDeviceProperties2(description_.handle, &properties);
@@ -94,12 +91,10 @@ void DeviceState::CreateParts() {
     cache_folder_ = options_.cache_folder.empty() ? DefaultCacheFolder() : options_.cache_folder;
   }
   allocator_ = std::make_unique<Allocator>(description_.handle, handle_, options_.block_bytes);
-  pipeline_cache_ =
-      std::make_unique<PipelineCache>(handle_, properties_, CacheFile("pipelines", ".bin"));
+  pipeline_cache_ = std::make_unique<PipelineCache>(handle_, properties_, CacheFile("pipelines", ".bin"));
   std::vector<Queue*> queues;
   for (uint32_t i = 0; i < families_.size(); ++i) {
-    queues_.push_back(
-        std::make_unique<Queue>(handle_, families_[i], i, i == 0 ? "compute" : "transfer"));
+    queues_.push_back(std::make_unique<Queue>(handle_, families_[i], i, i == 0 ? "compute" : "transfer"));
     queues.push_back(queues_.back().get());
   }
   command_pools_ = std::make_shared<CommandPools>(handle_, std::move(queues));
@@ -134,8 +129,7 @@ void DeviceState::Destroy() {
 StagingRing& DeviceState::staging() {
   const std::lock_guard lock(staging_mutex_);
   if (staging_ == nullptr) {
-    staging_ =
-        std::make_unique<StagingRing>(handle_, allocator_.get(), options_.staging_bytes, families_);
+    staging_ = std::make_unique<StagingRing>(handle_, allocator_.get(), options_.staging_bytes, families_);
   }
   return *staging_;
 }
@@ -143,14 +137,12 @@ StagingRing& DeviceState::staging() {
 DownloadSlots& DeviceState::download_slots() {
   const std::lock_guard lock(staging_mutex_);
   if (download_slots_ == nullptr) {
-    download_slots_ = std::make_unique<DownloadSlots>(handle_, allocator_.get(),
-                                                      options_.staging_bytes, families_);
+    download_slots_ = std::make_unique<DownloadSlots>(handle_, allocator_.get(), options_.staging_bytes, families_);
   }
   return *download_slots_;
 }
 
-std::filesystem::path DeviceState::CacheFile(const std::string& stem,
-                                             const std::string& suffix) const {
+std::filesystem::path DeviceState::CacheFile(const std::string& stem, const std::string& suffix) const {
   if (cache_folder_.empty()) return {};
   return cache_folder_ / (stem + "-" + uuids_ + suffix);
 }
@@ -193,8 +185,7 @@ uint64_t DeviceState::Submit(Queue& queue, Work work) {
 
   const uint64_t value = queue.submitted() + 1;
   const VkSemaphore timeline = queue.timeline();
-  const std::vector<VkPipelineStageFlags> stages(semaphores.size(),
-                                                 VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
+  const std::vector<VkPipelineStageFlags> stages(semaphores.size(), VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
   VkTimelineSemaphoreSubmitInfo timelines{VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};
   timelines.waitSemaphoreValueCount = static_cast<uint32_t>(wait_values.size());
   timelines.pWaitSemaphoreValues = wait_values.data();
@@ -233,15 +224,13 @@ void DeviceState::LimitPending(Queue& queue) {
   Wait(queue, oldest, options_.timeout, "the oldest of too many submissions");
 }
 
-void DeviceState::WaitForUses(const BufferState& buffer, bool only_writes,
-                              std::chrono::nanoseconds timeout) {
+void DeviceState::WaitForUses(const BufferState& buffer, bool only_writes, std::chrono::nanoseconds timeout) {
   uint64_t values[kMaxQueues];
   {
     const std::lock_guard lock(submit_mutex_);
     const BufferState::Uses& uses = buffer.uses;
     for (const auto& queue : queues_) {
-      values[queue->index()] =
-          std::max((only_writes ? uses.write : uses.any)[queue->index()], queue->everything);
+      values[queue->index()] = std::max((only_writes ? uses.write : uses.any)[queue->index()], queue->everything);
     }
   }
   for (const auto& queue : queues_) {
@@ -249,8 +238,7 @@ void DeviceState::WaitForUses(const BufferState& buffer, bool only_writes,
   }
 }
 
-void DeviceState::Wait(Queue& queue, uint64_t value, std::chrono::nanoseconds timeout,
-                       const std::string& what) {
+void DeviceState::Wait(Queue& queue, uint64_t value, std::chrono::nanoseconds timeout, const std::string& what) {
   const VkResult result = queue.Wait(value, timeout);
   if (result == VK_SUCCESS) return;
   if (result != VK_TIMEOUT) Check(result, ErrorCode::SyncError, ("waiting for " + what).c_str());
@@ -259,10 +247,8 @@ void DeviceState::Wait(Queue& queue, uint64_t value, std::chrono::nanoseconds ti
     const std::lock_guard lock(submit_mutex_);
     unfinished = queue.Unfinished(value);
   }
-  std::string sentence =
-      "waiting " + Seconds(timeout) + " for " + what + " on the " + queue.name() + " queue";
-  if (!unfinished.empty() && unfinished != what)
-    sentence += ", where " + unfinished + " is not done";
+  std::string sentence = "waiting " + Seconds(timeout) + " for " + what + " on the " + queue.name() + " queue";
+  if (!unfinished.empty() && unfinished != what) sentence += ", where " + unfinished + " is not done";
   throw Error(ErrorCode::SyncError, sentence, VK_TIMEOUT);
 }
 
@@ -280,8 +266,7 @@ void DeviceState::Sync(std::chrono::nanoseconds timeout) {
       if (error.result() != VK_TIMEOUT) throw;
       const std::lock_guard lock(submit_mutex_);
       throw Error(ErrorCode::SyncError,
-                  "waiting " + Seconds(timeout) + " for everything submitted to the " +
-                      queue->name() +
+                  "waiting " + Seconds(timeout) + " for everything submitted to the " + queue->name() +
                       " queue; not done: " + queue->Unfinished(values[queue->index()]),
                   VK_TIMEOUT);
     }

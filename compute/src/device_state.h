@@ -82,8 +82,7 @@ class DeviceState {
   // Waits for uses of `buffer`: for writes only, or for all.
   void WaitForUses(const BufferState& buffer, bool only_writes, std::chrono::nanoseconds timeout);
   // Throws as Submission::Wait; `what` names what was waited for.
-  void Wait(Queue& queue, uint64_t value, std::chrono::nanoseconds timeout,
-            const std::string& what);
+  void Wait(Queue& queue, uint64_t value, std::chrono::nanoseconds timeout, const std::string& what);
   void Sync(std::chrono::nanoseconds timeout);
   // Lets go of what finished work kept alive.
   void Collect();

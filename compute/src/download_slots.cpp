@@ -39,8 +39,7 @@ std::unique_ptr<DownloadSlots::Slot> DownloadSlots::Make() const {
     VkMemoryRequirements requirements;
     vkGetBufferMemoryRequirements(device_, slot->buffer, &requirements);
     slot->memory = allocator_->Allocate(
-        requirements, allocator_->FindType(requirements.memoryTypeBits, MemoryKind::kDownload),
-        MemoryKind::kDownload);
+        requirements, allocator_->FindType(requirements.memoryTypeBits, MemoryKind::kDownload), MemoryKind::kDownload);
     BindBuffer(slot->memory, slot->buffer);
   } catch (...) {
     Destroy(*slot);
@@ -71,9 +70,8 @@ DownloadSlots::Slot* DownloadSlots::FindFree() {
 // Until one may be free, or the line moves. With the mutex held, which is released meanwhile.
 void DownloadSlots::WaitForOne(std::unique_lock<std::mutex>* lock, bool is_first,
                                std::chrono::steady_clock::time_point deadline) {
-  const auto busy = std::find_if(slots_.begin(), slots_.end(), [&](const auto& slot) {
-    return is_first && !slot->taken && slot->queue != nullptr;
-  });
+  const auto busy = std::find_if(slots_.begin(), slots_.end(),
+                                 [&](const auto& slot) { return is_first && !slot->taken && slot->queue != nullptr; });
   VkResult result = VK_SUCCESS;
   if (busy == slots_.end()) {
     if (returned_.wait_until(*lock, deadline) == std::cv_status::timeout) result = VK_TIMEOUT;

@@ -35,8 +35,7 @@ class DownloadSlots {
   };
 
   // `bytes` is for all of them.
-  DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes,
-                const std::vector<uint32_t>& families);
+  DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes, const std::vector<uint32_t>& families);
   ~DownloadSlots();
   DownloadSlots(const DownloadSlots&) = delete;
   DownloadSlots& operator=(const DownloadSlots&) = delete;
@@ -55,8 +54,7 @@ class DownloadSlots {
   Slot* FindFree();
   std::unique_ptr<Slot> Make() const;
   void Destroy(const Slot& slot) const;
-  void WaitForOne(std::unique_lock<std::mutex>* lock, bool is_first,
-                  std::chrono::steady_clock::time_point deadline);
+  void WaitForOne(std::unique_lock<std::mutex>* lock, bool is_first, std::chrono::steady_clock::time_point deadline);
 
   const VkDevice device_;
   Allocator* const allocator_;

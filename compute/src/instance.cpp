@@ -49,14 +49,12 @@ bool HasExtension(const char* name, const char* layer) {
   vkEnumerateInstanceExtensionProperties(layer, &count, nullptr);
   std::vector<VkExtensionProperties> extensions(count);
   vkEnumerateInstanceExtensionProperties(layer, &count, extensions.data());
-  return std::any_of(extensions.begin(), extensions.end(), [&](const auto& extension) {
-    return std::strcmp(extension.extensionName, name) == 0;
-  });
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const auto& extension) { return std::strcmp(extension.extensionName, name) == 0; });
 }
 
 bool HasTimelines(VkPhysicalDevice device) {
-  VkPhysicalDeviceTimelineSemaphoreFeatures timeline{
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
+  VkPhysicalDeviceTimelineSemaphoreFeatures timeline{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES};
   VkPhysicalDeviceFeatures2 features{VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &timeline};
   vkGetPhysicalDeviceFeatures2(device, &features);
   return timeline.timelineSemaphore == VK_TRUE;
@@ -123,8 +121,7 @@ struct Instance::Impl {
   void FindDevices();
   static VKAPI_ATTR VkBool32 VKAPI_CALL OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                   VkDebugUtilsMessageTypeFlagsEXT types,
-                                                  const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                                  void* self);
+                                                  const VkDebugUtilsMessengerCallbackDataEXT* data, void* self);
   VkDebugUtilsMessengerCreateInfoEXT MessengerInfo();
 
   VkInstance handle = VK_NULL_HANDLE;
@@ -147,13 +144,12 @@ VkBool32 Instance::Impl::OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severi
                                    VkDebugUtilsMessageTypeFlagsEXT types,
                                    const VkDebugUtilsMessengerCallbackDataEXT* data, void* self) {
   const bool is_error = severity >= VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-  const bool from_layer = (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
-                                    VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT)) != 0;
+  const bool from_layer =
+      (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT)) != 0;
   if (from_layer) ++static_cast<Impl*>(self)->messages;
   try {
     const char* const text = data->pMessage != nullptr ? data->pMessage : "";
-    Log(is_error ? LogLevel::kError : LogLevel::kWarning,
-        std::string(from_layer ? "validation: " : "vulkan: ") + text);
+    Log(is_error ? LogLevel::kError : LogLevel::kWarning, std::string(from_layer ? "validation: " : "vulkan: ") + text);
   } catch (...) {  // no exception may pass through the driver
   }
   return VK_FALSE;
@@ -161,10 +157,9 @@ VkBool32 Instance::Impl::OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severi
 
 VkDebugUtilsMessengerCreateInfoEXT Instance::Impl::MessengerInfo() {
   VkDebugUtilsMessengerCreateInfoEXT info{VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
-  info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                         VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
-                     VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
+  info.messageSeverity =
+      VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
   info.pfnUserCallback = OnMessage;
   info.pUserData = this;
   return info;
@@ -174,8 +169,7 @@ void Instance::Impl::Create(const InstanceOptions& options) {
   uint32_t version = VK_API_VERSION_1_0;
   Check(vkEnumerateInstanceVersion(&version), ErrorCode::NotAvailable, "asking the Vulkan loader");
   if (version < VK_API_VERSION_1_2) {
-    throw Error(ErrorCode::NotAvailable, "finding a Vulkan loader of version 1.2",
-                VK_ERROR_INCOMPATIBLE_DRIVER);
+    throw Error(ErrorCode::NotAvailable, "finding a Vulkan loader of version 1.2", VK_ERROR_INCOMPATIBLE_DRIVER);
   }
   std::vector<const char*> layers, extensions;
   validation = WantsValidation(options);
@@ -204,9 +198,7 @@ void Instance::Impl::Create(const InstanceOptions& options) {
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   const VkResult result = vkCreateInstance(&info, nullptr, &handle);
-  Check(result,
-        result == VK_ERROR_INCOMPATIBLE_DRIVER ? ErrorCode::NotAvailable
-                                               : ErrorCode::InitializationFailed,
+  Check(result, result == VK_ERROR_INCOMPATIBLE_DRIVER ? ErrorCode::NotAvailable : ErrorCode::InitializationFailed,
         "creating a Vulkan instance");
   if (validation) CreateMessenger();
 }
@@ -215,8 +207,7 @@ void Instance::Impl::CreateMessenger() {
   const auto create = reinterpret_cast<PFN_vkCreateDebugUtilsMessengerEXT>(
       vkGetInstanceProcAddr(handle, "vkCreateDebugUtilsMessengerEXT"));
   const VkDebugUtilsMessengerCreateInfoEXT info = MessengerInfo();
-  Check(create(handle, &info, nullptr, &messenger), ErrorCode::InitializationFailed,
-        "creating a debug messenger");
+  Check(create(handle, &info, nullptr, &messenger), ErrorCode::InitializationFailed, "creating a debug messenger");
 }
 
 void Instance::Impl::FindDevices() {
@@ -224,8 +215,7 @@ void Instance::Impl::FindDevices() {
   uint32_t count = 0;
   VkResult result = VK_INCOMPLETE;
   while (result == VK_INCOMPLETE) {
-    Check(vkEnumeratePhysicalDevices(handle, &count, nullptr), ErrorCode::InitializationFailed,
-          "counting devices");
+    Check(vkEnumeratePhysicalDevices(handle, &count, nullptr), ErrorCode::InitializationFailed, "counting devices");
     handles.resize(count);
     result = vkEnumeratePhysicalDevices(handle, &count, handles.data());
   }
@@ -280,23 +270,20 @@ const DeviceDescription& Instance::Select(std::string_view selector) const {
   const std::string name = Lower(selector);
   const DeviceDescription* best = nullptr;
   for (const DeviceDescription& device : devices()) {
-    const bool matches =
-        by_index ? device.index == index : Lower(device.name).find(name) != std::string::npos;
+    const bool matches = by_index ? device.index == index : Lower(device.name).find(name) != std::string::npos;
     if (!matches) continue;
     const auto rank = [](const DeviceDescription& d) { return std::pair(d.usable(), d.score); };
     if (best == nullptr || rank(device) > rank(*best)) best = &device;
   }
   if (best == nullptr) {
-    throw Error(ErrorCode::NoDeviceFound,
-                selector.empty() ? "choosing among no devices"
-                                 : "finding a device called \"" + std::string(selector) +
-                                       "\" among " + std::to_string(devices().size()));
+    throw Error(ErrorCode::NoDeviceFound, selector.empty() ? "choosing among no devices"
+                                                           : "finding a device called \"" + std::string(selector) +
+                                                                 "\" among " + std::to_string(devices().size()));
   }
   if (!best->usable()) {
-    throw Error(
-        ErrorCode::NoComputeQueue,
-        "using " + best->name + ", which has no " +
-            (best->has_compute_queue ? "timeline semaphores of Vulkan 1.2" : "compute queue"));
+    throw Error(ErrorCode::NoComputeQueue,
+                "using " + best->name + ", which has no " +
+                    (best->has_compute_queue ? "timeline semaphores of Vulkan 1.2" : "compute queue"));
   }
   return *best;
 }

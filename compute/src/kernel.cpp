@@ -16,12 +16,10 @@ struct Specialization {
   explicit Specialization(const std::vector<SpecializationConstant>& constants) {
     for (const SpecializationConstant& constant : constants) {
       if (constant.bytes == 0 || constant.bytes > sizeof constant.bits) {
-        throw Error(ErrorCode::PipelineCreationFailed,
-                    "specializing constant " + std::to_string(constant.id) + " with " +
-                        std::to_string(constant.bytes) + " bytes");
+        throw Error(ErrorCode::PipelineCreationFailed, "specializing constant " + std::to_string(constant.id) +
+                                                           " with " + std::to_string(constant.bytes) + " bytes");
       }
-      entries.push_back(
-          {constant.id, static_cast<uint32_t>(values.size() * sizeof(uint64_t)), constant.bytes});
+      entries.push_back({constant.id, static_cast<uint32_t>(values.size() * sizeof(uint64_t)), constant.bytes});
       values.push_back(constant.bits);  // the low bytes come first
     }
     info.mapEntryCount = static_cast<uint32_t>(entries.size());
@@ -77,8 +75,8 @@ void DescriptorSetCache::Grow() {
   info.poolSizeCount = static_cast<uint32_t>(sizes.size());
   info.pPoolSizes = sizes.data();
   VkDescriptorPool pool = VK_NULL_HANDLE;
-  Check(vkCreateDescriptorPool(device_->handle(), &info, nullptr, &pool),
-        ErrorCode::PipelineCreationFailed, "creating a descriptor pool");
+  Check(vkCreateDescriptorPool(device_->handle(), &info, nullptr, &pool), ErrorCode::PipelineCreationFailed,
+        "creating a descriptor pool");
   pools_.push_back(pool);
   next_pool_sets_ = std::min(count * 2, kLargestPool);
   const std::vector<VkDescriptorSetLayout> layouts(count, layout_);
@@ -102,8 +100,7 @@ void DescriptorSetCache::Dropped(VkDescriptorSet set) {
   idle_.push_back(set);
 }
 
-KernelState::KernelState(DeviceState* device, std::span<const uint32_t> spirv,
-                         const KernelOptions& options)
+KernelState::KernelState(DeviceState* device, std::span<const uint32_t> spirv, const KernelOptions& options)
     : device_(device), name_(options.name) {
   CheckSpirv(spirv, name_, options.validate);
   reflection_ = options.reflection ? *options.reflection : Reflect(spirv, options);
@@ -159,16 +156,16 @@ void KernelState::CreateLayouts() {
   VkDescriptorSetLayoutCreateInfo set{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
   set.bindingCount = static_cast<uint32_t>(bindings.size());
   set.pBindings = bindings.data();
-  Check(vkCreateDescriptorSetLayout(device_->handle(), &set, nullptr, &set_layout_),
-        ErrorCode::PipelineCreationFailed, ("creating the set layout of " + name_).c_str());
+  Check(vkCreateDescriptorSetLayout(device_->handle(), &set, nullptr, &set_layout_), ErrorCode::PipelineCreationFailed,
+        ("creating the set layout of " + name_).c_str());
   const VkPushConstantRange push{VK_SHADER_STAGE_COMPUTE_BIT, 0, reflection_.push_constant_bytes};
   VkPipelineLayoutCreateInfo layout{VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
   layout.setLayoutCount = 1;
   layout.pSetLayouts = &set_layout_;
   layout.pushConstantRangeCount = push.size != 0 ? 1 : 0;
   layout.pPushConstantRanges = &push;
-  Check(vkCreatePipelineLayout(device_->handle(), &layout, nullptr, &layout_),
-        ErrorCode::PipelineCreationFailed, ("creating the layout of " + name_).c_str());
+  Check(vkCreatePipelineLayout(device_->handle(), &layout, nullptr, &layout_), ErrorCode::PipelineCreationFailed,
+        ("creating the layout of " + name_).c_str());
 }
 
 void KernelState::CreatePipeline(std::span<const uint32_t> spirv, const KernelOptions& options) {
@@ -194,16 +191,15 @@ void KernelState::CreatePipeline(std::span<const uint32_t> spirv, const KernelOp
   info.stage.pSpecializationInfo = &specialization.info;
   Check(vkCreateShaderModule(device_->handle(), &module_info, nullptr, &info.stage.module),
         ErrorCode::PipelineCreationFailed, ("creating the shader module of " + name_).c_str());
-  const VkResult result = vkCreateComputePipelines(
-      device_->handle(), device_->pipeline_cache().handle(), 1, &info, nullptr, &pipeline_);
+  const VkResult result =
+      vkCreateComputePipelines(device_->handle(), device_->pipeline_cache().handle(), 1, &info, nullptr, &pipeline_);
   vkDestroyShaderModule(device_->handle(), info.stage.module, nullptr);
   Check(result, ErrorCode::PipelineCreationFailed, ("creating the pipeline of " + name_).c_str());
   device_->pipeline_cache().Touch();
 }
 
 Kernel::Kernel(const Device& device, std::span<const uint32_t> spirv, const KernelOptions& options)
-    : device_(device.state()),
-      state_(std::make_shared<KernelState>(device_.get(), spirv, options)) {}
+    : device_(device.state()), state_(std::make_shared<KernelState>(device_.get(), spirv, options)) {}
 Kernel::~Kernel() = default;
 Kernel::Kernel(Kernel&&) noexcept = default;
 
@@ -223,10 +219,9 @@ void Kernel::CountGroups(const Grid& grid, uint32_t (&groups)[3]) const {
     const uint32_t local = grid.threads ? reflection().local_size[i] : 1;
     groups[i] = grid.size[i] / local + (grid.size[i] % local != 0 ? 1 : 0);
     if (groups[i] > limits.maxComputeWorkGroupCount[i]) {
-      throw Error(ErrorCode::ExecutionFailed,
-                  "launching " + name() + " with " + std::to_string(groups[i]) +
-                      " work-groups in dimension " + std::to_string(i) + ", of at most " +
-                      std::to_string(limits.maxComputeWorkGroupCount[i]));
+      throw Error(ErrorCode::ExecutionFailed, "launching " + name() + " with " + std::to_string(groups[i]) +
+                                                  " work-groups in dimension " + std::to_string(i) + ", of at most " +
+                                                  std::to_string(limits.maxComputeWorkGroupCount[i]));
     }
   }
 }

@@ -20,8 +20,7 @@ namespace vesper::compute {
 // Thread-safe.
 class DescriptorSetCache {
  public:
-  DescriptorSetCache(DeviceState* device, VkDescriptorSetLayout layout,
-                     const std::vector<KernelBinding>& bindings);
+  DescriptorSetCache(DeviceState* device, VkDescriptorSetLayout layout, const std::vector<KernelBinding>& bindings);
   ~DescriptorSetCache();
 
   // Throws PipelineCreationFailed.

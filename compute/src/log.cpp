@@ -35,8 +35,7 @@ void Log(LogLevel level, const std::string& message) {
   if (function != nullptr) {
     (*function)(level, message);
   } else if (level >= LogLevel::kWarning) {
-    std::fprintf(stderr, "vesper-compute: %s: %s\n",
-                 level == LogLevel::kError ? "error" : "warning", message.c_str());
+    std::fprintf(stderr, "vesper-compute: %s: %s\n", level == LogLevel::kError ? "error" : "warning", message.c_str());
   }
 }
 

@@ -9,8 +9,7 @@
 
 namespace vesper::compute {
 
-void ExecuteSingleTimeCommands(const Device& device,
-                               const std::function<void(VkCommandBuffer)>& record) {
+void ExecuteSingleTimeCommands(const Device& device, const std::function<void(VkCommandBuffer)>& record) {
   const auto submission = Batch(device).Record(record).Submit("single-time commands");
   submission.Wait(device.state()->options().timeout);
 }
@@ -36,14 +35,13 @@ void CopyBufferToHost(const Buffer& from, void* to, uint64_t bytes, uint64_t off
   from.Download(to, bytes, offset);
 }
 
-DescriptorLayout::DescriptorLayout(const Device& device,
-                                   std::span<const VkDescriptorSetLayoutBinding> bindings)
+DescriptorLayout::DescriptorLayout(const Device& device, std::span<const VkDescriptorSetLayoutBinding> bindings)
     : device_(device.state()), bindings_(bindings.begin(), bindings.end()) {
   VkDescriptorSetLayoutCreateInfo info{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
   info.bindingCount = static_cast<uint32_t>(bindings.size());
   info.pBindings = bindings.data();
-  Check(vkCreateDescriptorSetLayout(device_->handle(), &info, nullptr, &handle_),
-        ErrorCode::PipelineCreationFailed, "creating a descriptor set layout");
+  Check(vkCreateDescriptorSetLayout(device_->handle(), &info, nullptr, &handle_), ErrorCode::PipelineCreationFailed,
+        "creating a descriptor set layout");
 }
 
 DescriptorLayout::~DescriptorLayout() {
@@ -62,8 +60,7 @@ DescriptorLayout& DescriptorLayout::operator=(DescriptorLayout&& other) noexcept
   return *this;
 }
 
-DescriptorSets::DescriptorSets(const DescriptorLayout& layout, uint32_t count)
-    : device_(layout.device_) {
+DescriptorSets::DescriptorSets(const DescriptorLayout& layout, uint32_t count) : device_(layout.device_) {
   std::map<VkDescriptorType, uint32_t> types;
   for (const auto& binding : layout.bindings_) {
     types[binding.descriptorType] += binding.descriptorCount * count;
@@ -74,8 +71,8 @@ DescriptorSets::DescriptorSets(const DescriptorLayout& layout, uint32_t count)
   info.maxSets = count;
   info.poolSizeCount = static_cast<uint32_t>(sizes.size());
   info.pPoolSizes = sizes.data();
-  Check(vkCreateDescriptorPool(device_->handle(), &info, nullptr, &pool_),
-        ErrorCode::PipelineCreationFailed, "creating a descriptor pool");
+  Check(vkCreateDescriptorPool(device_->handle(), &info, nullptr, &pool_), ErrorCode::PipelineCreationFailed,
+        "creating a descriptor pool");
   const std::vector<VkDescriptorSetLayout> layouts(count, layout.handle());
   VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
   allocate.descriptorPool = pool_;
@@ -107,8 +104,7 @@ DescriptorSets& DescriptorSets::operator=(DescriptorSets&& other) noexcept {
 DescriptorLayout CreateDescriptorLayout(const Device& device, uint32_t storage_buffers) {
   std::vector<VkDescriptorSetLayoutBinding> bindings;
   for (uint32_t i = 0; i < storage_buffers; ++i) {
-    bindings.push_back(
-        {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
+    bindings.push_back({i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr});
   }
   return DescriptorLayout(device, bindings);
 }
@@ -117,8 +113,7 @@ DescriptorSets AllocateDescriptorSets(const DescriptorLayout& layout, uint32_t c
   return DescriptorSets(layout, count);
 }
 
-void UpdateDescriptorSet(const Device& device, VkDescriptorSet set,
-                         std::span<const DescriptorUpdate> updates) {
+void UpdateDescriptorSet(const Device& device, VkDescriptorSet set, std::span<const DescriptorUpdate> updates) {
   std::vector<VkDescriptorBufferInfo> buffers;
   buffers.reserve(updates.size());
   std::vector<VkWriteDescriptorSet> writes;
@@ -132,8 +127,7 @@ void UpdateDescriptorSet(const Device& device, VkDescriptorSet set,
     write.pBufferInfo = &buffers.back();
     writes.push_back(write);
   }
-  vkUpdateDescriptorSets(device.handle(), static_cast<uint32_t>(writes.size()), writes.data(), 0,
-                         nullptr);
+  vkUpdateDescriptorSets(device.handle(), static_cast<uint32_t>(writes.size()), writes.data(), 0, nullptr);
 }
 
 }  // namespace vesper::compute

@@ -28,14 +28,13 @@ constexpr int kAttempts = 8;
 uint64_t Hash(const std::vector<std::byte>& data) { return XXH3_64bits(data.data(), data.size()); }
 
 // Data of this driver, version and device.
-bool IsOfThisDevice(const std::vector<std::byte>& data,
-                    const VkPhysicalDeviceProperties& properties) {
+bool IsOfThisDevice(const std::vector<std::byte>& data, const VkPhysicalDeviceProperties& properties) {
   VkPipelineCacheHeaderVersionOne header;
   if (data.size() < sizeof header) return false;
   std::memcpy(&header, data.data(), sizeof header);
   return header.headerSize >= sizeof header && header.headerSize <= data.size() &&
-         header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE &&
-         header.vendorID == properties.vendorID && header.deviceID == properties.deviceID &&
+         header.headerVersion == VK_PIPELINE_CACHE_HEADER_VERSION_ONE && header.vendorID == properties.vendorID &&
+         header.deviceID == properties.deviceID &&
          std::memcmp(header.pipelineCacheUUID, properties.pipelineCacheUUID, VK_UUID_SIZE) == 0;
 }
 
@@ -64,8 +63,7 @@ bool Replace(const std::filesystem::path& file, const std::vector<std::byte>& da
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.bytes = data.size();
   header.hash = Hash(data);
-  const bool written = WriteAll(fd, &header, sizeof header) &&
-                       WriteAll(fd, data.data(), data.size()) && fsync(fd) == 0;
+  const bool written = WriteAll(fd, &header, sizeof header) && WriteAll(fd, data.data(), data.size()) && fsync(fd) == 0;
   close(fd);
   if (written && rename(name.c_str(), file.c_str()) == 0) return true;
   unlink(name.c_str());
@@ -74,8 +72,7 @@ bool Replace(const std::filesystem::path& file, const std::vector<std::byte>& da
 
 }  // namespace
 
-PipelineCache::PipelineCache(VkDevice device, const VkPhysicalDeviceProperties& properties,
-                             std::filesystem::path file)
+PipelineCache::PipelineCache(VkDevice device, const VkPhysicalDeviceProperties& properties, std::filesystem::path file)
     : device_(device), file_(std::move(file)) {
   const std::vector<std::byte> data = Load(properties);
   VkPipelineCacheCreateInfo info{VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
@@ -94,8 +91,7 @@ std::vector<std::byte> PipelineCache::Load(const VkPhysicalDeviceProperties& pro
   FileHeader header;
   std::vector<std::byte> data;
   const bool headed = stream.read(reinterpret_cast<char*>(&header), sizeof header) &&
-                      std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
-                      header.bytes <= kMaxBytes;
+                      std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 && header.bytes <= kMaxBytes;
   if (headed) {
     data.resize(header.bytes);
     stream.read(reinterpret_cast<char*>(data.data()), static_cast<std::streamsize>(header.bytes));
@@ -132,8 +128,7 @@ void PipelineCache::Save() {
   if (Replace(file_, data)) {
     saved_hash_ = Hash(data);
   } else {
-    Log(LogLevel::kWarning,
-        "cannot write " + file_.string() + ": " + std::generic_category().message(errno));
+    Log(LogLevel::kWarning, "cannot write " + file_.string() + ": " + std::generic_category().message(errno));
   }
 }
 

@@ -15,8 +15,7 @@ namespace vesper::compute {
 class PipelineCache {
  public:
   // Without `file` nothing is read or written. Throws InitializationFailed.
-  PipelineCache(VkDevice device, const VkPhysicalDeviceProperties& properties,
-                std::filesystem::path file);
+  PipelineCache(VkDevice device, const VkPhysicalDeviceProperties& properties, std::filesystem::path file);
   ~PipelineCache();
   PipelineCache(const PipelineCache&) = delete;
   PipelineCache& operator=(const PipelineCache&) = delete;

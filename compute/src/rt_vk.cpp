@@ -95,8 +95,7 @@ class Registry {
     const auto kind = static_cast<uint8_t>(handle >> 56);
     const bool known = kind >= 1 && kind <= 3;
     if (known && kind != static_cast<uint8_t>(kKindOf<T>)) {
-      throw InvalidHandle(std::string("using the handle of a ") +
-                          KindName(static_cast<Kind>(kind)) + " as a " + name);
+      throw InvalidHandle(std::string("using the handle of a ") + KindName(static_cast<Kind>(kind)) + " as a " + name);
     }
     if (!known || index >= slots_.size() || slots_[index].kind != kKindOf<T> ||
         slots_[index].generation != generation || slots_[index].object == nullptr) {
@@ -162,16 +161,16 @@ void CheckPointer(const void* pointer, uint64_t bytes, const char* attempted) {
   }
 }
 
-void Launch(uint64_t kernel_handle, const uint64_t* buffers, uint32_t count, const Grid& grid,
-            const void* push, uint32_t push_bytes) {
+void Launch(uint64_t kernel_handle, const uint64_t* buffers, uint32_t count, const Grid& grid, const void* push,
+            uint32_t push_bytes) {
   Registry& registry = TheRegistry();
   const auto kernel = registry.Get<Kernel>(kernel_handle);
   CheckPointer(buffers, count, "launching a kernel");
   CheckPointer(push, push_bytes, "launching a kernel, its push constants");
   if (count != kernel->reflection().bindings.size()) {
-    throw Error(ErrorCode::ExecutionFailed,
-                "launching a kernel of " + std::to_string(kernel->reflection().bindings.size()) +
-                    " buffers with " + std::to_string(count));
+    throw Error(ErrorCode::ExecutionFailed, "launching a kernel of " +
+                                                std::to_string(kernel->reflection().bindings.size()) +
+                                                " buffers with " + std::to_string(count));
   }
   std::vector<std::shared_ptr<Buffer>> held;
   std::vector<BufferRange> ranges;
@@ -202,9 +201,8 @@ void rt_vk_device_free(uint64_t device) {
 }
 
 uint64_t rt_vk_buffer_alloc(uint64_t device, uint64_t bytes) {
-  return GuardHandle([&] {
-    return TheRegistry().Add(std::make_shared<Buffer>(*TheRegistry().Get<Device>(device), bytes));
-  });
+  return GuardHandle(
+      [&] { return TheRegistry().Add(std::make_shared<Buffer>(*TheRegistry().Get<Device>(device), bytes)); });
 }
 
 int rt_vk_buffer_upload(uint64_t buffer, const void* data, uint64_t bytes) {
@@ -235,18 +233,17 @@ uint64_t rt_vk_kernel_compile(uint64_t device, const uint32_t* spirv, uint64_t b
       throw Error(ErrorCode::SpirvCompilationFailed,
                   "compiling " + std::to_string(bytes) + " bytes, which are not words");
     }
-    return TheRegistry().Add(
-        std::make_shared<Kernel>(*on, std::span(spirv, bytes / sizeof(uint32_t))));
+    return TheRegistry().Add(std::make_shared<Kernel>(*on, std::span(spirv, bytes / sizeof(uint32_t))));
   });
 }
 
-int rt_vk_kernel_launch(uint64_t kernel, const uint64_t* buffers, uint32_t count, uint32_t x,
-                        uint32_t y, uint32_t z, const void* push, uint32_t push_bytes) {
+int rt_vk_kernel_launch(uint64_t kernel, const uint64_t* buffers, uint32_t count, uint32_t x, uint32_t y, uint32_t z,
+                        const void* push, uint32_t push_bytes) {
   return Guard([&] { Launch(kernel, buffers, count, Grid::Threads(x, y, z), push, push_bytes); });
 }
 
-int rt_vk_kernel_launch_1d(uint64_t kernel, const uint64_t* buffers, uint32_t count, uint32_t x,
-                           const void* push, uint32_t push_bytes) {
+int rt_vk_kernel_launch_1d(uint64_t kernel, const uint64_t* buffers, uint32_t count, uint32_t x, const void* push,
+                           uint32_t push_bytes) {
   return Guard([&] { Launch(kernel, buffers, count, Grid::Threads(x), push, push_bytes); });
 }
 

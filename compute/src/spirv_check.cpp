@@ -27,8 +27,7 @@ struct EndOptions {
 
 std::string TextOf(spv_diagnostic diagnostic) {
   if (diagnostic == nullptr || diagnostic->error == nullptr) return "no details";
-  return std::string(diagnostic->error) + " (word " + std::to_string(diagnostic->position.index) +
-         ")";
+  return std::string(diagnostic->error) + " (word " + std::to_string(diagnostic->position.index) + ")";
 }
 
 [[noreturn]] void Fail(const std::string& name, const std::string& why) {
@@ -45,14 +44,12 @@ void CheckSpirv(std::span<const uint32_t> spirv, const std::string& name, bool v
 
   const std::unique_ptr<spv_context_t, EndContext> context(spvContextCreate(SPV_ENV_VULKAN_1_3));
   spv_diagnostic told = nullptr;
-  spv_result_t result =
-      spvBinaryParse(context.get(), nullptr, spirv.data(), spirv.size(), nullptr, nullptr, &told);
+  spv_result_t result = spvBinaryParse(context.get(), nullptr, spirv.data(), spirv.size(), nullptr, nullptr, &told);
   std::unique_ptr<spv_diagnostic_t, EndDiagnostic> diagnostic(told);
   if (result != SPV_SUCCESS) {
     // The driver may know instructions that these tools do not.
     const std::string text = TextOf(told);
-    const bool unknown =
-        text.starts_with("Invalid opcode") || text.starts_with("Invalid capability operand");
+    const bool unknown = text.starts_with("Invalid opcode") || text.starts_with("Invalid capability operand");
     if (!unknown) Fail(name, text);
     Log(LogLevel::kInfo, "SPIR-V of " + name + " is not checked: " + text);
     return;

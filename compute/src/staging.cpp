@@ -15,25 +15,20 @@ constexpr uint64_t kAlignment = 256;
 
 }  // namespace
 
-StagingRing::StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes,
-                         const std::vector<uint32_t>& families)
-    : device_(device),
-      allocator_(allocator),
-      bytes_(std::max<uint64_t>(bytes / (4 * kAlignment), 1) * 4 * kAlignment) {
+StagingRing::StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes, const std::vector<uint32_t>& families)
+    : device_(device), allocator_(allocator), bytes_(std::max<uint64_t>(bytes / (4 * kAlignment), 1) * 4 * kAlignment) {
   VkBufferCreateInfo info{VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
   info.size = bytes_;
   info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
   info.sharingMode = families.size() > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE;
   info.queueFamilyIndexCount = static_cast<uint32_t>(families.size());
   info.pQueueFamilyIndices = families.data();
-  Check(vkCreateBuffer(device, &info, nullptr, &buffer_), ErrorCode::AllocationFailed,
-        "creating the staging ring");
+  Check(vkCreateBuffer(device, &info, nullptr, &buffer_), ErrorCode::AllocationFailed, "creating the staging ring");
   try {
     VkMemoryRequirements requirements;
     vkGetBufferMemoryRequirements(device, buffer_, &requirements);
-    memory_ = allocator->Allocate(
-        requirements, allocator->FindType(requirements.memoryTypeBits, MemoryKind::kUpload),
-        MemoryKind::kUpload);
+    memory_ = allocator->Allocate(requirements, allocator->FindType(requirements.memoryTypeBits, MemoryKind::kUpload),
+                                  MemoryKind::kUpload);
     BindBuffer(memory_, buffer_);
   } catch (...) {
     if (memory_.block != nullptr) allocator->Free(memory_);
@@ -77,8 +72,7 @@ void StagingRing::FreeTail() {
 }
 
 // Until the oldest region is free or changes hands.
-void StagingRing::WaitForTail(std::unique_lock<std::mutex>* lock,
-                              std::chrono::steady_clock::time_point deadline) {
+void StagingRing::WaitForTail(std::unique_lock<std::mutex>* lock, std::chrono::steady_clock::time_point deadline) {
   const Entry tail = entries_.front();
   if (tail.queue == nullptr) {
     if (moved_.wait_until(*lock, deadline) == std::cv_status::timeout) ThrowTimeout();

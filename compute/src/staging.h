@@ -29,8 +29,7 @@ class StagingRing {
   };
 
   // Throws AllocationFailed.
-  StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes,
-              const std::vector<uint32_t>& families);
+  StagingRing(VkDevice device, Allocator* allocator, uint64_t bytes, const std::vector<uint32_t>& families);
   ~StagingRing();
 
   VkBuffer buffer() const { return buffer_; }
@@ -53,8 +52,7 @@ class StagingRing {
     bool done;
   };
   void FreeTail();
-  void WaitForTail(std::unique_lock<std::mutex>* lock,
-                   std::chrono::steady_clock::time_point deadline);
+  void WaitForTail(std::unique_lock<std::mutex>* lock, std::chrono::steady_clock::time_point deadline);
 
   const VkDevice device_;
   Allocator* const allocator_;

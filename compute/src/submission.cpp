@@ -8,8 +8,7 @@
 namespace vesper::compute {
 
 Submission::Submission() = default;
-Submission::Submission(std::shared_ptr<DeviceState> device, Queue* queue, uint64_t value,
-                       std::string what)
+Submission::Submission(std::shared_ptr<DeviceState> device, Queue* queue, uint64_t value, std::string what)
     : device_(std::move(device)), queue_(queue), value_(value), what_(std::move(what)) {}
 Submission::~Submission() = default;
 Submission::Submission(const Submission&) = default;

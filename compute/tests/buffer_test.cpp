@@ -30,9 +30,8 @@ class BufferTest : public ::testing::Test {
     const auto uploaded = Clock::now();
     buffer.Download(std::span(received));
     const auto downloaded = Clock::now();
-    std::printf("%llu bytes, %s: upload %.2f GB/s, download %.2f GB/s\n",
-                static_cast<unsigned long long>(bytes), buffer.is_mapped() ? "mapped" : "staged",
-                static_cast<double>(bytes) / Seconds(uploaded - start) * 1e-9,
+    std::printf("%llu bytes, %s: upload %.2f GB/s, download %.2f GB/s\n", static_cast<unsigned long long>(bytes),
+                buffer.is_mapped() ? "mapped" : "staged", static_cast<double>(bytes) / Seconds(uploaded - start) * 1e-9,
                 static_cast<double>(bytes) / Seconds(downloaded - uploaded) * 1e-9);
     EXPECT_TRUE(sent == received);
   }
@@ -44,9 +43,7 @@ TEST_F(BufferTest, RoundTripOf1KiB) {
 
 TEST_F(BufferTest, RoundTripOf512MiB) { RoundTrip(uint64_t{512} << 20, HostAccess::kStaged); }
 
-TEST_F(BufferTest, RoundTripOf512MiBAsTheDeviceLikes) {
-  RoundTrip(uint64_t{512} << 20, HostAccess::kAuto);
-}
+TEST_F(BufferTest, RoundTripOf512MiBAsTheDeviceLikes) { RoundTrip(uint64_t{512} << 20, HostAccess::kAuto); }
 
 // A ring much smaller than the copies: everything passes through it many times, at sizes around its
 // own.
@@ -109,8 +106,7 @@ TEST_F(BufferTest, RefusesWhatDoesNotFit) {
     buffer.Download(nullptr, 0);
   }
   ExpectError(ErrorCode::BufferError, [] { Buffer(TestDevice(), 0); });
-  const Error error =
-      ExpectError(ErrorCode::AllocationFailed, [] { Buffer(TestDevice(), uint64_t{1} << 60); });
+  const Error error = ExpectError(ErrorCode::AllocationFailed, [] { Buffer(TestDevice(), uint64_t{1} << 60); });
   EXPECT_NE(error.result(), VK_SUCCESS);
 }
 

@@ -34,8 +34,8 @@ TEST(CopyThreadsTest, CopiesEverySize) {
   for (const uint32_t count : {1, 2, 3, 4}) {
     CopyThreads threads(count);
     uint32_t seed = 0;
-    for (const uint64_t bytes : {uint64_t{0}, uint64_t{1}, 4 * kMiB - 1, 4 * kMiB, 4 * kMiB + 1,
-                                 7 * kMiB + 4095, 9 * kMiB + 13}) {
+    for (const uint64_t bytes :
+         {uint64_t{0}, uint64_t{1}, 4 * kMiB - 1, 4 * kMiB, 4 * kMiB + 1, 7 * kMiB + 4095, 9 * kMiB + 13}) {
       ExpectCopies(&threads, bytes, ++seed);
     }
   }

@@ -104,8 +104,7 @@ TEST_F(PipelineCacheTest, IsKeptForTheNextTime) {
   EXPECT_EQ(Run(), file);
   // Nothing but the file is left behind.
   size_t files = 0;
-  for ([[maybe_unused]] const auto& entry :
-       std::filesystem::directory_iterator(folder_ / "cache")) {
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(folder_ / "cache")) {
     ++files;
   }
   EXPECT_EQ(files, 1u);

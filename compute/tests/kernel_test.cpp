@@ -79,8 +79,7 @@ TEST_F(KernelTest, ThreeDimensionsAndConstants) {
     const uint32_t size[4] = {1 + random() % 40, 1 + random() % 20, 1 + random() % 10, 0};
     const uint32_t step = random() % 1000;
     const bool twice = i % 2 == 1;
-    const Kernel kernel(TestDevice(), increment_comp,
-                        {.constants = {Constant(1, step), Constant(2, twice)}});
+    const Kernel kernel(TestDevice(), increment_comp, {.constants = {Constant(1, step), Constant(2, twice)}});
     const size_t count = size_t{size[0]} * size[1] * size[2];
     std::vector<uint32_t> words = RandomWords(count, random());
     Buffer buffer(TestDevice(), 16 + count * 4);
@@ -125,21 +124,13 @@ TEST_F(KernelTest, LaunchesThatDoNotFit) {
   ExpectError(ErrorCode::ExecutionFailed, [&] { add.Launch({a, b, c}, grid, PushBytes(1.0f)); });
   ExpectError(ErrorCode::BufferTooSmall, [&] { add.Launch({a, tiny, c}, grid, PushBytes(push)); });
   ExpectError(ErrorCode::BufferTooSmall, [&] { uniform.Launch({only_uniform, tiny}, grid); });
-  ExpectError(ErrorCode::BufferTooSmall, [&] {
-    uniform.Launch({BufferRange(only_uniform, 0, 1600), a}, grid);
-  });
-  ExpectError(ErrorCode::BufferTooSmall, [&] {
-    add.Launch({a, BufferRange(b, 0, 65), c}, grid, PushBytes(push));
-  });
+  ExpectError(ErrorCode::BufferTooSmall, [&] { uniform.Launch({BufferRange(only_uniform, 0, 1600), a}, grid); });
+  ExpectError(ErrorCode::BufferTooSmall, [&] { add.Launch({a, BufferRange(b, 0, 65), c}, grid, PushBytes(push)); });
   ExpectError(ErrorCode::BufferTooSmall, [&] {
     add.Launch({a, BufferRange(b, 1 << 20, 4), c}, grid, PushBytes(push));
   });
-  ExpectError(ErrorCode::BufferError, [&] {
-    add.Launch({a, BufferRange(b, 1, 4), c}, grid, PushBytes(push));
-  });
-  ExpectError(ErrorCode::BufferError, [&] {
-    add.Launch({a, only_uniform, c}, grid, PushBytes(push));
-  });
+  ExpectError(ErrorCode::BufferError, [&] { add.Launch({a, BufferRange(b, 1, 4), c}, grid, PushBytes(push)); });
+  ExpectError(ErrorCode::BufferError, [&] { add.Launch({a, only_uniform, c}, grid, PushBytes(push)); });
   ExpectError(ErrorCode::BufferError, [&] { uniform.Launch({a, c}, grid); });
   const Device other(TestOptions());
   const Buffer foreign(other, 64);
@@ -178,11 +169,9 @@ TEST_F(KernelTest, MissingAndBrokenShaders) {
   ExpectError(ErrorCode::SpirvCompilationFailed, compile(wrong));
   ExpectError(ErrorCode::PipelineCreationFailed, compile(good, {.entry_point = "start"}));
   ExpectError(ErrorCode::PipelineCreationFailed, compile(good, {.constants = {Constant(9, 1u)}}));
-  ExpectError(ErrorCode::PipelineCreationFailed,
-              compile(good, {.constants = {Constant(0, 1u << 30)}}));
+  ExpectError(ErrorCode::PipelineCreationFailed, compile(good, {.constants = {Constant(0, 1u << 30)}}));
   ExpectError(ErrorCode::PipelineCreationFailed, compile(good, {.constants = {Constant(0, 0u)}}));
-  ExpectError(ErrorCode::PipelineCreationFailed,
-              compile({std::begin(image_comp), std::end(image_comp)}));
+  ExpectError(ErrorCode::PipelineCreationFailed, compile({std::begin(image_comp), std::end(image_comp)}));
   compile(good)();
   compile(good, {.validate = false})();
 }

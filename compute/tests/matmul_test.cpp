@@ -16,8 +16,7 @@
 namespace vesper::compute {
 namespace {
 
-constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kFloat16, ElementType::kQ8_0,
-                                  ElementType::kQ4_0};
+constexpr ElementType kTypes[] = {ElementType::kFloat32, ElementType::kFloat16, ElementType::kQ8_0, ElementType::kQ4_0};
 constexpr float kUntouched = 12345;
 
 struct Problem {
@@ -50,8 +49,8 @@ struct Problem {
       for (size_t column = 0; column < n; ++column) {
         const double bound = (shape.k + 2) * 0x1p-24 * magnitudes[column] + 1e-30;
         ASSERT_NEAR(c[row * n + column], sums[column], bound)
-            << ElementTypeName(type) << " " << shape.m << "x" << shape.n << "x" << shape.k << " at "
-            << row << ", " << column;
+            << ElementTypeName(type) << " " << shape.m << "x" << shape.n << "x" << shape.k << " at " << row << ", "
+            << column;
       }
     }
   }
@@ -65,8 +64,7 @@ struct Problem {
 class MatmulTest : public testing::Test {
  protected:
   MatmulTest() {
-    folder_ =
-        std::filesystem::temp_directory_path() / ("vesper-matmul-test-" + std::to_string(getpid()));
+    folder_ = std::filesystem::temp_directory_path() / ("vesper-matmul-test-" + std::to_string(getpid()));
     std::filesystem::remove_all(folder_);
   }
   ~MatmulTest() override { std::filesystem::remove_all(folder_); }
@@ -218,14 +216,12 @@ TEST_F(MatmulTest, RefusesWhatDoesNotFit) {
   const MatmulShape shape = problem.shape;
   EXPECT_EQ(code(ElementType::kQ8_0, {9, 8, 64}, operands.Buffers()), ErrorCode::BufferTooSmall);
   EXPECT_EQ(code(ElementType::kQ8_0, {8, 8, 65}, operands.Buffers()), ErrorCode::BufferTooSmall);
-  EXPECT_EQ(code(ElementType::kQ8_0, shape, {operands.a, operands.b, operands.c, nullptr}),
-            ErrorCode::BufferError);
+  EXPECT_EQ(code(ElementType::kQ8_0, shape, {operands.a, operands.b, operands.c, nullptr}), ErrorCode::BufferError);
   EXPECT_EQ(code(ElementType::kQ8_0, shape,
                  {operands.a, operands.b, BufferRange(operands.c, 4, 252), &operands.scales_range}),
             ErrorCode::BufferTooSmall);
   EXPECT_EQ(code(ElementType::kQ8_0, shape, operands.Buffers(), "none"), ErrorCode::BufferError);
-  EXPECT_EQ(code(ElementType::kFloat32, {1u << 31, 2, 1u << 31}, operands.Buffers()),
-            ErrorCode::BufferError);
+  EXPECT_EQ(code(ElementType::kFloat32, {1u << 31, 2, 1u << 31}, operands.Buffers()), ErrorCode::BufferError);
   std::vector<float> c(63);
   Matmul matmul = Matmul::OnCpu();
   matmul.SetWeights(problem.weights);

@@ -11,9 +11,8 @@ TEST(OneShotTest, RecordsAndRuns) {
   Buffer buffer(TestDevice(), 16);
   const uint32_t words[4] = {1, 2, 3, 4};
   CopyHostToBuffer(words, buffer, sizeof words);
-  ExecuteSingleTimeCommands(TestDevice(), [&](VkCommandBuffer commands) {
-    vkCmdFillBuffer(commands, buffer.handle(), 4, 4, 99);
-  });
+  ExecuteSingleTimeCommands(TestDevice(),
+                            [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle(), 4, 4, 99); });
   uint32_t result[3];
   CopyBufferToHost(buffer, result, sizeof result, 4);
   EXPECT_EQ(result[0], 99u);
@@ -55,8 +54,7 @@ TEST(OneShotTest, RunsACallersCommandBuffer) {
   ASSERT_EQ(vkBeginCommandBuffer(commands, &begin), VK_SUCCESS);
   vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel.pipeline());
   const VkDescriptorSet set = sets[2];
-  vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline_layout, 0, 1, &set, 0,
-                          nullptr);
+  vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline_layout, 0, 1, &set, 0, nullptr);
   vkCmdDispatch(commands, 1, 1, 1);
   ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
 

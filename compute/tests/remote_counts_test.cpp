@@ -22,8 +22,7 @@ struct Counts {
 Counts Measure(HostAccess access, uint32_t times) {
   static const test::StatisticsFile file;
   const auto now = [] {
-    return Counts{file.Total("round_trips"), file.Total("blocks_received"),
-                  file.Total("dirty_bytes")};
+    return Counts{file.Total("round_trips"), file.Total("blocks_received"), file.Total("dirty_bytes")};
   };
   Instance::Shared();  // so that the file exists
   Instance::ReleaseShared();
@@ -52,7 +51,7 @@ TEST(RemoteCountsTest, LaunchesTouchNoHostMemory) {
     const Counts many = Measure(access, 200);
     EXPECT_EQ(many.round_trips, few.round_trips);
     // What one download receives may come in two or three parts.
-  EXPECT_LE(many.blocks_received, few.blocks_received + 2);
+    EXPECT_LE(many.blocks_received, few.blocks_received + 2);
     EXPECT_EQ(many.dirty_bytes, few.dirty_bytes);
   }
 }

@@ -21,9 +21,7 @@ class RtVkTest : public ::testing::Test {
   }
   void TearDown() override { rt_vk_device_free(device_); }
 
-  uint64_t Compile() const {
-    return rt_vk_kernel_compile(device_, increment_comp, sizeof increment_comp);
-  }
+  uint64_t Compile() const { return rt_vk_kernel_compile(device_, increment_comp, sizeof increment_comp); }
 
   uint64_t device_ = 0;
 };
@@ -55,8 +53,7 @@ TEST_F(RtVkTest, StaleAndWrongHandles) {
   const uint64_t kernel = Compile();
   uint32_t word = 0;
   EXPECT_EQ(rt_vk_buffer_upload(kernel, &word, 4), RT_VK_INVALID_HANDLE);
-  EXPECT_NE(std::string(rt_vk_last_error()).find("kernel as a buffer"), std::string::npos)
-      << rt_vk_last_error();
+  EXPECT_NE(std::string(rt_vk_last_error()).find("kernel as a buffer"), std::string::npos) << rt_vk_last_error();
   EXPECT_EQ(rt_vk_buffer_download(device_, &word, 4), RT_VK_INVALID_HANDLE);
   EXPECT_EQ(rt_vk_device_sync(buffer), RT_VK_INVALID_HANDLE);
   EXPECT_EQ(rt_vk_kernel_launch_1d(buffer, &buffer, 1, 1, nullptr, 0), RT_VK_INVALID_HANDLE);
@@ -101,8 +98,7 @@ TEST_F(RtVkTest, BadArguments) {
   EXPECT_NE(std::string(rt_vk_last_error()).find("SpirvCompilationFailed"), std::string::npos);
   EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, nullptr, 1, 1, nullptr, 0), RT_VK_INVALID_ARGUMENT);
   EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, &buffer, 0, 1, nullptr, 0), RT_VK_EXECUTION_FAILED);
-  EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, &buffer, UINT32_MAX, 1, nullptr, 0),
-            RT_VK_EXECUTION_FAILED);
+  EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, &buffer, UINT32_MAX, 1, nullptr, 0), RT_VK_EXECUTION_FAILED);
   EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, &buffer, 1, 1, bytes.data(), 4), RT_VK_EXECUTION_FAILED);
   EXPECT_EQ(rt_vk_kernel_launch_1d(kernel, &buffer, 1, 1, nullptr, 4), RT_VK_INVALID_ARGUMENT);
   rt_vk_kernel_free(kernel);

@@ -88,8 +88,7 @@ TEST(WeightsTest, QuantizationKeepsItsPromise) {
       }
     }
   }
-  const std::vector<float> halves =
-      DecodeWeights(EncodeWeights(ElementType::kFloat16, kDepth, kColumns, values));
+  const std::vector<float> halves = DecodeWeights(EncodeWeights(ElementType::kFloat16, kDepth, kColumns, values));
   for (size_t i = 0; i < values.size(); ++i) {
     EXPECT_LE(std::abs(halves[i] - values[i]), std::abs(values[i]) * 0x1p-11f);
   }

@@ -51,8 +51,8 @@ int LookUpNow(const std::string& host, uint16_t port, int flags, std::vector<End
 }
 
 // The thread handles no signal of the process that we are a guest in.
-void StartThread(std::thread* thread, const std::shared_ptr<LookUp>& shared, std::string host,
-                 uint16_t port, int flags) {
+void StartThread(std::thread* thread, const std::shared_ptr<LookUp>& shared, std::string host, uint16_t port,
+                 int flags) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -156,14 +156,12 @@ std::string DistrustOf(const std::string& directory) {
   if (::lstat(directory.c_str(), &status) != 0) return directory + ": " + SystemError(errno);
   if (!S_ISDIR(status.st_mode)) return directory + " is no directory";
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-    return directory + " belongs to another user (" + std::to_string(status.st_uid) +
-           "), who could pose as the server";
+    return directory + " belongs to another user (" + std::to_string(status.st_uid) + "), who could pose as the server";
   }
   return {};
 }
 
-std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline,
-                              std::string* error) {
+std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline, std::string* error) {
   std::vector<Endpoint> endpoints;
   if (address.kind == Address::Kind::kTcp) {
     const int flags = passive ? AI_PASSIVE : 0;
@@ -201,8 +199,7 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
     // What is left of the time is shared out among the addresses not tried yet.
     const int left = deadline.PollMilliseconds();
     const int share = left < 0 ? left : left / static_cast<int>(endpoints.size() - i);
-    const int fd =
-        transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
+    const int fd = transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
     if (fd < 0) continue;
     auto channel = MakeSocketChannel(fd);
     if (channel == nullptr) *error = "cannot use the connection to " + address.ToString();

@@ -21,8 +21,7 @@ class Deadline {
   // again.
   int PollMilliseconds() const {
     if (never_) return -1;
-    const auto rest =
-        std::chrono::ceil<std::chrono::milliseconds>(at_ - std::chrono::steady_clock::now());
+    const auto rest = std::chrono::ceil<std::chrono::milliseconds>(at_ - std::chrono::steady_clock::now());
     if (rest.count() <= 0) return 0;
     return rest.count() > INT_MAX ? INT_MAX : static_cast<int>(rest.count());
   }

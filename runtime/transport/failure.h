@@ -15,9 +15,7 @@ class Failure {
     sentence_ = std::move(sentence);
     ready_.store(true, std::memory_order_release);
   }
-  std::string Get() const {
-    return ready_.load(std::memory_order_acquire) ? sentence_ : std::string();
-  }
+  std::string Get() const { return ready_.load(std::memory_order_acquire) ? sentence_ : std::string(); }
 
  private:
   std::atomic<bool> taken_ = false;

@@ -32,8 +32,7 @@ static_assert(KindOf(schema::Message::GOODBYE) == static_cast<uint64_t>(MessageK
 constexpr uint64_t kStructPointer = uint64_t{1} << 32 | uint64_t{1} << 48;
 constexpr uint64_t BytesPointer(uint64_t count) { return count << 35 | uint64_t{2} << 32 | 1; }
 constexpr uint32_t kPrefixWords = kDataPrefixBytes / 8 - 1;  // without the segment table
-static_assert(wire::kMaxMessageBytes < (size_t{1} << 29),
-              "the length of a Cap'n Proto list has 29 bits");
+static_assert(wire::kMaxMessageBytes < (size_t{1} << 29), "the length of a Cap'n Proto list has 29 bits");
 
 constexpr uint8_t kPadding[8] = {};
 constexpr size_t PaddingOf(size_t bytes) { return (8 - bytes % 8) % 8; }
@@ -51,8 +50,8 @@ std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<cons
   capnp::MallocMessageBuilder builder;
   auto message = builder.initRoot<schema::Message>();
   // setReason() would want a terminating zero, which `bytes` lacks.
-  auto reason = kind == MessageKind::kRefused ? message.initRefused().initReason(size)
-                                              : message.initGoodbye().initReason(size);
+  auto reason =
+      kind == MessageKind::kRefused ? message.initRefused().initReason(size) : message.initGoodbye().initReason(size);
   if (!bytes.empty()) std::memcpy(reason.begin(), bytes.data(), bytes.size());
   const auto words = capnp::messageToFlatArray(builder);
   const auto frame = words.asBytes();
@@ -60,8 +59,7 @@ std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<cons
 }
 
 template <typename Builder>
-void FillData(Builder builder, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-              size_t descriptors) {
+void FillData(Builder builder, uint64_t sequence, std::span<const std::span<const uint8_t>> parts, size_t descriptors) {
   builder.setSequence(sequence);
   builder.setDescriptors(static_cast<uint8_t>(descriptors));
   auto data = builder.initData(static_cast<unsigned>(TotalBytes(parts)));
@@ -69,8 +67,7 @@ void FillData(Builder builder, uint64_t sequence, std::span<const std::span<cons
   for (const auto& part : parts) at = std::copy(part.begin(), part.end(), at);
 }
 
-std::vector<uint8_t> EncodeData(MessageKind kind, uint64_t sequence,
-                                std::span<const std::span<const uint8_t>> parts,
+std::vector<uint8_t> EncodeData(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                                 size_t descriptors) {
   capnp::MallocMessageBuilder builder(static_cast<unsigned>(TotalBytes(parts) / 8 + 16));
   auto message = builder.initRoot<schema::Message>();
@@ -146,8 +143,7 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
 
 }  // namespace
 
-void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes,
-                     std::span<uint8_t, kDataPrefixBytes> out) {
+void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes, std::span<uint8_t, kDataPrefixBytes> out) {
   const auto words = static_cast<uint32_t>(kPrefixWords + (data_bytes + 7) / 8);
   Store(&out[0], uint64_t{words} << 32);  // one segment of so many words
   Store(&out[8], kStructPointer);
@@ -157,15 +153,14 @@ void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes,
   Store(&out[40], BytesPointer(data_bytes));
 }
 
-bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind,
-                    uint64_t* sequence, size_t* data_bytes) {
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind, uint64_t* sequence,
+                    size_t* data_bytes) {
   const auto table = Load<uint64_t>(&prefix[0]);
   const auto discriminant = Load<uint64_t>(&prefix[16]);
   const auto data = Load<uint64_t>(&prefix[40]);
   const uint64_t count = data >> 35;
   if (static_cast<uint32_t>(table) != 0 || table >> 32 != kPrefixWords + (count + 7) / 8 ||
-      Load<uint64_t>(&prefix[8]) != kStructPointer ||
-      Load<uint64_t>(&prefix[24]) != kStructPointer ||
+      Load<uint64_t>(&prefix[8]) != kStructPointer || Load<uint64_t>(&prefix[24]) != kStructPointer ||
       discriminant > static_cast<uint64_t>(MessageKind::kGoodbye) || data != BytesPointer(count)) {
     return false;
   }
@@ -194,8 +189,7 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
   const size_t bytes = TotalBytes(parts);
   const size_t limit = CarriesData(kind) ? wire::kMaxMessageBytes : wire::kMaxHandshakeBytes / 2;
   if (bytes > limit) {
-    return "a message of " + std::to_string(bytes) + " bytes is larger than the limit of " +
-           std::to_string(limit);
+    return "a message of " + std::to_string(bytes) + " bytes is larger than the limit of " + std::to_string(limit);
   }
   if (kind != MessageKind::kHello && kind != MessageKind::kWelcome) return {};
   if (bytes % sizeof(capnp::word) != 0) return "a Hello or Welcome is no whole Cap'n Proto message";
@@ -205,8 +199,7 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
   return error;
 }
 
-OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence,
-                             std::span<const std::span<const uint8_t>> parts,
+OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                              size_t descriptors) {
   if (CarriesData(kind) && descriptors != 0) {
     whole_frame_ = EncodeData(kind, sequence, parts, descriptors);

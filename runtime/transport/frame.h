@@ -29,11 +29,10 @@ constexpr bool CarriesData(MessageKind kind) {
   return kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
 }
 
-void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes,
-                     std::span<uint8_t, kDataPrefixBytes> out);
+void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes, std::span<uint8_t, kDataPrefixBytes> out);
 // The length of the data when `prefix` is as WriteDataPrefix would write it, else false.
-bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind,
-                    uint64_t* sequence, size_t* data_bytes);
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind, uint64_t* sequence,
+                    size_t* data_bytes);
 
 // Decodes one complete frame from an untrusted peer. An empty string when all is well, else a
 // sentence. The bytes are aligned to 8 and become the payload where that is the whole Message.
@@ -51,8 +50,8 @@ class OutgoingFrame {
  public:
   // The message must have passed CheckMessage(). `descriptors` is how many file descriptors the
   // stream will carry with its first byte: only for what CarriesData(), whose bytes are then copied.
-  OutgoingFrame(MessageKind kind, uint64_t sequence,
-                std::span<const std::span<const uint8_t>> parts, size_t descriptors = 0);
+  OutgoingFrame(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+                size_t descriptors = 0);
 
   bool done() const { return done_ == total_; }
   // What is to be written next; returns how many of `vectors` were used, 0 when done.

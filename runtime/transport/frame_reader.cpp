@@ -33,8 +33,7 @@ FrameStatus FrameReader::ReadHead(Message* message) {
   if (buffered() < 8) return FrameStatus::kNeedMore;
   const uint64_t segments = uint64_t{wire::Load<uint32_t>(at)} + 1;
   if (segments > kMaxSegments) {
-    return Fail("a message of " + std::to_string(segments) +
-                " segments; these bytes are no Vesper message");
+    return Fail("a message of " + std::to_string(segments) + " segments; these bytes are no Vesper message");
   }
   const size_t table = (4 + 4 * segments + 7) / 8 * 8;
   if (buffered() < table) return FrameStatus::kNeedMore;

@@ -19,9 +19,8 @@ namespace {
 namespace schema = transport::schema;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kAnswerTime(
-    5000);  // for the first answer, so that other drivers still get their turn
-constexpr milliseconds kHelloTime(5000);  // for a client that has connected
+constexpr milliseconds kAnswerTime(5000);  // for the first answer, so that other drivers still get their turn
+constexpr milliseconds kHelloTime(5000);   // for a client that has connected
 constexpr unsigned kMaxNames = 1u << 16;
 constexpr size_t kMaxNameBytes = 256;
 constexpr size_t kMaxReasonBytes = 1024;
@@ -40,9 +39,8 @@ std::string Printable(const std::vector<uint8_t>& bytes) {
 }
 
 std::string Versions(uint32_t client, uint32_t server) {
-  return "the client speaks version " + std::to_string(client) +
-         " of the Vesper protocol, the server version " + std::to_string(server) +
-         ": install the same release of Vesper on both sides";
+  return "the client speaks version " + std::to_string(client) + " of the Vesper protocol, the server version " +
+         std::to_string(server) + ": install the same release of Vesper on both sides";
 }
 
 void EncodeNames(const std::vector<std::string>& names, capnp::List<capnp::Text>::Builder out) {
@@ -61,9 +59,7 @@ bool DecodeNames(capnp::List<capnp::Text>::Reader names, std::vector<std::string
   return true;
 }
 
-unsigned CountOf(const std::vector<std::string>& names) {
-  return static_cast<unsigned>(names.size());
-}
+unsigned CountOf(const std::vector<std::string>& names) { return static_cast<unsigned>(names.size()); }
 
 ChannelStatus SendMessage(Channel& channel, MessageKind kind, capnp::MessageBuilder& builder) {
   const auto words = capnp::messageToFlatArray(builder);
@@ -92,8 +88,7 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
 class PayloadReader {
  public:
   explicit PayloadReader(const std::vector<uint8_t>& payload)
-      : reader_({reinterpret_cast<const capnp::word*>(payload.data()),
-                 payload.size() / sizeof(capnp::word)},
+      : reader_({reinterpret_cast<const capnp::word*>(payload.data()), payload.size() / sizeof(capnp::word)},
                 Options(payload.size())) {}
   schema::Message::Reader root() { return reader_.getRoot<schema::Message>(); }
 
@@ -117,8 +112,7 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->shares_memory = in.getSharesMemory();
   hello->validation = in.getValidation();
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
-  return DecodeNames(in.getCommands(), &hello->commands) &&
-         DecodeNames(in.getHandleTypes(), &hello->handle_types);
+  return DecodeNames(in.getCommands(), &hello->commands) && DecodeNames(in.getHandleTypes(), &hello->handle_types);
 }
 
 bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
@@ -131,8 +125,7 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->session = in.getSession();
   welcome->shares_memory = in.getSharesMemory();
   welcome->validation = in.getValidation();
-  return DecodeNames(in.getCommands(), &welcome->commands) &&
-         DecodeNames(in.getHandleTypes(), &welcome->handle_types);
+  return DecodeNames(in.getCommands(), &welcome->commands) && DecodeNames(in.getHandleTypes(), &welcome->handle_types);
 }
 
 // Runs what uses Cap'n Proto; false with a sentence when it throws.
@@ -141,8 +134,7 @@ bool Guarded(std::string* error, const Function& function) {
   try {
     return function();
   } catch (const kj::Exception& exception) {
-    *error =
-        std::string("the handshake is no valid Cap'n Proto: ") + exception.getDescription().cStr();
+    *error = std::string("the handshake is no valid Cap'n Proto: ") + exception.getDescription().cStr();
   } catch (const std::exception& exception) {
     *error = std::string("the handshake failed: ") + exception.what();
   }
@@ -153,17 +145,14 @@ bool Guarded(std::string* error, const Function& function) {
 ChannelStatus ReceiveWithin(Channel& channel, milliseconds time, Message* message) {
   const transport::Deadline deadline(time);
   for (;;) {
-    const ChannelStatus status =
-        channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
+    const ChannelStatus status = channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
     if (status != ChannelStatus::kTimeout || deadline.passed()) return status;
   }
 }
 
-std::string Explain(const Channel& channel, ChannelStatus status, const char* who,
-                    milliseconds time) {
+std::string Explain(const Channel& channel, ChannelStatus status, const char* who, milliseconds time) {
   if (status == ChannelStatus::kTimeout) {
-    return std::string(who) + " did not say anything within " + std::to_string(time.count()) +
-           " ms";
+    return std::string(who) + " did not say anything within " + std::to_string(time.count()) + " ms";
   }
   const std::string error = channel.error();
   return error.empty() ? std::string("the connection to ") + who + " is closed" : error;
@@ -255,8 +244,7 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
 }
 
 bool SendRefused(Channel& channel, const std::string& reason) {
-  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(reason.data()),
-                                      reason.size());
+  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(reason.data()), reason.size());
   return channel.Send(MessageKind::kRefused, 0, {&part, 1}) == ChannelStatus::kOk;
 }
 

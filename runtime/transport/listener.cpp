@@ -38,9 +38,7 @@ class Descriptor {
   int fd_;
 };
 
-int OpenSocket(int family) {
-  return ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
+int OpenSocket(int family) { return ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
 
 std::string CannotListen(const Address& address, const std::string& why) {
   return "cannot listen on " + address.ToString() + ": " + why;
@@ -116,15 +114,13 @@ int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
   Endpoint bound;
   bound.length = sizeof(bound.name);
   if (fd.get() < 0 || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::bind(fd.get(), endpoint.address(), endpoint.length) != 0 ||
-      ::listen(fd.get(), kBacklog) != 0 ||
+      ::bind(fd.get(), endpoint.address(), endpoint.length) != 0 || ::listen(fd.get(), kBacklog) != 0 ||
       ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound.name), &bound.length) != 0) {
     *error = SystemError(errno);
     return -1;
   }
-  *port = ntohs(bound.name.ss_family == AF_INET6
-                    ? reinterpret_cast<const sockaddr_in6*>(&bound.name)->sin6_port
-                    : reinterpret_cast<const sockaddr_in*>(&bound.name)->sin_port);
+  *port = ntohs(bound.name.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6*>(&bound.name)->sin6_port
+                                                 : reinterpret_cast<const sockaddr_in*>(&bound.name)->sin_port);
   return fd.Release();
 }
 

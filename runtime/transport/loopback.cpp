@@ -34,12 +34,10 @@ struct Queue {
 
 class LoopbackChannel final : public Channel {
  public:
-  LoopbackChannel(std::shared_ptr<Queue> out, std::shared_ptr<Queue> in)
-      : out_(std::move(out)), in_(std::move(in)) {}
+  LoopbackChannel(std::shared_ptr<Queue> out, std::shared_ptr<Queue> in) : out_(std::move(out)), in_(std::move(in)) {}
   ~LoopbackChannel() override { Close(); }
 
-  ChannelStatus Send(MessageKind kind, uint64_t sequence,
-                     std::span<const std::span<const uint8_t>> parts) override;
+  ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
   void Close() override;
@@ -87,9 +85,8 @@ ChannelStatus LoopbackChannel::Send(MessageKind kind, uint64_t sequence,
 ChannelStatus LoopbackChannel::Enqueue(Message message) {
   const size_t bytes = message.payload.size();
   std::unique_lock lock(out_->mutex);
-  out_->writable.wait(lock, [this] {
-    return out_->sender_closed || out_->receiver_closed || out_->bytes < kQueueBytes;
-  });
+  out_->writable.wait(lock,
+                      [this] { return out_->sender_closed || out_->receiver_closed || out_->bytes < kQueueBytes; });
   if (out_->sender_closed) return ChannelStatus::kClosed;
   if (out_->receiver_closed) {
     failure_.Set("the peer closed the connection");

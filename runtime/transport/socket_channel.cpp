@@ -29,8 +29,7 @@ std::string Reason(int error) { return std::generic_category().message(error); }
 bool IsUnixSocket(int socket) {
   sockaddr_storage name{};
   socklen_t length = sizeof(name);
-  return getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 &&
-         name.ss_family == AF_UNIX;
+  return getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 && name.ss_family == AF_UNIX;
 }
 
 int PeerPid(int socket) {
@@ -199,8 +198,7 @@ ChannelStatus SocketChannel::Receive(Message* message, std::chrono::milliseconds
   }
 }
 
-ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline,
-                                         bool may_wait) {
+ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline, bool may_wait) {
   for (;;) {
     if (closed_.load()) return ChannelStatus::kClosed;
     if (TakeInterrupt()) return ChannelStatus::kTimeout;
@@ -251,8 +249,8 @@ void SocketChannel::TakeArrival(const msghdr& header) {
   Arrival arrival;
   arrival.truncated = (header.msg_flags & MSG_CTRUNC) != 0;
   auto* walked = const_cast<msghdr*>(&header);
-  for (cmsghdr* each = header.msg_controllen == 0 ? nullptr : CMSG_FIRSTHDR(walked);
-       each != nullptr; each = CMSG_NXTHDR(walked, each)) {
+  for (cmsghdr* each = header.msg_controllen == 0 ? nullptr : CMSG_FIRSTHDR(walked); each != nullptr;
+       each = CMSG_NXTHDR(walked, each)) {
     if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
     const size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; ++i) {
@@ -330,8 +328,7 @@ namespace vesper {
 std::unique_ptr<Channel> MakeSocketChannel(int fd) {
   const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   const int flags = ::fcntl(fd, F_GETFL);
-  if (wake < 0 || flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
-      ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+  if (wake < 0 || flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
     if (wake >= 0) ::close(wake);
     ::close(fd);
     return nullptr;

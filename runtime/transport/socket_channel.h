@@ -29,8 +29,7 @@ class SocketChannel final : public Channel {
   // Closes without shutting down: another process may hold the same socket.
   ~SocketChannel() override;
 
-  ChannelStatus Send(MessageKind kind, uint64_t sequence,
-                     std::span<const std::span<const uint8_t>> parts) override;
+  ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override;
   bool CarriesDescriptors() const override { return carries_descriptors_; }
   ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
                                     std::span<const std::span<const uint8_t>> parts,
@@ -55,8 +54,7 @@ class SocketChannel final : public Channel {
     bool truncated = false;  // some could not be taken
   };
 
-  ChannelStatus SendFrame(MessageKind kind, uint64_t sequence,
-                          std::span<const std::span<const uint8_t>> parts,
+  ChannelStatus SendFrame(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                           std::span<const int> descriptors);
   ChannelStatus Write(OutgoingFrame* frame, std::span<const int> descriptors);
   bool WaitUntilWritable();
@@ -88,7 +86,7 @@ class SocketChannel final : public Channel {
 
   // The receiving thread's.
   FrameReader reader_;
-  bool drained_ = true;  // the last read took everything: poll before reading again
+  bool drained_ = true;           // the last read took everything: poll before reading again
   std::deque<Arrival> arrivals_;  // of messages that are not complete yet, in order
   bool unannounced_ = false;      // the peer sent descriptors that no message announces
 };

@@ -19,7 +19,8 @@ VkGraphicsPipelineLibraryFlagsEXT Subsets(const VkGraphicsPipelineCreateInfo& v)
   const auto* library = FindStruct<VkGraphicsPipelineLibraryCreateInfoEXT>(
       v.pNext, VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT);
   if (library != nullptr) return library->flags;
-  const auto* linked = FindStruct<VkPipelineLibraryCreateInfoKHR>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR);
+  const auto* linked =
+      FindStruct<VkPipelineLibraryCreateInfoKHR>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR);
   if (linked != nullptr && linked->libraryCount > 0) return 0;
   return VK_GRAPHICS_PIPELINE_LIBRARY_FLAG_BITS_MAX_ENUM_EXT;
 }
@@ -85,7 +86,8 @@ bool NeedsMultisample(const VkGraphicsPipelineCreateInfo& v) {
 
 bool NeedsDepthStencil(const VkGraphicsPipelineCreateInfo& v) {
   if (!Has(v, kFragmentShader) || Discards(v)) return false;
-  const auto* rendering = FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
+  const auto* rendering =
+      FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
   const bool output_known = RendersDynamically(v) && rendering != nullptr && Has(v, kFragmentOutput);
   return !output_known || rendering->depthAttachmentFormat != VK_FORMAT_UNDEFINED ||
          rendering->stencilAttachmentFormat != VK_FORMAT_UNDEFINED;
@@ -93,7 +95,8 @@ bool NeedsDepthStencil(const VkGraphicsPipelineCreateInfo& v) {
 
 bool NeedsColorBlend(const VkGraphicsPipelineCreateInfo& v) {
   if (!Has(v, kFragmentOutput) || Discards(v)) return false;
-  const auto* rendering = FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
+  const auto* rendering =
+      FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
   return !RendersDynamically(v) || rendering == nullptr || rendering->colorAttachmentCount > 0;
 }
 

@@ -10,22 +10,22 @@ namespace vesper::wire {
 
 // Client → server, in batches among command records (RecordHeader::command). Executed in order with the commands.
 enum class Control : uint16_t {
-  kHeartbeat = 0xff00,     // no body; with kWantsReply the answer proves that the server lives
-  kMemoryMapped = 0xff01,  // MemoryMapping: the client has this range mapped
+  kHeartbeat = 0xff00,       // no body; with kWantsReply the answer proves that the server lives
+  kMemoryMapped = 0xff01,    // MemoryMapping: the client has this range mapped
   kMemoryUnmapped = 0xff02,  // MemoryRange (whole mapping): no more changes are wanted
-  kMemoryWrite = 0xff03,   // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
-  kMemoryFetch = 0xff04,   // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
+  kMemoryWrite = 0xff03,  // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
+  kMemoryFetch = 0xff04,  // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
   kMemoryWritable = 0xff05  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
 };
 
 // Server → client, in event messages.
 enum class EventKind : uint16_t {
-  kCompleted = 1,     // Completed; after all memory events that it covers
-  kDeviceLost = 2,    // DeviceLost, then a sentence (the rest of the body) for the log
+  kCompleted = 1,      // Completed; after all memory events that it covers
+  kDeviceLost = 2,     // DeviceLost, then a sentence (the rest of the body) for the log
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
-  kLog = 5,           // u32 level (0 error … 3 debug), then the text
-  kDebugMessage = 6,  // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
-  kAlive = 7          // no body: the server has been busy with one message for a while and lives
+  kLog = 5,            // u32 level (0 error … 3 debug), then the text
+  kDebugMessage = 6,   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
+  kAlive = 7           // no body: the server has been busy with one message for a while and lives
 };
 
 struct MemoryRange {
@@ -66,8 +66,9 @@ struct DeviceLost {
 // is given.
 enum class DebugForm : uint32_t { kUtils, kReport };
 struct DebugMessage {
-  ObjectId messenger = 0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT; null: those of the instance's create-info
-  uint64_t sequence = 0;   // of the command that waits for a reply and caused it, else 0; sent before that reply
+  ObjectId messenger =
+      0;  // VkDebugUtilsMessengerEXT or VkDebugReportCallbackEXT; null: those of the instance's create-info
+  uint64_t sequence = 0;  // of the command that waits for a reply and caused it, else 0; sent before that reply
   DebugForm form = DebugForm::kUtils;
   uint32_t reserved = 0;
 };

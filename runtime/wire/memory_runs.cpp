@@ -15,7 +15,8 @@ constexpr size_t kMaxExtent = 64 * 1024;
 size_t Padding(size_t size) { return (8 - size % 8) % 8; }
 
 void SetBits(std::vector<uint8_t>* mask, size_t from, size_t to) {
-  for (; from < to && from % 8 != 0; ++from) (*mask)[from / 8] = static_cast<uint8_t>((*mask)[from / 8] | 1u << (from % 8));
+  for (; from < to && from % 8 != 0; ++from)
+    (*mask)[from / 8] = static_cast<uint8_t>((*mask)[from / 8] | 1u << (from % 8));
   if (to - from >= 8) std::fill_n(mask->begin() + static_cast<ptrdiff_t>(from / 8), (to - from) / 8, uint8_t{0xff});
   for (from = std::max(from, to / 8 * 8); from < to; ++from) {
     (*mask)[from / 8] = static_cast<uint8_t>((*mask)[from / 8] | 1u << (from % 8));
@@ -37,8 +38,8 @@ void RunWriter::Add(uint64_t offset, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
     const auto piece = bytes.first(std::min(bytes.size(), kMaxExtent));
     const uint64_t end = offset_ + extent_;
-    const bool joins = extent_ != 0 && offset >= end && offset - end < kJoinedGap &&
-                       offset - offset_ + piece.size() <= kMaxExtent;
+    const bool joins =
+        extent_ != 0 && offset >= end && offset - end < kJoinedGap && offset - offset_ + piece.size() <= kMaxExtent;
     if (!joins) {
       Close();
       offset_ = offset;

@@ -8,8 +8,7 @@ namespace {
 // A label takes its place among the submits of its queue.
 template <typename Call>
 void EnqueueLabel(Session& session, VkQueue queue, Call call) {
-  const ObjectId id =
-      session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
+  const ObjectId id = session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
   QueueJob job;
   job.keeps = session.KeepRun();
   job.call = [call] {
@@ -24,28 +23,24 @@ void EnqueueLabel(Session& session, VkQueue queue, Call call) {
 void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::QueueBeginDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueBeginDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue,
-               [&driver, &v] { driver.QueueBeginDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
+  EnqueueLabel(session, v.queue, [&driver, &v] { driver.QueueBeginDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
 }
 
 void QueueInsertDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                    wire::QueueInsertDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueInsertDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue,
-               [&driver, &v] { driver.QueueInsertDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
+  EnqueueLabel(session, v.queue, [&driver, &v] { driver.QueueInsertDebugUtilsLabelEXT(v.queue, v.pLabelInfo); });
 }
 
 void QueueEndDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                 wire::QueueEndDebugUtilsLabelEXTArgs& v) {
   if (driver.QueueEndDebugUtilsLabelEXT == nullptr) return;
-  EnqueueLabel(session, v.queue,
-               [&driver, queue = v.queue] { driver.QueueEndDebugUtilsLabelEXT(queue); });
+  EnqueueLabel(session, v.queue, [&driver, queue = v.queue] { driver.QueueEndDebugUtilsLabelEXT(queue); });
 }
 
 void CreateDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::CreateDebugUtilsMessengerEXTArgs& v) {
-  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pMessenger_ids,
-                                             v.pMessenger);
+  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pMessenger_ids, v.pMessenger);
 }
 
 void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable&,
@@ -55,8 +50,7 @@ void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable&,
 
 void CreateDebugReportCallbackEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::CreateDebugReportCallbackEXTArgs& v) {
-  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pCallback_ids,
-                                             v.pCallback);
+  v.result = session.debug_messages().Listen(driver, v.instance, *v.pCreateInfo, *v.pCallback_ids, v.pCallback);
 }
 
 void DestroyDebugReportCallbackEXT(Session& session, const vk::DispatchTable&,

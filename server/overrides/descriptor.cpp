@@ -4,8 +4,7 @@
 
 namespace vesper::server::overrides {
 
-void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver,
-                         wire::ResetDescriptorPoolArgs& v) {
+void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v) {
   v.result = driver.ResetDescriptorPool(v.device, v.descriptorPool, v.flags);
   CommandHandles& handles = session.handles();
   handles.ForgetChildrenOf(handles.Named(HandleType::kDescriptorPool), HandleType::kDescriptorSet);

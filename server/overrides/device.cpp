@@ -18,8 +18,7 @@ uint32_t VersionOf(const vk::DispatchTable& driver, VkPhysicalDevice device) {
   return properties.apiVersion;
 }
 
-std::vector<VkExtensionProperties> ExtensionsOf(const vk::DispatchTable& driver,
-                                                VkPhysicalDevice device) {
+std::vector<VkExtensionProperties> ExtensionsOf(const vk::DispatchTable& driver, VkPhysicalDevice device) {
   uint32_t count = 0;
   driver.EnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
   std::vector<VkExtensionProperties> extensions(count);
@@ -29,8 +28,7 @@ std::vector<VkExtensionProperties> ExtensionsOf(const vk::DispatchTable& driver,
 }
 
 bool Has(const std::vector<const char*>& names, const char* name) {
-  return std::any_of(names.begin(), names.end(),
-                     [&](const char* n) { return std::strcmp(n, name) == 0; });
+  return std::any_of(names.begin(), names.end(), [&](const char* n) { return std::strcmp(n, name) == 0; });
 }
 
 // Host pages can become device memory, and their conditions can be asked for.
@@ -73,17 +71,15 @@ void EnableTimelines(VkDeviceCreateInfo* info, VkPhysicalDeviceTimelineSemaphore
     known->timelineSemaphore = VK_TRUE;
     return;
   }
-  *own = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
-          const_cast<void*>(info->pNext), VK_TRUE};
+  *own = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, const_cast<void*>(info->pNext), VK_TRUE};
   info->pNext = own;
 }
 
 }  // namespace
 
-void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable&,
-                              wire::EnumeratePhysicalDevicesArgs& v) {
-  v.result = GiveList<VkPhysicalDevice>(session.instance().physical_devices, v.pPhysicalDeviceCount,
-                                        v.pPhysicalDevices);
+void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable&, wire::EnumeratePhysicalDevicesArgs& v) {
+  v.result =
+      GiveList<VkPhysicalDevice>(session.instance().physical_devices, v.pPhysicalDeviceCount, v.pPhysicalDevices);
 }
 
 void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& driver,
@@ -102,41 +98,34 @@ void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& dr
   if (v.result < 0) return;
   groups.resize(count);
   const std::vector<VkPhysicalDevice>& offered = session.instance().physical_devices;
-  const auto rank = [&](VkPhysicalDevice d) {
-    return std::find(offered.begin(), offered.end(), d) - offered.begin();
-  };
+  const auto rank = [&](VkPhysicalDevice d) { return std::find(offered.begin(), offered.end(), d) - offered.begin(); };
   for (VkPhysicalDeviceGroupProperties& group : groups) {
     auto* const begin = group.physicalDevices;
-    auto* const end =
-        std::remove_if(begin, begin + group.physicalDeviceCount, [&](VkPhysicalDevice device) {
-          return rank(device) == static_cast<ptrdiff_t>(offered.size());
-        });
+    auto* const end = std::remove_if(begin, begin + group.physicalDeviceCount, [&](VkPhysicalDevice device) {
+      return rank(device) == static_cast<ptrdiff_t>(offered.size());
+    });
     group.physicalDeviceCount = static_cast<uint32_t>(end - begin);
   }
   std::erase_if(groups, [](const auto& group) { return group.physicalDeviceCount == 0; });
   std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
     return rank(a.physicalDevices[0]) < rank(b.physicalDevices[0]);
   });
-  for (uint32_t i = 0;
-       v.pPhysicalDeviceGroupProperties != nullptr && i < *v.pPhysicalDeviceGroupCount; ++i) {
+  for (uint32_t i = 0; v.pPhysicalDeviceGroupProperties != nullptr && i < *v.pPhysicalDeviceGroupCount; ++i) {
     if (i < groups.size()) groups[i].pNext = v.pPhysicalDeviceGroupProperties[i].pNext;
   }
-  v.result = GiveList<VkPhysicalDeviceGroupProperties>(groups, v.pPhysicalDeviceGroupCount,
-                                                       v.pPhysicalDeviceGroupProperties);
+  v.result =
+      GiveList<VkPhysicalDeviceGroupProperties>(groups, v.pPhysicalDeviceGroupCount, v.pPhysicalDeviceGroupProperties);
 }
 
 void EnumerateDeviceExtensionProperties(Session&, const vk::DispatchTable& driver,
                                         wire::EnumerateDeviceExtensionPropertiesArgs& v) {
-  const std::vector<VkExtensionProperties> extensions =
-      Offered(ExtensionsOf(driver, v.physicalDevice), nullptr);
+  const std::vector<VkExtensionProperties> extensions = Offered(ExtensionsOf(driver, v.physicalDevice), nullptr);
   v.result = GiveList<VkExtensionProperties>(extensions, v.pPropertyCount, v.pProperties);
 }
 
-void GetPhysicalDeviceProperties(Session&, const vk::DispatchTable& driver,
-                                 wire::GetPhysicalDevicePropertiesArgs& v) {
+void GetPhysicalDeviceProperties(Session&, const vk::DispatchTable& driver, wire::GetPhysicalDevicePropertiesArgs& v) {
   driver.GetPhysicalDeviceProperties(v.physicalDevice, v.pProperties);
-  v.pProperties->apiVersion =
-      std::min(v.pProperties->apiVersion, static_cast<uint32_t>(VK_HEADER_VERSION_COMPLETE));
+  v.pProperties->apiVersion = std::min(v.pProperties->apiVersion, static_cast<uint32_t>(VK_HEADER_VERSION_COMPLETE));
 }
 
 void GetPhysicalDeviceProperties2(Session&, const vk::DispatchTable& driver,

@@ -9,8 +9,7 @@
 
 namespace vesper::server::overrides {
 
-void EnumerateInstanceVersion(Session& session, const vk::DispatchTable&,
-                              wire::EnumerateInstanceVersionArgs& v) {
+void EnumerateInstanceVersion(Session& session, const vk::DispatchTable&, wire::EnumerateInstanceVersionArgs& v) {
   *v.pApiVersion = session.driver().api_version();
   v.result = VK_SUCCESS;
 }

@@ -47,13 +47,10 @@ void ZeroPages(uint8_t* data, uint64_t size) {
 // Programs read memory that they never wrote, and with a driver that takes it from this process's
 // heap would see what was freed before.
 void MakeZeros(const Device& device, const VkMemoryAllocateInfo& info, VkDeviceMemory memory) {
-  constexpr VkMemoryPropertyFlags kNeeded =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  const VkMemoryPropertyFlags flags =
-      device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
+  constexpr VkMemoryPropertyFlags kNeeded = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  const VkMemoryPropertyFlags flags = device.memory_properties().memoryTypes[info.memoryTypeIndex].propertyFlags;
   if (!device.is_cpu() || (flags & kNeeded) != kNeeded) return;
-  if (FindInChain<VkImportMemoryFdInfoKHR>(info.pNext,
-                                           VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR) != nullptr) {
+  if (FindInChain<VkImportMemoryFdInfoKHR>(info.pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR) != nullptr) {
     return;  // another's contents
   }
   void* data = nullptr;
@@ -93,8 +90,7 @@ void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::
 
 }  // namespace
 
-void AllocateMemory(Session& session, const vk::DispatchTable& driver,
-                    wire::AllocateMemoryArgs& v) {
+void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
   const Device& device = session.device();
   CommandRun& run = session.run();
   run.descriptor = {};
@@ -144,7 +140,8 @@ void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable
     v.result = VK_ERROR_OUT_OF_HOST_MEMORY;
     return;
   }
-  const uintptr_t aligned = (reinterpret_cast<uintptr_t>(pages) + kImportAlignment - 1) / kImportAlignment * kImportAlignment;
+  const uintptr_t aligned =
+      (reinterpret_cast<uintptr_t>(pages) + kImportAlignment - 1) / kImportAlignment * kImportAlignment;
   v.result = driver.GetMemoryHostPointerPropertiesEXT(v.device, v.handleType, reinterpret_cast<const void*>(aligned),
                                                       v.pMemoryHostPointerProperties);
   munmap(pages, 2 * kImportAlignment);

@@ -4,12 +4,10 @@
 
 namespace vesper::server::overrides {
 
-void GetQueryPoolResults(Session&, const vk::DispatchTable& driver,
-                         wire::GetQueryPoolResultsArgs& v) {
-  const VkQueryResultFlags flags =
-      v.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT);
-  v.result = driver.GetQueryPoolResults(v.device, v.queryPool, v.firstQuery, v.queryCount,
-                                        v.dataSize, v.pData, v.stride, flags);
+void GetQueryPoolResults(Session&, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v) {
+  const VkQueryResultFlags flags = v.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT);
+  v.result = driver.GetQueryPoolResults(v.device, v.queryPool, v.firstQuery, v.queryCount, v.dataSize, v.pData,
+                                        v.stride, flags);
 }
 
 }  // namespace vesper::server::overrides

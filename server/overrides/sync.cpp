@@ -10,8 +10,7 @@ namespace vesper::server::overrides {
 namespace {
 
 Queue& QueueOf(Session& session, VkQueue queue) {
-  const ObjectId id =
-      session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
+  const ObjectId id = session.handles().ToWire(HandleType::kQueue, reinterpret_cast<uintptr_t>(queue));
   return session.device().QueueOf(queue, id);
 }
 
@@ -97,18 +96,14 @@ void QueueSubmit(Session& session, const vk::DispatchTable& driver, wire::QueueS
   std::copy_n(v.pSubmits, v.submitCount, submits);
   for (uint32_t i = 0; i < v.submitCount; ++i) {
     if (submits[i].commandBufferCount != 0) submission.Works();
-    for (uint32_t w = 0; w < submits[i].waitSemaphoreCount; ++w)
-      submission.Waits(submits[i].pWaitSemaphores[w]);
-    for (uint32_t s = 0; s < submits[i].signalSemaphoreCount; ++s)
-      submission.Signals(submits[i].pSignalSemaphores[s]);
+    for (uint32_t w = 0; w < submits[i].waitSemaphoreCount; ++w) submission.Waits(submits[i].pWaitSemaphores[w]);
+    for (uint32_t s = 0; s < submits[i].signalSemaphoreCount; ++s) submission.Signals(submits[i].pSignalSemaphores[s]);
   }
   uint32_t count = v.submitCount;
   if (submission.counts_by_timeline()) submits[count++] = submission.Signal();
-  submission.Enqueue([&driver, submits, count, queue = v.queue, fence = v.fence,
-                      internal = submission.internal()] {
+  submission.Enqueue([&driver, submits, count, queue = v.queue, fence = v.fence, internal = submission.internal()] {
     const VkResult result = driver.QueueSubmit(queue, count, submits, fence);
-    return result < 0 || internal == VK_NULL_HANDLE ? result
-                                                    : SignalInternal(driver, queue, internal);
+    return result < 0 || internal == VK_NULL_HANDLE ? result : SignalInternal(driver, queue, internal);
   });
   v.result = VK_SUCCESS;
 }
@@ -139,25 +134,20 @@ void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::Queue
     last.signalSemaphoreInfoCount = 1;
     last.pSignalSemaphoreInfos = signal;
   }
-  submission.Enqueue([&driver, submits, count, queue = v.queue, fence = v.fence,
-                      internal = submission.internal()] {
+  submission.Enqueue([&driver, submits, count, queue = v.queue, fence = v.fence, internal = submission.internal()] {
     const VkResult result = driver.QueueSubmit2(queue, count, submits, fence);
-    return result < 0 || internal == VK_NULL_HANDLE ? result
-                                                    : SignalInternal(driver, queue, internal);
+    return result < 0 || internal == VK_NULL_HANDLE ? result : SignalInternal(driver, queue, internal);
   });
   v.result = VK_SUCCESS;
 }
 
 // The empty submit after it signals after all that the binds signal.
-void QueueBindSparse(Session& session, const vk::DispatchTable& driver,
-                     wire::QueueBindSparseArgs& v) {
+void QueueBindSparse(Session& session, const vk::DispatchTable& driver, wire::QueueBindSparseArgs& v) {
   Submission submission(session, v.queue, "vkQueueBindSparse", v.fence);
   for (uint32_t i = 0; i < v.bindInfoCount; ++i) {
     const VkBindSparseInfo& bind = v.pBindInfo[i];
-    for (uint32_t w = 0; w < bind.waitSemaphoreCount; ++w)
-      submission.Waits(bind.pWaitSemaphores[w]);
-    for (uint32_t s = 0; s < bind.signalSemaphoreCount; ++s)
-      submission.Signals(bind.pSignalSemaphores[s]);
+    for (uint32_t w = 0; w < bind.waitSemaphoreCount; ++w) submission.Waits(bind.pWaitSemaphores[w]);
+    for (uint32_t s = 0; s < bind.signalSemaphoreCount; ++s) submission.Signals(bind.pSignalSemaphores[s]);
   }
   VkSubmitInfo* signal = nullptr;
   if (submission.counts_by_timeline()) {
@@ -176,11 +166,10 @@ void QueueWaitIdle(Session& session, const vk::DispatchTable&, wire::QueueWaitId
   v.result = VK_SUCCESS;
   if (!session.run().wants_reply) return;
   Queue& queue = QueueOf(session, v.queue);
-  queue.WhenCompleted(queue.last_serial(),
-                      [&session, &v, run = session.DeferReply(), device = &session.device()] {
-                        if (device->lost()) v.result = VK_ERROR_DEVICE_LOST;
-                        session.SendReply(*run);
-                      });
+  queue.WhenCompleted(queue.last_serial(), [&session, &v, run = session.DeferReply(), device = &session.device()] {
+    if (device->lost()) v.result = VK_ERROR_DEVICE_LOST;
+    session.SendReply(*run);
+  });
 }
 
 void DeviceWaitIdle(Session& session, const vk::DispatchTable&, wire::DeviceWaitIdleArgs& v) {
@@ -211,19 +200,16 @@ void DestroyFence(Session& session, const vk::DispatchTable& driver, wire::Destr
   driver.DestroyFence(v.device, v.fence, nullptr);
 }
 
-void CreateSemaphore(Session& session, const vk::DispatchTable& driver,
-                     wire::CreateSemaphoreArgs& v) {
+void CreateSemaphore(Session& session, const vk::DispatchTable& driver, wire::CreateSemaphoreArgs& v) {
   v.result = driver.CreateSemaphore(v.device, v.pCreateInfo, nullptr, v.pSemaphore);
-  const auto* type = FindInChain<VkSemaphoreTypeCreateInfo>(
-      v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
-  if (v.result == VK_SUCCESS && type != nullptr &&
-      type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE) {
+  const auto* type =
+      FindInChain<VkSemaphoreTypeCreateInfo>(v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+  if (v.result == VK_SUCCESS && type != nullptr && type->semaphoreType == VK_SEMAPHORE_TYPE_TIMELINE) {
     session.device().NoteTimeline(*v.pSemaphore);
   }
 }
 
-void DestroySemaphore(Session& session, const vk::DispatchTable& driver,
-                      wire::DestroySemaphoreArgs& v) {
+void DestroySemaphore(Session& session, const vk::DispatchTable& driver, wire::DestroySemaphoreArgs& v) {
   session.device().ForgetSemaphore(v.semaphore);
   driver.DestroySemaphore(v.device, v.semaphore, nullptr);
 }

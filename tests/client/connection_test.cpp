@@ -37,8 +37,8 @@ struct ClientSide {
   // The reply's value, or ~0 when there is none.
   uint64_t Ask(uint16_t command, uint64_t value = 0) {
     Reply reply;
-    const auto posted =
-        connection.Ask(command, [&](wire::ByteBuffer* out) { out->Append(&value, sizeof(value)); }, &reply);
+    const auto posted = connection.Ask(
+        command, [&](wire::ByteBuffer* out) { out->Append(&value, sizeof(value)); }, &reply);
     uint64_t answer = ~uint64_t{0};
     if (posted == Connection::Posted::kOk && reply.body().size() == sizeof(answer)) {
       std::memcpy(&answer, reply.body().data(), sizeof(answer));
@@ -147,7 +147,8 @@ TEST(Connection, AWaiterLeadsAndSeesWhatWasPushed) {
     server.Complete(1, 1);
   });
   std::unique_lock lane(client.connection.lane());
-  EXPECT_EQ(client.connection.WaitFor(lane, [&] { return client.handler.events == 1; }, Clock::now() + seconds(5)),
+  EXPECT_EQ(client.connection.WaitFor(
+                lane, [&] { return client.handler.events == 1; }, Clock::now() + seconds(5)),
             WaitOutcome::kDone);
   lane.unlock();
   pusher.join();
@@ -161,12 +162,14 @@ TEST(Connection, AWaitEndsAtItsDeadlineWhileAnotherThreadLeads) {
   std::atomic<bool> stop{false};
   std::thread leader([&] {
     std::unique_lock lane(client.connection.lane());
-    client.connection.WaitFor(lane, [&] { return stop.load(); }, Clock::now() + seconds(10));
+    client.connection.WaitFor(
+        lane, [&] { return stop.load(); }, Clock::now() + seconds(10));
   });
   std::this_thread::sleep_for(milliseconds(20));
   {
     std::unique_lock lane(client.connection.lane());
-    EXPECT_EQ(client.connection.WaitFor(lane, [] { return false; }, Clock::now() + milliseconds(20)),
+    EXPECT_EQ(client.connection.WaitFor(
+                  lane, [] { return false; }, Clock::now() + milliseconds(20)),
               WaitOutcome::kTimeout);
   }
   stop = true;
@@ -184,7 +187,8 @@ TEST(Connection, ALeavingLeaderHandsOver) {
   for (int i = 0; i < 4; ++i) {
     followers.emplace_back([&] {
       std::unique_lock lane(client.connection.lane());
-      EXPECT_EQ(client.connection.WaitFor(lane, [&] { return client.handler.events == 1; }, Clock::now() + seconds(10)),
+      EXPECT_EQ(client.connection.WaitFor(
+                    lane, [&] { return client.handler.events == 1; }, Clock::now() + seconds(10)),
                 WaitOutcome::kDone);
     });
   }
@@ -218,7 +222,9 @@ TEST(Connection, LossWakesAskersAndWaiters) {
     });
     threads.emplace_back([&] {
       std::unique_lock lane(client.connection.lane());
-      if (client.connection.WaitFor(lane, [] { return false; }, Clock::time_point::max()) == WaitOutcome::kLost) ++lost;
+      if (client.connection.WaitFor(
+              lane, [] { return false; }, Clock::time_point::max()) == WaitOutcome::kLost)
+        ++lost;
     });
   }
   ASSERT_TRUE(server.AwaitRecords(kFirst, 4));
@@ -249,7 +255,9 @@ TEST(Connection, AnsweredHeartbeatsKeepALongWaitAlive) {
   ScriptedServer server(Echo());
   ClientSide client(&server, quick);
   std::unique_lock lane(client.connection.lane());
-  EXPECT_EQ(client.connection.WaitFor(lane, [] { return false; }, Clock::now() + seconds(2)), WaitOutcome::kTimeout);
+  EXPECT_EQ(client.connection.WaitFor(
+                lane, [] { return false; }, Clock::now() + seconds(2)),
+            WaitOutcome::kTimeout);
   lane.unlock();
   EXPECT_FALSE(client.connection.lost());
 }

@@ -31,8 +31,8 @@ VKAPI_ATTR VkBool32 VKAPI_CALL Listen(VkDebugUtilsMessageSeverityFlagBitsEXT, Vk
   return VK_TRUE;  // ignored
 }
 
-VKAPI_ATTR VkBool32 VKAPI_CALL ListenToReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT, uint64_t, size_t, int32_t,
-                                              const char*, const char* text, void* heard) {
+VKAPI_ATTR VkBool32 VKAPI_CALL ListenToReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT, uint64_t, size_t,
+                                              int32_t, const char*, const char* text, void* heard) {
   static_cast<Heard*>(heard)->texts.emplace_back(text);
   return VK_FALSE;
 }

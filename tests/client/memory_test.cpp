@@ -205,7 +205,8 @@ TEST_P(TrackerTest, UntouchedMemoryIsNotAllocated) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TrackerTest, testing::Values(TrackerKind::kUffd, TrackerKind::kHash, TrackerKind::kMemcmp),
+INSTANTIATE_TEST_SUITE_P(All, TrackerTest,
+                         testing::Values(TrackerKind::kUffd, TrackerKind::kHash, TrackerKind::kMemcmp),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 // VESPER_MEMORY for one test.
@@ -432,7 +433,8 @@ TEST_F(MemoryTest, NonCoherentMemoryTravelsWhenFlushed) {
   EXPECT_EQ(dirty(), 2u);
   ASSERT_EQ(overrides::InvalidateMappedMemoryRanges(device(), 1, &range), VK_SUCCESS);
   EXPECT_EQ(server_.Records(static_cast<uint16_t>(wire::Control::kMemoryFetch)).size(), 0u) << "nothing can write it";
-  ASSERT_EQ(overrides::BindBufferMemory(device(), MakeBuffer(VK_BUFFER_USAGE_TRANSFER_DST_BIT), memory, 8192), VK_SUCCESS);
+  ASSERT_EQ(overrides::BindBufferMemory(device(), MakeBuffer(VK_BUFFER_USAGE_TRANSFER_DST_BIT), memory, 8192),
+            VK_SUCCESS);
   ASSERT_EQ(overrides::QueueSubmit(queue(), 0, nullptr, VK_NULL_HANDLE), VK_SUCCESS);
   ASSERT_EQ(overrides::InvalidateMappedMemoryRanges(device(), 1, &range), VK_SUCCESS);
   EXPECT_EQ(server_.Records(static_cast<uint16_t>(wire::Control::kMemoryFetch)).size(), 1u) << "work is under way";
@@ -440,7 +442,8 @@ TEST_F(MemoryTest, NonCoherentMemoryTravelsWhenFlushed) {
   Complete(2);
   ASSERT_EQ(overrides::QueueWaitIdle(queue()), VK_SUCCESS);
   ASSERT_EQ(overrides::InvalidateMappedMemoryRanges(device(), 1, &range), VK_SUCCESS);
-  EXPECT_EQ(server_.Records(static_cast<uint16_t>(wire::Control::kMemoryFetch)).size(), 1u) << "it came with the completion";
+  EXPECT_EQ(server_.Records(static_cast<uint16_t>(wire::Control::kMemoryFetch)).size(), 1u)
+      << "it came with the completion";
 }
 
 TEST_F(MemoryTest, ThreadsThatSubmitSeeEachOthersWritesAhead) {

@@ -231,7 +231,8 @@ TEST_F(SyncTest, LossEndsEveryWait) {
   ASSERT_EQ(Submit(fence), VK_SUCCESS);
   std::vector<std::thread> threads;
   std::atomic<int> lost{0};
-  threads.emplace_back([&] { lost += overrides::WaitForFences(device(), 1, &fence, VK_TRUE, UINT64_MAX) == VK_ERROR_DEVICE_LOST; });
+  threads.emplace_back(
+      [&] { lost += overrides::WaitForFences(device(), 1, &fence, VK_TRUE, UINT64_MAX) == VK_ERROR_DEVICE_LOST; });
   threads.emplace_back([&] { lost += WaitValue(timeline, 1, UINT64_MAX) == VK_ERROR_DEVICE_LOST; });
   threads.emplace_back([&] { lost += overrides::QueueWaitIdle(queue()) == VK_ERROR_DEVICE_LOST; });
   std::this_thread::sleep_for(milliseconds(20));
@@ -245,9 +246,8 @@ TEST_F(SyncTest, LossEndsEveryWait) {
 TEST_F(SyncTest, ALostDeviceEndsItsWaits) {
   const VkFence fence = NewFence();
   ASSERT_EQ(Submit(fence), VK_SUCCESS);
-  std::thread waiter([&] {
-    EXPECT_EQ(overrides::WaitForFences(device(), 1, &fence, VK_TRUE, UINT64_MAX), VK_ERROR_DEVICE_LOST);
-  });
+  std::thread waiter(
+      [&] { EXPECT_EQ(overrides::WaitForFences(device(), 1, &fence, VK_TRUE, UINT64_MAX), VK_ERROR_DEVICE_LOST); });
   std::this_thread::sleep_for(milliseconds(20));
   const wire::DeviceLost event{device_.header.id};
   server_.SendEvent(wire::EventKind::kDeviceLost, &event, sizeof(event));

@@ -55,8 +55,8 @@ void WriteDebugMessage(const std::filesystem::path& path, Command command, const
     return;
   }
   wire::ByteBuffer out;
-  const size_t mark =
-      wire::BeginRecord(&out, static_cast<uint16_t>(kFirstEvent + static_cast<uint16_t>(wire::EventKind::kDebugMessage)), 0);
+  const size_t mark = wire::BeginRecord(
+      &out, static_cast<uint16_t>(kFirstEvent + static_cast<uint16_t>(wire::EventKind::kDebugMessage)), 0);
   out.Append(&head, sizeof(head));
   out.Append(request.data(), request.size());
   wire::EndRecord(&out, mark);

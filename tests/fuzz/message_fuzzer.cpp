@@ -26,7 +26,8 @@ void Greeted(const Message& message) {
     const server::Translation translation(hello.commands, hello.handle_types);
     for (uint32_t i = 0; i <= UINT16_MAX; i += 97) {
       const uint16_t command = translation.Command(static_cast<uint16_t>(i));
-      if (command >= kCommandCount && command != server::Translation::kUnknown) throw std::logic_error("a command from nowhere");
+      if (command >= kCommandCount && command != server::Translation::kUnknown)
+        throw std::logic_error("a command from nowhere");
     }
   } else {
     Welcome welcome;

@@ -32,7 +32,8 @@ std::unordered_map<uint64_t, std::vector<uint8_t>> g_memory;
 const CommandTable* TableOf(Command command) {
   static const std::vector<const CommandTable*> kTables = [] {
     std::vector<const CommandTable*> tables(kCommandCount, nullptr);
-    for (size_t i = 0; i < kCommandTableCount; ++i) tables[static_cast<size_t>(kCommandTables[i]->id)] = kCommandTables[i];
+    for (size_t i = 0; i < kCommandTableCount; ++i)
+      tables[static_cast<size_t>(kCommandTables[i]->id)] = kCommandTables[i];
     return tables;
   }();
   return kTables[static_cast<size_t>(command)];
@@ -64,7 +65,8 @@ void WriteOutputs(const CommandTable& table, uint8_t* args) {
   for (const Member& m : table.args.members) {
     if (m.what != What::kHandle || !m.is_written || Pointer(args, m) == nullptr) continue;
     const uint64_t count = ElementCount(m, args);
-    for (uint64_t i = 0; i < count; ++i) WriteNumber(Pointer(args, m) + i * m.size, m.size, g_next_handle.fetch_add(16));
+    for (uint64_t i = 0; i < count; ++i)
+      WriteNumber(Pointer(args, m) + i * m.size, m.size, g_next_handle.fetch_add(16));
   }
 }
 
@@ -220,10 +222,14 @@ PFN_vkVoidFunction Untyped(F function) {
 PFN_vkVoidFunction EntryOf(std::string_view name) {
   static const std::unordered_map<std::string_view, PFN_vkVoidFunction> kEntries = [] {
     std::unordered_map<std::string_view, PFN_vkVoidFunction> entries{
-        {"vkGetInstanceProcAddr", Untyped(GetInstanceProcAddr)}, {"vkGetDeviceProcAddr", Untyped(GetDeviceProcAddr)},
-        {"vkMapMemory", Untyped(MapMemory)},                     {"vkUnmapMemory", Untyped(UnmapMemory)},
-        {"vkFlushMappedMemoryRanges", Untyped(MakeCoherent)},    {"vkInvalidateMappedMemoryRanges", Untyped(MakeCoherent)}};
-    for (size_t i = 0; i < kCommandTableCount; ++i) entries.emplace(kCommandTables[i]->args.name, kCommandTables[i]->entry);
+        {"vkGetInstanceProcAddr", Untyped(GetInstanceProcAddr)},
+        {"vkGetDeviceProcAddr", Untyped(GetDeviceProcAddr)},
+        {"vkMapMemory", Untyped(MapMemory)},
+        {"vkUnmapMemory", Untyped(UnmapMemory)},
+        {"vkFlushMappedMemoryRanges", Untyped(MakeCoherent)},
+        {"vkInvalidateMappedMemoryRanges", Untyped(MakeCoherent)}};
+    for (size_t i = 0; i < kCommandTableCount; ++i)
+      entries.emplace(kCommandTables[i]->args.name, kCommandTables[i]->entry);
     return entries;
   }();
   const auto found = kEntries.find(name);

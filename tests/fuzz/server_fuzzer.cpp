@@ -18,8 +18,10 @@
 namespace vesper::test {
 namespace {
 
-constexpr server::SessionLimits kLimits{
-    .objects = 1 << 16, .command_bytes = size_t{8} << 20, .queued_bytes = size_t{32} << 20, .unread_bytes = size_t{32} << 20};
+constexpr server::SessionLimits kLimits{.objects = 1 << 16,
+                                        .command_bytes = size_t{8} << 20,
+                                        .queued_bytes = size_t{32} << 20,
+                                        .unread_bytes = size_t{32} << 20};
 
 // Instance, physical device, device and queue, made as a client makes them.
 class Prelude {

@@ -180,7 +180,8 @@ TEST_P(ClientEndTest, AForkedChildsSessionIsLostAndAFreshInstanceWorks) {
   EXPECT_EQ(InForkedChild([&] {
               if (OpenSockets() != 0) return 1;
               if (vkDeviceWaitIdle(context.device()) != VK_ERROR_DEVICE_LOST) return 2;
-              if (vkWaitForFences(context.device(), 1, fence.address(), VK_TRUE, UINT64_MAX) != VK_ERROR_DEVICE_LOST) return 3;
+              if (vkWaitForFences(context.device(), 1, fence.address(), VK_TRUE, UINT64_MAX) != VK_ERROR_DEVICE_LOST)
+                return 3;
               if (vkGetFenceStatus(context.device(), fence) != VK_ERROR_DEVICE_LOST) return 4;
               if (vkQueueSubmit(context.queue(), 0, nullptr, VK_NULL_HANDLE) != VK_ERROR_DEVICE_LOST) return 5;
               if (buffer.As<uint32_t>()[5] != 55) return 6;  // what the parent mapped can be read
@@ -191,7 +192,8 @@ TEST_P(ClientEndTest, AForkedChildsSessionIsLostAndAFreshInstanceWorks) {
               return 0;
             }),
             0);
-  RunCommands(context, [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 77); });
+  RunCommands(context,
+              [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 77); });
   EXPECT_EQ(buffer.As<uint32_t>()[5], 77u);
 }
 
@@ -243,7 +245,8 @@ TEST_P(ClientEndTest, AForkedChildMayExit) {
   EXPECT_EQ(Workers().size(), 1u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ClientEndTest, testing::Values("unix", "tcp"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Transports, ClientEndTest, testing::Values("unix", "tcp"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace vesper::test

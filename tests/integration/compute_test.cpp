@@ -19,16 +19,12 @@ struct MixPush {
 
 class ComputeTest : public GpuTest {};
 
-uint32_t Mixed(uint32_t value, uint32_t scale, uint32_t bias, uint32_t i) {
-  return value * value * scale + bias + i;
-}
+uint32_t Mixed(uint32_t value, uint32_t scale, uint32_t bias, uint32_t i) { return value * value * scale + bias + i; }
 
 TEST_F(ComputeTest, DispatchMatchesCpu) {
   constexpr uint32_t kCount = 100'000;
-  const Buffer source =
-      MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
-  const Buffer target =
-      MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer source = MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer target = MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   std::ranges::copy(Counting(kCount, 2246822519u), source.As<uint32_t>().begin());
 
   const uint32_t scale = 1'000'003;
@@ -50,23 +46,19 @@ TEST_F(ComputeTest, DispatchMatchesCpu) {
 // The same shader with other constants gives another pipeline; without any, the shader's default
 // holds.
 TEST_F(ComputeTest, SpecializationConstants) {
-  const Buffer source =
-      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
-  const Buffer target =
-      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer source = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer target = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   std::ranges::copy(Counting(64), source.As<uint32_t>().begin());
   const Buffer* buffers[] = {&source, &target};
   for (const uint32_t scale : {0u, 1u, 9u}) {
     const uint32_t data[] = {0xffffffff, scale};  // the constant lies at offset 4
     const VkSpecializationMapEntry entry = {0, 4, 4};
     const VkSpecializationInfo constants = {1, &entry, sizeof data, data};
-    const Kernel kernel =
-        MakeKernel(gpu(), mix_comp, buffers, sizeof(MixPush), scale == 1 ? nullptr : &constants);
+    const Kernel kernel = MakeKernel(gpu(), mix_comp, buffers, sizeof(MixPush), scale == 1 ? nullptr : &constants);
     const MixPush push = {0, 64};
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
       kernel.Bind(commands);
-      vkCmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push,
-                         &push);
+      vkCmdPushConstants(commands, kernel.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof push, &push);
       vkCmdDispatch(commands, 1, 1, 1);
     });
     for (uint32_t i = 0; i < 64; ++i) ASSERT_EQ(target.As<uint32_t>()[i], Mixed(i, scale, 0, i));
@@ -94,8 +86,7 @@ TEST_F(ComputeTest, IndirectAndBaseDispatch) {
 // One recording, submitted again and again; each submit sees the one before.
 TEST_F(ComputeTest, ResubmittedCommandBuffer) {
   const Buffer data =
-      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                 Placement::kHost);
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   std::ranges::fill(data.As<uint32_t>(), 1000u);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
@@ -128,10 +119,8 @@ TEST_F(ComputeTest, ResubmittedCommandBuffer) {
 
 TEST_F(ComputeTest, BufferViews) {
   constexpr uint32_t kCount = 1000;
-  const Buffer source =
-      MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT, Placement::kHost);
-  const Buffer target =
-      MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT, Placement::kHost);
+  const Buffer source = MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT, Placement::kHost);
+  const Buffer target = MakeBuffer(gpu(), kCount * 4, VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT, Placement::kHost);
   std::ranges::copy(Counting(kCount, 3), source.As<uint32_t>().begin());
   const VkDescriptorSetLayoutBinding bindings[] = {
       Binding(0, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT),
@@ -161,8 +150,7 @@ TEST_F(ComputeTest, BufferViews) {
   vkUpdateDescriptorSets(device(), 2, writes, 0, nullptr);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
     vkCmdDispatch(commands, (kCount + 63) / 64, 1, 1);
   });
   for (uint32_t i = 0; i < kCount; ++i) ASSERT_EQ(target.As<uint32_t>()[i], i * 3 + 7);
@@ -170,8 +158,7 @@ TEST_F(ComputeTest, BufferViews) {
 
 TEST_F(ComputeTest, BufferDeviceAddress) {
   if (gpu().features().v12.bufferDeviceAddress == VK_FALSE) GTEST_SKIP() << "not offered";
-  constexpr VkBufferUsageFlags kUsage =
-      VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+  constexpr VkBufferUsageFlags kUsage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
   const Buffer source = MakeBuffer(gpu(), 4096, kUsage, Placement::kHost);
   const Buffer target = MakeBuffer(gpu(), 4096, kUsage, Placement::kHost);
   std::ranges::copy(Counting(1024, 65537), source.As<uint32_t>().begin());
@@ -202,10 +189,10 @@ TEST_F(ComputeTest, BufferDeviceAddress) {
 }
 
 TEST_F(ComputeTest, SampledAndStorageImages) {
-  const Image source = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
-                                 VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
-  const Image target = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32,
-                                 VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  const Image source =
+      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32, VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
+  const Image target =
+      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 32, 32, VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   std::vector<uint8_t> texels(32 * 32 * 4);
   for (size_t i = 0; i < texels.size(); ++i) texels[i] = static_cast<uint8_t>(i * 13 + i / 128);
   WriteTexels(gpu(), source, texels, VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL);
@@ -223,13 +210,11 @@ TEST_F(ComputeTest, SampledAndStorageImages) {
   const auto sampler = MakeSampler(gpu(), VK_FILTER_NEAREST);
   WriteImageDescriptor(gpu(), set, 0, bindings[0].descriptorType, source, sampler,
                        VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL);
-  WriteImageDescriptor(gpu(), set, 1, bindings[1].descriptorType, target, VK_NULL_HANDLE,
-                       VK_IMAGE_LAYOUT_GENERAL);
+  WriteImageDescriptor(gpu(), set, 1, bindings[1].descriptorType, target, VK_NULL_HANDLE, VK_IMAGE_LAYOUT_GENERAL);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     ChangeLayout(commands, target, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_GENERAL);
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
     vkCmdDispatch(commands, 4, 4, 1);
     ChangeLayout(commands, target, VK_IMAGE_LAYOUT_GENERAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });

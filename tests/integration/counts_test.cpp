@@ -141,8 +141,8 @@ TEST_F(CountsTest, RequirementsOfEqualBuffers) {
 // Made, asked about, bound and destroyed: what equal objects need is asked for once.
 TEST_F(CountsTest, ChurnOfBoundBuffersAndImages) {
   ExpectNoRoundTrips([](Context& gpu) {
-    const auto memory = std::make_shared<Buffer>(
-        MakeBuffer(gpu, 1 << 20, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice));
+    const auto memory =
+        std::make_shared<Buffer>(MakeBuffer(gpu, 1 << 20, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice));
     return [&gpu, memory](uint32_t) {
       const VkBufferCreateInfo info = SmallBuffer();
       VkBuffer buffer;
@@ -299,8 +299,7 @@ TEST_F(CountsTest, PollingAFence) {
 // Staging memory, which the GPU only reads: mapped, written and unmapped between submits without waiting.
 TEST_F(CountsTest, MappingUploadMemory) {
   ExpectNoRoundTrips([](Context& gpu) {
-    auto staging = std::make_shared<Buffer>(
-        MakeBuffer(gpu, 65536, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost));
+    auto staging = std::make_shared<Buffer>(MakeBuffer(gpu, 65536, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost));
     vkUnmapMemory(gpu.device(), staging->memory);
     return [&gpu, staging](uint32_t i) {
       void* mapped = nullptr;

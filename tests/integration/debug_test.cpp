@@ -81,11 +81,13 @@ class Ear {
       message.objects.push_back(
           {object.objectType, object.objectHandle, object.pObjectName != nullptr ? object.pObjectName : ""});
     }
-    for (uint32_t i = 0; i < data->cmdBufLabelCount; ++i) message.labels.emplace_back(data->pCmdBufLabels[i].pLabelName);
+    for (uint32_t i = 0; i < data->cmdBufLabelCount; ++i)
+      message.labels.emplace_back(data->pCmdBufLabels[i].pLabelName);
     return static_cast<Ear*>(self)->Hear(std::move(message));
   }
-  static VKAPI_ATTR VkBool32 VKAPI_CALL OnReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT type, uint64_t object,
-                                                 size_t, int32_t, const char* prefix, const char* text, void* self) {
+  static VKAPI_ATTR VkBool32 VKAPI_CALL OnReport(VkDebugReportFlagsEXT, VkDebugReportObjectTypeEXT type,
+                                                 uint64_t object, size_t, int32_t, const char* prefix, const char* text,
+                                                 void* self) {
     // The types of objects that these tests meet have the same numbers in both enumerations.
     return static_cast<Ear*>(self)->Hear({prefix, text, {{static_cast<VkObjectType>(type), object, ""}}, {}, {}});
   }
@@ -135,9 +137,8 @@ class DebugTest : public testing::Test {
   Owned<VkDebugUtilsMessengerEXT, VkInstance> Listen(const VkDebugUtilsMessengerCreateInfoEXT& info) {
     VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
     VK_CHECK(Get<PFN_vkCreateDebugUtilsMessengerEXT>("vkCreateDebugUtilsMessengerEXT")(gpu_->instance(), &info, nullptr,
-                                                                                      &messenger));
-    return {gpu_->instance(), messenger,
-            Get<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")};
+                                                                                       &messenger));
+    return {gpu_->instance(), messenger, Get<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")};
   }
 
   // Waits for no reply.
@@ -210,9 +211,7 @@ TEST_F(DebugTest, NamesLabelsAndHandlesAreTheApplications) {
   RoundTrip();
   const std::vector<Message> heard = ear.Of(kNoTransferTarget);
   ASSERT_EQ(heard.size(), 1u);
-  const auto find = [&](VkObjectType type) {
-    return std::ranges::find(heard[0].objects, type, &HeardObject::type);
-  };
+  const auto find = [&](VkObjectType type) { return std::ranges::find(heard[0].objects, type, &HeardObject::type); };
   const auto named = find(VK_OBJECT_TYPE_BUFFER);
   ASSERT_NE(named, heard[0].objects.end());
   EXPECT_EQ(named->handle, Raw(buffer.handle.get()));

@@ -40,16 +40,14 @@ class DescriptorTest : public GpuTest {
     });
   }
   void BindSet(VkCommandBuffer commands, VkDescriptorSet set) {
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout_, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout_, 0, 1, &set, 0, nullptr);
   }
   void ExpectMixed() {
     for (uint32_t i = 0; i < kCount; ++i) {
       ASSERT_EQ(target_.As<uint32_t>()[i], i * 11 * i * 11 + 5 + i) << i;
     }
   }
-  Owned<VkDescriptorPool> StoragePool(uint32_t sets, uint32_t descriptors,
-                                      VkDescriptorPoolCreateFlags flags = 0) {
+  Owned<VkDescriptorPool> StoragePool(uint32_t sets, uint32_t descriptors, VkDescriptorPoolCreateFlags flags = 0) {
     const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptors};
     return MakeDescriptorPool(gpu(), sets, {&size, 1}, flags);
   }
@@ -93,8 +91,7 @@ TEST_F(DescriptorTest, UpdateTemplate) {
   const auto pool = StoragePool(1, 2);
   const VkDescriptorSet set = AllocateSet(gpu(), pool, set_layout_);
   const VkDescriptorUpdateTemplateEntry entry = TemplateEntry();
-  VkDescriptorUpdateTemplateCreateInfo info = {
-      VK_STRUCTURE_TYPE_DESCRIPTOR_UPDATE_TEMPLATE_CREATE_INFO};
+  VkDescriptorUpdateTemplateCreateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_UPDATE_TEMPLATE_CREATE_INFO};
   info.descriptorUpdateEntryCount = 1;
   info.pDescriptorUpdateEntries = &entry;
   info.templateType = VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_DESCRIPTOR_SET;
@@ -129,11 +126,9 @@ TEST_F(DescriptorTest, CopiedDescriptors) {
 TEST_F(DescriptorTest, PushDescriptors) {
   if (!OpenWith({VK_KHR_PUSH_DESCRIPTOR_EXTENSION_NAME}, nullptr)) GTEST_SKIP() << "not offered";
   MakeMix(VK_DESCRIPTOR_SET_LAYOUT_CREATE_PUSH_DESCRIPTOR_BIT_KHR);
-  const auto push =
-      gpu().DeviceFunction<PFN_vkCmdPushDescriptorSetKHR>("vkCmdPushDescriptorSetKHR");
+  const auto push = gpu().DeviceFunction<PFN_vkCmdPushDescriptorSetKHR>("vkCmdPushDescriptorSetKHR");
   RunMix([&](VkCommandBuffer commands) {
-    const VkDescriptorBufferInfo buffers[] = {{source_.handle, 0, VK_WHOLE_SIZE},
-                                              {target_.handle, 0, VK_WHOLE_SIZE}};
+    const VkDescriptorBufferInfo buffers[] = {{source_.handle, 0, VK_WHOLE_SIZE}, {target_.handle, 0, VK_WHOLE_SIZE}};
     VkWriteDescriptorSet writes[2] = {};
     for (uint32_t i = 0; i < 2; ++i) {
       writes[i] = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET};
@@ -156,8 +151,7 @@ TEST_F(DescriptorTest, PushDescriptorsWithTemplate) {
     entries[i].descriptorCount = 1;
     entries[i].offset += i * entries[i].stride;
   }
-  VkDescriptorUpdateTemplateCreateInfo info = {
-      VK_STRUCTURE_TYPE_DESCRIPTOR_UPDATE_TEMPLATE_CREATE_INFO};
+  VkDescriptorUpdateTemplateCreateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_UPDATE_TEMPLATE_CREATE_INFO};
   info.descriptorUpdateEntryCount = 2;
   info.pDescriptorUpdateEntries = entries;
   info.templateType = VK_DESCRIPTOR_UPDATE_TEMPLATE_TYPE_PUSH_DESCRIPTORS_KHR;
@@ -165,8 +159,8 @@ TEST_F(DescriptorTest, PushDescriptorsWithTemplate) {
   info.pipelineLayout = layout_;
   const auto update = Create<VkDescriptorUpdateTemplate>(device(), vkCreateDescriptorUpdateTemplate,
                                                          vkDestroyDescriptorUpdateTemplate, info);
-  const auto push = gpu().DeviceFunction<PFN_vkCmdPushDescriptorSetWithTemplateKHR>(
-      "vkCmdPushDescriptorSetWithTemplateKHR");
+  const auto push =
+      gpu().DeviceFunction<PFN_vkCmdPushDescriptorSetWithTemplateKHR>("vkCmdPushDescriptorSetWithTemplateKHR");
   RunMix([&](VkCommandBuffer commands) {
     TemplateData data = {};
     data.entries[0].buffer = {source_.handle, 0, VK_WHOLE_SIZE};
@@ -177,10 +171,8 @@ TEST_F(DescriptorTest, PushDescriptorsWithTemplate) {
 }
 
 TEST_F(DescriptorTest, DynamicOffsets) {
-  const VkDeviceSize step =
-      std::max<VkDeviceSize>(gpu().properties().limits.minUniformBufferOffsetAlignment, 64);
-  const Buffer blocks =
-      MakeBuffer(gpu(), step * 4, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, Placement::kHost);
+  const VkDeviceSize step = std::max<VkDeviceSize>(gpu().properties().limits.minUniformBufferOffsetAlignment, 64);
+  const Buffer blocks = MakeBuffer(gpu(), step * 4, VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT, Placement::kHost);
   const Buffer target = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   for (uint32_t block = 0; block < 4; ++block) {
     for (uint32_t i = 0; i < 16; ++i) {
@@ -209,8 +201,7 @@ TEST_F(DescriptorTest, DynamicOffsets) {
     const auto offset = static_cast<uint32_t>(chosen * step);
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
       vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-      vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 1,
-                              &offset);
+      vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 1, &offset);
       vkCmdDispatch(commands, 1, 1, 1);
     });
     for (uint32_t i = 0; i < 16; ++i) {
@@ -240,8 +231,7 @@ TEST_F(DescriptorTest, InlineUniformBlock) {
   const std::vector<uint32_t> words = Counting(16, 1001);
   // In two pieces: bytes 0..47 and 48..63.
   for (uint32_t first : {0u, 12u}) {
-    VkWriteDescriptorSetInlineUniformBlock block = {
-        VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK};
+    VkWriteDescriptorSetInlineUniformBlock block = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_INLINE_UNIFORM_BLOCK};
     block.dataSize = first == 0 ? 48 : 16;
     block.pData = &words[first];
     VkWriteDescriptorSet write = {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET};
@@ -254,8 +244,7 @@ TEST_F(DescriptorTest, InlineUniformBlock) {
   }
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
     vkCmdDispatch(commands, 1, 1, 1);
   });
   for (uint32_t i = 0; i < 16; ++i) ASSERT_EQ(target.As<uint32_t>()[i], i * 3003);

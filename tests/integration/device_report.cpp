@@ -34,12 +34,9 @@ void PrintInstance() {
 }
 
 void PrintProperties(VkPhysicalDevice device) {
-  VkPhysicalDeviceVulkan13Properties v13 = {
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
-  VkPhysicalDeviceVulkan12Properties v12 = {
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
-  VkPhysicalDeviceVulkan11Properties v11 = {
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
+  VkPhysicalDeviceVulkan13Properties v13 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+  VkPhysicalDeviceVulkan12Properties v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+  VkPhysicalDeviceVulkan11Properties v11 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
   VkPhysicalDeviceProperties2 core = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
   core.pNext = &v11;
   v11.pNext = &v12;
@@ -79,8 +76,7 @@ void PrintDeviceExtensions(VkPhysicalDevice device) {
 void PrintQueuesAndMemory(VkPhysicalDevice device) {
   uint32_t count = 0;
   vkGetPhysicalDeviceQueueFamilyProperties2(device, &count, nullptr);
-  std::vector<VkQueueFamilyProperties2> families(count,
-                                                 {VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2});
+  std::vector<VkQueueFamilyProperties2> families(count, {VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2});
   vkGetPhysicalDeviceQueueFamilyProperties2(device, &count, families.data());
   for (uint32_t i = 0; i < count; ++i) {
     const VkQueueFamilyProperties& family = families[i].queueFamilyProperties;
@@ -89,8 +85,7 @@ void PrintQueuesAndMemory(VkPhysicalDevice device) {
     Line("queueCount", family.queueCount);
     Line("timestampValidBits", family.timestampValidBits);
     const VkExtent3D& granularity = family.minImageTransferGranularity;
-    std::printf("  granularity = %u %u %u\n", granularity.width, granularity.height,
-                granularity.depth);
+    std::printf("  granularity = %u %u %u\n", granularity.width, granularity.height, granularity.depth);
   }
   VkPhysicalDeviceMemoryProperties memory;
   vkGetPhysicalDeviceMemoryProperties(device, &memory);
@@ -119,8 +114,8 @@ std::vector<VkFormat> AllFormats() {
   return formats;
 }
 
-void PrintImageLimits(VkPhysicalDevice device, VkFormat format, VkImageType type,
-                      VkImageTiling tiling, VkImageUsageFlags usage) {
+void PrintImageLimits(VkPhysicalDevice device, VkFormat format, VkImageType type, VkImageTiling tiling,
+                      VkImageUsageFlags usage) {
   VkPhysicalDeviceImageFormatInfo2 info = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_FORMAT_INFO_2};
   info.format = format;
   info.type = type;
@@ -134,10 +129,9 @@ void PrintImageLimits(VkPhysicalDevice device, VkFormat format, VkImageType type
     return;
   }
   const VkImageFormatProperties& limits = properties.imageFormatProperties;
-  std::printf("extent %u %u %u mips %u layers %u samples 0x%x size %" PRIu64 "\n",
-              limits.maxExtent.width, limits.maxExtent.height, limits.maxExtent.depth,
-              limits.maxMipLevels, limits.maxArrayLayers, limits.sampleCounts,
-              limits.maxResourceSize);
+  std::printf("extent %u %u %u mips %u layers %u samples 0x%x size %" PRIu64 "\n", limits.maxExtent.width,
+              limits.maxExtent.height, limits.maxExtent.depth, limits.maxMipLevels, limits.maxArrayLayers,
+              limits.sampleCounts, limits.maxResourceSize);
 }
 
 void PrintFormats(VkPhysicalDevice device) {
@@ -147,32 +141,27 @@ void PrintFormats(VkPhysicalDevice device) {
     VkFormatProperties2 properties = {VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2};
     properties.pNext = &detail;
     vkGetPhysicalDeviceFormatProperties2(device, format, &properties);
-    std::printf("  format %d = linear 0x%x 0x%" PRIx64 " optimal 0x%x 0x%" PRIx64
-                " buffer 0x%x 0x%" PRIx64 "\n",
-                format, properties.formatProperties.linearTilingFeatures,
-                detail.linearTilingFeatures, properties.formatProperties.optimalTilingFeatures,
-                detail.optimalTilingFeatures, properties.formatProperties.bufferFeatures,
-                detail.bufferFeatures);
+    std::printf("  format %d = linear 0x%x 0x%" PRIx64 " optimal 0x%x 0x%" PRIx64 " buffer 0x%x 0x%" PRIx64 "\n",
+                format, properties.formatProperties.linearTilingFeatures, detail.linearTilingFeatures,
+                properties.formatProperties.optimalTilingFeatures, detail.optimalTilingFeatures,
+                properties.formatProperties.bufferFeatures, detail.bufferFeatures);
     if (properties.formatProperties.optimalTilingFeatures == 0) continue;
-    constexpr VkImageUsageFlags kUsages[] = {
-        VK_IMAGE_USAGE_SAMPLED_BIT, VK_IMAGE_USAGE_STORAGE_BIT,
-        VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT,
-        VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT};
+    constexpr VkImageUsageFlags kUsages[] = {VK_IMAGE_USAGE_SAMPLED_BIT, VK_IMAGE_USAGE_STORAGE_BIT,
+                                             VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT,
+                                             VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT};
     for (const VkImageUsageFlags usage : kUsages) {
       for (const VkImageType type : {VK_IMAGE_TYPE_1D, VK_IMAGE_TYPE_2D, VK_IMAGE_TYPE_3D}) {
         PrintImageLimits(device, format, type, VK_IMAGE_TILING_OPTIMAL, usage);
       }
     }
-    PrintImageLimits(device, format, VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_LINEAR,
-                     VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+    PrintImageLimits(device, format, VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_LINEAR, VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   }
 }
 
 void PrintExternalHandles(VkPhysicalDevice device) {
   std::printf("external handles:\n");
   for (uint32_t bit = 1; bit <= VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_SYNC_FD_BIT; bit <<= 1) {
-    VkPhysicalDeviceExternalSemaphoreInfo semaphore = {
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_SEMAPHORE_INFO};
+    VkPhysicalDeviceExternalSemaphoreInfo semaphore = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_SEMAPHORE_INFO};
     semaphore.handleType = static_cast<VkExternalSemaphoreHandleTypeFlagBits>(bit);
     VkExternalSemaphoreProperties offered = {VK_STRUCTURE_TYPE_EXTERNAL_SEMAPHORE_PROPERTIES};
     vkGetPhysicalDeviceExternalSemaphoreProperties(device, &semaphore, &offered);

@@ -89,32 +89,21 @@ void Print(const VkPhysicalDeviceVulkan12Features& s) {
   Line("shaderInt8", s.shaderInt8);
   Line("descriptorIndexing", s.descriptorIndexing);
   Line("shaderInputAttachmentArrayDynamicIndexing", s.shaderInputAttachmentArrayDynamicIndexing);
-  Line("shaderUniformTexelBufferArrayDynamicIndexing",
-       s.shaderUniformTexelBufferArrayDynamicIndexing);
-  Line("shaderStorageTexelBufferArrayDynamicIndexing",
-       s.shaderStorageTexelBufferArrayDynamicIndexing);
+  Line("shaderUniformTexelBufferArrayDynamicIndexing", s.shaderUniformTexelBufferArrayDynamicIndexing);
+  Line("shaderStorageTexelBufferArrayDynamicIndexing", s.shaderStorageTexelBufferArrayDynamicIndexing);
   Line("shaderUniformBufferArrayNonUniformIndexing", s.shaderUniformBufferArrayNonUniformIndexing);
   Line("shaderSampledImageArrayNonUniformIndexing", s.shaderSampledImageArrayNonUniformIndexing);
   Line("shaderStorageBufferArrayNonUniformIndexing", s.shaderStorageBufferArrayNonUniformIndexing);
   Line("shaderStorageImageArrayNonUniformIndexing", s.shaderStorageImageArrayNonUniformIndexing);
-  Line("shaderInputAttachmentArrayNonUniformIndexing",
-       s.shaderInputAttachmentArrayNonUniformIndexing);
-  Line("shaderUniformTexelBufferArrayNonUniformIndexing",
-       s.shaderUniformTexelBufferArrayNonUniformIndexing);
-  Line("shaderStorageTexelBufferArrayNonUniformIndexing",
-       s.shaderStorageTexelBufferArrayNonUniformIndexing);
-  Line("descriptorBindingUniformBufferUpdateAfterBind",
-       s.descriptorBindingUniformBufferUpdateAfterBind);
-  Line("descriptorBindingSampledImageUpdateAfterBind",
-       s.descriptorBindingSampledImageUpdateAfterBind);
-  Line("descriptorBindingStorageImageUpdateAfterBind",
-       s.descriptorBindingStorageImageUpdateAfterBind);
-  Line("descriptorBindingStorageBufferUpdateAfterBind",
-       s.descriptorBindingStorageBufferUpdateAfterBind);
-  Line("descriptorBindingUniformTexelBufferUpdateAfterBind",
-       s.descriptorBindingUniformTexelBufferUpdateAfterBind);
-  Line("descriptorBindingStorageTexelBufferUpdateAfterBind",
-       s.descriptorBindingStorageTexelBufferUpdateAfterBind);
+  Line("shaderInputAttachmentArrayNonUniformIndexing", s.shaderInputAttachmentArrayNonUniformIndexing);
+  Line("shaderUniformTexelBufferArrayNonUniformIndexing", s.shaderUniformTexelBufferArrayNonUniformIndexing);
+  Line("shaderStorageTexelBufferArrayNonUniformIndexing", s.shaderStorageTexelBufferArrayNonUniformIndexing);
+  Line("descriptorBindingUniformBufferUpdateAfterBind", s.descriptorBindingUniformBufferUpdateAfterBind);
+  Line("descriptorBindingSampledImageUpdateAfterBind", s.descriptorBindingSampledImageUpdateAfterBind);
+  Line("descriptorBindingStorageImageUpdateAfterBind", s.descriptorBindingStorageImageUpdateAfterBind);
+  Line("descriptorBindingStorageBufferUpdateAfterBind", s.descriptorBindingStorageBufferUpdateAfterBind);
+  Line("descriptorBindingUniformTexelBufferUpdateAfterBind", s.descriptorBindingUniformTexelBufferUpdateAfterBind);
+  Line("descriptorBindingStorageTexelBufferUpdateAfterBind", s.descriptorBindingStorageTexelBufferUpdateAfterBind);
   Line("descriptorBindingUpdateUnusedWhilePending", s.descriptorBindingUpdateUnusedWhilePending);
   Line("descriptorBindingPartiallyBound", s.descriptorBindingPartiallyBound);
   Line("descriptorBindingVariableDescriptorCount", s.descriptorBindingVariableDescriptorCount);
@@ -132,8 +121,7 @@ void Print(const VkPhysicalDeviceVulkan12Features& s) {
   Line("bufferDeviceAddressMultiDevice", s.bufferDeviceAddressMultiDevice);
   Line("vulkanMemoryModel", s.vulkanMemoryModel);
   Line("vulkanMemoryModelDeviceScope", s.vulkanMemoryModelDeviceScope);
-  Line("vulkanMemoryModelAvailabilityVisibilityChains",
-       s.vulkanMemoryModelAvailabilityVisibilityChains);
+  Line("vulkanMemoryModelAvailabilityVisibilityChains", s.vulkanMemoryModelAvailabilityVisibilityChains);
   Line("shaderOutputViewportIndex", s.shaderOutputViewportIndex);
   Line("shaderOutputLayer", s.shaderOutputLayer);
   Line("subgroupBroadcastDynamicId", s.subgroupBroadcastDynamicId);
@@ -142,8 +130,7 @@ void Print(const VkPhysicalDeviceVulkan12Features& s) {
 void Print(const VkPhysicalDeviceVulkan13Features& s) {
   Line("robustImageAccess", s.robustImageAccess);
   Line("inlineUniformBlock", s.inlineUniformBlock);
-  Line("descriptorBindingInlineUniformBlockUpdateAfterBind",
-       s.descriptorBindingInlineUniformBlockUpdateAfterBind);
+  Line("descriptorBindingInlineUniformBlockUpdateAfterBind", s.descriptorBindingInlineUniformBlockUpdateAfterBind);
   Line("pipelineCreationCacheControl", s.pipelineCreationCacheControl);
   Line("privateData", s.privateData);
   Line("shaderDemoteToHelperInvocation", s.shaderDemoteToHelperInvocation);

@@ -40,14 +40,10 @@ void Print(const VkPhysicalDeviceLimits& s) {
   Line("maxVertexOutputComponents", s.maxVertexOutputComponents);
   Line("maxTessellationGenerationLevel", s.maxTessellationGenerationLevel);
   Line("maxTessellationPatchSize", s.maxTessellationPatchSize);
-  Line("maxTessellationControlPerVertexInputComponents",
-       s.maxTessellationControlPerVertexInputComponents);
-  Line("maxTessellationControlPerVertexOutputComponents",
-       s.maxTessellationControlPerVertexOutputComponents);
-  Line("maxTessellationControlPerPatchOutputComponents",
-       s.maxTessellationControlPerPatchOutputComponents);
-  Line("maxTessellationControlTotalOutputComponents",
-       s.maxTessellationControlTotalOutputComponents);
+  Line("maxTessellationControlPerVertexInputComponents", s.maxTessellationControlPerVertexInputComponents);
+  Line("maxTessellationControlPerVertexOutputComponents", s.maxTessellationControlPerVertexOutputComponents);
+  Line("maxTessellationControlPerPatchOutputComponents", s.maxTessellationControlPerPatchOutputComponents);
+  Line("maxTessellationControlTotalOutputComponents", s.maxTessellationControlTotalOutputComponents);
   Line("maxTessellationEvaluationInputComponents", s.maxTessellationEvaluationInputComponents);
   Line("maxTessellationEvaluationOutputComponents", s.maxTessellationEvaluationOutputComponents);
   Line("maxGeometryShaderInvocations", s.maxGeometryShaderInvocations);
@@ -176,46 +172,28 @@ void Print(const VkPhysicalDeviceVulkan12Properties& s) {
   Line("shaderRoundingModeRTZFloat32", s.shaderRoundingModeRTZFloat32);
   Line("shaderRoundingModeRTZFloat64", s.shaderRoundingModeRTZFloat64);
   Line("maxUpdateAfterBindDescriptorsInAllPools", s.maxUpdateAfterBindDescriptorsInAllPools);
-  Line("shaderUniformBufferArrayNonUniformIndexingNative",
-       s.shaderUniformBufferArrayNonUniformIndexingNative);
-  Line("shaderSampledImageArrayNonUniformIndexingNative",
-       s.shaderSampledImageArrayNonUniformIndexingNative);
-  Line("shaderStorageBufferArrayNonUniformIndexingNative",
-       s.shaderStorageBufferArrayNonUniformIndexingNative);
-  Line("shaderStorageImageArrayNonUniformIndexingNative",
-       s.shaderStorageImageArrayNonUniformIndexingNative);
-  Line("shaderInputAttachmentArrayNonUniformIndexingNative",
-       s.shaderInputAttachmentArrayNonUniformIndexingNative);
+  Line("shaderUniformBufferArrayNonUniformIndexingNative", s.shaderUniformBufferArrayNonUniformIndexingNative);
+  Line("shaderSampledImageArrayNonUniformIndexingNative", s.shaderSampledImageArrayNonUniformIndexingNative);
+  Line("shaderStorageBufferArrayNonUniformIndexingNative", s.shaderStorageBufferArrayNonUniformIndexingNative);
+  Line("shaderStorageImageArrayNonUniformIndexingNative", s.shaderStorageImageArrayNonUniformIndexingNative);
+  Line("shaderInputAttachmentArrayNonUniformIndexingNative", s.shaderInputAttachmentArrayNonUniformIndexingNative);
   Line("robustBufferAccessUpdateAfterBind", s.robustBufferAccessUpdateAfterBind);
   Line("quadDivergentImplicitLod", s.quadDivergentImplicitLod);
-  Line("maxPerStageDescriptorUpdateAfterBindSamplers",
-       s.maxPerStageDescriptorUpdateAfterBindSamplers);
-  Line("maxPerStageDescriptorUpdateAfterBindUniformBuffers",
-       s.maxPerStageDescriptorUpdateAfterBindUniformBuffers);
-  Line("maxPerStageDescriptorUpdateAfterBindStorageBuffers",
-       s.maxPerStageDescriptorUpdateAfterBindStorageBuffers);
-  Line("maxPerStageDescriptorUpdateAfterBindSampledImages",
-       s.maxPerStageDescriptorUpdateAfterBindSampledImages);
-  Line("maxPerStageDescriptorUpdateAfterBindStorageImages",
-       s.maxPerStageDescriptorUpdateAfterBindStorageImages);
-  Line("maxPerStageDescriptorUpdateAfterBindInputAttachments",
-       s.maxPerStageDescriptorUpdateAfterBindInputAttachments);
+  Line("maxPerStageDescriptorUpdateAfterBindSamplers", s.maxPerStageDescriptorUpdateAfterBindSamplers);
+  Line("maxPerStageDescriptorUpdateAfterBindUniformBuffers", s.maxPerStageDescriptorUpdateAfterBindUniformBuffers);
+  Line("maxPerStageDescriptorUpdateAfterBindStorageBuffers", s.maxPerStageDescriptorUpdateAfterBindStorageBuffers);
+  Line("maxPerStageDescriptorUpdateAfterBindSampledImages", s.maxPerStageDescriptorUpdateAfterBindSampledImages);
+  Line("maxPerStageDescriptorUpdateAfterBindStorageImages", s.maxPerStageDescriptorUpdateAfterBindStorageImages);
+  Line("maxPerStageDescriptorUpdateAfterBindInputAttachments", s.maxPerStageDescriptorUpdateAfterBindInputAttachments);
   Line("maxPerStageUpdateAfterBindResources", s.maxPerStageUpdateAfterBindResources);
   Line("maxDescriptorSetUpdateAfterBindSamplers", s.maxDescriptorSetUpdateAfterBindSamplers);
-  Line("maxDescriptorSetUpdateAfterBindUniformBuffers",
-       s.maxDescriptorSetUpdateAfterBindUniformBuffers);
-  Line("maxDescriptorSetUpdateAfterBindUniformBuffersDynamic",
-       s.maxDescriptorSetUpdateAfterBindUniformBuffersDynamic);
-  Line("maxDescriptorSetUpdateAfterBindStorageBuffers",
-       s.maxDescriptorSetUpdateAfterBindStorageBuffers);
-  Line("maxDescriptorSetUpdateAfterBindStorageBuffersDynamic",
-       s.maxDescriptorSetUpdateAfterBindStorageBuffersDynamic);
-  Line("maxDescriptorSetUpdateAfterBindSampledImages",
-       s.maxDescriptorSetUpdateAfterBindSampledImages);
-  Line("maxDescriptorSetUpdateAfterBindStorageImages",
-       s.maxDescriptorSetUpdateAfterBindStorageImages);
-  Line("maxDescriptorSetUpdateAfterBindInputAttachments",
-       s.maxDescriptorSetUpdateAfterBindInputAttachments);
+  Line("maxDescriptorSetUpdateAfterBindUniformBuffers", s.maxDescriptorSetUpdateAfterBindUniformBuffers);
+  Line("maxDescriptorSetUpdateAfterBindUniformBuffersDynamic", s.maxDescriptorSetUpdateAfterBindUniformBuffersDynamic);
+  Line("maxDescriptorSetUpdateAfterBindStorageBuffers", s.maxDescriptorSetUpdateAfterBindStorageBuffers);
+  Line("maxDescriptorSetUpdateAfterBindStorageBuffersDynamic", s.maxDescriptorSetUpdateAfterBindStorageBuffersDynamic);
+  Line("maxDescriptorSetUpdateAfterBindSampledImages", s.maxDescriptorSetUpdateAfterBindSampledImages);
+  Line("maxDescriptorSetUpdateAfterBindStorageImages", s.maxDescriptorSetUpdateAfterBindStorageImages);
+  Line("maxDescriptorSetUpdateAfterBindInputAttachments", s.maxDescriptorSetUpdateAfterBindInputAttachments);
   Line("supportedDepthResolveModes", s.supportedDepthResolveModes);
   Line("supportedStencilResolveModes", s.supportedStencilResolveModes);
   Line("independentResolveNone", s.independentResolveNone);
@@ -240,31 +218,24 @@ void Print(const VkPhysicalDeviceVulkan13Properties& s) {
   Line("maxPerStageDescriptorUpdateAfterBindInlineUniformBlocks",
        s.maxPerStageDescriptorUpdateAfterBindInlineUniformBlocks);
   Line("maxDescriptorSetInlineUniformBlocks", s.maxDescriptorSetInlineUniformBlocks);
-  Line("maxDescriptorSetUpdateAfterBindInlineUniformBlocks",
-       s.maxDescriptorSetUpdateAfterBindInlineUniformBlocks);
+  Line("maxDescriptorSetUpdateAfterBindInlineUniformBlocks", s.maxDescriptorSetUpdateAfterBindInlineUniformBlocks);
   Line("maxInlineUniformTotalSize", s.maxInlineUniformTotalSize);
   Line("integerDotProduct8BitUnsignedAccelerated", s.integerDotProduct8BitUnsignedAccelerated);
   Line("integerDotProduct8BitSignedAccelerated", s.integerDotProduct8BitSignedAccelerated);
-  Line("integerDotProduct8BitMixedSignednessAccelerated",
-       s.integerDotProduct8BitMixedSignednessAccelerated);
-  Line("integerDotProduct4x8BitPackedUnsignedAccelerated",
-       s.integerDotProduct4x8BitPackedUnsignedAccelerated);
-  Line("integerDotProduct4x8BitPackedSignedAccelerated",
-       s.integerDotProduct4x8BitPackedSignedAccelerated);
+  Line("integerDotProduct8BitMixedSignednessAccelerated", s.integerDotProduct8BitMixedSignednessAccelerated);
+  Line("integerDotProduct4x8BitPackedUnsignedAccelerated", s.integerDotProduct4x8BitPackedUnsignedAccelerated);
+  Line("integerDotProduct4x8BitPackedSignedAccelerated", s.integerDotProduct4x8BitPackedSignedAccelerated);
   Line("integerDotProduct4x8BitPackedMixedSignednessAccelerated",
        s.integerDotProduct4x8BitPackedMixedSignednessAccelerated);
   Line("integerDotProduct16BitUnsignedAccelerated", s.integerDotProduct16BitUnsignedAccelerated);
   Line("integerDotProduct16BitSignedAccelerated", s.integerDotProduct16BitSignedAccelerated);
-  Line("integerDotProduct16BitMixedSignednessAccelerated",
-       s.integerDotProduct16BitMixedSignednessAccelerated);
+  Line("integerDotProduct16BitMixedSignednessAccelerated", s.integerDotProduct16BitMixedSignednessAccelerated);
   Line("integerDotProduct32BitUnsignedAccelerated", s.integerDotProduct32BitUnsignedAccelerated);
   Line("integerDotProduct32BitSignedAccelerated", s.integerDotProduct32BitSignedAccelerated);
-  Line("integerDotProduct32BitMixedSignednessAccelerated",
-       s.integerDotProduct32BitMixedSignednessAccelerated);
+  Line("integerDotProduct32BitMixedSignednessAccelerated", s.integerDotProduct32BitMixedSignednessAccelerated);
   Line("integerDotProduct64BitUnsignedAccelerated", s.integerDotProduct64BitUnsignedAccelerated);
   Line("integerDotProduct64BitSignedAccelerated", s.integerDotProduct64BitSignedAccelerated);
-  Line("integerDotProduct64BitMixedSignednessAccelerated",
-       s.integerDotProduct64BitMixedSignednessAccelerated);
+  Line("integerDotProduct64BitMixedSignednessAccelerated", s.integerDotProduct64BitMixedSignednessAccelerated);
   Line("integerDotProductAccumulatingSaturating8BitUnsignedAccelerated",
        s.integerDotProductAccumulatingSaturating8BitUnsignedAccelerated);
   Line("integerDotProductAccumulatingSaturating8BitSignedAccelerated",
@@ -296,11 +267,9 @@ void Print(const VkPhysicalDeviceVulkan13Properties& s) {
   Line("integerDotProductAccumulatingSaturating64BitMixedSignednessAccelerated",
        s.integerDotProductAccumulatingSaturating64BitMixedSignednessAccelerated);
   Line("storageTexelBufferOffsetAlignmentBytes", s.storageTexelBufferOffsetAlignmentBytes);
-  Line("storageTexelBufferOffsetSingleTexelAlignment",
-       s.storageTexelBufferOffsetSingleTexelAlignment);
+  Line("storageTexelBufferOffsetSingleTexelAlignment", s.storageTexelBufferOffsetSingleTexelAlignment);
   Line("uniformTexelBufferOffsetAlignmentBytes", s.uniformTexelBufferOffsetAlignmentBytes);
-  Line("uniformTexelBufferOffsetSingleTexelAlignment",
-       s.uniformTexelBufferOffsetSingleTexelAlignment);
+  Line("uniformTexelBufferOffsetSingleTexelAlignment", s.uniformTexelBufferOffsetSingleTexelAlignment);
   Line("maxBufferSize", s.maxBufferSize);
 }
 

@@ -24,8 +24,8 @@ TEST_F(DeviceTest, PhysicalDevicesKeepTheirHandles) {
 
   uint32_t group_count = 0;
   VK_CHECK(vkEnumeratePhysicalDeviceGroups(gpu().instance(), &group_count, nullptr));
-  std::vector<VkPhysicalDeviceGroupProperties> groups(
-      group_count, {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES});
+  std::vector<VkPhysicalDeviceGroupProperties> groups(group_count,
+                                                      {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES});
   VK_CHECK(vkEnumeratePhysicalDeviceGroups(gpu().instance(), &group_count, groups.data()));
   uint32_t members = 0;
   for (const auto& group : groups) {
@@ -52,24 +52,20 @@ TEST_F(DeviceTest, NamesResolveByWhatIsEnabled) {
   EXPECT_NE(vkGetDeviceProcAddr(device(), "vkCreateBuffer"), nullptr);
   EXPECT_EQ(vkGetDeviceProcAddr(device(), "vkNoSuchCommand"), nullptr);
   EXPECT_EQ(vkGetDeviceProcAddr(device(), "vkCmdPushDescriptorSetKHR"), nullptr) << "not enabled";
-  EXPECT_EQ(vkGetDeviceProcAddr(device(), "vkEnumeratePhysicalDevices"), nullptr)
-      << "not a device command";
+  EXPECT_EQ(vkGetDeviceProcAddr(device(), "vkEnumeratePhysicalDevices"), nullptr) << "not a device command";
 }
 
 TEST_F(DeviceTest, ExtensionListInPieces) {
   uint32_t count = 0;
   VK_CHECK(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, nullptr));
   std::vector<VkExtensionProperties> all(count);
-  VK_CHECK(
-      vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, all.data()));
+  VK_CHECK(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &count, all.data()));
   std::set<std::string> names;
   for (const auto& extension : all) EXPECT_TRUE(names.insert(extension.extensionName).second);
   uint32_t three = 3;
   std::vector<VkExtensionProperties> some(4);
   std::strcpy(some[3].extensionName, "untouched");
-  EXPECT_EQ(
-      vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &three, some.data()),
-      VK_INCOMPLETE);
+  EXPECT_EQ(vkEnumerateDeviceExtensionProperties(gpu().physical_device(), nullptr, &three, some.data()), VK_INCOMPLETE);
   EXPECT_EQ(three, 3u);
   EXPECT_STREQ(some[0].extensionName, all[0].extensionName);
   EXPECT_STREQ(some[3].extensionName, "untouched");
@@ -77,15 +73,13 @@ TEST_F(DeviceTest, ExtensionListInPieces) {
 
 TEST_F(DeviceTest, OldAndNewQueriesAgree) {
   VkPhysicalDeviceDriverProperties driver = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
-  VkPhysicalDeviceVulkan12Properties v12 = {
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
+  VkPhysicalDeviceVulkan12Properties v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
   v12.pNext = &driver;
   VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
   properties.pNext = &v12;
   vkGetPhysicalDeviceProperties2(gpu().physical_device(), &properties);
   EXPECT_STREQ(properties.properties.deviceName, gpu().properties().deviceName);
-  EXPECT_EQ(properties.properties.limits.maxImageDimension2D,
-            gpu().properties().limits.maxImageDimension2D);
+  EXPECT_EQ(properties.properties.limits.maxImageDimension2D, gpu().properties().limits.maxImageDimension2D);
   EXPECT_STREQ(driver.driverName, v12.driverName);
   EXPECT_EQ(driver.driverID, v12.driverID);
   EXPECT_EQ(properties.pNext, &v12);  // the caller's chain is as it was
@@ -94,8 +88,7 @@ TEST_F(DeviceTest, OldAndNewQueriesAgree) {
   VkPhysicalDeviceFeatures features;
   vkGetPhysicalDeviceFeatures(gpu().physical_device(), &features);
   EXPECT_EQ(std::memcmp(&features, &gpu().features().core.features, sizeof features), 0);
-  VkPhysicalDeviceMemoryProperties2 memory = {
-      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  VkPhysicalDeviceMemoryProperties2 memory = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
   vkGetPhysicalDeviceMemoryProperties2(gpu().physical_device(), &memory);
   EXPECT_EQ(memory.memoryProperties.memoryTypeCount, gpu().memory_properties().memoryTypeCount);
 }
@@ -123,20 +116,20 @@ TEST_F(DeviceTest, StructsOfExtensionsThatAreMissingAreLeftAlone) {
 TEST_F(DeviceTest, FormatNotSupportedIsAnAnswer) {
   VkImageFormatProperties properties;
   std::memset(&properties, 0xcd, sizeof properties);
-  EXPECT_EQ(vkGetPhysicalDeviceImageFormatProperties(
-                gpu().physical_device(), VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_TYPE_2D,
-                VK_IMAGE_TILING_OPTIMAL, VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
-            VK_SUCCESS);
+  EXPECT_EQ(
+      vkGetPhysicalDeviceImageFormatProperties(gpu().physical_device(), VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_TYPE_2D,
+                                               VK_IMAGE_TILING_OPTIMAL, VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
+      VK_SUCCESS);
   EXPECT_GE(properties.maxExtent.width, 4096u);
   for (int i = VK_FORMAT_R4G4_UNORM_PACK8; i <= VK_FORMAT_ASTC_12x12_SRGB_BLOCK; ++i) {
     const auto format = static_cast<VkFormat>(i);
     VkFormatProperties offered;
     vkGetPhysicalDeviceFormatProperties(gpu().physical_device(), format, &offered);
     if (offered.optimalTilingFeatures != 0) continue;
-    EXPECT_EQ(vkGetPhysicalDeviceImageFormatProperties(gpu().physical_device(), format,
-                                                       VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_OPTIMAL,
-                                                       VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
-              VK_ERROR_FORMAT_NOT_SUPPORTED)
+    EXPECT_EQ(
+        vkGetPhysicalDeviceImageFormatProperties(gpu().physical_device(), format, VK_IMAGE_TYPE_2D,
+                                                 VK_IMAGE_TILING_OPTIMAL, VK_IMAGE_USAGE_SAMPLED_BIT, 0, &properties),
+        VK_ERROR_FORMAT_NOT_SUPPORTED)
         << i;
   }
 }
@@ -150,15 +143,13 @@ TEST_F(DeviceTest, PrivateData) {
   const Owned<VkFence> fence = MakeFence(gpu());
   const auto handle = reinterpret_cast<uint64_t>(fence.get());
   VK_CHECK(vkSetPrivateData(device(), VK_OBJECT_TYPE_FENCE, handle, slots[0], 0x123456789abcdef0));
-  VK_CHECK(vkSetPrivateData(device(), VK_OBJECT_TYPE_QUEUE,
-                            reinterpret_cast<uint64_t>(gpu().queue()), slots[0], 42));
+  VK_CHECK(vkSetPrivateData(device(), VK_OBJECT_TYPE_QUEUE, reinterpret_cast<uint64_t>(gpu().queue()), slots[0], 42));
   uint64_t data = 1;
   vkGetPrivateData(device(), VK_OBJECT_TYPE_FENCE, handle, slots[0], &data);
   EXPECT_EQ(data, 0x123456789abcdef0u);
   vkGetPrivateData(device(), VK_OBJECT_TYPE_FENCE, handle, slots[1], &data);
   EXPECT_EQ(data, 0u);
-  vkGetPrivateData(device(), VK_OBJECT_TYPE_QUEUE, reinterpret_cast<uint64_t>(gpu().queue()),
-                   slots[0], &data);
+  vkGetPrivateData(device(), VK_OBJECT_TYPE_QUEUE, reinterpret_cast<uint64_t>(gpu().queue()), slots[0], &data);
   EXPECT_EQ(data, 42u);
   for (auto& slot : slots) vkDestroyPrivateDataSlot(device(), slot, nullptr);
 }
@@ -193,17 +184,14 @@ TEST_F(DeviceTest, UnknownExtensionIsRefused) {
   info.enabledExtensionCount = 1;
   info.ppEnabledExtensionNames = &extension;
   VkDevice device = VK_NULL_HANDLE;
-  EXPECT_EQ(vkCreateDevice(gpu().physical_device(), &info, nullptr, &device),
-            VK_ERROR_EXTENSION_NOT_PRESENT);
+  EXPECT_EQ(vkCreateDevice(gpu().physical_device(), &info, nullptr, &device), VK_ERROR_EXTENSION_NOT_PRESENT);
 }
 
 // What a messenger heard.
 struct Heard {
   std::vector<std::string> texts;
-  static VKAPI_ATTR VkBool32 VKAPI_CALL Listen(VkDebugUtilsMessageSeverityFlagBitsEXT,
-                                               VkDebugUtilsMessageTypeFlagsEXT,
-                                               const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                               void* self) {
+  static VKAPI_ATTR VkBool32 VKAPI_CALL Listen(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                                               const VkDebugUtilsMessengerCallbackDataEXT* data, void* self) {
     static_cast<Heard*>(self)->texts.emplace_back(data->pMessage);
     return VK_FALSE;
   }
@@ -225,25 +213,23 @@ class DebugUtilsTest : public GpuTest {
 
 TEST_F(DebugUtilsTest, AnApplicationsOwnMessage) {
   Heard heard;
-  VkDebugUtilsMessengerCreateInfoEXT info = {
-      VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
+  VkDebugUtilsMessengerCreateInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
   info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_INFO_BIT_EXT;
   info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT;
   info.pfnUserCallback = &Heard::Listen;
   info.pUserData = &heard;
   VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
-  VK_CHECK(gpu().InstanceFunction<PFN_vkCreateDebugUtilsMessengerEXT>(
-      "vkCreateDebugUtilsMessengerEXT")(gpu().instance(), &info, nullptr, &messenger));
-  VkDebugUtilsMessengerCallbackDataEXT message = {
-      VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT};
+  VK_CHECK(gpu().InstanceFunction<PFN_vkCreateDebugUtilsMessengerEXT>("vkCreateDebugUtilsMessengerEXT")(
+      gpu().instance(), &info, nullptr, &messenger));
+  VkDebugUtilsMessengerCallbackDataEXT message = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT};
   message.pMessageIdName = "test";
   message.pMessage = "said by the application";
   gpu().InstanceFunction<PFN_vkSubmitDebugUtilsMessageEXT>("vkSubmitDebugUtilsMessageEXT")(
-      gpu().instance(), VK_DEBUG_UTILS_MESSAGE_SEVERITY_INFO_BIT_EXT,
-      VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT, &message);
+      gpu().instance(), VK_DEBUG_UTILS_MESSAGE_SEVERITY_INFO_BIT_EXT, VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT,
+      &message);
   EXPECT_EQ(std::ranges::count(heard.texts, "said by the application"), 1);
-  gpu().InstanceFunction<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")(
-      gpu().instance(), messenger, nullptr);
+  gpu().InstanceFunction<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")(gpu().instance(),
+                                                                                                 messenger, nullptr);
 }
 
 TEST_F(DebugUtilsTest, NamesTagsAndLabels) {
@@ -252,10 +238,8 @@ TEST_F(DebugUtilsTest, NamesTagsAndLabels) {
   const auto begin = Get<PFN_vkCmdBeginDebugUtilsLabelEXT>("vkCmdBeginDebugUtilsLabelEXT");
   const auto insert = Get<PFN_vkCmdInsertDebugUtilsLabelEXT>("vkCmdInsertDebugUtilsLabelEXT");
   const auto end = Get<PFN_vkCmdEndDebugUtilsLabelEXT>("vkCmdEndDebugUtilsLabelEXT");
-  const auto begin_queue =
-      Get<PFN_vkQueueBeginDebugUtilsLabelEXT>("vkQueueBeginDebugUtilsLabelEXT");
-  const auto insert_queue =
-      Get<PFN_vkQueueInsertDebugUtilsLabelEXT>("vkQueueInsertDebugUtilsLabelEXT");
+  const auto begin_queue = Get<PFN_vkQueueBeginDebugUtilsLabelEXT>("vkQueueBeginDebugUtilsLabelEXT");
+  const auto insert_queue = Get<PFN_vkQueueInsertDebugUtilsLabelEXT>("vkQueueInsertDebugUtilsLabelEXT");
   const auto end_queue = Get<PFN_vkQueueEndDebugUtilsLabelEXT>("vkQueueEndDebugUtilsLabelEXT");
   const Buffer buffer = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   VkDebugUtilsObjectNameInfoEXT name = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};

@@ -106,8 +106,8 @@ bool FailureTest::LogSays(const std::string& text, milliseconds time) {
 void FailureTest::SubmitEndless(Context& context, VkCommandPool pool, VkEvent event, VkFence fence) {
   const VkCommandBuffer commands = AllocateCommands(context, pool);
   BeginCommands(commands);
-  vkCmdWaitEvents(commands, 1, &event, VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, nullptr, 0, nullptr, 0,
-                  nullptr);
+  vkCmdWaitEvents(commands, 1, &event, VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, nullptr, 0,
+                  nullptr, 0, nullptr);
   VK_CHECK(vkEndCommandBuffer(commands));
   Submit(context, commands, fence);
 }

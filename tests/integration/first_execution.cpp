@@ -63,18 +63,15 @@ int RunSteps() {
   options.application_name = "first_execution";
   Context gpu(options);
   std::printf("GPU: %s (Vulkan %u.%u.%u)\n", gpu.properties().deviceName,
-              VK_API_VERSION_MAJOR(gpu.properties().apiVersion),
-              VK_API_VERSION_MINOR(gpu.properties().apiVersion),
+              VK_API_VERSION_MAJOR(gpu.properties().apiVersion), VK_API_VERSION_MINOR(gpu.properties().apiVersion),
               VK_API_VERSION_PATCH(gpu.properties().apiVersion));
   steps.Done("instance, device and queue made");
   {
-    const Buffer staging =
-        MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
+    const Buffer staging = MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
     for (size_t i = 0; i < kBytes / 4; ++i) staging.As<uint32_t>()[i] = Pattern(i);
     steps.Done("host-visible staging buffer mapped and filled with a pattern");
-    const Buffer local =
-        MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                   Placement::kDevice);
+    const Buffer local = MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                                    Placement::kDevice);
     const Buffer back = MakeBuffer(gpu, kBytes, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
     steps.Done("device-local buffer and read-back buffer made");
     CopyAndWait(gpu, staging, local, steps);

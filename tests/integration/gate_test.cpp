@@ -42,8 +42,7 @@ constexpr uint32_t kFrames = 200;
 TEST_F(GateTest, FramesGoOnWhileAPipelineCompiles) {
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const Buffer numbers =
-      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   RenderFrame(gpu, target, kFrames + 1);
   std::atomic<bool> compiled{false};
   std::thread compiler([&] {
@@ -63,8 +62,7 @@ TEST_F(GateTest, FramesGoOnWhileAPipelineCompiles) {
 TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const Buffer numbers =
-      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   std::fill(numbers.As<uint32_t>().begin(), numbers.As<uint32_t>().end(), 41u);
   const Buffer* buffers[] = {&numbers};
   const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
@@ -81,9 +79,7 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   FullBarrier(commands);
   ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
   for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
-  {
-    const Kernel unused = MakeKernel(gpu, increment_comp, buffers);
-  }  // made and destroyed while it compiles
+  { const Kernel unused = MakeKernel(gpu, increment_comp, buffers); }  // made and destroyed while it compiles
   const Owned<VkFence> fence = MakeFence(gpu);
   Submit(gpu, commands, fence);
   const VkCommandBuffer next = AllocateCommands(gpu, pool);
@@ -102,17 +98,14 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
 // is asked for; what is created later, by other threads, does not wait for that.
 TEST_F(GateTest, ACachesDataComesAfterItsPipelines) {
   Context gpu;
-  const Buffer numbers =
-      MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   const Buffer* buffers[] = {&numbers};
   const VkPipelineCacheCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
   const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
   VkPipelineCache cache = VK_NULL_HANDLE, merged = VK_NULL_HANDLE;
   ASSERT_EQ(vkCreatePipelineCache(gpu.device(), &info, nullptr, &cache), VK_SUCCESS);
   ASSERT_EQ(vkCreatePipelineCache(gpu.device(), &info, nullptr, &merged), VK_SUCCESS);
-  const auto create = [&] {
-    return MakeComputePipeline(gpu, kernel.layout, increment_comp, nullptr, cache);
-  };
+  const auto create = [&] { return MakeComputePipeline(gpu, kernel.layout, increment_comp, nullptr, cache); };
   const Owned<VkPipeline> first = create();
   std::atomic<int> ended{0};
   const auto ask = [&] {
@@ -142,9 +135,8 @@ TEST_F(GateTest, ADriverThatTakesItsTimeIsNoLoss) {
   setenv("VESPER_GRACE", "1", 1);
   Context gpu;
   const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
-                                      .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                      .queryCount = 4};
+  const VkQueryPoolCreateInfo info = {
+      .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = 4};
   VkQueryPool pool = VK_NULL_HANDLE;
   ASSERT_EQ(vkCreateQueryPool(gpu.device(), &info, nullptr, &pool), VK_SUCCESS);
   std::atomic<bool> rendered{false};

@@ -29,7 +29,7 @@ uint64_t RoundTrips(uint32_t frames) {
     info.sType = VK_STRUCTURE_TYPE_HEADLESS_SURFACE_CREATE_INFO_EXT;
     VkSurfaceKHR surface = VK_NULL_HANDLE;
     VK_CHECK(gpu.InstanceFunction<PFN_vkCreateHeadlessSurfaceEXT>("vkCreateHeadlessSurfaceEXT")(gpu.instance(), &info,
-                                                                                              nullptr, &surface));
+                                                                                                nullptr, &surface));
     {
       SwapchainOptions of;
       of.mode = VK_PRESENT_MODE_FIFO_KHR;

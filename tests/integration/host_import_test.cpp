@@ -66,7 +66,8 @@ class HostImportTest : public GpuTest {
     VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
     info.pNext = &external;
     info.size = kSize;
-    info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
+    info.usage =
+        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT;
     Buffer buffer;
     buffer.size = kSize;
     buffer.handle = Create<VkBuffer>(device(), vkCreateBuffer, vkDestroyBuffer, info);
@@ -197,7 +198,7 @@ TEST_F(HostImportRefusalTest, PagesWithoutAccess) {
   pages.words()[0] = 100;
   Increment(buffer);
   EXPECT_EQ(pages.words()[0], 101u);
-  EXPECT_EQ(pages.words()[65536 / 4], 65536u / 4 + 2);      // could not be written
+  EXPECT_EQ(pages.words()[65536 / 4], 65536u / 4 + 2);  // could not be written
   EXPECT_EQ(pages.words()[kSize / 4 - 1], kSize / 4 + 2);
   pages.Protect(0, kSize, PROT_READ | PROT_WRITE);
   EXPECT_EQ(pages.words()[8192 / 4], 8192u / 4 + 2);

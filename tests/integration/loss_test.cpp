@@ -23,9 +23,8 @@ class BlockedCalls {
     info.pNext = &type;
     timeline_ = Create<VkSemaphore>(device, vkCreateSemaphore, vkDestroySemaphore, info);
     SubmitUntilSignalled();
-    calls_.emplace_back("vkWaitForFences", [=, this] {
-      return vkWaitForFences(device, 1, fence_.address(), VK_TRUE, UINT64_MAX);
-    });
+    calls_.emplace_back("vkWaitForFences",
+                        [=, this] { return vkWaitForFences(device, 1, fence_.address(), VK_TRUE, UINT64_MAX); });
     calls_.emplace_back("vkWaitSemaphores", [=, this] {
       const uint64_t value = 7;
       VkSemaphoreWaitInfo wait = {VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO};
@@ -48,14 +47,16 @@ class BlockedCalls {
       info.memoryTypeIndex = context_.FindMemoryType(UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
       VkDeviceMemory memory = VK_NULL_HANDLE;
       const VkResult result = vkAllocateMemory(device, &info, nullptr, &memory);
-      return result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY ? VK_ERROR_DEVICE_LOST : result;
+      return result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY ? VK_ERROR_DEVICE_LOST
+                                                                                              : result;
     });
   }
   void AddMap(VkDeviceMemory memory) {
     calls_.emplace_back("vkMapMemory", [device = context_.device(), memory] {
       void* data = nullptr;
       const VkResult result = vkMapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, &data);
-      return result == VK_ERROR_MEMORY_MAP_FAILED || result == VK_ERROR_OUT_OF_DEVICE_MEMORY ? VK_ERROR_DEVICE_LOST : result;
+      return result == VK_ERROR_MEMORY_MAP_FAILED || result == VK_ERROR_OUT_OF_DEVICE_MEMORY ? VK_ERROR_DEVICE_LOST
+                                                                                             : result;
     });
   }
 
@@ -72,7 +73,8 @@ class BlockedCalls {
 
  private:
   struct Call {
-    Call(const char* what, std::function<VkResult()> work) : name(what), thread(std::make_unique<Watched>(std::move(work))) {}
+    Call(const char* what, std::function<VkResult()> work)
+        : name(what), thread(std::make_unique<Watched>(std::move(work))) {}
     const char* name;
     std::unique_ptr<Watched> thread;
   };
@@ -214,9 +216,8 @@ TEST_P(LossTest, AWorkerThatIsStoppedForAMomentIsWaitedFor) {
   const pid_t worker = Workers().at(0);
   kill(worker, SIGSTOP);
   Watched work([&] {
-    RunCommands(context, [&](VkCommandBuffer commands) {
-      vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 0x1234);
-    });
+    RunCommands(context,
+                [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 0x1234); });
     return VK_SUCCESS;
   });
   EXPECT_EQ(work.Result(milliseconds(700)), VK_RESULT_MAX_ENUM);
@@ -245,7 +246,8 @@ TEST_P(LossTest, QuestionsInProgressEndWhenTheWorkerDies) {
   UseLost(context);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LossTest, testing::Values("unix", "tcp"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Transports, LossTest, testing::Values("unix", "tcp"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace vesper::test

@@ -80,8 +80,7 @@ TEST_F(MappedTest, ThreadsWriteWhileWorkIsSubmitted) {
         std::mt19937 random(static_cast<uint32_t>(round * kThreads + thread));
         for (uint32_t i = 0; i < 20'000; ++i) {
           const size_t at = random() % (kSize / kThreads) * kThreads + thread;
-          std::atomic_ref(bytes[at]).store(model[at] = static_cast<uint8_t>(random()),
-                                           std::memory_order_relaxed);
+          std::atomic_ref(bytes[at]).store(model[at] = static_cast<uint8_t>(random()), std::memory_order_relaxed);
         }
         --running;
       });
@@ -105,9 +104,8 @@ TEST_F(MappedTest, CpuAndGpuWriteDifferentBytesOfOnePage) {
   std::vector<VkBufferCopy> regions;
   for (uint32_t i = 0; i < kPairs; ++i) regions.push_back({i * 4, i * 8, 4});
   std::mt19937 random(11);
-  const Recorded scatter = RecordOnce([&](VkCommandBuffer commands) {
-    vkCmdCopyBuffer(commands, source.handle, data.handle, kPairs, regions.data());
-  });
+  const Recorded scatter = RecordOnce(
+      [&](VkCommandBuffer commands) { vkCmdCopyBuffer(commands, source.handle, data.handle, kPairs, regions.data()); });
   for (uint32_t round = 1; round <= 40; ++round) {
     const Recorded fill = RecordOnce([&](VkCommandBuffer commands) {
       vkCmdFillBuffer(commands, source.handle, 0, VK_WHOLE_SIZE, round * 0x01030507);
@@ -121,8 +119,7 @@ TEST_F(MappedTest, CpuAndGpuWriteDifferentBytesOfOnePage) {
     }
     WaitFor(gpu(), fence);
     for (uint32_t i = 0; i < kPairs; ++i) {
-      ASSERT_EQ(words[i * 2], round * 0x01030507)
-          << "round " << round << ", written by the GPU at " << i;
+      ASSERT_EQ(words[i * 2], round * 0x01030507) << "round " << round << ", written by the GPU at " << i;
       ASSERT_EQ(words[i * 2 + 1], model[i]) << "round " << round << ", written by the CPU at " << i;
     }
   }
@@ -135,9 +132,8 @@ TEST_F(MappedTest, SubRangesMappedAgainAndAgain) {
   vkUnmapMemory(device(), data.memory);
   std::mt19937 random(13);
   std::vector<uint8_t> model(kSize, 0x11);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, 0x11111111);
-  });
+  RunCommands(gpu(),
+              [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, 0x11111111); });
   for (uint32_t round = 0; round < 60; ++round) {
     const VkDeviceSize offset = random() % kSize;
     const VkDeviceSize size = 1 + random() % (kSize - offset);
@@ -168,9 +164,8 @@ TEST_F(MappedTest, ZerosAreWrittenToReusedMemory) {
   for (uint32_t round = 0; round < 20; ++round) {
     {
       const Buffer old = Make(kSource | kTarget);
-      RunCommands(gpu(), [&](VkCommandBuffer commands) {
-        vkCmdFillBuffer(commands, old.handle, 0, VK_WHOLE_SIZE, ~0u);
-      });
+      RunCommands(gpu(),
+                  [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, old.handle, 0, VK_WHOLE_SIZE, ~0u); });
       ASSERT_EQ(old.As<uint8_t>()[kSize - 1], 0xff);
     }
     const Buffer fresh = Make(kSource);
@@ -198,16 +193,15 @@ TEST_F(MappedTest, PollsMemoryThatTheGpuWrites) {
       VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER};
       barrier.srcAccessMask = VK_ACCESS_HOST_WRITE_BIT;
       barrier.dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT;
-      vkCmdWaitEvents(commands, 1, event.address(), VK_PIPELINE_STAGE_HOST_BIT,
-                      VK_PIPELINE_STAGE_TRANSFER_BIT, 1, &barrier, 0, nullptr, 0, nullptr);
+      vkCmdWaitEvents(commands, 1, event.address(), VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 1,
+                      &barrier, 0, nullptr, 0, nullptr);
       const VkBufferCopy whole = {0, 0, 65536};
       vkCmdCopyBuffer(commands, answer.handle, copied.handle, 1, &whole);
     });
     const Owned<VkFence> fence = MakeFence(gpu());
     Submit(gpu(), work.commands, fence);
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (std::atomic_ref(flag.As<uint32_t>()[0]).load() != round &&
-           std::chrono::steady_clock::now() < deadline) {
+    while (std::atomic_ref(flag.As<uint32_t>()[0]).load() != round && std::chrono::steady_clock::now() < deadline) {
     }
     const bool arrived = std::atomic_ref(flag.As<uint32_t>()[0]).load() == round;
     const bool whole = std::ranges::count(data.As<uint32_t>(), round) == 16384;
@@ -246,8 +240,7 @@ TEST_F(MappedTest, TheGpuPollsMemoryThatTheHostWrites) {
 // A file of random bytes, removed with the object.
 class SourceFile {
  public:
-  explicit SourceFile(size_t size)
-      : path_("/var/tmp/vesper-mapped-" + std::to_string(getpid())), bytes_(size) {
+  explicit SourceFile(size_t size) : path_("/var/tmp/vesper-mapped-" + std::to_string(getpid())), bytes_(size) {
     std::mt19937 random(17);
     for (uint8_t& byte : bytes_) byte = static_cast<uint8_t>(random());
     const int file = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -273,11 +266,9 @@ TEST_F(MappedTest, ReadAndWriteWithMappedMemory) {
   ASSERT_EQ(read(file, data.mapped, kFile), static_cast<ssize_t>(kFile)) << std::strerror(errno);
   ASSERT_EQ(AsGpuSees(data), source.bytes());
   const Buffer result = Make(kTarget, kFile);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdFillBuffer(commands, result.handle, 0, VK_WHOLE_SIZE, 0x2a2a2a2a);
-  });
-  ASSERT_EQ(pwrite(file, result.mapped, kFile, 0), static_cast<ssize_t>(kFile))
-      << std::strerror(errno);
+  RunCommands(
+      gpu(), [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, result.handle, 0, VK_WHOLE_SIZE, 0x2a2a2a2a); });
+  ASSERT_EQ(pwrite(file, result.mapped, kFile, 0), static_cast<ssize_t>(kFile)) << std::strerror(errno);
   ASSERT_EQ(pread(file, data.mapped, kFile, 0), static_cast<ssize_t>(kFile));
   ASSERT_EQ(AsGpuSees(data), std::vector<uint8_t>(kFile, 0x2a));
   close(file);
@@ -292,12 +283,10 @@ TEST_F(MappedTest, DirectIo) {
     std::ranges::fill(data.As<uint8_t>(), uint8_t{1});
     std::atomic<bool> reading{true};
     std::thread reader([&] {
-      EXPECT_EQ(pread(file, data.mapped, kFile, 0), static_cast<ssize_t>(kFile))
-          << std::strerror(errno);
+      EXPECT_EQ(pread(file, data.mapped, kFile, 0), static_cast<ssize_t>(kFile)) << std::strerror(errno);
       reading = false;
     });
-    while (reading)
-      RunCommands(gpu(), [](VkCommandBuffer) {});  // triggers, while the pages are pinned
+    while (reading) RunCommands(gpu(), [](VkCommandBuffer) {});  // triggers, while the pages are pinned
     reader.join();
     ASSERT_EQ(AsGpuSees(data), source.bytes()) << "round " << round;
   }
@@ -331,9 +320,8 @@ TEST_F(MappedTest, IoUring) {
 // disturb the parent's.
 TEST_F(MappedTest, ForkWithMappedMemory) {
   const Buffer data = Make(kSource | kTarget);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, 0x05050505);
-  });
+  RunCommands(gpu(),
+              [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, 0x05050505); });
   const auto bytes = data.As<uint8_t>();
   bytes[0] = 1;
   const pid_t child = fork();
@@ -374,8 +362,7 @@ TEST(MappedAsUserTest, OrdinaryUser) {
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == kUnreadable)
-    GTEST_SKIP() << "nobody may not read this build";
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kUnreadable) GTEST_SKIP() << "nobody may not read this build";
   EXPECT_EQ(status, 0);
 }
 

@@ -18,8 +18,7 @@ class MemoryTest : public GpuTest {
     return Create<VkDeviceMemory>(device(), vkAllocateMemory, vkFreeMemory, info);
   }
   uint32_t HostType() {
-    return gpu().FindMemoryType(
-        UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    return gpu().FindMemoryType(UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
   }
 };
 
@@ -41,8 +40,7 @@ TEST_F(MemoryTest, SubRangeMaps) {
   const auto memory = Allocate(65536, HostType());
   for (const VkDeviceSize offset : {0u, 4u, 100u, 4096u, 4100u, 65532u}) {
     void* data = nullptr;
-    VK_CHECK(vkMapMemory(device(), memory, offset, std::min<VkDeviceSize>(64, 65536 - offset), 0,
-                         &data));
+    VK_CHECK(vkMapMemory(device(), memory, offset, std::min<VkDeviceSize>(64, 65536 - offset), 0, &data));
     // pointer - offset is aligned, so that the pointer is as aligned as the offset is.
     const auto alignment = gpu().properties().limits.minMemoryMapAlignment;
     EXPECT_EQ((reinterpret_cast<uintptr_t>(data) - offset) % alignment, 0u) << offset;
@@ -85,8 +83,7 @@ TEST_F(MemoryTest, FlushAndInvalidateRanges) {
 // The mapping stays; the host writes between submits, the GPU writes during them, both to the same
 // buffer.
 TEST_F(MemoryTest, PersistentMappingAcrossSubmits) {
-  const Buffer data =
-      MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer data = MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
   const auto words = data.As<uint32_t>();
@@ -106,10 +103,8 @@ TEST_F(MemoryTest, PersistentMappingAcrossSubmits) {
 // Freed and allocated again: a new allocation never shows up with another's mapping.
 TEST_F(MemoryTest, FreedAndReused) {
   for (uint32_t round = 0; round < 200; ++round) {
-    const Buffer a =
-        MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
-    const Buffer b =
-        MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+    const Buffer a = MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
+    const Buffer b = MakeBuffer(gpu(), 4096 + round * 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
     a.As<uint32_t>()[round] = round + 1;
     if (round % 20 != 0) continue;
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
@@ -126,8 +121,7 @@ TEST_F(MemoryTest, NewMemoryOfTheCpuIsZeros) {
   if (gpu().properties().deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU) {
     GTEST_SKIP() << "a GPU of its own";
   }
-  constexpr VkBufferUsageFlags kUsage =
-      VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  constexpr VkBufferUsageFlags kUsage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
   for (const VkDeviceSize size : {1000u, 64u << 10, 256u << 10, 1u << 20, 8u << 20}) {
     {
       const Buffer old = MakeBuffer(gpu(), size, kUsage, Placement::kDevice);
@@ -186,10 +180,9 @@ TEST_F(MemoryTest, BuffersShareAnAllocation) {
   EXPECT_EQ(dedicated.requiresDedicatedAllocation, VK_FALSE);
   const auto& plain = requirements.memoryRequirements;
   const VkDeviceSize step = (plain.size + plain.alignment - 1) / plain.alignment * plain.alignment;
-  const auto memory = Allocate(
-      step * kBuffers,
-      gpu().FindMemoryType(plain.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                                     VK_MEMORY_PROPERTY_HOST_COHERENT_BIT));
+  const auto memory =
+      Allocate(step * kBuffers, gpu().FindMemoryType(plain.memoryTypeBits, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                                                                               VK_MEMORY_PROPERTY_HOST_COHERENT_BIT));
   std::vector<VkBindBufferMemoryInfo> binds(kBuffers);
   for (uint32_t i = 0; i < kBuffers; ++i) {
     binds[i] = {VK_STRUCTURE_TYPE_BIND_BUFFER_MEMORY_INFO};
@@ -220,12 +213,9 @@ TEST_F(MemoryTest, TooLargeIsAnAnswer) {
   info.memoryTypeIndex = HostType();
   VkDeviceMemory memory = VK_NULL_HANDLE;
   const VkResult result = vkAllocateMemory(device(), &info, nullptr, &memory);
-  EXPECT_TRUE(result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
-      << ResultName(result);
+  EXPECT_TRUE(result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY) << ResultName(result);
   const Buffer works = MakeBuffer(gpu(), 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdFillBuffer(commands, works.handle, 0, VK_WHOLE_SIZE, 3);
-  });
+  RunCommands(gpu(), [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, works.handle, 0, VK_WHOLE_SIZE, 3); });
   EXPECT_EQ(works.As<uint32_t>()[1023], 3u);
 }
 

@@ -34,8 +34,7 @@ class PictureTest : public GpuTest {
     const VkPushConstantRange range = {VK_SHADER_STAGE_VERTEX_BIT, 0, sizeof(TrianglePush)};
     return MakePipelineLayout(gpu(), {}, {&range, 1});
   }
-  static void DrawTriangle(VkCommandBuffer commands, VkPipelineLayout layout,
-                           const TrianglePush& push) {
+  static void DrawTriangle(VkCommandBuffer commands, VkPipelineLayout layout, const TrianglePush& push) {
     vkCmdPushConstants(commands, layout, VK_SHADER_STAGE_VERTEX_BIT, 0, sizeof push, &push);
     vkCmdDraw(commands, 3, 1, 0, 0);
   }
@@ -71,8 +70,7 @@ class PictureTest : public GpuTest {
     return Create<VkFramebuffer>(device(), vkCreateFramebuffer, vkDestroyFramebuffer, info);
   }
   static void BeginPass(VkCommandBuffer commands, VkRenderPass pass, VkFramebuffer framebuffer,
-                        std::vector<VkClearValue> clears,
-                        VkSubpassContents contents = VK_SUBPASS_CONTENTS_INLINE) {
+                        std::vector<VkClearValue> clears, VkSubpassContents contents = VK_SUBPASS_CONTENTS_INLINE) {
     VkRenderPassBeginInfo begin = {VK_STRUCTURE_TYPE_RENDER_PASS_BEGIN_INFO};
     begin.renderPass = pass;
     begin.framebuffer = framebuffer;
@@ -140,8 +138,7 @@ TEST_F(PictureTest, SecondaryCommandBuffers) {
   inheritance.framebuffer = framebuffer;
   std::vector<VkCommandBuffer> secondaries;
   for (int i = 0; i < 6; ++i) {
-    const VkCommandBuffer commands =
-        AllocateCommands(gpu(), pool, VK_COMMAND_BUFFER_LEVEL_SECONDARY);
+    const VkCommandBuffer commands = AllocateCommands(gpu(), pool, VK_COMMAND_BUFFER_LEVEL_SECONDARY);
     VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     begin.flags = VK_COMMAND_BUFFER_USAGE_RENDER_PASS_CONTINUE_BIT;
     begin.pInheritanceInfo = &inheritance;
@@ -154,14 +151,12 @@ TEST_F(PictureTest, SecondaryCommandBuffers) {
     secondaries.push_back(commands);
   }
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    BeginPass(commands, pass, framebuffer, {Grey(0)},
-              VK_SUBPASS_CONTENTS_SECONDARY_COMMAND_BUFFERS);
+    BeginPass(commands, pass, framebuffer, {Grey(0)}, VK_SUBPASS_CONTENTS_SECONDARY_COMMAND_BUFFERS);
     vkCmdExecuteCommands(commands, 6, secondaries.data());
     vkCmdEndRenderPass(commands);
   });
   const Picture picture = Judge(target);
-  for (uint32_t i = 0; i < 6;
-       ++i) {  // something drawn in the middle of each cell, nothing at the seams
+  for (uint32_t i = 0; i < 6; ++i) {  // something drawn in the middle of each cell, nothing at the seams
     const uint32_t x = 160 + (i % 3) * 106 - 106, y = 60 + i / 3 * 120;
     EXPECT_NE(At(picture, x, y), (std::array{0, 0, 0})) << i;
   }
@@ -171,9 +166,8 @@ TEST_F(PictureTest, SecondaryCommandBuffers) {
 // The nearer triangle wins, whichever is drawn first.
 TEST_F(PictureTest, DepthTestWithDynamicRendering) {
   const Image target = MakeTarget();
-  const Image depth =
-      MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, kWidth, kHeight,
-                VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
+  const Image depth = MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, kWidth, kHeight,
+                                VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
   const auto layout = TriangleLayout();
   GraphicsState state;
   state.depth_stencil.depthTestEnable = VK_TRUE;
@@ -188,10 +182,8 @@ TEST_F(PictureTest, DepthTestWithDynamicRendering) {
   state.info.layout = layout;
   const auto pipeline = state.Build(gpu(), triangle_vert, colour_frag);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    ChangeLayout(commands, target, VK_IMAGE_LAYOUT_UNDEFINED,
-                 VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
-    ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_UNDEFINED,
-                 VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL);
+    ChangeLayout(commands, target, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+    ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_DEPTH_ATTACHMENT_OPTIMAL);
     VkRenderingAttachmentInfo attachments[2] = {};
     for (auto& attachment : attachments) {
       attachment = {VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO};
@@ -216,8 +208,7 @@ TEST_F(PictureTest, DepthTestWithDynamicRendering) {
     DrawTriangle(commands, layout, {0, 0, 0.4f, 0.25f});  // near and small
     DrawTriangle(commands, layout, {0, 0, 1.0f, 0.75f});  // far and large
     vkCmdEndRendering(commands);
-    ChangeLayout(commands, target, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    ChangeLayout(commands, target, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });
   const Picture picture = Judge(target);
   EXPECT_GT(At(picture, 160, 88)[0], 180) << "the small triangle's red tip is hidden";
@@ -226,10 +217,8 @@ TEST_F(PictureTest, DepthTestWithDynamicRendering) {
 
 // Vertex and index buffers, instances, and a draw whose parameters the GPU reads.
 TEST_F(PictureTest, IndexedInstancesIndirect) {
-  const float vertices[4][5] = {{-0.1f, -0.1f, 1, 1, 0},
-                                {0.1f, -0.1f, 0, 1, 1},
-                                {0.1f, 0.1f, 1, 0, 1},
-                                {-0.1f, 0.1f, 1, 1, 1}};
+  const float vertices[4][5] = {
+      {-0.1f, -0.1f, 1, 1, 0}, {0.1f, -0.1f, 0, 1, 1}, {0.1f, 0.1f, 1, 0, 1}, {-0.1f, 0.1f, 1, 1, 1}};
   const uint16_t indices[] = {9, 0, 1, 2, 0, 2, 3};  // the first is skipped by firstIndex
   float offsets[16][2];
   for (int i = 0; i < 16; ++i) {
@@ -253,9 +242,8 @@ TEST_F(PictureTest, IndexedInstancesIndirect) {
   const auto layout = MakePipelineLayout(gpu(), {});
   const VkVertexInputBindingDescription bindings[] = {{0, 20, VK_VERTEX_INPUT_RATE_VERTEX},
                                                       {1, 8, VK_VERTEX_INPUT_RATE_INSTANCE}};
-  const VkVertexInputAttributeDescription attributes[] = {{0, 0, VK_FORMAT_R32G32_SFLOAT, 0},
-                                                          {1, 0, VK_FORMAT_R32G32B32_SFLOAT, 8},
-                                                          {2, 1, VK_FORMAT_R32G32_SFLOAT, 0}};
+  const VkVertexInputAttributeDescription attributes[] = {
+      {0, 0, VK_FORMAT_R32G32_SFLOAT, 0}, {1, 0, VK_FORMAT_R32G32B32_SFLOAT, 8}, {2, 1, VK_FORMAT_R32G32_SFLOAT, 0}};
   GraphicsState state;
   state.vertex_input.vertexBindingDescriptionCount = 2;
   state.vertex_input.pVertexBindingDescriptions = bindings;
@@ -285,8 +273,7 @@ TEST_F(PictureTest, IndexedInstancesIndirect) {
 
 // A texture uploaded from the host, drawn over the whole picture.
 TEST_F(PictureTest, Texture) {
-  const Image texture = MakeImage(gpu(), kFormat, 16, 16,
-                                  VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
+  const Image texture = MakeImage(gpu(), kFormat, 16, 16, VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT);
   std::vector<uint8_t> texels(16 * 16 * 4, 255);
   for (size_t i = 0; i < 256; ++i) {
     texels[i * 4] = static_cast<uint8_t>(i % 16 * 17);
@@ -297,8 +284,7 @@ TEST_F(PictureTest, Texture) {
   const Image target = MakeTarget();
   const auto pass = OneSubpass();
   const auto framebuffer = MakeFramebuffer(pass, {target.view});
-  const auto binding =
-      Binding(0, VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, VK_SHADER_STAGE_FRAGMENT_BIT);
+  const auto binding = Binding(0, VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, VK_SHADER_STAGE_FRAGMENT_BIT);
   const auto set_layout = MakeSetLayout(gpu(), {&binding, 1});
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_COMBINED_IMAGE_SAMPLER, 1};
@@ -314,8 +300,7 @@ TEST_F(PictureTest, Texture) {
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     BeginPass(commands, pass, framebuffer, {Grey(0)});
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, layout, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, layout, 0, 1, &set, 0, nullptr);
     SetViewport(commands, kWidth, kHeight);
     vkCmdDraw(commands, 3, 1, 0, 0);
     vkCmdEndRenderPass(commands);
@@ -383,8 +368,7 @@ TEST_F(PictureTest, InputAttachmentRenderPass2) {
   draw.info.layout = layout;
   draw.info.renderPass = pass;
   const auto draw_pipeline = draw.Build(gpu(), triangle_vert, colour_frag);
-  const auto binding =
-      Binding(0, VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT, VK_SHADER_STAGE_FRAGMENT_BIT);
+  const auto binding = Binding(0, VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT, VK_SHADER_STAGE_FRAGMENT_BIT);
   const auto set_layout = MakeSetLayout(gpu(), {&binding, 1});
   const auto swap_layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT, 1};
@@ -413,8 +397,7 @@ TEST_F(PictureTest, InputAttachmentRenderPass2) {
     DrawTriangle(commands, layout, {0, 0, 1, 0.5f});
     vkCmdNextSubpass2(commands, &subpass, &end);
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, swap_pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, swap_layout, 0, 1, &set, 0,
-                            nullptr);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_GRAPHICS, swap_layout, 0, 1, &set, 0, nullptr);
     vkCmdDraw(commands, 3, 1, 0, 0);
     vkCmdEndRenderPass2(commands, &end);
   });

@@ -31,9 +31,8 @@ class PipelineTest : public GpuTest {
 };
 
 TEST_F(PipelineTest, CacheSavedAndLoaded) {
-  const auto set_layout = MakeSetLayout(
-      gpu(),
-      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+  const auto set_layout =
+      MakeSetLayout(gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const auto cache = MakeCache({});
   { const auto pipeline = MakeComputePipeline(gpu(), layout, increment_comp, nullptr, cache); }
@@ -67,10 +66,9 @@ TEST_F(PipelineTest, CacheDataIncomplete) {
 }
 
 TEST_F(PipelineTest, ManyPipelinesInOneCall) {
-  const auto set_layout = MakeSetLayout(
-      gpu(),
-      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT),
-                 Binding(1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+  const auto set_layout =
+      MakeSetLayout(gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT),
+                                      Binding(1, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 8};
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1}, {&range, 1});
   const auto shader = MakeShader(gpu(), mix_comp);
@@ -96,8 +94,7 @@ TEST_F(PipelineTest, ManyPipelinesInOneCall) {
     infos[i].basePipelineIndex = -1;
   }
   std::vector<VkPipeline> pipelines(kCount);
-  VK_CHECK(vkCreateComputePipelines(device(), VK_NULL_HANDLE, kCount, infos.data(), nullptr,
-                                    pipelines.data()));
+  VK_CHECK(vkCreateComputePipelines(device(), VK_NULL_HANDLE, kCount, infos.data(), nullptr, pipelines.data()));
   for (uint32_t i = 0; i < kCount; ++i) {
     EXPECT_NE(pipelines[i], VK_NULL_HANDLE);
     for (uint32_t j = 0; j < i; ++j) EXPECT_NE(pipelines[i], pipelines[j]);
@@ -111,9 +108,8 @@ TEST_F(PipelineTest, ManyPipelinesInOneCall) {
 // handle.
 TEST_F(PipelineTest, FailOnCompileRequired) {
   if (gpu().features().v13.pipelineCreationCacheControl == VK_FALSE) GTEST_SKIP() << "not offered";
-  const auto set_layout = MakeSetLayout(
-      gpu(),
-      std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
+  const auto set_layout =
+      MakeSetLayout(gpu(), std::array{Binding(0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, VK_SHADER_STAGE_COMPUTE_BIT)});
   const auto layout = MakePipelineLayout(gpu(), {set_layout.address(), 1});
   const auto shader = MakeShader(gpu(), increment_comp);
   VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
@@ -124,8 +120,7 @@ TEST_F(PipelineTest, FailOnCompileRequired) {
   info.stage.pName = "main";
   info.layout = layout;
   VkPipeline pipeline = VK_NULL_HANDLE;
-  const VkResult result =
-      vkCreateComputePipelines(device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+  const VkResult result = vkCreateComputePipelines(device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
   if (result == VK_SUCCESS) {
     EXPECT_NE(pipeline, VK_NULL_HANDLE);
   } else {
@@ -138,8 +133,8 @@ TEST_F(PipelineTest, FailOnCompileRequired) {
 // The four parts of a graphics pipeline made apart and linked; the linked one draws.
 class PipelineLibraryTest : public PipelineTest {
  protected:
-  Owned<VkPipeline> Part(VkGraphicsPipelineLibraryFlagsEXT part, VkPipelineLayout layout,
-                         Spirv code, VkShaderStageFlagBits stage) {
+  Owned<VkPipeline> Part(VkGraphicsPipelineLibraryFlagsEXT part, VkPipelineLayout layout, Spirv code,
+                         VkShaderStageFlagBits stage) {
     GraphicsState state;
     VkPipelineRenderingCreateInfo rendering = {VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO};
     const VkFormat format = VK_FORMAT_R8G8B8A8_UNORM;
@@ -147,15 +142,13 @@ class PipelineLibraryTest : public PipelineTest {
       rendering.colorAttachmentCount = 1;
       rendering.pColorAttachmentFormats = &format;
     }
-    VkGraphicsPipelineLibraryCreateInfoEXT library = {
-        VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT};
+    VkGraphicsPipelineLibraryCreateInfoEXT library = {VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT};
     library.pNext = &rendering;
     library.flags = part;
     state.info.pNext = &library;
     state.info.flags = VK_PIPELINE_CREATE_LIBRARY_BIT_KHR;
     state.info.layout = layout;
-    const Owned<VkShaderModule> shader =
-        code.empty() ? Owned<VkShaderModule>() : MakeShader(gpu(), code);
+    const Owned<VkShaderModule> shader = code.empty() ? Owned<VkShaderModule>() : MakeShader(gpu(), code);
     VkPipelineShaderStageCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO};
     info.stage = stage;
     info.module = shader;
@@ -165,8 +158,7 @@ class PipelineLibraryTest : public PipelineTest {
     state.dynamic.dynamicStateCount = 2;
     state.dynamic.pDynamicStates = state.dynamic_states.data();
     VkPipeline pipeline = VK_NULL_HANDLE;
-    VK_CHECK(
-        vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &state.info, nullptr, &pipeline));
+    VK_CHECK(vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &state.info, nullptr, &pipeline));
     return {device(), pipeline, vkDestroyPipeline};
   }
 };
@@ -175,22 +167,17 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
   VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT features = {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_FEATURES_EXT};
   features.graphicsPipelineLibrary = VK_TRUE;
-  if (!OpenWith(
-          {VK_KHR_PIPELINE_LIBRARY_EXTENSION_NAME, VK_EXT_GRAPHICS_PIPELINE_LIBRARY_EXTENSION_NAME},
-          &features)) {
+  if (!OpenWith({VK_KHR_PIPELINE_LIBRARY_EXTENSION_NAME, VK_EXT_GRAPHICS_PIPELINE_LIBRARY_EXTENSION_NAME}, &features)) {
     GTEST_SKIP() << "no pipeline libraries";
   }
   const VkPushConstantRange range = {VK_SHADER_STAGE_VERTEX_BIT, 0, 16};
   const auto layout = MakePipelineLayout(gpu(), {}, {&range, 1});
   const Owned<VkPipeline> parts[] = {
-      Part(VK_GRAPHICS_PIPELINE_LIBRARY_VERTEX_INPUT_INTERFACE_BIT_EXT, layout, {},
-           VK_SHADER_STAGE_VERTEX_BIT),
+      Part(VK_GRAPHICS_PIPELINE_LIBRARY_VERTEX_INPUT_INTERFACE_BIT_EXT, layout, {}, VK_SHADER_STAGE_VERTEX_BIT),
       Part(VK_GRAPHICS_PIPELINE_LIBRARY_PRE_RASTERIZATION_SHADERS_BIT_EXT, layout, triangle_vert,
            VK_SHADER_STAGE_VERTEX_BIT),
-      Part(VK_GRAPHICS_PIPELINE_LIBRARY_FRAGMENT_SHADER_BIT_EXT, layout, colour_frag,
-           VK_SHADER_STAGE_FRAGMENT_BIT),
-      Part(VK_GRAPHICS_PIPELINE_LIBRARY_FRAGMENT_OUTPUT_INTERFACE_BIT_EXT, layout, {},
-           VK_SHADER_STAGE_FRAGMENT_BIT)};
+      Part(VK_GRAPHICS_PIPELINE_LIBRARY_FRAGMENT_SHADER_BIT_EXT, layout, colour_frag, VK_SHADER_STAGE_FRAGMENT_BIT),
+      Part(VK_GRAPHICS_PIPELINE_LIBRARY_FRAGMENT_OUTPUT_INTERFACE_BIT_EXT, layout, {}, VK_SHADER_STAGE_FRAGMENT_BIT)};
   const VkPipeline libraries[] = {parts[0], parts[1], parts[2], parts[3]};
   VkPipelineLibraryCreateInfoKHR link = {VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR};
   link.libraryCount = 4;
@@ -205,12 +192,10 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
   VK_CHECK(vkCreateGraphicsPipelines(device(), VK_NULL_HANDLE, 1, &info, nullptr, &handle));
   const Owned<VkPipeline> pipeline(device(), handle, vkDestroyPipeline);
 
-  const Image image =
-      MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 16, 16,
-                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  const Image image = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, 16, 16,
+                                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED,
-                 VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
     VkRenderingAttachmentInfo attachment = {VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO};
     attachment.imageView = image.view;
     attachment.imageLayout = VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL;
@@ -228,8 +213,7 @@ TEST_F(PipelineLibraryTest, LinkedFromFourParts) {
     vkCmdPushConstants(commands, layout, VK_SHADER_STAGE_VERTEX_BIT, 0, sizeof push, push);
     vkCmdDraw(commands, 3, 1, 0, 0);
     vkCmdEndRendering(commands);
-    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });
   const std::vector<uint8_t> texels = ReadTexels(gpu(), image, 4);
   for (size_t i = 0; i < 256; ++i) ASSERT_EQ(texels[i * 4 + 3], 255) << i;

@@ -15,8 +15,7 @@ constexpr uint32_t kSize = 64;
 
 class QueryTest : public GpuTest {
  protected:
-  Owned<VkQueryPool> MakePool(VkQueryType type, uint32_t count,
-                              VkQueryPipelineStatisticFlags statistics = 0) {
+  Owned<VkQueryPool> MakePool(VkQueryType type, uint32_t count, VkQueryPipelineStatisticFlags statistics = 0) {
     VkQueryPoolCreateInfo info = {VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
     info.queryType = type;
     info.queryCount = count;
@@ -28,8 +27,7 @@ class QueryTest : public GpuTest {
   void Render(const std::function<void(VkCommandBuffer)>& before,
               const std::function<void(VkCommandBuffer, VkPipelineLayout)>& draw,
               const std::function<void(VkCommandBuffer)>& after = nullptr) {
-    const Image image = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, kSize, kSize,
-                                  VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT);
+    const Image image = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, kSize, kSize, VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT);
     const VkPushConstantRange range = {VK_SHADER_STAGE_VERTEX_BIT, 0, 16};
     const auto layout = MakePipelineLayout(gpu(), {}, {&range, 1});
     GraphicsState state;
@@ -41,8 +39,7 @@ class QueryTest : public GpuTest {
     const auto pipeline = state.Build(gpu(), triangle_vert, colour_frag);
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
       before(commands);
-      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED,
-                   VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
       VkRenderingAttachmentInfo attachment = {VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO};
       attachment.imageView = image.view;
       attachment.imageLayout = VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL;
@@ -88,14 +85,13 @@ TEST_F(OcclusionTest, ResultsIn32And64Bits) {
   const auto pool = MakePool(VK_QUERY_TYPE_OCCLUSION, 3);
   RenderInto(pool);
   uint32_t narrow[2] = {};
-  VK_CHECK(vkGetQueryPoolResults(device(), pool, 0, 2, sizeof narrow, narrow, 4,
-                                 VK_QUERY_RESULT_WAIT_BIT));
+  VK_CHECK(vkGetQueryPoolResults(device(), pool, 0, 2, sizeof narrow, narrow, 4, VK_QUERY_RESULT_WAIT_BIT));
   EXPECT_EQ(narrow[0], 0u);
   EXPECT_EQ(narrow[1], kSize * kSize);
   uint64_t wide[4] = {};
-  VK_CHECK(vkGetQueryPoolResults(
-      device(), pool, 0, 2, sizeof wide, wide, 16,
-      VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT | VK_QUERY_RESULT_WAIT_BIT));
+  VK_CHECK(
+      vkGetQueryPoolResults(device(), pool, 0, 2, sizeof wide, wide, 16,
+                            VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT | VK_QUERY_RESULT_WAIT_BIT));
   EXPECT_EQ(wide[0], 0u);
   EXPECT_NE(wide[1], 0u);
   EXPECT_EQ(wide[2], uint64_t{kSize} * kSize);
@@ -107,8 +103,7 @@ TEST_F(OcclusionTest, StrideLeavesGapsAlone) {
   const auto pool = MakePool(VK_QUERY_TYPE_OCCLUSION, 3);
   RenderInto(pool);
   std::vector<uint32_t> words(32, 0xeeeeeeee);
-  VK_CHECK(vkGetQueryPoolResults(device(), pool, 0, 2, 32 * 4, words.data(), 40,
-                                 VK_QUERY_RESULT_WAIT_BIT));
+  VK_CHECK(vkGetQueryPoolResults(device(), pool, 0, 2, 32 * 4, words.data(), 40, VK_QUERY_RESULT_WAIT_BIT));
   std::vector<uint32_t> expected(32, 0xeeeeeeee);
   expected[0] = 0;
   expected[10] = kSize * kSize;
@@ -125,9 +120,8 @@ TEST_F(OcclusionTest, NotReadyLeavesMemoryUntouched) {
   EXPECT_EQ(words[2], 0xeeeeeeeeu);  // unavailable
   // With availability the call says which.
   std::vector<uint64_t> pairs(6, 0xeeee);
-  const VkResult result =
-      vkGetQueryPoolResults(device(), pool, 0, 3, 48, pairs.data(), 16,
-                            VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+  const VkResult result = vkGetQueryPoolResults(device(), pool, 0, 3, 48, pairs.data(), 16,
+                                                VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
   EXPECT_EQ(result, VK_NOT_READY);
   EXPECT_NE(pairs[1], 0u);
   EXPECT_EQ(pairs[2], uint64_t{kSize} * kSize);
@@ -165,8 +159,7 @@ TEST_F(OcclusionTest, HostResetAndReuse) {
 TEST_F(QueryTest, TimestampsGrow) {
   if (gpu().queue_family_properties().timestampValidBits == 0) GTEST_SKIP() << "no timestamps";
   const auto pool = MakePool(VK_QUERY_TYPE_TIMESTAMP, 2);
-  const Buffer buffer =
-      MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice);
+  const Buffer buffer = MakeBuffer(gpu(), 1 << 20, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     vkCmdResetQueryPool(commands, pool, 0, 2);
     vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, pool, 0);
@@ -199,9 +192,9 @@ TEST_F(QueryTest, PipelineStatistics) {
       },
       [&](VkCommandBuffer commands) { vkCmdEndQuery(commands, pool, 0); });
   uint64_t results[4] = {};
-  VK_CHECK(vkGetQueryPoolResults(
-      device(), pool, 0, 1, sizeof results, results, sizeof results,
-      VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT | VK_QUERY_RESULT_WAIT_BIT));
+  VK_CHECK(
+      vkGetQueryPoolResults(device(), pool, 0, 1, sizeof results, results, sizeof results,
+                            VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT | VK_QUERY_RESULT_WAIT_BIT));
   EXPECT_EQ(results[0], 15u);
   EXPECT_EQ(results[1], 5u);
   EXPECT_EQ(results[2], 5u);
@@ -217,8 +210,7 @@ TEST_F(QueryTest, CalibratedTimestampsUseThisMachinesClock) {
   ContextOptions options;
   options.device_extensions = {VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME};
   const Context calibrated(options);
-  const auto get =
-      calibrated.DeviceFunction<PFN_vkGetCalibratedTimestampsEXT>("vkGetCalibratedTimestampsEXT");
+  const auto get = calibrated.DeviceFunction<PFN_vkGetCalibratedTimestampsEXT>("vkGetCalibratedTimestampsEXT");
   VkCalibratedTimestampInfoEXT infos[2] = {{VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT},
                                            {VK_STRUCTURE_TYPE_CALIBRATED_TIMESTAMP_INFO_EXT}};
   infos[0].timeDomain = VK_TIME_DOMAIN_DEVICE_EXT;

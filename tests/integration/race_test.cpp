@@ -11,7 +11,8 @@ namespace {
 class RaceTest : public GpuTest {
  protected:
   void Fill(const Buffer& buffer, uint32_t value) {
-    RunCommands(gpu(), [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, value); });
+    RunCommands(gpu(),
+                [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, value); });
   }
 };
 

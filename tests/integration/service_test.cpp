@@ -118,7 +118,8 @@ TEST_P(ServiceTest, AServerThatNeverAnswersCostsFiveSeconds) {
   std::string error;
   Address here{.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = 0};
   char folder[] = "/tmp/vesper-mute-XXXXXX";
-  if (std::string(GetParam()) == "unix") here = {.kind = Address::Kind::kUnix, .path = std::string(mkdtemp(folder)) + "/s", .host = {}, .port = 0};
+  if (std::string(GetParam()) == "unix")
+    here = {.kind = Address::Kind::kUnix, .path = std::string(mkdtemp(folder)) + "/s", .host = {}, .port = 0};
   auto listener = Listener::Open(here, &error);
   ASSERT_NE(listener, nullptr) << error;
   const std::string manifest = IcdManifest();
@@ -141,7 +142,9 @@ TEST_P(ServiceTest, AnotherRegistryIsServedByNames) {
   for (size_t i = kCommandCount; i-- > 0;) commands.emplace_back(kCommandNames[i]);
   std::vector<std::string> types = {"", "VkFromTheFuture"};
   for (size_t i = kHandleTypeCount; i-- > 1;) types.emplace_back(kHandleTypeNames[i]);
-  const auto command_of = [&](Command command) { return static_cast<uint16_t>(kCommandCount - static_cast<size_t>(command)); };
+  const auto command_of = [&](Command command) {
+    return static_cast<uint16_t>(kCommandCount - static_cast<size_t>(command));
+  };
   const auto type_of = [&](HandleType type) {
     return static_cast<HandleType>(kHandleTypeCount + 1 - static_cast<size_t>(type));
   };
@@ -279,9 +282,8 @@ TEST_P(ServiceTest, MuchInBothDirectionsAtOnce) {
   });
   Watched download([&] {
     for (uint32_t round = 1; round <= kRounds; ++round) {
-      RunCommands(context, [&](VkCommandBuffer commands) {
-        vkCmdFillBuffer(commands, down.handle, 0, VK_WHOLE_SIZE, round);
-      });
+      RunCommands(context,
+                  [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, down.handle, 0, VK_WHOLE_SIZE, round); });
       const auto words = down.As<uint32_t>();
       if (std::ranges::count(words, round) != static_cast<ptrdiff_t>(words.size())) return VK_ERROR_UNKNOWN;
     }
@@ -362,7 +364,8 @@ TEST_P(ServiceTest, WithoutDescriptorsClientsAreTurnedAway) {
   rlimit before{};
   ASSERT_EQ(prlimit(server().pid(), RLIMIT_NOFILE, nullptr, &before), 0);
   rlim_t first_free = 0;
-  while (fs::exists(fs::symlink_status("/proc/" + std::to_string(server().pid()) + "/fd/" + std::to_string(first_free)))) {
+  while (
+      fs::exists(fs::symlink_status("/proc/" + std::to_string(server().pid()) + "/fd/" + std::to_string(first_free)))) {
     ++first_free;
   }
   const rlimit none{first_free, before.rlim_max};
@@ -387,7 +390,8 @@ TEST_P(ServiceTest, WithoutDescriptorsClientsAreTurnedAway) {
 TEST_P(ServiceTest, AWorkerDoesNotLoadTheInstalledDriver) {
   RemoteServer::Options options;
   const char* driver = std::getenv("VESPER_TEST_DRIVER");
-  options.driver = std::string(driver != nullptr ? driver : "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json") + ":" + IcdManifest();
+  options.driver =
+      std::string(driver != nullptr ? driver : "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json") + ":" + IcdManifest();
   Start(options);
   setenv("VESPER_SERVER", address().c_str(), 1);
   Context context;
@@ -402,7 +406,8 @@ TEST_P(ServiceTest, AWorkerDoesNotLoadTheInstalledDriver) {
   EXPECT_EQ(Workers().size(), 1u) << "a worker has begun a session of its own";
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ServiceTest, testing::Values("unix", "tcp"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Transports, ServiceTest, testing::Values("unix", "tcp"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace vesper::test

@@ -314,7 +314,8 @@ TEST_F(SharedMemoryTest, AKilledClientLeavesNothing) {
   ASSERT_TRUE(wait_for(0));
   const pid_t child = fork();
   if (child == 0) {
-    execl("/proc/self/exe", "holder", "--gtest_also_run_disabled_tests", "--gtest_filter=*DISABLED_HoldsMemory", nullptr);
+    execl("/proc/self/exe", "holder", "--gtest_also_run_disabled_tests", "--gtest_filter=*DISABLED_HoldsMemory",
+          nullptr);
     _exit(127);
   }
   EXPECT_TRUE(wait_for(1));
@@ -363,8 +364,8 @@ TEST_F(SharedMemoryTest, PreinitializedImage) {
     barrier.srcQueueFamilyIndex = barrier.dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
     barrier.image = raw;
     barrier.subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
-    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, nullptr, 0, nullptr,
-                         1, &barrier);
+    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, nullptr, 0,
+                         nullptr, 1, &barrier);
     const VkBufferImageCopy texels = WholeImage(image);
     vkCmdCopyImageToBuffer(commands, raw, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, target.handle, 1, &texels);
     FullBarrier(commands);

@@ -36,8 +36,8 @@ size_t ResidentOf(pid_t pid) {
 void WorkOnce(std::mt19937* random) {
   Context context;
   const size_t words = 1024 + (*random)() % 65536;
-  const Buffer data = MakeBuffer(context, words * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
-                                 Placement::kHost);
+  const Buffer data = MakeBuffer(
+      context, words * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
   const Buffer copy = MakeBuffer(context, words * 4, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(context, increment_comp, buffers);
@@ -115,7 +115,8 @@ TEST_P(SoakTest, TheServerEndsAsItBegan) {
               descriptors, ResidentOf(supervisor), DescriptorsOf(supervisor));
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, SoakTest, testing::Values("unix", "tcp"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Transports, SoakTest, testing::Values("unix", "tcp"),
+                         [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace vesper::test

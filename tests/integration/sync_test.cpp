@@ -183,8 +183,7 @@ TEST_F(SyncTest, TenThousandWaitsBeforeSignals) {
 
 TEST_F(SyncTest, Submit2AndBarriers2) {
   const Buffer data =
-      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                 Placement::kHost);
+      MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   const Buffer* buffers[] = {&data};
   const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
   const Owned<VkCommandPool> pool = MakeCommandPool(gpu());
@@ -195,8 +194,7 @@ TEST_F(SyncTest, Submit2AndBarriers2) {
   barrier.srcStageMask = VK_PIPELINE_STAGE_2_CLEAR_BIT;
   barrier.srcAccessMask = VK_ACCESS_2_TRANSFER_WRITE_BIT;
   barrier.dstStageMask = VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT;
-  barrier.dstAccessMask =
-      VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT;
+  barrier.dstAccessMask = VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT;
   barrier.srcQueueFamilyIndex = barrier.dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
   barrier.buffer = data.handle;
   barrier.size = VK_WHOLE_SIZE;
@@ -235,13 +233,11 @@ TEST_F(SyncTest, EventsFromHostAndDevice) {
   EXPECT_EQ(vkGetEventStatus(device(), event), VK_EVENT_SET);
   VK_CHECK(vkResetEvent(device(), event));
   EXPECT_EQ(vkGetEventStatus(device(), event), VK_EVENT_RESET);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdSetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
-  });
+  RunCommands(gpu(),
+              [&](VkCommandBuffer commands) { vkCmdSetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT); });
   EXPECT_EQ(vkGetEventStatus(device(), event), VK_EVENT_SET);
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdResetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
-  });
+  RunCommands(gpu(),
+              [&](VkCommandBuffer commands) { vkCmdResetEvent(commands, event, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT); });
   EXPECT_EQ(vkGetEventStatus(device(), event), VK_EVENT_RESET);
 }
 
@@ -257,8 +253,8 @@ TEST_F(SyncTest, QueueWaitsForHostEvent) {
   const Owned<VkCommandPool> pool = MakeCommandPool(gpu());
   const VkCommandBuffer commands = AllocateCommands(gpu(), pool);
   BeginCommands(commands);
-  vkCmdWaitEvents(commands, 1, event.address(), VK_PIPELINE_STAGE_HOST_BIT,
-                  VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, nullptr, 0, nullptr, 0, nullptr);
+  vkCmdWaitEvents(commands, 1, event.address(), VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0,
+                  nullptr, 0, nullptr, 0, nullptr);
   const VkBufferCopy whole = {0, 0, 256};
   vkCmdCopyBuffer(commands, a.handle, b.handle, 1, &whole);
   FullBarrier(commands);

@@ -31,8 +31,7 @@ class ThreadTest : public GpuTest {
 TEST_F(ThreadTest, RecordingAndSubmission) {
   constexpr uint32_t kThreads = 8, kRounds = 25, kDispatches = 10;
   InParallel(kThreads, [&](uint32_t) {
-    const Buffer data =
-        MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+    const Buffer data = MakeBuffer(gpu(), 256, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
     std::ranges::fill(data.As<uint32_t>(), 0u);
     const Buffer* buffers[] = {&data};
     const Kernel kernel = MakeKernel(gpu(), increment_comp, buffers);
@@ -52,15 +51,13 @@ TEST_F(ThreadTest, RecordingAndSubmission) {
 // Secondary command buffers recorded by threads of their own, executed by one primary.
 TEST_F(ThreadTest, SecondariesRecordedInParallel) {
   constexpr uint32_t kThreads = 8;
-  const Buffer data =
-      MakeBuffer(gpu(), kThreads * 1024, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Buffer data = MakeBuffer(gpu(), kThreads * 1024, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   std::vector<Owned<VkCommandPool>> pools(kThreads);
   std::vector<VkCommandBuffer> secondaries(kThreads);
   InParallel(kThreads, [&](uint32_t i) {
     pools[i] = MakeCommandPool(gpu());
     secondaries[i] = AllocateCommands(gpu(), pools[i], VK_COMMAND_BUFFER_LEVEL_SECONDARY);
-    VkCommandBufferInheritanceInfo inheritance = {
-        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO};
+    VkCommandBufferInheritanceInfo inheritance = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO};
     VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     begin.pInheritanceInfo = &inheritance;
     VK_CHECK(vkBeginCommandBuffer(secondaries[i], &begin));
@@ -69,9 +66,7 @@ TEST_F(ThreadTest, SecondariesRecordedInParallel) {
     }
     VK_CHECK(vkEndCommandBuffer(secondaries[i]));
   });
-  RunCommands(gpu(), [&](VkCommandBuffer commands) {
-    vkCmdExecuteCommands(commands, kThreads, secondaries.data());
-  });
+  RunCommands(gpu(), [&](VkCommandBuffer commands) { vkCmdExecuteCommands(commands, kThreads, secondaries.data()); });
   for (uint32_t i = 0; i < kThreads * 256; ++i) {
     ASSERT_EQ(data.As<uint32_t>()[i], i / 256 * 1000 + i % 256);
   }
@@ -81,8 +76,7 @@ TEST_F(ThreadTest, ObjectsComeAndGo) {
   std::atomic<uint64_t> made = 0;
   InParallel(8, [&](uint32_t thread) {
     for (uint32_t i = 0; i < 200; ++i) {
-      const Buffer buffer =
-          MakeBuffer(gpu(), 256 + thread * 16, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+      const Buffer buffer = MakeBuffer(gpu(), 256 + thread * 16, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
       const Owned<VkFence> fence = MakeFence(gpu());
       const auto sampler = MakeSampler(gpu(), VK_FILTER_LINEAR);
       buffer.As<uint32_t>()[0] = i;
@@ -111,9 +105,7 @@ TEST_F(ThreadTest, WaitingBlocksNobodyElse) {
   });
   for (uint32_t i = 0; i < 50; ++i) {
     const Buffer data = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-    RunCommands(gpu(), [&](VkCommandBuffer commands) {
-      vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, i);
-    });
+    RunCommands(gpu(), [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, data.handle, 0, VK_WHOLE_SIZE, i); });
     EXPECT_EQ(data.As<uint32_t>()[15], i);
   }
   released = true;

@@ -8,17 +8,14 @@
 namespace vesper::test {
 namespace {
 
-constexpr VkBufferUsageFlags kBoth =
-    VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
-constexpr VkImageUsageFlags kCopied =
-    VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT;
+constexpr VkBufferUsageFlags kBoth = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+constexpr VkImageUsageFlags kCopied = VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_TRANSFER_DST_BIT;
 
 class TransferTest : public GpuTest {
  protected:
   // The bytes of a device-local buffer.
   std::vector<uint32_t> Download(const Buffer& source) {
-    const Buffer back =
-        MakeBuffer(gpu(), source.size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+    const Buffer back = MakeBuffer(gpu(), source.size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
       const VkBufferCopy whole = {0, 0, source.size};
       vkCmdCopyBuffer(commands, source.handle, back.handle, 1, &whole);
@@ -114,8 +111,7 @@ TEST_F(TransferTest, ImageCopies) {
     halves[1].srcOffset.x = 16;
     vkCmdCopyImage(commands, a.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, b.handle,
                    VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 2, halves);
-    ChangeLayout(commands, b, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    ChangeLayout(commands, b, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });
   std::vector<uint8_t> expected = texels;
   for (size_t row = 0; row < 16; ++row) {
@@ -141,8 +137,7 @@ TEST_F(TransferTest, BlitScalesAndFlips) {
     blit.dstOffsets[1] = {0, 16, 1};
     vkCmdBlitImage(commands, small.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, large.handle,
                    VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &blit, VK_FILTER_NEAREST);
-    ChangeLayout(commands, large, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    ChangeLayout(commands, large, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });
   const std::vector<uint8_t> result = ReadTexels(gpu(), large, 4);
   for (size_t y = 0; y < 16; ++y) {
@@ -170,13 +165,10 @@ TEST_F(TransferTest, ClearColourByFormatKind) {
   for (const Case& clear : cases) {
     const Image image = MakeImage(gpu(), clear.format, 8, 8, kCopied);
     RunCommands(gpu(), [&](VkCommandBuffer commands) {
-      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED,
-                   VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
+      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
       const VkImageSubresourceRange range = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
-      vkCmdClearColorImage(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                           &clear.value, 1, &range);
-      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                   VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+      vkCmdClearColorImage(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, &clear.value, 1, &range);
+      ChangeLayout(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
     });
     const std::vector<uint8_t> texels = ReadTexels(gpu(), image, 4);
     for (size_t i = 0; i < texels.size(); ++i) {
@@ -186,17 +178,14 @@ TEST_F(TransferTest, ClearColourByFormatKind) {
 }
 
 TEST_F(TransferTest, ClearDepth) {
-  const Image depth =
-      MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, 8, 8,
-                kCopied | VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
+  const Image depth = MakeImage(gpu(), VK_FORMAT_D32_SFLOAT, 8, 8,
+                                kCopied | VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT, VK_IMAGE_ASPECT_DEPTH_BIT);
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
     const VkClearDepthStencilValue value = {0.25f, 0};
     const VkImageSubresourceRange range = {VK_IMAGE_ASPECT_DEPTH_BIT, 0, 1, 0, 1};
-    vkCmdClearDepthStencilImage(commands, depth.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                                &value, 1, &range);
-    ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    vkCmdClearDepthStencilImage(commands, depth.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, &value, 1, &range);
+    ChangeLayout(commands, depth, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   });
   const std::vector<uint8_t> texels = ReadTexels(gpu(), depth, 4);
   for (size_t i = 0; i < texels.size(); i += 4) {
@@ -240,12 +229,9 @@ TEST_F(TransferTest, MipLevelsAndLayersWithRowLength) {
   copies[1].imageExtent = {8, 8, 1};
   RunCommands(gpu(), [&](VkCommandBuffer commands) {
     ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
-    vkCmdCopyBufferToImage(commands, in.handle, image.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                           2, copies);
-    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL,
-                 VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
-    vkCmdCopyImageToBuffer(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, out.handle,
-                           2, copies);
+    vkCmdCopyBufferToImage(commands, in.handle, image.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 2, copies);
+    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+    vkCmdCopyImageToBuffer(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, out.handle, 2, copies);
   });
   for (size_t layer = 0; layer < 3; ++layer) {
     for (size_t row = 0; row < 16; ++row) {

@@ -42,7 +42,8 @@ class WindowTest : public GpuTest {
     GpuTest::TearDown();
     // Errors of requests that the driver made over our connection would be ours to hear.
     while (auto* event = xcb_poll_for_event(connection_)) {
-      EXPECT_NE(event->response_type, 0) << "an X error: " << int{reinterpret_cast<xcb_generic_error_t*>(event)->error_code};
+      EXPECT_NE(event->response_type, 0) << "an X error: "
+                                         << int{reinterpret_cast<xcb_generic_error_t*>(event)->error_code};
       std::free(event);
     }
     xcb_disconnect(connection_);
@@ -75,9 +76,10 @@ class WindowTest : public GpuTest {
     info.sType = VK_STRUCTURE_TYPE_XCB_SURFACE_CREATE_INFO_KHR;
     info.connection = connection_;
     info.window = window;
-    const auto create = gpu().InstanceFunction<VkResult (*)(VkInstance, const VkXcbSurfaceCreateInfoKHR*,
-                                                            const VkAllocationCallbacks*, VkSurfaceKHR*)>(
-        "vkCreateXcbSurfaceKHR");
+    const auto create =
+        gpu()
+            .InstanceFunction<VkResult (*)(VkInstance, const VkXcbSurfaceCreateInfoKHR*, const VkAllocationCallbacks*,
+                                           VkSurfaceKHR*)>("vkCreateXcbSurfaceKHR");
     VkSurfaceKHR surface = VK_NULL_HANDLE;
     VK_CHECK(create(gpu().instance(), &info, nullptr, &surface));
     surfaces_.push_back(surface);
@@ -120,7 +122,8 @@ class WindowTest : public GpuTest {
 TEST_F(WindowTest, WhatIsPresentedIsShown) {
   const xcb_window_t window = MakeWindow();
   const VkSurfaceKHR surface = MakeSurface(window);
-  for (const VkPresentModeKHR mode : {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR, VK_PRESENT_MODE_FIFO_KHR}) {
+  for (const VkPresentModeKHR mode :
+       {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR, VK_PRESENT_MODE_FIFO_KHR}) {
     SCOPED_TRACE(mode);
     SwapchainOptions options;
     options.mode = mode;

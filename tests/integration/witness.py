@@ -11,6 +11,7 @@ in ``ONE_SIDED`` and ``WORKER_ADDS``, with the reason.
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,9 @@ class Comparison:
     def value(self, member: Member | None, left: Any, right: Any, where: str) -> None:
         if isinstance(left, list) and isinstance(right, list):
             if len(left) != len(right):
-                raise Mismatch(f"{where}: {len(left)} elements in the application, {len(right)} in the worker")
+                raise Mismatch(
+                    f"{where}: {len(left)} elements in the application, {len(right)} in the worker"
+                )
             for index, (a, b) in enumerate(zip(left, right)):
                 self.value(member, a, b, f"{where}[{index}]")
         elif isinstance(left, dict) and isinstance(right, dict):
@@ -158,7 +162,9 @@ def compare(model: Model, client: list[dict[str, Any]], worker: list[dict[str, A
     for name in ours.keys() | theirs.keys():
         extra = len(theirs[name]) - len(ours[name])
         if extra != WORKER_ADDS.get(name, 0):
-            raise Mismatch(f"{name}: {len(ours[name])} calls in the application, {len(theirs[name])} in the worker")
+            raise Mismatch(
+                f"{name}: {len(ours[name])} calls in the application, {len(theirs[name])} in the worker"
+            )
     # In the application's order, so that handles are bound where they are made.
     position: dict[str, int] = defaultdict(int)
     for call in client:
@@ -171,6 +177,26 @@ def compare(model: Model, client: list[dict[str, Any]], worker: list[dict[str, A
     return compared
 
 
+def waits(seconds: float, condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Mismatch(f"{what} after {seconds} s")
+        time.sleep(0.05)
+
+
+def is_recorded(folder: Path) -> bool:
+    """Whether a process has a capture in ``folder`` open."""
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        try:
+            target = Path(os.readlink(link))
+        except OSError:  # closed, or gone, or not ours to see
+            continue
+        if target.parent == folder and target.suffix == ".gfxr":
+            return True
+    return False
+
+
 def capture(arguments: argparse.Namespace, folder: Path) -> None:
     """Runs server and program, both under the capture layer."""
     base = {k: v for k, v in os.environ.items() if not k.startswith(("VK_", "GFXRECON_"))}
@@ -181,12 +207,15 @@ def capture(arguments: argparse.Namespace, folder: Path) -> None:
     server_env = base | {"VK_ICD_FILENAMES": arguments.driver, "VK_DRIVER_FILES": arguments.driver}
     server_env["GFXRECON_CAPTURE_FILE"] = str(folder / "worker.gfxr")
     with open(folder / "server.log", "wb") as log:
-        server = subprocess.Popen([arguments.server, "--listen", socket], env=server_env, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [arguments.server, "--listen", socket], env=server_env, stdout=log, stderr=log
+        )
     try:
-        deadline = time.monotonic() + 60
-        while "listening on" not in (folder / "server.log").read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(1.2)  # capture files are named by the second: the next worker's must not be this one's
+        waits(60, lambda: "listening on" in (folder / "server.log").read_text(), "the server does not listen")
+        # Capture files are named by the second: that of the next worker, made when the program comes, must not be that
+        # of the worker that waits for it.
+        waits(60, lambda: is_recorded(folder), "no worker records")
+        time.sleep(1.2)
         client_env = base | {"VK_ICD_FILENAMES": arguments.icd, "VK_DRIVER_FILES": arguments.icd}
         client_env |= {"VESPER_SERVER": socket, "GFXRECON_CAPTURE_FILE": str(folder / "client.gfxr")}
         client_env["VESPER_MEMORY"] = "memcmp"  # shared memory is imported, which only the worker does
@@ -206,7 +235,7 @@ def main() -> int:
     video = arguments.registry / "video.xml"
     model = build_model(read_registry(arguments.registry / "vk.xml", video if video.exists() else None))
     with tempfile.TemporaryDirectory(prefix="vesper-witness-") as name:
-        folder = Path(name)
+        folder = Path(name).resolve()
         try:
             capture(arguments, folder)
             client = read_calls(next(folder.glob("client*.gfxr")))

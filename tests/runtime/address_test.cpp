@@ -32,8 +32,7 @@ TEST(AddressTest, ParsesHostsAndPorts) {
 }
 
 TEST(AddressTest, PrintsWhatItParses) {
-  for (const char* text :
-       {"unix:/a b/c", "unix:relative", "tcp://10.0.0.1:80", "tcp://[::1]:7700"}) {
+  for (const char* text : {"unix:/a b/c", "unix:relative", "tcp://10.0.0.1:80", "tcp://[::1]:7700"}) {
     EXPECT_EQ(Parse(text).ToString(), text);
   }
 }
@@ -79,20 +78,19 @@ TEST(AddressTest, DefaultsFollowTheEnvironment) {
     EXPECT_EQ(addresses[0].ToString(), "unix:/run/user/7/vesper/server.sock");
     EXPECT_EQ(addresses[1].ToString(), "tcp://127.0.0.1:7700");
   }
-  for (const std::string& useless :
-       {std::string(), std::string("relative"), "/" + std::string(150, 'x')}) {
+  for (const std::string& useless : {std::string(), std::string("relative"), "/" + std::string(150, 'x')}) {
     const ScopedVariable variable("XDG_RUNTIME_DIR", useless);
     EXPECT_EQ(DefaultUnixAddress().path, fallback);
   }
 }
 
 TEST(AddressTest, KnowsWhatOnlyThisMachineReaches) {
-  for (const char* text : {"unix:/x", "tcp://127.0.0.1:1", "tcp://127.8.9.1:1", "tcp://[::1]:1",
-                           "tcp://localhost:1", "tcp://[::ffff:127.0.0.1]:1"}) {
+  for (const char* text : {"unix:/x", "tcp://127.0.0.1:1", "tcp://127.8.9.1:1", "tcp://[::1]:1", "tcp://localhost:1",
+                           "tcp://[::ffff:127.0.0.1]:1"}) {
     EXPECT_TRUE(IsLoopback(Parse(text))) << text;
   }
-  for (const char* text : {"tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://192.168.1.1:1",
-                           "tcp://example.org:1", "tcp://[::ffff:10.0.0.1]:1"}) {
+  for (const char* text :
+       {"tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://192.168.1.1:1", "tcp://example.org:1", "tcp://[::ffff:10.0.0.1]:1"}) {
     EXPECT_FALSE(IsLoopback(Parse(text))) << text;
   }
 }

@@ -97,16 +97,14 @@ std::set<int> OpenDescriptors() {
     seen.push_back(std::stoi(entry.path().filename()));
   }
   for (const int fd : seen) {
-    if (std::filesystem::exists(
-            std::filesystem::symlink_status("/proc/self/fd/" + std::to_string(fd)))) {
+    if (std::filesystem::exists(std::filesystem::symlink_status("/proc/self/fd/" + std::to_string(fd)))) {
       result.insert(fd);
     }
   }
   return result;
 }
 
-ChannelStatus SendBytes(Channel& channel, MessageKind kind, uint64_t sequence,
-                        const std::vector<uint8_t>& bytes) {
+ChannelStatus SendBytes(Channel& channel, MessageKind kind, uint64_t sequence, const std::vector<uint8_t>& bytes) {
   const std::span<const uint8_t> part(bytes);
   return channel.Send(kind, sequence, {&part, 1});
 }

@@ -46,8 +46,7 @@ class ScopedVariable {
 // The file descriptors of this process.
 std::set<int> OpenDescriptors();
 
-ChannelStatus SendBytes(Channel& channel, MessageKind kind, uint64_t sequence,
-                        const std::vector<uint8_t>& bytes);
+ChannelStatus SendBytes(Channel& channel, MessageKind kind, uint64_t sequence, const std::vector<uint8_t>& bytes);
 ChannelStatus SendBatch(Channel& channel, uint64_t sequence, size_t size);
 // What SendBatch() fills a payload with: differs by sequence and position.
 std::vector<uint8_t> Pattern(uint64_t sequence, size_t size);

@@ -36,8 +36,7 @@ class ChannelTest : public testing::TestWithParam<Transport> {
   std::thread BlockClientSender(std::atomic<int>* result) {
     std::thread sender([this, result] {
       ChannelStatus status = ChannelStatus::kOk;
-      for (uint64_t i = 1; status == ChannelStatus::kOk; ++i)
-        status = SendBatch(client(), i, 1 << 20);
+      for (uint64_t i = 1; status == ChannelStatus::kOk; ++i) status = SendBatch(client(), i, 1 << 20);
       result->store(static_cast<int>(status));
     });
     uint64_t before;
@@ -72,8 +71,7 @@ TEST_P(ChannelTest, CarriesEveryKindInOrderBothWays) {
       ASSERT_EQ(to.Receive(&message, kLong), ChannelStatus::kOk) << to.error();
       EXPECT_EQ(message.kind, kind);
       EXPECT_EQ(message.payload, bytes);
-      const bool numbered =
-          kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
+      const bool numbered = kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
       EXPECT_EQ(message.sequence, numbered ? 0x8000'0000'0000'0001 : 0);
     }
   }
@@ -311,8 +309,7 @@ TEST_P(ChannelTest, RefusesToSendWhatNobodyWouldReceive) {
   const uint8_t one_more = 1;
   parts.push_back({&one_more, 1});
   EXPECT_EQ(client().Send(MessageKind::kBatch, 1, parts), ChannelStatus::kMalformed);
-  EXPECT_EQ(SendBytes(client(), MessageKind::kHello, 0, Bytes("no frame")),
-            ChannelStatus::kMalformed);
+  EXPECT_EQ(SendBytes(client(), MessageKind::kHello, 0, Bytes("no frame")), ChannelStatus::kMalformed);
   EXPECT_EQ(SendBytes(client(), MessageKind::kHello, 0, HandshakePayload(MessageKind::kWelcome)),
             ChannelStatus::kMalformed);
   EXPECT_EQ(client().bytes_sent(), 0u);

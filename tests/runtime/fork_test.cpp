@@ -36,8 +36,7 @@ TEST_P(ForkTest, AChildThatAbandonsIsClosedAndTheParentGoesOn) {
               pair.client->AbandonAfterFork();
               Message message;
               if (SendBatch(*pair.client, 1, 1) != ChannelStatus::kClosed) return 1;
-              if (pair.client->Receive(&message, milliseconds(100)) != ChannelStatus::kClosed)
-                return 2;
+              if (pair.client->Receive(&message, milliseconds(100)) != ChannelStatus::kClosed) return 2;
               pair.client->Interrupt();
               pair.client->Close();
               if (!pair.client->error().empty()) return 3;
@@ -76,8 +75,7 @@ TEST_P(ForkTest, LocksHeldByThreadsOfTheParentDoNotMatter) {
   receiver.join();
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ForkTest,
-                         testing::Values(Transport::kTcp, Transport::kUnix, Transport::kLoopback),
+INSTANTIATE_TEST_SUITE_P(Transports, ForkTest, testing::Values(Transport::kTcp, Transport::kUnix, Transport::kLoopback),
                          [](const auto& info) { return NameOf(info.param); });
 
 }  // namespace

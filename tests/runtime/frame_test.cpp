@@ -24,8 +24,7 @@ using transport::FrameStatus;
 using transport::OutgoingFrame;
 namespace schema = transport::schema;
 
-std::vector<uint8_t> Frame(MessageKind kind, uint64_t sequence,
-                           const std::vector<uint8_t>& payload) {
+std::vector<uint8_t> Frame(MessageKind kind, uint64_t sequence, const std::vector<uint8_t>& payload) {
   const std::span<const uint8_t> part(payload);
   OutgoingFrame frame(kind, sequence, {&part, 1});
   std::vector<uint8_t> bytes;
@@ -47,8 +46,7 @@ std::vector<uint8_t> Frame(capnp::MessageBuilder& builder) {
 }
 
 // Puts `bytes` into a reader, at most `step` at a time, and returns how it ends and what came.
-FrameStatus Feed(FrameReader* reader, std::span<const uint8_t> bytes, size_t step,
-                 std::vector<Message>* messages) {
+FrameStatus Feed(FrameReader* reader, std::span<const uint8_t> bytes, size_t step, std::vector<Message>* messages) {
   for (;;) {
     Message message;
     const FrameStatus status = reader->Next(&message);
@@ -86,8 +84,7 @@ TEST(FrameTest, CapnProtoReadsWhatIsWrittenByHand) {
   for (size_t size : {0, 1, 7, 8, 9, 4096, 100001}) {
     const auto frame = Frame(MessageKind::kReply, 0x1122334455667788, Pattern(1, size));
     ASSERT_EQ(frame.size() % 8, 0u);
-    const kj::ArrayPtr<const capnp::word> words(reinterpret_cast<const capnp::word*>(frame.data()),
-                                                frame.size() / 8);
+    const kj::ArrayPtr<const capnp::word> words(reinterpret_cast<const capnp::word*>(frame.data()), frame.size() / 8);
     capnp::FlatArrayMessageReader reader(words);
     EXPECT_EQ(reader.getEnd(), words.end());
     const auto message = reader.getRoot<schema::Message>();
@@ -135,8 +132,7 @@ TEST(FrameTest, ReadsOtherLayoutsOfTheSameMessage) {
 
 TEST(FrameTest, FindsMessagesHoweverTheStreamIsCut) {
   std::vector<uint8_t> stream;
-  for (const auto& frame : FramesOfEveryKind())
-    stream.insert(stream.end(), frame.begin(), frame.end());
+  for (const auto& frame : FramesOfEveryKind()) stream.insert(stream.end(), frame.begin(), frame.end());
   for (const size_t step : {1, 2, 3, 7, 8, 40, 49, 100, 1000000}) {
     FrameReader reader;
     std::vector<Message> messages;
@@ -155,8 +151,7 @@ TEST(FrameTest, EveryTruncationIsAnUnfinishedMessage) {
     for (size_t length = 0; length < frame.size(); ++length) {
       FrameReader reader;
       std::vector<Message> messages;
-      EXPECT_EQ(Feed(&reader, std::span(frame).first(length), 1000, &messages),
-                FrameStatus::kNeedMore);
+      EXPECT_EQ(Feed(&reader, std::span(frame).first(length), 1000, &messages), FrameStatus::kNeedMore);
       EXPECT_TRUE(messages.empty());
       EXPECT_EQ(reader.in_message(), length != 0);
     }
@@ -238,8 +233,7 @@ TEST(FrameTest, UnknownKindsAreRefused) {
 
 TEST(FrameTest, AHandshakeMessageIsNeverLarge) {
   capnp::MallocMessageBuilder builder;
-  builder.initRoot<schema::Message>().initRefused().initReason(
-      static_cast<unsigned>(wire::kMaxHandshakeBytes));
+  builder.initRoot<schema::Message>().initRefused().initReason(static_cast<unsigned>(wire::kMaxHandshakeBytes));
   FrameReader reader;
   std::vector<Message> messages;
   EXPECT_EQ(Feed(&reader, Frame(builder), 1 << 20, &messages), FrameStatus::kMalformed);

@@ -70,8 +70,7 @@ TEST_P(HandshakeTest, HelloAndWelcomeArriveWhole) {
 
 TEST_P(HandshakeTest, NamesAreExchangedInASecondRound) {
   std::vector<std::string> commands, types = {"", "VkInstance", "VkBuffer"};
-  for (int i = 0; i < 900; ++i)
-    commands.push_back("vkACommandOfSomeLengthNumber" + std::to_string(i));
+  for (int i = 0; i < 900; ++i) commands.push_back("vkACommandOfSomeLengthNumber" + std::to_string(i));
   std::thread server_thread([&] {
     Hello hello;
     std::string error;
@@ -110,8 +109,7 @@ TEST_P(HandshakeTest, ARefusalIsToldEvenWhenTheServerClosesAtOnce) {
 }
 
 TEST_P(HandshakeTest, TextOfThePeerCannotForgeLogLines) {
-  EXPECT_EQ(ErrorAfter(MessageKind::kRefused, Bytes("a\nERROR\x1b[31m")),
-            "the server refused: a?ERROR?[31m");
+  EXPECT_EQ(ErrorAfter(MessageKind::kRefused, Bytes("a\nERROR\x1b[31m")), "the server refused: a?ERROR?[31m");
 }
 
 TEST_P(HandshakeTest, AnotherServerVersionIsNamed) {
@@ -142,8 +140,7 @@ TEST_P(HandshakeTest, AnotherClientVersionIsRefusedAndBothSidesKnowWhy) {
   EXPECT_FALSE(Greet(client(), hello_, &welcome, &client_error));
   server_thread.join();
   EXPECT_NE(server_error.find("version 88"), std::string::npos) << server_error;
-  EXPECT_NE(server_error.find("the server version " + std::to_string(kProtocolVersion)),
-            std::string::npos);
+  EXPECT_NE(server_error.find("the server version " + std::to_string(kProtocolVersion)), std::string::npos);
   EXPECT_EQ(client_error, "the server refused: " + server_error);
 }
 
@@ -165,8 +162,7 @@ TEST_P(HandshakeTest, AnAnswerThatIsNoAnswerIsAnError) {
 }
 
 TEST_P(HandshakeTest, AGoodbyeIsTold) {
-  EXPECT_EQ(ErrorAfter(MessageKind::kGoodbye, Bytes("shutting down")),
-            "the server said goodbye: shutting down");
+  EXPECT_EQ(ErrorAfter(MessageKind::kGoodbye, Bytes("shutting down")), "the server said goodbye: shutting down");
 }
 
 TEST_P(HandshakeTest, TooManyNamesAreRefused) {
@@ -179,8 +175,7 @@ TEST_P(HandshakeTest, TooManyNamesAreRefused) {
   Welcome welcome;
   EXPECT_FALSE(Greet(client(), hello_, &welcome, &client_error));
   server_thread.join();
-  EXPECT_NE(client_error.find("more or longer names than the limit"), std::string::npos)
-      << client_error;
+  EXPECT_NE(client_error.find("more or longer names than the limit"), std::string::npos) << client_error;
 }
 
 TEST_P(HandshakeTest, AClosedServerIsTold) {

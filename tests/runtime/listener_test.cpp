@@ -21,9 +21,7 @@ namespace vesper::test {
 namespace {
 
 Address UnixAddress(const std::string& path) { return {Address::Kind::kUnix, path, "", 0}; }
-Address TcpAddress(const std::string& host, uint16_t port) {
-  return {Address::Kind::kTcp, "", host, port};
-}
+Address TcpAddress(const std::string& host, uint16_t port) { return {Address::Kind::kTcp, "", host, port}; }
 
 int AcceptWithin(Listener& listener, int timeout_ms) {
   pollfd waiting{listener.fd(), POLLIN, 0};
@@ -202,8 +200,7 @@ TEST(ConnectTest, SaysWhyNobodyAnswers) {
     port = listener->address().port;
   }
   EXPECT_EQ(Connect(TcpAddress("127.0.0.1", port), 1000, &error), nullptr);
-  EXPECT_EQ(error,
-            "cannot connect to tcp://127.0.0.1:" + std::to_string(port) + ": Connection refused");
+  EXPECT_EQ(error, "cannot connect to tcp://127.0.0.1:" + std::to_string(port) + ": Connection refused");
   EXPECT_EQ(Connect(UnixAddress("/tmp/vesper-no-such-socket"), 1000, &error), nullptr);
   EXPECT_EQ(error, "cannot connect to unix:/tmp/vesper-no-such-socket: No such file or directory");
   EXPECT_EQ(Connect(TcpAddress("no-such-host.invalid", 1), 3000, &error), nullptr);
@@ -220,8 +217,7 @@ TEST(ConnectTest, TriesEveryAddressOfAName) {
   std::string error;
   const auto listener = Listener::Open(TcpAddress("127.0.0.1", 0), &error);
   ASSERT_NE(listener, nullptr) << error;
-  EXPECT_NE(Connect(TcpAddress("localhost", listener->address().port), 3000, &error), nullptr)
-      << error;
+  EXPECT_NE(Connect(TcpAddress("localhost", listener->address().port), 3000, &error), nullptr) << error;
 }
 
 TEST(ConnectTest, KeepsItsTimeWhenNobodyAccepts) {

@@ -32,8 +32,7 @@ class StreamTest : public testing::Test {
     peer_ = -1;
   }
   void Write(const std::vector<uint8_t>& bytes) {
-    ASSERT_EQ(send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(bytes.size()));
+    ASSERT_EQ(send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
   // The bytes of a batch as another channel sends them.
   static std::vector<uint8_t> BatchOnTheWire(size_t size) {
@@ -42,8 +41,7 @@ class StreamTest : public testing::Test {
     const auto channel = MakeSocketChannel(ends[0]);
     EXPECT_EQ(SendBatch(*channel, 3, size), ChannelStatus::kOk);
     std::vector<uint8_t> bytes(channel->bytes_sent());
-    EXPECT_EQ(recv(ends[1], bytes.data(), bytes.size(), MSG_WAITALL),
-              static_cast<ssize_t>(bytes.size()));
+    EXPECT_EQ(recv(ends[1], bytes.data(), bytes.size(), MSG_WAITALL), static_cast<ssize_t>(bytes.size()));
     close(ends[1]);
     return bytes;
   }
@@ -74,12 +72,11 @@ TEST_F(StreamTest, AStreamThatEndsBetweenMessagesIsClosed) {
 }
 
 TEST_F(StreamTest, GarbageIsMalformedAndTheChannelCanStillSayWhy) {
-  const std::vector<std::vector<uint8_t>> garbage = {
-      Bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-      Bytes("SSH-2.0-OpenSSH_9.2p1\r\n"),
-      {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01},
-      std::vector<uint8_t>(4096, 0),
-      std::vector<uint8_t>(4096, 0xff)};
+  const std::vector<std::vector<uint8_t>> garbage = {Bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+                                                     Bytes("SSH-2.0-OpenSSH_9.2p1\r\n"),
+                                                     {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01},
+                                                     std::vector<uint8_t>(4096, 0),
+                                                     std::vector<uint8_t>(4096, 0xff)};
   for (const auto& bytes : garbage) {
     SetUp();
     Write(bytes);

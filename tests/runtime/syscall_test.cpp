@@ -94,8 +94,7 @@ TEST_P(SyscallTest, WaitingMessagesComeWithOneReceive) {
   EXPECT_LE(calls.poll, 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, SyscallTest,
-                         testing::Values(Transport::kTcp, Transport::kUnix),
+INSTANTIATE_TEST_SUITE_P(Transports, SyscallTest, testing::Values(Transport::kTcp, Transport::kUnix),
                          [](const auto& info) { return NameOf(info.param); });
 
 }  // namespace

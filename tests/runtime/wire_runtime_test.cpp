@@ -16,9 +16,7 @@
 namespace vesper::wire {
 namespace {
 
-std::vector<uint8_t> BytesOf(const ByteBuffer& buffer) {
-  return {buffer.data(), buffer.data() + buffer.size()};
-}
+std::vector<uint8_t> BytesOf(const ByteBuffer& buffer) { return {buffer.data(), buffer.data() + buffer.size()}; }
 
 // An id of `generation` 0 cannot be minted; slot 13 is stale; every other handle is its id plus
 // 1000.
@@ -51,8 +49,7 @@ TEST(EncoderTest, WritesLittleEndianWithoutPadding) {
   Store(out.Take(4), uint32_t{0});
   out.String("abc");
   out.Patch32(mark, 0xa0b0c0d0);
-  EXPECT_EQ(BytesOf(buffer),
-            (std::vector<uint8_t>{2, 1, 0xd0, 0xc0, 0xb0, 0xa0, 3, 0, 0, 0, 'a', 'b', 'c'}));
+  EXPECT_EQ(BytesOf(buffer), (std::vector<uint8_t>{2, 1, 0xd0, 0xc0, 0xb0, 0xa0, 3, 0, 0, 0, 'a', 'b', 'c'}));
 }
 
 TEST(EncoderTest, GrowsWhileKeepingWhatIsThere) {
@@ -190,8 +187,8 @@ TEST_F(DecoderTest, AfterAnErrorAnyFixedPartIsZeros) {
 }
 
 TEST_F(DecoderTest, CountsAreBoundedByTheBytesThatRemain) {
-  for (const uint64_t hostile : {uint64_t{5}, uint64_t{1} << 31, uint64_t{0xffffffff},
-                                 uint64_t{1} << 32, ~uint64_t{0}, ~uint64_t{0} / 4 + 1}) {
+  for (const uint64_t hostile :
+       {uint64_t{5}, uint64_t{1} << 31, uint64_t{0xffffffff}, uint64_t{1} << 32, ~uint64_t{0}, ~uint64_t{0} / 4 + 1}) {
     Decoder in = Over(std::vector<uint8_t>(16));
     EXPECT_EQ(in.Count(hostile, 4), 0u) << hostile;
     EXPECT_FALSE(in.ok());
@@ -266,8 +263,7 @@ TEST_F(DecoderTest, TheArenasLimitEndsADecoding) {
 TEST_F(DecoderTest, IdsBecomeHandles) {
   FakeHandles handles;
   const ObjectId live = MakeObjectId(kType, 1, 5), stale = MakeObjectId(kType, 1, 13);
-  const ObjectId never = MakeObjectId(kType, 0, 5),
-                 other = MakeObjectId(static_cast<HandleType>(4), 1, 5);
+  const ObjectId never = MakeObjectId(kType, 0, 5), other = MakeObjectId(static_cast<HandleType>(4), 1, 5);
   Decoder in = Over({}, &handles);
   EXPECT_EQ(in.Handle<uint64_t>(kType, live, HandleUse::kRequired), live + 1000);
   EXPECT_EQ(in.Handle<uint64_t>(kType, kNullObject, HandleUse::kRequired), 0u);
@@ -278,8 +274,7 @@ TEST_F(DecoderTest, IdsBecomeHandles) {
   EXPECT_EQ(in.Handle<uint64_t>(kType, never, HandleUse::kRequired), 0u);
   EXPECT_STREQ(in.error(), "an id that was never minted");
   Decoder client = Over({});
-  EXPECT_EQ(client.Handle<uint64_t>(kType, live, HandleUse::kRequired), live)
-      << "in the client an id is the handle";
+  EXPECT_EQ(client.Handle<uint64_t>(kType, live, HandleUse::kRequired), live) << "in the client an id is the handle";
 }
 
 TEST(ArenaTest, MemoryIsZeroedAlignedAndDistinct) {
@@ -295,8 +290,7 @@ TEST(ArenaTest, MemoryIsZeroedAlignedAndDistinct) {
       std::memset(memory, 0xee, size);
       const auto after = taken.lower_bound(at);
       EXPECT_TRUE(after == taken.end() || at + size <= after->first);
-      EXPECT_TRUE(after == taken.begin() ||
-                  std::prev(after)->first + std::prev(after)->second <= at);
+      EXPECT_TRUE(after == taken.begin() || std::prev(after)->first + std::prev(after)->second <= at);
       taken[at] = size;
     }
     arena.Reset();
@@ -321,8 +315,7 @@ TEST(RecordTest, LiesAsDocumented) {
   const size_t mark = BeginRecord(&buffer, 0x1234, kWantsReply);
   buffer.Append("abc", 3);
   ASSERT_TRUE(EndRecord(&buffer, mark));
-  EXPECT_EQ(BytesOf(buffer),
-            (std::vector<uint8_t>{0x34, 0x12, 1, 0, 3, 0, 0, 0, 'a', 'b', 'c', 0, 0, 0, 0, 0}));
+  EXPECT_EQ(BytesOf(buffer), (std::vector<uint8_t>{0x34, 0x12, 1, 0, 3, 0, 0, 0, 'a', 'b', 'c', 0, 0, 0, 0, 0}));
 }
 
 TEST(RecordTest, ManyAreReadBackOneByOne) {

@@ -8,8 +8,7 @@
 namespace vesper::server {
 namespace {
 
-std::vector<ByteRun> Runs(const std::vector<uint8_t>& current, const std::vector<uint8_t>& known,
-                          size_t base = 0) {
+std::vector<ByteRun> Runs(const std::vector<uint8_t>& current, const std::vector<uint8_t>& known, size_t base = 0) {
   std::vector<ByteRun> runs;
   FindRuns(current, known, base, &runs);
   return runs;

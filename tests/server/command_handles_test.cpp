@@ -120,8 +120,7 @@ TEST_F(CommandHandlesTest, StaleIdsAreNullOnlyWhereTheyMayBeIgnored) {
   EXPECT_TRUE(handles_.FromWire(HandleType::kSampler, sampler, HandleUse::kIgnorable, &handle_));
   EXPECT_EQ(handle_, 0u);
   EXPECT_FALSE(handles_.inert());
-  EXPECT_TRUE(
-      handles_.FromWire(HandleType::kSampler, 0xdeadbeefdeadbeef, HandleUse::kIgnorable, &handle_));
+  EXPECT_TRUE(handles_.FromWire(HandleType::kSampler, 0xdeadbeefdeadbeef, HandleUse::kIgnorable, &handle_));
   EXPECT_FALSE(handles_.inert());
   EXPECT_TRUE(handles_.FromWire(HandleType::kSampler, sampler, HandleUse::kOptional, &handle_));
   EXPECT_TRUE(handles_.inert());
@@ -131,13 +130,11 @@ TEST_F(CommandHandlesTest, StaleIdsAreNullOnlyWhereTheyMayBeIgnored) {
 TEST_F(CommandHandlesTest, IdsThatNobodyCanMintAreMalformed) {
   const ObjectId buffer = Make(HandleType::kBuffer, 5, 0xb0);
   Begin();
-  EXPECT_FALSE(handles_.FromWire(HandleType::kImage, buffer, HandleUse::kRequired, &handle_))
-      << "a buffer as an image";
+  EXPECT_FALSE(handles_.FromWire(HandleType::kImage, buffer, HandleUse::kRequired, &handle_)) << "a buffer as an image";
   EXPECT_FALSE(handles_.FromWire(HandleType::kBuffer, 0xdeadbeef, HandleUse::kRequired, &handle_));
-  EXPECT_FALSE(handles_.FromWire(HandleType::kBuffer, MakeObjectId(HandleType::kBuffer, 0, 5),
-                                 HandleUse::kOptional, &handle_));
-  EXPECT_FALSE(handles_.FromWire(HandleType::kBuffer,
-                                 MakeObjectId(HandleType::kBuffer, 1, HandleTable::kMaxSlots),
+  EXPECT_FALSE(
+      handles_.FromWire(HandleType::kBuffer, MakeObjectId(HandleType::kBuffer, 0, 5), HandleUse::kOptional, &handle_));
+  EXPECT_FALSE(handles_.FromWire(HandleType::kBuffer, MakeObjectId(HandleType::kBuffer, 1, HandleTable::kMaxSlots),
                                  HandleUse::kRequired, &handle_));
   const ObjectId hostile = MakeObjectId(HandleType::kBuffer, 1, 0xffffffff);
   EXPECT_FALSE(handles_.NewIds(HandleType::kBuffer, &hostile, 1));

@@ -25,8 +25,7 @@ constexpr std::chrono::milliseconds kPatience{5000};
 std::vector<VkDebugUtilsMessengerCreateInfoEXT> g_created;
 
 VKAPI_ATTR VkResult VKAPI_CALL Create(VkInstance, const VkDebugUtilsMessengerCreateInfoEXT* info,
-                                      const VkAllocationCallbacks*,
-                                      VkDebugUtilsMessengerEXT* messenger) {
+                                      const VkAllocationCallbacks*, VkDebugUtilsMessengerEXT* messenger) {
   g_created.push_back(*info);
   *messenger = reinterpret_cast<VkDebugUtilsMessengerEXT>(g_created.size());
   return VK_SUCCESS;
@@ -48,8 +47,7 @@ struct Event {
 
 class DebugMessagesTest : public testing::Test {
  protected:
-  explicit DebugMessagesTest(bool validation = false)
-      : messages_(&table_, &outbox_, 1, validation) {}
+  explicit DebugMessagesTest(bool validation = false) : messages_(&table_, &outbox_, 1, validation) {}
   void SetUp() override {
     g_created.clear();
     driver_.CreateDebugUtilsMessengerEXT = Create;
@@ -112,20 +110,17 @@ TEST_F(DebugMessagesTest, AMessageNamesTheMessengerAndTheClientsObjects) {
   const ObjectId queue = MakeObjectId(HandleType::kQueue, 1, 6);
   {
     const HandleTable::Lock lock = table_.Acquire();
-    table_.SetLive(lock, table_.Add(lock, HandleType::kBuffer, buffer, kNullObject, nullptr), 0xbu,
-                   false);
-    table_.SetLive(lock, table_.Add(lock, HandleType::kQueue, queue, kNullObject, &driver_), 0xabc,
-                   true);
+    table_.SetLive(lock, table_.Add(lock, HandleType::kBuffer, buffer, kNullObject, nullptr), 0xbu, false);
+    table_.SetLive(lock, table_.Add(lock, HandleType::kQueue, queue, kNullObject, &driver_), 0xabc, true);
   }
   Listen(77);
   const auto object = [](VkObjectType type, uint64_t handle) {
-    return VkDebugUtilsObjectNameInfoEXT{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT,
-                                         nullptr, type, handle, nullptr};
+    return VkDebugUtilsObjectNameInfoEXT{VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT, nullptr, type, handle,
+                                         nullptr};
   };
   Say(g_created.at(0), "about objects", kGeneral, nullptr,
-      {object(VK_OBJECT_TYPE_BUFFER, 0xb), object(VK_OBJECT_TYPE_QUEUE, 0xabc),
-       object(VK_OBJECT_TYPE_IMAGE, 0xb), object(VK_OBJECT_TYPE_BUFFER, 0xc),
-       object(static_cast<VkObjectType>(0x7fffffff), 0xb)});
+      {object(VK_OBJECT_TYPE_BUFFER, 0xb), object(VK_OBJECT_TYPE_QUEUE, 0xabc), object(VK_OBJECT_TYPE_IMAGE, 0xb),
+       object(VK_OBJECT_TYPE_BUFFER, 0xc), object(static_cast<VkObjectType>(0x7fffffff), 0xb)});
   const std::vector<Event> events = Sent();
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].head.messenger, 77u);
@@ -169,9 +164,8 @@ TEST_F(DebugMessagesTest, FloodsAreLeftOutAndCounted) {
   EXPECT_GT(sent, 500u);
   EXPECT_LT(sent, kMany);
   EXPECT_TRUE(outbox_.error().empty());
-  EXPECT_EQ(messages_.Summary(), "0 validation messages, " + std::to_string(sent) +
-                                     " debug messages sent, " + std::to_string(kMany + 1 - sent) +
-                                     " dropped");
+  EXPECT_EQ(messages_.Summary(), "0 validation messages, " + std::to_string(sent) + " debug messages sent, " +
+                                     std::to_string(kMany + 1 - sent) + " dropped");
 }
 
 TEST_F(DebugMessagesTest, TheLoadersOwnAreNotTheClients) {
@@ -210,13 +204,11 @@ TEST_F(ValidatingTest, MessagesOfTheLayerAreForWhoAsks) {
 }
 
 TEST_F(ValidatingTest, TheServersOwnMessengerCounts) {
-  const auto* info =
-      static_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(messages_.Attach(nullptr));
+  const auto* info = static_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(messages_.Attach(nullptr));
   ASSERT_NE(info, nullptr);
   for (int i = 0; i < 3; ++i) Say(*info, "a rule was broken", kValidation);
   EXPECT_TRUE(Sent().empty());
-  EXPECT_EQ(messages_.Summary(),
-            "3 validation messages (3 errors, 0 warnings), 0 debug messages sent, 0 dropped");
+  EXPECT_EQ(messages_.Summary(), "3 validation messages (3 errors, 0 warnings), 0 debug messages sent, 0 dropped");
   messages_.Begin(nullptr);
 }
 

@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-
 namespace vesper {
 namespace {
 
@@ -56,8 +55,7 @@ TEST_F(HandleTableTest, KnowsWhichIdsNobodyCanMint) {
   EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 1)));
   EXPECT_TRUE(table_.IsPlausible(kPool, MakeObjectId(kPool, kMaxGeneration, 4999)));
   EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 0))) << "slot 0 is never used";
-  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 0, 1)))
-      << "generation 0 is never used";
+  EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 0, 1))) << "generation 0 is never used";
   EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 5000))) << "beyond the limit";
   EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kPool, 1, 0xffffffff)));
   EXPECT_FALSE(table_.IsPlausible(kPool, MakeObjectId(kSet, 1, 1))) << "another type";
@@ -80,8 +78,7 @@ TEST_F(HandleTableTest, ChildrenGoWithTheirOwner) {
   const ObjectId pool = MakeObjectId(kPool, 1, 2);
   ASSERT_NE(AddLive(static_cast<HandleType>(9), device, 1), nullptr);
   ASSERT_NE(AddLive(kPool, pool, 2, device), nullptr);
-  for (uint32_t i = 10; i < 20; ++i)
-    ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 1, i), i, pool), nullptr);
+  for (uint32_t i = 10; i < 20; ++i) ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 1, i), i, pool), nullptr);
   table_.Forget(lock_, MakeObjectId(kSet, 1, 10));  // first, middle and last of the list
   table_.Forget(lock_, MakeObjectId(kSet, 1, 15));
   table_.Forget(lock_, MakeObjectId(kSet, 1, 19));

@@ -22,19 +22,16 @@ constexpr size_t kSize = 1 << 20;
 std::vector<uint8_t> g_memory;
 std::vector<VkMappedMemoryRange> g_flushed;
 
-VKAPI_ATTR VkResult VKAPI_CALL FakeMap(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize,
-                                       VkMemoryMapFlags, void** data) {
+VKAPI_ATTR VkResult VKAPI_CALL FakeMap(VkDevice, VkDeviceMemory, VkDeviceSize, VkDeviceSize, VkMemoryMapFlags,
+                                       void** data) {
   *data = g_memory.data();
   return VK_SUCCESS;
 }
-VKAPI_ATTR VkResult VKAPI_CALL FakeFlush(VkDevice, uint32_t count,
-                                         const VkMappedMemoryRange* ranges) {
+VKAPI_ATTR VkResult VKAPI_CALL FakeFlush(VkDevice, uint32_t count, const VkMappedMemoryRange* ranges) {
   g_flushed.assign(ranges, ranges + count);
   return VK_SUCCESS;
 }
-VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange*) {
-  return VK_SUCCESS;
-}
+VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange*) { return VK_SUCCESS; }
 
 class MemoryTest : public testing::Test {
  protected:
@@ -48,15 +45,13 @@ class MemoryTest : public testing::Test {
     Register(true);
   }
   void Register(bool coherent) {
-    memories_.Register(
-        {.table = &driver_, .id = kId, .size = kSize, .flushed = !coherent, .atom = 64});
+    memories_.Register({.table = &driver_, .id = kId, .size = kSize, .flushed = !coherent, .atom = 64});
     EXPECT_TRUE(Control(wire::Control::kMemoryWritable, 0, kSize));
   }
   bool Control(wire::Control control, uint64_t offset, uint64_t size) {
     const wire::MemoryMapping mapping{{kId, offset, size}, 0};
     std::string error;
-    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&mapping), sizeof(mapping)},
-                             &error);
+    return memories_.Execute(control, {reinterpret_cast<const uint8_t*>(&mapping), sizeof(mapping)}, &error);
   }
   bool Write(uint64_t offset, std::vector<uint8_t> bytes, uint64_t claimed = 0) {
     wire::ByteBuffer body;
@@ -134,8 +129,7 @@ TEST_F(MemoryTest, OnlyMappedRangesAreScanned) {
   memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_TRUE(Changed().empty());
   ASSERT_TRUE(Control(wire::Control::kMemoryFetch, 990, 20));
-  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{999, 1}, {1001, 1}}))
-      << "a fetch needs no mapping";
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{999, 1}, {1001, 1}})) << "a fetch needs no mapping";
 }
 
 TEST_F(MemoryTest, WritesOutsideAreMalformed) {
@@ -206,8 +200,7 @@ TEST_F(MemoryTest, FlagsFollowWhatWasWrittenBeforeThem) {
 TEST_F(MemoryTest, ManyLoneBytesAllArrive) {
   ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
   std::map<uint64_t, uint8_t> expected;
-  for (uint64_t at = 0; at < kSize; at += 500)
-    expected[at] = g_memory[at] = static_cast<uint8_t>(at / 500 % 255 + 1);
+  for (uint64_t at = 0; at < kSize; at += 500) expected[at] = g_memory[at] = static_cast<uint8_t>(at / 500 % 255 + 1);
   memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_EQ(Changed(), expected);
 }

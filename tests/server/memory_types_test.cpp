@@ -20,16 +20,14 @@ std::vector<VkMemoryPropertyFlags> Told(const std::vector<VkMemoryPropertyFlags>
     properties.memoryTypes[properties.memoryTypeCount++].propertyFlags = flags;
   HideUncachedTypes(&properties);
   std::vector<VkMemoryPropertyFlags> told;
-  for (uint32_t i = 0; i < properties.memoryTypeCount; ++i)
-    told.push_back(properties.memoryTypes[i].propertyFlags);
+  for (uint32_t i = 0; i < properties.memoryTypeCount; ++i) told.push_back(properties.memoryTypes[i].propertyFlags);
   return told;
 }
 
 using Types = std::vector<VkMemoryPropertyFlags>;
 
 TEST(MemoryTypes, UncachedOnesAreNotMappedWhereCachedOnesCanBe) {
-  const Types nvidia = {0, kLocal, kVisible | kCoherent, kVisible | kCoherent | kCached,
-                        kLocal | kVisible | kCoherent};
+  const Types nvidia = {0, kLocal, kVisible | kCoherent, kVisible | kCoherent | kCached, kLocal | kVisible | kCoherent};
   EXPECT_EQ(Told(nvidia), (Types{0, kLocal, 0, kVisible | kCoherent | kCached, kLocal}));
 }
 

@@ -17,14 +17,12 @@ struct SentMessage {
 
 class RecordingChannel final : public Channel {
  public:
-  ChannelStatus Send(MessageKind kind, uint64_t sequence,
-                     std::span<const std::span<const uint8_t>> parts) override {
+  ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return open_ || closed_; });
     if (closed_) return ChannelStatus::kClosed;
     SentMessage message{kind, sequence, {}};
-    for (const auto& part : parts)
-      message.payload.insert(message.payload.end(), part.begin(), part.end());
+    for (const auto& part : parts) message.payload.insert(message.payload.end(), part.begin(), part.end());
     sent_.push_back(std::move(message));
     return ChannelStatus::kOk;
   }
@@ -32,9 +30,7 @@ class RecordingChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return at_once_ && open_;
   }
-  ChannelStatus Receive(Message*, std::chrono::milliseconds) override {
-    return ChannelStatus::kClosed;
-  }
+  ChannelStatus Receive(Message*, std::chrono::milliseconds) override { return ChannelStatus::kClosed; }
   void Interrupt() override {}
   void Close() override {
     {

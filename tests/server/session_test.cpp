@@ -36,8 +36,7 @@ VkFence MakeFence(TestDevice& device) {
   return fence;
 }
 
-void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size,
-          uint32_t value) {
+void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDeviceSize size, uint32_t value) {
   wire::CmdFillBufferArgs fill{};
   fill.commandBuffer = commands;
   fill.dstBuffer = buffer;
@@ -159,8 +158,7 @@ TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
   client.Post(Command::kQueueSubmit, &args);
   client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
   EXPECT_TRUE(client.TakeEvents().empty());
-  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore,
-                                     5};
+  const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore, 5};
   wire::SignalSemaphoreArgs signal_args{device.device, &signal, VK_SUCCESS};
   client.Post(Command::kSignalSemaphore, &signal_args);
   EXPECT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, 1u);
@@ -225,8 +223,7 @@ TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
   { TestDevice device(&client); }
   client.SendRaw(std::vector<uint8_t>{1, 2, 3});
   client.Join();
-  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos)
-      << client.session().Summary();
+  EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos) << client.session().Summary();
 }
 
 TEST_F(SessionTest, MalformedBytesEndTheSessionWithAReason) {

@@ -35,16 +35,15 @@ class Server {
   explicit Server(std::vector<std::string> arguments = {}) {
     char pattern[] = "/tmp/vesper-test-XXXXXX";
     folder_ = mkdtemp(pattern);
-    arguments.insert(arguments.begin(), {VESPER_SERVER_BINARY, "--listen", "unix:" + socket(),
-                                         "--listen", "tcp://127.0.0.1:0", "--log-level", "debug"});
+    arguments.insert(arguments.begin(), {VESPER_SERVER_BINARY, "--listen", "unix:" + socket(), "--listen",
+                                         "tcp://127.0.0.1:0", "--log-level", "debug"});
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 1, out().c_str(), O_CREAT | O_WRONLY, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, err().c_str(), O_CREAT | O_WRONLY | O_APPEND,
-                                     0600);
+    posix_spawn_file_actions_addopen(&actions, 2, err().c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
     posix_spawn(&pid_, VESPER_SERVER_BINARY, &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
   }
@@ -84,9 +83,7 @@ class Server {
     std::string error;
     return *ParseAddress(text.substr(at, text.find('\n', at) - at), &error);
   }
-  Address UnixAddress() {
-    return {.kind = Address::Kind::kUnix, .path = socket(), .host = {}, .port = 0};
-  }
+  Address UnixAddress() { return {.kind = Address::Kind::kUnix, .path = socket(), .host = {}, .port = 0}; }
 
   // Sends the signal and waits for the end; the exit status as of waitpid.
   int End(int signal) {
@@ -171,8 +168,7 @@ TEST(SupervisorTest, AKilledWorkerEndsItsSessionOnly) {
   ASSERT_NE(second, nullptr) << error;
   const pid_t worker = WorkerOf(server, 1);
   ASSERT_GT(worker, 1);
-  ASSERT_EQ(getpgid(worker), getpgid(server.pid()))
-      << "workers stay in the supervisor's process group";
+  ASSERT_EQ(getpgid(worker), getpgid(server.pid())) << "workers stay in the supervisor's process group";
   kill(worker, SIGKILL);
   EXPECT_TRUE(Ends(*first));
   EXPECT_TRUE(Server::WaitFor(server.err(), "ended with signal 9"));
@@ -197,8 +193,7 @@ TEST(SupervisorTest, GarbageAndSilenceHurtNobodyElse) {
   const auto good = Greeted(server.UnixAddress(), &error);
   ASSERT_NE(good, nullptr) << error;
   const Address address = server.TcpAddress();
-  for (const std::string& bytes :
-       {std::string("GET / HTTP/1.1\r\nHost: gpu\r\n\r\n"), std::string(100'000, '\xff')}) {
+  for (const std::string& bytes : {std::string("GET / HTTP/1.1\r\nHost: gpu\r\n\r\n"), std::string(100'000, '\xff')}) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in name{};
     name.sin_family = AF_INET;
@@ -212,8 +207,7 @@ TEST(SupervisorTest, GarbageAndSilenceHurtNobodyElse) {
   ASSERT_NE(silent, nullptr) << error;
   EXPECT_TRUE(Server::WaitFor(server.err(), "session 2 did not begin"));
   EXPECT_TRUE(Server::WaitFor(server.err(), "session 3 did not begin"));
-  EXPECT_TRUE(Server::WaitFor(server.err(), "session 4 did not begin"))
-      << "the silent one is not waited for long";
+  EXPECT_TRUE(Server::WaitFor(server.err(), "session 4 did not begin")) << "the silent one is not waited for long";
   EXPECT_TRUE(Lives(*good));
   EXPECT_NE(Greeted(server.TcpAddress(), &error), nullptr) << error;
 }

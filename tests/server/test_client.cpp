@@ -132,8 +132,7 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
 
   uint32_t count = 1;
   physical_device = client->New<VkPhysicalDevice>(HandleType::kPhysicalDevice);
-  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS,
-                                               nullptr};
+  wire::EnumeratePhysicalDevicesArgs enumerate{instance, &count, &physical_device, VK_SUCCESS, nullptr};
   client->Ask(Command::kEnumeratePhysicalDevices, &enumerate);
   EXPECT_EQ(count, 1u);
 
@@ -165,10 +164,8 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
   get_memory.physicalDevice = physical_device;
   get_memory.pMemoryProperties = &memory;
   client->Ask(Command::kGetPhysicalDeviceMemoryProperties, &get_memory);
-  constexpr VkMemoryPropertyFlags kWanted =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  while (memory_type < memory.memoryTypeCount &&
-         (memory.memoryTypes[memory_type].propertyFlags & kWanted) != kWanted) {
+  constexpr VkMemoryPropertyFlags kWanted = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  while (memory_type < memory.memoryTypeCount && (memory.memoryTypes[memory_type].propertyFlags & kWanted) != kWanted) {
     ++memory_type;
   }
 

@@ -41,8 +41,7 @@ class TestClient {
   H New(HandleType type) {
     const ObjectId id = MakeObjectId(type, 1, next_slot_++);
     if constexpr (std::is_pointer_v<H>) {
-      if (IsDispatchable(type))
-        return reinterpret_cast<H>(&headers_.emplace_back(DispatchableHeader{0, id}));
+      if (IsDispatchable(type)) return reinterpret_cast<H>(&headers_.emplace_back(DispatchableHeader{0, id}));
     }
     H handle;
     std::memcpy(&handle, &id, sizeof(handle));

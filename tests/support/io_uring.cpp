@@ -26,7 +26,8 @@ IoUring::IoUring() {
   }
   queues_size_ = std::max<size_t>(params.sq_off.array + params.sq_entries * sizeof(uint32_t),
                                   params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe));
-  void* queues = mmap(nullptr, queues_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring_, IORING_OFF_SQ_RING);
+  void* queues =
+      mmap(nullptr, queues_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring_, IORING_OFF_SQ_RING);
   if (queues == MAP_FAILED) {
     Fail("mapping the queues");
     return;

@@ -29,7 +29,8 @@ constexpr uint16_t kFirstEvent = 0xff00;  // as client_fuzzer.cpp has it
 
 void WriteInput(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
   if (bytes.empty()) return;
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 void Append(wire::ByteBuffer* out, uint16_t command, uint16_t flags, std::span<const uint8_t> body) {

@@ -78,13 +78,11 @@ RemoteServer::~RemoteServer() {
 }
 
 void RemoteServer::Spawn(const Options& options) {
-  std::vector<std::string> arguments = {ServerBinary(), "--listen",
-                                        "unix:" + folder_ + "/server.sock", "--listen",
+  std::vector<std::string> arguments = {ServerBinary(), "--listen", "unix:" + folder_ + "/server.sock", "--listen",
                                         "tcp://127.0.0.1:0"};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   Environment changes = options.environment;
-  const std::string driver =
-      options.driver.empty() ? FromEnvironment("VESPER_TEST_DRIVER", kLavapipe) : options.driver;
+  const std::string driver = options.driver.empty() ? FromEnvironment("VESPER_TEST_DRIVER", kLavapipe) : options.driver;
   changes.emplace_back("VK_ICD_FILENAMES", driver);
   changes.emplace_back("VK_DRIVER_FILES", driver);
   std::vector<std::string> merged = MergedEnvironment(changes);
@@ -129,15 +127,13 @@ bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
     }
     std::this_thread::sleep_for(kPollInterval);
   }
-  *error =
-      ServerBinary() + " does not listen after " + std::to_string(timeout_ms) + " ms:\n" + Output();
+  *error = ServerBinary() + " does not listen after " + std::to_string(timeout_ms) + " ms:\n" + Output();
   return false;
 }
 
 Environment RemoteServer::ClientEnvironment(const std::string& address) const {
   const std::string manifest = IcdManifest();
-  return {
-      {"VESPER_SERVER", address}, {"VK_ICD_FILENAMES", manifest}, {"VK_DRIVER_FILES", manifest}};
+  return {{"VESPER_SERVER", address}, {"VK_ICD_FILENAMES", manifest}, {"VK_DRIVER_FILES", manifest}};
 }
 
 bool RemoteServer::HasEnded() {
@@ -162,8 +158,6 @@ int RemoteServer::Stop(int timeout_ms) {
   return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
 }
 
-std::string RemoteServer::Output() const {
-  return ReadFile(folder_ + "/stdout") + ReadFile(folder_ + "/stderr");
-}
+std::string RemoteServer::Output() const { return ReadFile(folder_ + "/stdout") + ReadFile(folder_ + "/stderr"); }
 
 }  // namespace vesper::test

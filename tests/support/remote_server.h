@@ -19,8 +19,7 @@ class RemoteServer {
   struct Options {
     std::vector<std::string> arguments;  // after the --listen ones
     Environment environment;             // added to this process's
-    std::string
-        driver;  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
+    std::string driver;                  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
     int start_timeout_ms = 60'000;
   };
 

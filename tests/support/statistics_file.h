@@ -18,8 +18,7 @@ namespace vesper::test {
 class StatisticsFile {
  public:
   StatisticsFile()
-      : path_(std::filesystem::temp_directory_path() /
-              ("vesper-counts-" + std::to_string(getpid()) + ".json")) {
+      : path_(std::filesystem::temp_directory_path() / ("vesper-counts-" + std::to_string(getpid()) + ".json")) {
     unlink(path_.c_str());
     setenv("VESPER_STATS", path_.c_str(), 1);
   }

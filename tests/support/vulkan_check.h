@@ -35,8 +35,7 @@ class Owned {
   using Destroy = void(VKAPI_PTR*)(Parent, Handle, const VkAllocationCallbacks*);
 
   Owned() = default;
-  Owned(Parent parent, Handle handle, Destroy destroy)
-      : parent_(parent), handle_(handle), destroy_(destroy) {}
+  Owned(Parent parent, Handle handle, Destroy destroy) : parent_(parent), handle_(handle), destroy_(destroy) {}
   Owned(Owned&& other) noexcept { *this = std::move(other); }
   Owned& operator=(Owned&& other) noexcept {
     std::swap(parent_, other.parent_);
@@ -63,10 +62,8 @@ class Owned {
 // Owned<VkFence> fence = Create(device, vkCreateFence, vkDestroyFence, info);
 template <typename Handle, typename Info>
 Owned<Handle> Create(VkDevice device,
-                     VkResult(VKAPI_PTR* create)(VkDevice, const Info*,
-                                                 const VkAllocationCallbacks*, Handle*),
-                     void(VKAPI_PTR* destroy)(VkDevice, Handle, const VkAllocationCallbacks*),
-                     const Info& info) {
+                     VkResult(VKAPI_PTR* create)(VkDevice, const Info*, const VkAllocationCallbacks*, Handle*),
+                     void(VKAPI_PTR* destroy)(VkDevice, Handle, const VkAllocationCallbacks*), const Info& info) {
   Handle handle = VK_NULL_HANDLE;
   Check(create(device, &info, nullptr, &handle), "vkCreate");
   return Owned<Handle>(device, handle, destroy);

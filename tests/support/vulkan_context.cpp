@@ -14,21 +14,17 @@ bool ValidationWanted() {
 }
 
 VkDebugUtilsMessengerCreateInfoEXT ValidationMessages::MessengerInfo(ValidationMessages* self) {
-  VkDebugUtilsMessengerCreateInfoEXT info = {
-      VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
-  info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
-                         VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
-  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
-                     VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
+  VkDebugUtilsMessengerCreateInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
+  info.messageSeverity =
+      VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
   info.pfnUserCallback = &ValidationMessages::OnMessage;
   info.pUserData = self;
   return info;
 }
 
-VkBool32 ValidationMessages::OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT,
-                                       VkDebugUtilsMessageTypeFlagsEXT,
-                                       const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                       void* self) {
+VkBool32 ValidationMessages::OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                                       const VkDebugUtilsMessengerCallbackDataEXT* data, void* self) {
   static_cast<ValidationMessages*>(self)->count_.fetch_add(1);
   std::fprintf(stderr, "validation: %s\n", data->pMessage);
   return VK_FALSE;

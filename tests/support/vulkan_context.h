@@ -32,8 +32,7 @@ class ValidationMessages {
  private:
   static VKAPI_ATTR VkBool32 VKAPI_CALL OnMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                   VkDebugUtilsMessageTypeFlagsEXT types,
-                                                  const VkDebugUtilsMessengerCallbackDataEXT* data,
-                                                  void* self);
+                                                  const VkDebugUtilsMessengerCallbackDataEXT* data, void* self);
   std::atomic<uint32_t> count_ = 0;
 };
 

@@ -6,12 +6,11 @@ Owned<VkShaderModule> MakeShader(const Context& context, Spirv code) {
   VkShaderModuleCreateInfo info = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
   info.codeSize = code.size_bytes();
   info.pCode = code.data();
-  return Create<VkShaderModule>(context.device(), vkCreateShaderModule, vkDestroyShaderModule,
-                                info);
+  return Create<VkShaderModule>(context.device(), vkCreateShaderModule, vkDestroyShaderModule, info);
 }
 
-VkDescriptorSetLayoutBinding Binding(uint32_t number, VkDescriptorType type,
-                                     VkShaderStageFlags stages, uint32_t count) {
+VkDescriptorSetLayoutBinding Binding(uint32_t number, VkDescriptorType type, VkShaderStageFlags stages,
+                                     uint32_t count) {
   VkDescriptorSetLayoutBinding binding = {};
   binding.binding = number;
   binding.descriptorType = type;
@@ -27,20 +26,18 @@ Owned<VkDescriptorSetLayout> MakeSetLayout(const Context& context,
   info.flags = flags;
   info.bindingCount = static_cast<uint32_t>(bindings.size());
   info.pBindings = bindings.data();
-  return Create<VkDescriptorSetLayout>(context.device(), vkCreateDescriptorSetLayout,
-                                       vkDestroyDescriptorSetLayout, info);
+  return Create<VkDescriptorSetLayout>(context.device(), vkCreateDescriptorSetLayout, vkDestroyDescriptorSetLayout,
+                                       info);
 }
 
-Owned<VkPipelineLayout> MakePipelineLayout(const Context& context,
-                                           std::span<const VkDescriptorSetLayout> sets,
+Owned<VkPipelineLayout> MakePipelineLayout(const Context& context, std::span<const VkDescriptorSetLayout> sets,
                                            std::span<const VkPushConstantRange> ranges) {
   VkPipelineLayoutCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
   info.setLayoutCount = static_cast<uint32_t>(sets.size());
   info.pSetLayouts = sets.data();
   info.pushConstantRangeCount = static_cast<uint32_t>(ranges.size());
   info.pPushConstantRanges = ranges.data();
-  return Create<VkPipelineLayout>(context.device(), vkCreatePipelineLayout, vkDestroyPipelineLayout,
-                                  info);
+  return Create<VkPipelineLayout>(context.device(), vkCreatePipelineLayout, vkDestroyPipelineLayout, info);
 }
 
 Owned<VkDescriptorPool> MakeDescriptorPool(const Context& context, uint32_t max_sets,
@@ -52,12 +49,10 @@ Owned<VkDescriptorPool> MakeDescriptorPool(const Context& context, uint32_t max_
   info.maxSets = max_sets;
   info.poolSizeCount = static_cast<uint32_t>(sizes.size());
   info.pPoolSizes = sizes.data();
-  return Create<VkDescriptorPool>(context.device(), vkCreateDescriptorPool, vkDestroyDescriptorPool,
-                                  info);
+  return Create<VkDescriptorPool>(context.device(), vkCreateDescriptorPool, vkDestroyDescriptorPool, info);
 }
 
-VkDescriptorSet AllocateSet(const Context& context, VkDescriptorPool pool,
-                            VkDescriptorSetLayout layout) {
+VkDescriptorSet AllocateSet(const Context& context, VkDescriptorPool pool, VkDescriptorSetLayout layout) {
   VkDescriptorSetAllocateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
   info.descriptorPool = pool;
   info.descriptorSetCount = 1;
@@ -80,17 +75,16 @@ VkWriteDescriptorSet OneWrite(VkDescriptorSet set, uint32_t binding, VkDescripto
 
 }  // namespace
 
-void WriteBufferDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding,
-                           VkDescriptorType type, const Buffer& buffer) {
+void WriteBufferDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding, VkDescriptorType type,
+                           const Buffer& buffer) {
   const VkDescriptorBufferInfo info = {buffer.handle, 0, VK_WHOLE_SIZE};
   VkWriteDescriptorSet write = OneWrite(set, binding, type);
   write.pBufferInfo = &info;
   vkUpdateDescriptorSets(context.device(), 1, &write, 0, nullptr);
 }
 
-void WriteImageDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding,
-                          VkDescriptorType type, const Image& image, VkSampler sampler,
-                          VkImageLayout layout) {
+void WriteImageDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding, VkDescriptorType type,
+                          const Image& image, VkSampler sampler, VkImageLayout layout) {
   const VkDescriptorImageInfo info = {sampler, image.view, layout};
   VkWriteDescriptorSet write = OneWrite(set, binding, type);
   write.pImageInfo = &info;
@@ -108,8 +102,7 @@ Owned<VkSampler> MakeSampler(const Context& context, VkFilter filter) {
 }
 
 Owned<VkPipeline> MakeComputePipeline(const Context& context, VkPipelineLayout layout, Spirv code,
-                                      const VkSpecializationInfo* constants,
-                                      VkPipelineCache cache) {
+                                      const VkSpecializationInfo* constants, VkPipelineCache cache) {
   const Owned<VkShaderModule> shader = MakeShader(context, code);
   VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
   info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
@@ -133,8 +126,8 @@ Kernel MakeKernel(const Context& context, Spirv code, std::span<const Buffer* co
   }
   kernel.set_layout = MakeSetLayout(context, bindings);
   const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, push_constant_bytes};
-  kernel.layout = MakePipelineLayout(context, {kernel.set_layout.address(), 1},
-                                     {&range, push_constant_bytes == 0 ? 0u : 1u});
+  kernel.layout =
+      MakePipelineLayout(context, {kernel.set_layout.address(), 1}, {&range, push_constant_bytes == 0 ? 0u : 1u});
   kernel.pipeline = MakeComputePipeline(context, kernel.layout, code, constants);
   const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count == 0 ? 1 : count};
   kernel.pool = MakeDescriptorPool(context, 1, {&size, 1});
@@ -150,8 +143,7 @@ void Kernel::Bind(VkCommandBuffer commands) const {
   vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
 }
 
-GraphicsState::GraphicsState()
-    : dynamic_states{VK_DYNAMIC_STATE_VIEWPORT, VK_DYNAMIC_STATE_SCISSOR} {
+GraphicsState::GraphicsState() : dynamic_states{VK_DYNAMIC_STATE_VIEWPORT, VK_DYNAMIC_STATE_SCISSOR} {
   vertex_input.sType = VK_STRUCTURE_TYPE_PIPELINE_VERTEX_INPUT_STATE_CREATE_INFO;
   input_assembly.sType = VK_STRUCTURE_TYPE_PIPELINE_INPUT_ASSEMBLY_STATE_CREATE_INFO;
   input_assembly.topology = VK_PRIMITIVE_TOPOLOGY_TRIANGLE_LIST;
@@ -163,8 +155,8 @@ GraphicsState::GraphicsState()
   multisample.sType = VK_STRUCTURE_TYPE_PIPELINE_MULTISAMPLE_STATE_CREATE_INFO;
   multisample.rasterizationSamples = VK_SAMPLE_COUNT_1_BIT;
   depth_stencil.sType = VK_STRUCTURE_TYPE_PIPELINE_DEPTH_STENCIL_STATE_CREATE_INFO;
-  attachment.colorWriteMask = VK_COLOR_COMPONENT_R_BIT | VK_COLOR_COMPONENT_G_BIT |
-                              VK_COLOR_COMPONENT_B_BIT | VK_COLOR_COMPONENT_A_BIT;
+  attachment.colorWriteMask =
+      VK_COLOR_COMPONENT_R_BIT | VK_COLOR_COMPONENT_G_BIT | VK_COLOR_COMPONENT_B_BIT | VK_COLOR_COMPONENT_A_BIT;
   blend.sType = VK_STRUCTURE_TYPE_PIPELINE_COLOR_BLEND_STATE_CREATE_INFO;
   blend.attachmentCount = 1;
   blend.pAttachments = &attachment;
@@ -199,14 +191,12 @@ Owned<VkPipeline> GraphicsState::Build(const Context& context, Spirv vertex, Spi
   dynamic.dynamicStateCount = static_cast<uint32_t>(dynamic_states.size());
   dynamic.pDynamicStates = dynamic_states.data();
   VkPipeline pipeline = VK_NULL_HANDLE;
-  VK_CHECK(
-      vkCreateGraphicsPipelines(context.device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline));
+  VK_CHECK(vkCreateGraphicsPipelines(context.device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline));
   return {context.device(), pipeline, vkDestroyPipeline};
 }
 
 void SetViewport(VkCommandBuffer commands, uint32_t width, uint32_t height) {
-  const VkViewport viewport = {0.0f, 0.0f, static_cast<float>(width), static_cast<float>(height),
-                               0.0f, 1.0f};
+  const VkViewport viewport = {0.0f, 0.0f, static_cast<float>(width), static_cast<float>(height), 0.0f, 1.0f};
   const VkRect2D scissor = {{0, 0}, {width, height}};
   vkCmdSetViewport(commands, 0, 1, &viewport);
   vkCmdSetScissor(commands, 0, 1, &scissor);

@@ -14,25 +14,21 @@ using Spirv = std::span<const uint32_t>;
 
 Owned<VkShaderModule> MakeShader(const Context& context, Spirv code);
 
-VkDescriptorSetLayoutBinding Binding(uint32_t number, VkDescriptorType type,
-                                     VkShaderStageFlags stages, uint32_t count = 1);
+VkDescriptorSetLayoutBinding Binding(uint32_t number, VkDescriptorType type, VkShaderStageFlags stages,
+                                     uint32_t count = 1);
 Owned<VkDescriptorSetLayout> MakeSetLayout(const Context& context,
                                            std::span<const VkDescriptorSetLayoutBinding> bindings,
                                            VkDescriptorSetLayoutCreateFlags flags = 0);
-Owned<VkPipelineLayout> MakePipelineLayout(const Context& context,
-                                           std::span<const VkDescriptorSetLayout> sets,
+Owned<VkPipelineLayout> MakePipelineLayout(const Context& context, std::span<const VkDescriptorSetLayout> sets,
                                            std::span<const VkPushConstantRange> ranges = {});
 Owned<VkDescriptorPool> MakeDescriptorPool(const Context& context, uint32_t max_sets,
                                            std::span<const VkDescriptorPoolSize> sizes,
-                                           VkDescriptorPoolCreateFlags flags = 0,
-                                           const void* next = nullptr);
-VkDescriptorSet AllocateSet(const Context& context, VkDescriptorPool pool,
-                            VkDescriptorSetLayout layout);
-void WriteBufferDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding,
-                           VkDescriptorType type, const Buffer& buffer);
-void WriteImageDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding,
-                          VkDescriptorType type, const Image& image, VkSampler sampler,
-                          VkImageLayout layout);
+                                           VkDescriptorPoolCreateFlags flags = 0, const void* next = nullptr);
+VkDescriptorSet AllocateSet(const Context& context, VkDescriptorPool pool, VkDescriptorSetLayout layout);
+void WriteBufferDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding, VkDescriptorType type,
+                           const Buffer& buffer);
+void WriteImageDescriptor(const Context& context, VkDescriptorSet set, uint32_t binding, VkDescriptorType type,
+                          const Image& image, VkSampler sampler, VkImageLayout layout);
 Owned<VkSampler> MakeSampler(const Context& context, VkFilter filter);
 
 Owned<VkPipeline> MakeComputePipeline(const Context& context, VkPipelineLayout layout, Spirv code,
@@ -50,8 +46,7 @@ struct Kernel {
   void Bind(VkCommandBuffer commands) const;
 };
 Kernel MakeKernel(const Context& context, Spirv code, std::span<const Buffer* const> buffers,
-                  uint32_t push_constant_bytes = 0,
-                  const VkSpecializationInfo* constants = nullptr);
+                  uint32_t push_constant_bytes = 0, const VkSpecializationInfo* constants = nullptr);
 
 // The state of a graphics pipeline: plain triangles into one colour attachment. Change members,
 // then Build. The members point at each other, so it does not move.

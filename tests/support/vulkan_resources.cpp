@@ -34,8 +34,7 @@ VkImageView MakeView(const Context& context, const Image& image) {
 
 }  // namespace
 
-Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags usage,
-                  Placement placement) {
+Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags usage, Placement placement) {
   Buffer buffer;
   buffer.size = size;
   VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
@@ -45,12 +44,10 @@ Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags 
   buffer.handle = Create<VkBuffer>(context.device(), vkCreateBuffer, vkDestroyBuffer, info);
   VkMemoryRequirements requirements;
   vkGetBufferMemoryRequirements(context.device(), buffer.handle, &requirements);
-  const VkMemoryPropertyFlags flags =
-      placement == Placement::kHost
-          ? VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
-          : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-  buffer.memory = Allocate(context, requirements, flags,
-                           (usage & VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT) != 0);
+  const VkMemoryPropertyFlags flags = placement == Placement::kHost
+                                          ? VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT
+                                          : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  buffer.memory = Allocate(context, requirements, flags, (usage & VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT) != 0);
   VK_CHECK(vkBindBufferMemory(context.device(), buffer.handle, buffer.memory, 0));
   if (placement == Placement::kHost) {
     VK_CHECK(vkMapMemory(context.device(), buffer.memory, 0, VK_WHOLE_SIZE, 0, &buffer.mapped));
@@ -58,8 +55,8 @@ Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags 
   return buffer;
 }
 
-Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_t height,
-                VkImageUsageFlags usage, VkImageAspectFlags aspect, VkSampleCountFlagBits samples) {
+Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_t height, VkImageUsageFlags usage,
+                VkImageAspectFlags aspect, VkSampleCountFlagBits samples) {
   Image image;
   image.format = format;
   image.extent = {width, height, 1};
@@ -80,10 +77,9 @@ Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_
   vkGetImageMemoryRequirements(context.device(), image.handle, &requirements);
   image.memory = Allocate(context, requirements, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, false);
   VK_CHECK(vkBindImageMemory(context.device(), image.handle, image.memory, 0));
-  constexpr VkImageUsageFlags kViewed = VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT |
-                                        VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT |
-                                        VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT |
-                                        VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT;
+  constexpr VkImageUsageFlags kViewed =
+      VK_IMAGE_USAGE_SAMPLED_BIT | VK_IMAGE_USAGE_STORAGE_BIT | VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT |
+      VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT | VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT;
   if ((usage & kViewed) != 0) {
     image.view = Owned<VkImageView>(context.device(), MakeView(context, image), vkDestroyImageView);
   }
@@ -97,8 +93,7 @@ Owned<VkCommandPool> MakeCommandPool(const Context& context) {
   return Create<VkCommandPool>(context.device(), vkCreateCommandPool, vkDestroyCommandPool, info);
 }
 
-VkCommandBuffer AllocateCommands(const Context& context, VkCommandPool pool,
-                                 VkCommandBufferLevel level) {
+VkCommandBuffer AllocateCommands(const Context& context, VkCommandPool pool, VkCommandBufferLevel level) {
   VkCommandBufferAllocateInfo info = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO};
   info.commandPool = pool;
   info.level = level;
@@ -147,15 +142,13 @@ void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& r
 void FullBarrier(VkCommandBuffer commands) {
   VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER};
   barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
-  barrier.dstAccessMask =
-      VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
+  barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT | VK_ACCESS_HOST_READ_BIT;
   vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
-                       VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
-                       &barrier, 0, nullptr, 0, nullptr);
+                       VK_PIPELINE_STAGE_ALL_COMMANDS_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0,
+                       nullptr);
 }
 
-void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from,
-                  VkImageLayout to) {
+void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from, VkImageLayout to) {
   VkImageMemoryBarrier barrier = {VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER};
   barrier.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
   barrier.dstAccessMask = VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT;
@@ -164,10 +157,9 @@ void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout fr
   barrier.srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
   barrier.dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED;
   barrier.image = image.handle;
-  barrier.subresourceRange = {image.aspect, 0, VK_REMAINING_MIP_LEVELS, 0,
-                              VK_REMAINING_ARRAY_LAYERS};
-  vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT,
-                       VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr, 0, nullptr, 1, &barrier);
+  barrier.subresourceRange = {image.aspect, 0, VK_REMAINING_MIP_LEVELS, 0, VK_REMAINING_ARRAY_LAYERS};
+  vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, 0, 0, nullptr,
+                       0, nullptr, 1, &barrier);
 }
 
 VkBufferImageCopy WholeImage(const Image& image) {
@@ -179,27 +171,22 @@ VkBufferImageCopy WholeImage(const Image& image) {
 
 std::vector<uint8_t> ReadTexels(Context& context, const Image& image, size_t texel_size) {
   const size_t size = size_t{image.extent.width} * image.extent.height * texel_size;
-  const Buffer buffer =
-      MakeBuffer(context, size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Buffer buffer = MakeBuffer(context, size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
   RunCommands(context, [&](VkCommandBuffer commands) {
     const VkBufferImageCopy copy = WholeImage(image);
-    vkCmdCopyImageToBuffer(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
-                           buffer.handle, 1, &copy);
+    vkCmdCopyImageToBuffer(commands, image.handle, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, buffer.handle, 1, &copy);
   });
   const std::span<uint8_t> bytes = buffer.As<uint8_t>();
   return {bytes.begin(), bytes.end()};
 }
 
-void WriteTexels(Context& context, const Image& image, std::span<const uint8_t> texels,
-                 VkImageLayout layout) {
-  const Buffer buffer =
-      MakeBuffer(context, texels.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
+void WriteTexels(Context& context, const Image& image, std::span<const uint8_t> texels, VkImageLayout layout) {
+  const Buffer buffer = MakeBuffer(context, texels.size(), VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
   std::memcpy(buffer.mapped, texels.data(), texels.size());
   RunCommands(context, [&](VkCommandBuffer commands) {
     ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
     const VkBufferImageCopy copy = WholeImage(image);
-    vkCmdCopyBufferToImage(commands, buffer.handle, image.handle,
-                           VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &copy);
+    vkCmdCopyBufferToImage(commands, buffer.handle, image.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &copy);
     ChangeLayout(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, layout);
   });
 }

@@ -31,8 +31,7 @@ struct Buffer {
   }
 };
 
-Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags usage,
-                  Placement placement);
+Buffer MakeBuffer(const Context& context, VkDeviceSize size, VkBufferUsageFlags usage, Placement placement);
 
 struct Image {
   Owned<VkDeviceMemory> memory;
@@ -44,8 +43,8 @@ struct Image {
 };
 
 // Two-dimensional, optimal tiling, device memory, with a view of everything.
-Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_t height,
-                VkImageUsageFlags usage, VkImageAspectFlags aspect = VK_IMAGE_ASPECT_COLOR_BIT,
+Image MakeImage(const Context& context, VkFormat format, uint32_t width, uint32_t height, VkImageUsageFlags usage,
+                VkImageAspectFlags aspect = VK_IMAGE_ASPECT_COLOR_BIT,
                 VkSampleCountFlagBits samples = VK_SAMPLE_COUNT_1_BIT);
 
 // A command pool of the context's queue family, its buffers resettable one by one.
@@ -64,14 +63,12 @@ void RunCommands(Context& context, const std::function<void(VkCommandBuffer)>& r
 
 // Everything written before is visible to everything after, host included.
 void FullBarrier(VkCommandBuffer commands);
-void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from,
-                  VkImageLayout to);
+void ChangeLayout(VkCommandBuffer commands, const Image& image, VkImageLayout from, VkImageLayout to);
 
 VkBufferImageCopy WholeImage(const Image& image);
 // The texels of an image in TRANSFER_SRC_OPTIMAL, tightly packed; `texel_size` in bytes.
 std::vector<uint8_t> ReadTexels(Context& context, const Image& image, size_t texel_size);
 // Leaves the image in `layout`.
-void WriteTexels(Context& context, const Image& image, std::span<const uint8_t> texels,
-                 VkImageLayout layout);
+void WriteTexels(Context& context, const Image& image, std::span<const uint8_t> texels, VkImageLayout layout);
 
 }  // namespace vesper::test

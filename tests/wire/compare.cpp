@@ -44,7 +44,8 @@ void Comparer::Value(const Member& m, const uint8_t* src_owner, const uint8_t* s
   } else if (m.what == What::kBits) {
     if (m.get(src_owner) != m.get(dst_owner)) Differ(Hex(m.get(dst_owner)) + " instead of " + Hex(m.get(src_owner)));
   } else if (m.what == What::kText) {
-    if (std::strcmp(reinterpret_cast<const char*>(src), reinterpret_cast<const char*>(dst)) != 0) Differ("another text");
+    if (std::strcmp(reinterpret_cast<const char*>(src), reinterpret_cast<const char*>(dst)) != 0)
+      Differ("another text");
   } else if (std::memcmp(src, dst, m.size) != 0) {
     const size_t shown = std::min<size_t>(m.size, 8);
     Differ(Hex(ReadNumber(dst, shown)) + " instead of " + Hex(ReadNumber(src, shown)));
@@ -99,10 +100,12 @@ void Comparer::RequestPointer(const Struct& s, const Member& m, const uint8_t* s
   const uint8_t* from = Pointer(src, m);
   const uint8_t* to = Pointer(dst, m);
   if (from != nullptr && m.read_if != nullptr && !m.read_if(src)) from = nullptr;
-  if ((from == nullptr) != (to == nullptr)) return Differ(from == nullptr ? "arrived, but was null" : "arrived as null");
+  if ((from == nullptr) != (to == nullptr))
+    return Differ(from == nullptr ? "arrived, but was null" : "arrived as null");
   if (from == nullptr) return;
   const uint64_t n = ElementCount(m, src);
-  if (m.stride != 0 && ReadAs<uint32_t>(dst + m.stride) != m.size) return Differ("the stride is not that of a dense array");
+  if (m.stride != 0 && ReadAs<uint32_t>(dst + m.stride) != m.size)
+    return Differ("the stride is not that of a dense array");
   if (m.is_written) {
     if (m.is_bound) Value(m, src, from, dst, to);
     for (uint64_t i = 0; m.what == What::kStruct && i < n; ++i) {
@@ -215,7 +218,8 @@ void Comparer::ReplyOutput(const Member& m, const uint8_t* src, const uint8_t* d
       const bool alive = ReadNumber(from + at, m.size) != 0;
       const uint64_t expected = alive ? ReadNumber(memory_->Before(to + at), m.size) : 0;
       Allow(to + at, m.size);
-      if (ReadNumber(to + at, m.size) != expected) Differ("new handle " + Hex(ReadNumber(to + at, m.size)) + " instead of " + Hex(expected));
+      if (ReadNumber(to + at, m.size) != expected)
+        Differ("new handle " + Hex(ReadNumber(to + at, m.size)) + " instead of " + Hex(expected));
     } else {
       Allow(to + at, m.size);
       Value(m, src, from + at, dst, to + at);

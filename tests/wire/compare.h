@@ -66,7 +66,8 @@ class Comparer {
   void ReplyOutput(const Member& m, const uint8_t* src, const uint8_t* dst, bool failed);
   void ReplyInputs(const Member& m, const uint8_t* src, const uint8_t* dst);
   void ReplyChain(const Struct& s, const uint8_t* src, const uint8_t* dst, Role role);
-  void Value(const Member& m, const uint8_t* src_owner, const uint8_t* src, const uint8_t* dst_owner, const uint8_t* dst);
+  void Value(const Member& m, const uint8_t* src_owner, const uint8_t* src, const uint8_t* dst_owner,
+             const uint8_t* dst);
   uint64_t Expected(HandleType type, uint64_t value) const;
 
   Handles* handles_;

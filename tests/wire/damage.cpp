@@ -23,7 +23,8 @@ class GuardedBytes {
  public:
   GuardedBytes() {
     page_ = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    block_ = static_cast<uint8_t*>(mmap(nullptr, kSize + page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    block_ =
+        static_cast<uint8_t*>(mmap(nullptr, kSize + page_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(block_ + kSize, page_, PROT_NONE);
   }
   ~GuardedBytes() { munmap(block_, kSize + page_); }
@@ -118,11 +119,13 @@ void TestTruncation(const CommandTable& command) {
   ForSomeExchanges(command, [&](Exchange* exchange) {
     Random random(1);
     for (const size_t size : Cuts(exchange->request().size(), &random)) {
-      ASSERT_FALSE(DecodeRequest(command, guarded.Copy(exchange->request().data(), size), &random)) << "request, " << size;
+      ASSERT_FALSE(DecodeRequest(command, guarded.Copy(exchange->request().data(), size), &random))
+          << "request, " << size;
     }
     for (const size_t size : Cuts(exchange->reply().size(), &random)) {
       const std::span<const uint8_t> missing(exchange->reply().data() + size, exchange->reply().size() - size);
-      ASSERT_TRUE(!DecodeReply(exchange, guarded.Copy(exchange->reply().data(), size)) || IsFrames(missing)) << "reply, " << size;
+      ASSERT_TRUE(!DecodeReply(exchange, guarded.Copy(exchange->reply().data(), size)) || IsFrames(missing))
+          << "reply, " << size;
     }
   });
 }

@@ -76,8 +76,8 @@ class Memory {
 // Which values to prefer.
 struct Shape {
   static constexpr size_t kAnyChain = SIZE_MAX;
-  bool full = false;           // everything optional is there, no array is empty
-  size_t chain = kAnyChain;    // every chain holds the extending struct of this number alone
+  bool full = false;         // everything optional is there, no array is empty
+  size_t chain = kAnyChain;  // every chain holds the extending struct of this number alone
   // Members of few values, e.g. VkBool32, take the digit of this number of their place in the struct: after kDigits
   // iterations no two members of a struct had the same values, which chance does not promise to a struct that few see.
   static constexpr size_t kByChance = SIZE_MAX;

@@ -60,7 +60,8 @@ ObjectId Handles::Mapper::ToWire(HandleType type, uint64_t handle) const {
   if (Is(server_ ? kServerTag : kClientTag, type, handle)) {
     return all_->Id(type, server_ ? Slot(handle) ^ kScramble : Slot(handle));
   }
-  all_->Fault(type, handle, server_ ? "the server encodes what is no handle of its own" : "the client encodes what it must not");
+  all_->Fault(type, handle,
+              server_ ? "the server encodes what is no handle of its own" : "the client encodes what it must not");
   return MakeObjectId(type, 1, kStaleSlot);
 }
 

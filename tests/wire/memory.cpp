@@ -46,8 +46,8 @@ std::string Memory::Damage(const std::vector<uint8_t>& allowed) const {
     std::string text = "the canaries";
     for (const Region& region : regions_) {
       if (i < region.begin) break;
-      text = std::string("byte ") + std::to_string(i - region.begin) + " of " + region.owner + "." + region.member + " (" +
-             std::to_string(region.size) + " bytes)";
+      text = std::string("byte ") + std::to_string(i - region.begin) + " of " + region.owner + "." + region.member +
+             " (" + std::to_string(region.size) + " bytes)";
     }
     return text;
   }

@@ -16,12 +16,12 @@ namespace vesper::test {
 enum class What : uint8_t {
   kNumber,  // `size` bytes that travel as they are: integers, enumerations, bytes of memory and of raw unions
   kReal,
-  kBits,    // a bit-field, through `get` and `set`
+  kBits,  // a bit-field, through `get` and `set`
   kHandle,
   kHidden,  // a handle in an integer, of the type that `object` says
   kText,
   kStruct,
-  kUnion,   // the member that `selector` selects
+  kUnion,  // the member that `selector` selects
   kChain,
   kType,    // sType
   kOpaque,  // a pointer that is a number
@@ -40,7 +40,7 @@ struct Member {
   void (*set)(void* owner, uint32_t value) = nullptr;
   uint32_t bits = 0;
   size_t offset = 0;
-  size_t size = 0;      // of one element
+  size_t size = 0;  // of one element
   uint32_t pointers = 0;
   uint32_t extent = 0;  // of a fixed array
   bool is_const = false;
@@ -62,7 +62,7 @@ struct Member {
   bool is_optional = false;
   bool is_ignorable = false;
   bool (*read_if)(const void* owner) = nullptr;  // garbage where this is false
-  bool is_output_chain = false;  // an argument: any of the extenders, written by the driver
+  bool is_output_chain = false;                  // an argument: any of the extenders, written by the driver
 };
 
 // The role of a chain whose owner has `role`.

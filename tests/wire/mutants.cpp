@@ -1,5 +1,7 @@
 // Tests the round trips: each fault of a sampled list is switched on in the codecs, and a round trip of some command that
 // reaches its struct must notice, by a difference or by a crash. Prints the survivors; exits with 1 when there are any.
+#include "tests/wire/mutants.h"
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,7 +10,6 @@
 #include <string_view>
 
 #include "tests/wire/exchange.h"
-#include "tests/wire/mutants.h"
 
 namespace vesper::test {
 namespace {

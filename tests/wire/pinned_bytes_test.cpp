@@ -9,6 +9,8 @@
 #include "generated/wire/codecs.h"
 #include "runtime/wire/record.h"
 
+// A row of bytes for each member.
+// clang-format off
 namespace vesper::wire {
 namespace {
 

@@ -85,8 +85,7 @@ class VESPER_COMPUTE_API Buffer {
 // A part of a buffer, or all of it: what a kernel's binding gets.
 struct BufferRange {
   BufferRange(const Buffer& whole) : buffer(&whole) {}  // NOLINT: a buffer is a range
-  BufferRange(const Buffer& of, uint64_t from, uint64_t length)
-      : buffer(&of), offset(from), bytes(length) {}
+  BufferRange(const Buffer& of, uint64_t from, uint64_t length) : buffer(&of), offset(from), bytes(length) {}
 
   const Buffer* buffer;  // must live until the call that gets it returns
   uint64_t offset = 0;   // a multiple of minStorageBufferOffsetAlignment

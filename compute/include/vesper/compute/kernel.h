@@ -28,9 +28,7 @@ struct SpecializationConstant {
   uint32_t bytes = 4;
 };
 inline SpecializationConstant Constant(uint32_t id, uint32_t value) { return {id, value}; }
-inline SpecializationConstant Constant(uint32_t id, int32_t value) {
-  return {id, static_cast<uint32_t>(value)};
-}
+inline SpecializationConstant Constant(uint32_t id, int32_t value) { return {id, static_cast<uint32_t>(value)}; }
 inline SpecializationConstant Constant(uint32_t id, bool value) { return {id, value ? 1u : 0u}; }
 inline SpecializationConstant Constant(uint32_t id, float value) {
   uint32_t bits;
@@ -42,7 +40,7 @@ inline SpecializationConstant Constant(uint32_t id, float value) {
 struct KernelBinding {
   uint32_t binding = 0;
   VkDescriptorType type = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;  // or uniform buffer
-  bool written = true;     // false: the shader declares it readonly
+  bool written = true;                                        // false: the shader declares it readonly
   uint64_t min_bytes = 0;  // of the block: its fixed members and one element of a run-time array
   std::string name;
 };
@@ -104,8 +102,7 @@ class VESPER_COMPUTE_API Kernel {
   // Submits and returns. `buffers` are given in the order of reflection().bindings; `push` must be
   // push_constant_bytes long. Throws ExecutionFailed (count, push size, grid), BufferError (usage,
   // alignment, another device), BufferTooSmall. A grid of 0 does nothing.
-  Submission Launch(std::span<const BufferRange> buffers, const Grid& grid,
-                    std::span<const std::byte> push = {}) const;
+  Submission Launch(std::span<const BufferRange> buffers, const Grid& grid, std::span<const std::byte> push = {}) const;
   Submission Launch(std::initializer_list<BufferRange> buffers, const Grid& grid,
                     std::span<const std::byte> push = {}) const {
     return Launch(std::span(buffers.begin(), buffers.size()), grid, push);
@@ -134,11 +131,9 @@ class VESPER_COMPUTE_API Batch {
                 std::span<const std::byte> push = {}) {
     return Launch(kernel, std::span(buffers.begin(), buffers.size()), grid, push);
   }
-  Batch& Copy(const Buffer& from, const Buffer& to, uint64_t bytes, uint64_t from_offset = 0,
-              uint64_t to_offset = 0);
+  Batch& Copy(const Buffer& from, const Buffer& to, uint64_t bytes, uint64_t from_offset = 0, uint64_t to_offset = 0);
   // A 32-bit word, repeated; offset and bytes are multiples of 4 (VK_WHOLE_SIZE: to the end).
-  Batch& Fill(const Buffer& buffer, uint32_t word, uint64_t bytes = VK_WHOLE_SIZE,
-              uint64_t offset = 0);
+  Batch& Fill(const Buffer& buffer, uint32_t word, uint64_t bytes = VK_WHOLE_SIZE, uint64_t offset = 0);
   // Anything else: runs after all steps before, and those after it run after it.
   Batch& Record(const std::function<void(VkCommandBuffer)>& record);
   // Start only when this is done, or open.

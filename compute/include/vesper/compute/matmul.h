@@ -58,13 +58,11 @@ struct Weights {
 // most: float16 2⁻¹¹ of it (and 2⁻²⁵ for very small ones), Q8_0 1/230 and Q4_0 1/7.5 of the largest
 // magnitude in its block of 32. Throws BufferError when the size is not k · n, or a value is not
 // finite where the type is quantized.
-VESPER_COMPUTE_API Weights EncodeWeights(ElementType type, uint32_t k, uint32_t n,
-                                         std::span<const float> values);
+VESPER_COMPUTE_API Weights EncodeWeights(ElementType type, uint32_t k, uint32_t n, std::span<const float> values);
 // What the encoding holds, K×N row by row.
 VESPER_COMPUTE_API std::vector<float> DecodeWeights(const Weights& weights);
 // A as a multiplication with weights of `type` reads it: float32 words, or float16, two a word.
-VESPER_COMPUTE_API std::vector<uint32_t> EncodeActivations(ElementType type,
-                                                           std::span<const float> values);
+VESPER_COMPUTE_API std::vector<uint32_t> EncodeActivations(ElementType type, std::span<const float> values);
 
 VESPER_COMPUTE_API uint16_t ToFloat16(float value);
 VESPER_COMPUTE_API float FromFloat16(uint16_t bits);

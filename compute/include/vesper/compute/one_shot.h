@@ -17,17 +17,15 @@
 namespace vesper::compute {
 
 // Records with `record` into a fresh command buffer of the compute queue, runs it, waits.
-VESPER_COMPUTE_API void ExecuteSingleTimeCommands(
-    const Device& device, const std::function<void(VkCommandBuffer)>& record);
+VESPER_COMPUTE_API void ExecuteSingleTimeCommands(const Device& device,
+                                                  const std::function<void(VkCommandBuffer)>& record);
 
 // Runs a command buffer that the caller recorded (for compute_family()) and waits. Work of this
 // library submitted before is done when it starts.
 VESPER_COMPUTE_API void ExecuteCommandBuffer(const Device& device, VkCommandBuffer commands);
 
-VESPER_COMPUTE_API void CopyHostToBuffer(const void* from, Buffer& to, uint64_t bytes,
-                                         uint64_t offset = 0);
-VESPER_COMPUTE_API void CopyBufferToHost(const Buffer& from, void* to, uint64_t bytes,
-                                         uint64_t offset = 0);
+VESPER_COMPUTE_API void CopyHostToBuffer(const void* from, Buffer& to, uint64_t bytes, uint64_t offset = 0);
+VESPER_COMPUTE_API void CopyBufferToHost(const Buffer& from, void* to, uint64_t bytes, uint64_t offset = 0);
 
 // A descriptor set layout; move-only, holds on to the device.
 class VESPER_COMPUTE_API DescriptorLayout {
@@ -70,10 +68,8 @@ struct DescriptorUpdate {
 };
 
 // A layout of storage buffers at bindings 0 … count - 1, for the compute stage.
-VESPER_COMPUTE_API DescriptorLayout CreateDescriptorLayout(const Device& device,
-                                                           uint32_t storage_buffers);
-VESPER_COMPUTE_API DescriptorSets AllocateDescriptorSets(const DescriptorLayout& layout,
-                                                         uint32_t count = 1);
+VESPER_COMPUTE_API DescriptorLayout CreateDescriptorLayout(const Device& device, uint32_t storage_buffers);
+VESPER_COMPUTE_API DescriptorSets AllocateDescriptorSets(const DescriptorLayout& layout, uint32_t count = 1);
 VESPER_COMPUTE_API void UpdateDescriptorSet(const Device& device, VkDescriptorSet set,
                                             std::span<const DescriptorUpdate> updates);
 
