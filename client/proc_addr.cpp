@@ -3,30 +3,18 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
-#include <memory>
 
 #include "client/object.h"
 #include "client/physical_device.h"
 #include "client/session.h"
+#include "client/statistics.h"
 #include "generated/client/name_table.h"
 
 namespace vesper::client {
 namespace {
 
-// Not Vulkan: the session's statistics as JSON, for tests and tools in the application's process. Returns the text's length;
-// at most `capacity` bytes, terminated, are written.
-VKAPI_ATTR size_t VKAPI_CALL GetStatistics(VkDevice device, char* text, size_t capacity) noexcept {
-  try {
-    const std::string json = ToJson(SessionOf(device).statistics());
-    if (capacity != 0) {
-      const size_t length = std::min(json.size(), capacity - 1);
-      std::memcpy(text, json.data(), length);
-      text[length] = '\0';
-    }
-    return json.size();
-  } catch (const std::exception&) {
-    return 0;
-  }
+PFN_vkVoidFunction FunctionOf(const NameEntry& entry) noexcept {
+  return CountsEntries() ? entry.functions.counting : entry.functions.plain;
 }
 
 bool EnabledBy(const Enable& enable, const std::vector<std::string>& extensions) {
@@ -63,16 +51,15 @@ PFN_vkVoidFunction InstanceProcAddr(VkInstance instance, const char* name) noexc
   try {
     const NameEntry* entry = FindEntryPoint(name);
     if (entry == nullptr) return nullptr;
-    if (entry->level == Level::kGlobal || std::strcmp(name, "vkGetInstanceProcAddr") == 0) return entry->function;
+    if (entry->level == Level::kGlobal || std::strcmp(name, "vkGetInstanceProcAddr") == 0) return FunctionOf(*entry);
     if (instance == VK_NULL_HANDLE) return nullptr;
-    return Offered(*FromHandle<Instance>(instance), *entry) ? entry->function : nullptr;
+    return Offered(*FromHandle<Instance>(instance), *entry) ? FunctionOf(*entry) : nullptr;
   } catch (const std::exception&) {
     return nullptr;
   }
 }
 
 PFN_vkVoidFunction DeviceProcAddr(VkDevice handle, const char* name) noexcept {
-  if (std::strcmp(name, "vesperGetStatistics") == 0) return reinterpret_cast<PFN_vkVoidFunction>(&GetStatistics);
   const NameEntry* entry = FindEntryPoint(name);
   if (entry == nullptr || entry->level != Level::kDevice) return nullptr;
   const Device& device = *FromHandle<Device>(handle);
@@ -80,7 +67,7 @@ PFN_vkVoidFunction DeviceProcAddr(VkDevice handle, const char* name) noexcept {
   const bool offered = InCore(entry->enable, device.physical_device->api_version) ||
                        EnabledBy(entry->enable, device.extensions) ||
                        EnabledBy(entry->enable, device.physical_device->instance->extensions);
-  return offered ? entry->function : nullptr;
+  return offered ? FunctionOf(*entry) : nullptr;
 }
 
 PFN_vkVoidFunction PhysicalDeviceProcAddr(VkInstance instance, const char* name) noexcept {

@@ -78,7 +78,7 @@ VkResult Session::Post(Command command, const void* args) noexcept {
         CodecOf(command).encode_request(encoder, args);
       },
       &bytes);
-  statistics_->CountCall(command, bytes);
+  statistics_->CountSent(command, bytes);
   return FailureOf(posted);
 }
 
@@ -91,7 +91,7 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
         CodecOf(command).encode_request(encoder, args);
       },
       reply, &bytes);
-  statistics_->CountCall(command, bytes);
+  statistics_->CountSent(command, bytes);
   *failure = FailureOf(posted);
   if (posted != Connection::Posted::kOk) return false;
   messages_.Claim(reply->sequence);
@@ -136,7 +136,6 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
       const std::lock_guard lock(answers_mutex_);
       const auto found = answers_.find(key);
       if (found != answers_.end()) {
-        statistics_->CountCall(command, 0);
         return Decode(command, found->second, args, failure);
       }
     }
@@ -200,7 +199,7 @@ bool Session::PostRecorded(std::span<const uint8_t> records) noexcept {
   std::span<const uint8_t> body;
   while (wire::NextRecord(&rest, &header, &body)) {
     if (header.command < kCommandCount) {
-      statistics_->CountCall(static_cast<Command>(header.command), sizeof(header) + body.size());
+      statistics_->CountSent(static_cast<Command>(header.command), sizeof(header) + body.size());
     }
   }
   return connection_.PostRecords(records) == Connection::Posted::kOk;

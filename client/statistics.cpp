@@ -26,6 +26,7 @@ Registered& Everything() {
 }
 
 std::atomic<bool> g_forked{false};
+std::array<std::atomic<uint64_t>, kCommandCount> g_entries;
 
 struct Total {
   const char* name;
@@ -37,13 +38,21 @@ constexpr Total kTotals[] = {
     {"stalled_ns", &Statistics::stalled_ns},           {"dirty_bytes", &Statistics::dirty_bytes},
     {"blocks_received", &Statistics::blocks_received}, {"received_bytes", &Statistics::received_bytes}};
 
+// What VESPER_STATS says; nullptr when it asks for nothing.
+const char* Wanted() noexcept {
+  const char* wanted = std::getenv("VESPER_STATS");
+  return wanted == nullptr || *wanted == '\0' ? nullptr : wanted;
+}
+
 unsigned long long Value(const std::atomic<uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
+
+bool IsUsed(const CommandCounters& counters) { return Value(counters.calls) != 0 || Value(counters.bytes_sent) != 0; }
 
 bool WantsTable(const char* wanted) { return std::strcmp(wanted, "1") == 0; }
 
 __attribute__((destructor)) void ReportAtExit() {
-  const char* wanted = std::getenv("VESPER_STATS");
-  if (wanted == nullptr || *wanted == '\0' || g_forked) return;
+  const char* wanted = Wanted();
+  if (wanted == nullptr || g_forked) return;
   if (!WantsTable(wanted)) {
     WriteStatistics();
     return;
@@ -77,7 +86,7 @@ std::string ToJson(const Statistics& statistics) {
   const char* separator = "\n";
   for (size_t i = 0; i < statistics.commands.size(); ++i) {
     const CommandCounters& counters = statistics.commands[i];
-    if (Value(counters.calls) == 0) continue;
+    if (!IsUsed(counters)) continue;
     char line[256];
     std::snprintf(
         line, sizeof(line),
@@ -99,7 +108,7 @@ std::string ToTable(const Statistics& statistics) {
   }
   std::vector<size_t> called;
   for (size_t i = 0; i < statistics.commands.size(); ++i) {
-    if (Value(statistics.commands[i].calls) != 0) called.push_back(i);
+    if (IsUsed(statistics.commands[i])) called.push_back(i);
   }
   std::stable_sort(called.begin(), called.end(), [&](size_t a, size_t b) {
     return Value(statistics.commands[a].round_trips) > Value(statistics.commands[b].round_trips);
@@ -134,11 +143,16 @@ void SumStatistics(Statistics* sum) {
   const std::lock_guard lock(everything.mutex);
   sum->Add(everything.ended);
   for (const Statistics* each : everything.live) sum->Add(*each);
+  for (size_t i = 0; i < kCommandCount; ++i) Count(sum->commands[i].calls, Value(g_entries[i]));
 }
 
+bool CountsEntries() noexcept { return Wanted() != nullptr; }
+
+void CountEntry(Command command) noexcept { Count(g_entries[static_cast<uint16_t>(command)]); }
+
 void WriteStatistics() noexcept {
-  const char* wanted = std::getenv("VESPER_STATS");
-  if (wanted == nullptr || *wanted == '\0' || WantsTable(wanted) || g_forked) return;
+  const char* wanted = Wanted();
+  if (wanted == nullptr || WantsTable(wanted) || g_forked) return;
   try {
     auto sum = std::make_unique<Statistics>();
     SumStatistics(sum.get());
@@ -152,6 +166,7 @@ void WriteStatistics() noexcept {
 
 void ForgetStatisticsAfterFork() noexcept {
   g_forked = true;
+  for (std::atomic<uint64_t>& entries : g_entries) entries = 0;
   static std::byte inherited[sizeof(Registered)];
   std::memcpy(inherited, &Everything(), sizeof(inherited));
   new (&Everything()) Registered;  // over the old one: its lock may be held by a thread that is not here

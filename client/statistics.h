@@ -13,7 +13,7 @@ namespace vesper::client {
 
 // Counters are relaxed atomics: any thread adds to them without a lock.
 struct CommandCounters {
-  std::atomic<uint64_t> calls{0};
+  std::atomic<uint64_t> calls{0};  // by the application, in the whole process; sessions leave it at zero
   std::atomic<uint64_t> round_trips{0};
   std::atomic<uint64_t> bytes_sent{0};
   std::atomic<uint64_t> bytes_received{0};
@@ -30,9 +30,8 @@ struct Statistics {
   std::atomic<uint64_t> received_bytes{0};   // of mapped memory, in these runs
   std::array<CommandCounters, kCommandCount> commands;
 
-  void CountCall(Command command, uint64_t bytes) noexcept {
+  void CountSent(Command command, uint64_t bytes) noexcept {
     CommandCounters& counters = commands[static_cast<uint16_t>(command)];
-    counters.calls.fetch_add(1, std::memory_order_relaxed);
     counters.bytes_sent.fetch_add(bytes, std::memory_order_relaxed);
   }
   void CountReply(Command command, uint64_t bytes) noexcept {
@@ -48,7 +47,7 @@ inline void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) noexcept {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
 
-// {"round_trips": …, "commands": {"vkCreateBuffer": {…}}}: only commands that were called.
+// {"round_trips": …, "commands": {"vkCreateBuffer": {…}}}: only commands that were called or sent.
 std::string ToJson(const Statistics& statistics);
 std::string ToTable(const Statistics& statistics);
 
@@ -56,6 +55,9 @@ std::string ToTable(const Statistics& statistics);
 void RegisterStatistics(Statistics* statistics);
 void RetireStatistics(Statistics* statistics);
 void SumStatistics(Statistics* sum);
+// Whether VESPER_STATS asks for statistics: entry points are then given out as those of client/counting.h.
+bool CountsEntries() noexcept;
+void CountEntry(Command command) noexcept;
 // Does what VESPER_STATS=FILE asks for. Called at vkDestroyInstance; at exit the library does it by itself.
 void WriteStatistics() noexcept;
 // In the child of a fork: what the parent counted is not the child's to report.

@@ -23,9 +23,14 @@ struct Enable {
 // Of a command that no server has to know: the client answers it, and it has no number.
 inline constexpr Command kNoCommand{kCommandCount};
 
+struct EntryFunctions {
+  PFN_vkVoidFunction plain;
+  PFN_vkVoidFunction counting;  // the same, counted for VESPER_STATS
+};
+
 struct NameEntry {
   const char* name;
-  PFN_vkVoidFunction function;
+  EntryFunctions functions;
   Command command;
   Level level;
   // The first parameter is a physical device: what vk_icdGetPhysicalDeviceProcAddr answers.

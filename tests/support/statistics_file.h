@@ -26,17 +26,27 @@ class StatisticsFile {
   StatisticsFile& operator=(const StatisticsFile&) = delete;
 
   // A total by its name. Counters are the process's: they only grow.
-  uint64_t Total(const std::string& name) const {
+  uint64_t Total(const std::string& name) const { return Number(Text(), 0, name); }
+  // One counter of one command: "calls", "round_trips" …; 0 before its first call.
+  uint64_t OfCommand(const std::string& command, const std::string& counter) const {
+    const std::string json = Text();
+    const size_t row = json.find("\"" + command + "\": {");
+    return row == std::string::npos ? 0 : Number(json, row, counter);
+  }
+
+ private:
+  std::string Text() const {
     std::ifstream file(path_);
     std::stringstream text;
     text << file.rdbuf();
-    const std::string json = text.str();
-    const size_t at = json.find("\"" + name + "\": ");
+    return text.str();
+  }
+  static uint64_t Number(const std::string& json, size_t from, const std::string& name) {
+    const size_t at = json.find("\"" + name + "\": ", from);
     if (at == std::string::npos) throw std::runtime_error("no " + name + " in VESPER_STATS");
     return std::strtoull(json.c_str() + at + name.size() + 4, nullptr, 10);
   }
 
- private:
   const std::string path_;
 };
 

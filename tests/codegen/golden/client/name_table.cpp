@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iterator>
 
+#include "client/counting.h"
 #include "client/delivery.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
@@ -12,9 +13,11 @@
 namespace vesper::client {
 namespace {
 
-template <typename Function>
-PFN_vkVoidFunction Erase(Function function) {
-  return reinterpret_cast<PFN_vkVoidFunction>(function);
+template <auto function, Command command>
+EntryFunctions Functions() {
+  auto counting = function;
+  if constexpr (command != kNoCommand) counting = Counting<function, command>::Call;
+  return {reinterpret_cast<PFN_vkVoidFunction>(function), reinterpret_cast<PFN_vkVoidFunction>(counting)};
 }
 
 constexpr const char* kExtensions0[] = {
@@ -25,20 +28,20 @@ constexpr const char* kExtensions1[] = {
 };
 
 const NameEntry kEntries[] = {
-    {"vkCmdBuild", Erase(entry::CmdBuild), Command::kCmdBuild, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkCmdDraw", Erase(entry::CmdDraw), Command::kCmdDraw, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkCmdMark", Erase(entry::CmdMark), Command::kCmdMark, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkCreateThing", Erase(Delivering<&entry::CreateThing>::Call), Command::kCreateThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkDestroyThing", Erase(Delivering<&entry::DestroyThing>::Call), Command::kDestroyThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkEnumeratePhysicalDevices", Erase(Delivering<&overrides::EnumeratePhysicalDevices>::Call), Command::kEnumeratePhysicalDevices, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkFreeThings", Erase(Delivering<&entry::FreeThings>::Call), Command::kFreeThings, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetDeviceProcAddr", Erase(Delivering<&overrides::GetDeviceProcAddr>::Call), Command::kGetDeviceProcAddr, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAddress", Erase(Delivering<&entry::GetThingAddress>::Call), Command::kGetThingAddress, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAnything", Erase(Delivering<&entry::GetThingAnything>::Call), Command::kGetThingAnything, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingCapture", Erase(Delivering<&entry::GetThingCapture>::Call), Command::kGetThingCapture, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingData", Erase(Delivering<&entry::GetThingData>::Call), Command::kGetThingData, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingProperties", Erase(Delivering<&overrides::GetThingPropertiesKHR>::Call), Command::kGetThingProperties, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, 0}},
-    {"vkGetThingPropertiesKHR", Erase(Delivering<&overrides::GetThingPropertiesKHR>::Call), Command::kGetThingProperties, Level::kDevice, false, {0, kExtensions0, 1}},
+    {"vkCmdBuild", Functions<&entry::CmdBuild, Command::kCmdBuild>(), Command::kCmdBuild, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkCmdDraw", Functions<&entry::CmdDraw, Command::kCmdDraw>(), Command::kCmdDraw, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkCmdMark", Functions<&entry::CmdMark, Command::kCmdMark>(), Command::kCmdMark, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkCreateThing", Functions<&Delivering<&entry::CreateThing>::Call, Command::kCreateThing>(), Command::kCreateThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkDestroyThing", Functions<&Delivering<&entry::DestroyThing>::Call, Command::kDestroyThing>(), Command::kDestroyThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkEnumeratePhysicalDevices", Functions<&Delivering<&overrides::EnumeratePhysicalDevices>::Call, Command::kEnumeratePhysicalDevices>(), Command::kEnumeratePhysicalDevices, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkFreeThings", Functions<&Delivering<&entry::FreeThings>::Call, Command::kFreeThings>(), Command::kFreeThings, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetDeviceProcAddr", Functions<&Delivering<&overrides::GetDeviceProcAddr>::Call, Command::kGetDeviceProcAddr>(), Command::kGetDeviceProcAddr, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingAddress", Functions<&Delivering<&entry::GetThingAddress>::Call, Command::kGetThingAddress>(), Command::kGetThingAddress, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingAnything", Functions<&Delivering<&entry::GetThingAnything>::Call, Command::kGetThingAnything>(), Command::kGetThingAnything, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkGetThingCapture", Functions<&Delivering<&entry::GetThingCapture>::Call, Command::kGetThingCapture>(), Command::kGetThingCapture, Level::kDevice, false, {0, kExtensions1, 1}},
+    {"vkGetThingData", Functions<&Delivering<&entry::GetThingData>::Call, Command::kGetThingData>(), Command::kGetThingData, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
+    {"vkGetThingProperties", Functions<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(), Command::kGetThingProperties, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, 0}},
+    {"vkGetThingPropertiesKHR", Functions<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(), Command::kGetThingProperties, Level::kDevice, false, {0, kExtensions0, 1}},
 };
 
 constexpr VkResult kLostResults[kCommandCount] = {
