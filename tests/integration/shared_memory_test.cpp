@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -27,7 +28,9 @@ constexpr uint32_t kWords = 16384;
 
 std::string TextOf(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::stringstream text;
+  text << file.rdbuf();  // what a process that is going no longer tells is an end, not an exception
+  return text.str();
 }
 
 size_t EntriesOf(const std::filesystem::path& folder) {

@@ -1,0 +1,18 @@
+#!/bin/bash
+# packed.sh BUILD: makes a pack of BUILD (bench/pack) and uses it: every library that its programs need is in it or the C
+# library's, and a program runs through its driver and server.
+set -euo pipefail
+
+here=$(dirname "$(realpath "$0")")
+folder=$(mktemp -d "${TMPDIR:-/tmp}/vesper-packed-XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+pack=$folder/pack
+"$here/../../bench/pack" "$pack" "$1" >"$folder/log" || { cat "$folder/log" >&2; exit 1; }
+
+export LD_LIBRARY_PATH=$pack/lib
+elsewhere=$(ldd "$pack"/bin/* "$pack"/lib/*.so | sed -n 's/.* => \([^ ]*\).*/\1/p' | grep -v "^$pack/" |
+  grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s)\.so' | sort -u || true)
+[ -z "$elsewhere" ] || { printf 'packed.sh: not in the pack:\n%s\n' "$elsewhere" >&2; exit 1; }
+
+export VESPER_SERVER_BINARY=$pack/bin/vesper-server VESPER_ICD_MANIFEST=$pack/share/vulkan/icd.d/vesper_icd.$(uname -m).json
+"$pack/tests/integration/run_remote.sh" -- "$pack/bin/first_execution"
