@@ -39,11 +39,13 @@ class ChannelTest : public testing::TestWithParam<Transport> {
       for (uint64_t i = 1; status == ChannelStatus::kOk; ++i) status = SendBatch(client(), i, 1 << 20);
       result->store(static_cast<int>(status));
     });
-    uint64_t before;
-    do {
-      before = client().bytes_sent();
-      std::this_thread::sleep_for(milliseconds(100));
-    } while (before == 0 || client().bytes_sent() != before);
+    uint64_t before = 0;
+    for (int still = 0; still < 5;) {  // looks: one alone may be a slow machine's
+      std::this_thread::sleep_for(milliseconds(50));
+      const uint64_t now = client().bytes_sent();
+      still = now != 0 && now == before ? still + 1 : 0;
+      before = now;
+    }
     return sender;
   }
 
