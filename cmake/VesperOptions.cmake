@@ -47,3 +47,19 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
 endif()
 
 include_directories(${CMAKE_CURRENT_SOURCE_DIR})
+
+# vesper_precompile(TARGET HEADER...): headers that nearly every source of the target includes, parsed once, with those of the
+# standard library. Sources include what they use all the same: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON builds too.
+function(vesper_precompile target)
+  target_precompile_headers(${target} PRIVATE
+    <algorithm> <atomic> <chrono> <condition_variable> <cstdint> <functional> <memory> <mutex> <span> <string> <thread>
+    <vector> ${ARGN})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -fpch-preprocess)  # for ccache
+  endif()
+endfunction()
+
+# vesper_compile_fast(SOURCE...): not optimized, since all it does is to read the command line, which takes CLI11 long to compile.
+function(vesper_compile_fast)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0)
+endfunction()

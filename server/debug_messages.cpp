@@ -1,12 +1,12 @@
 #include "server/debug_messages.h"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <exception>
 
 #include "runtime/wire/record.h"
+#include "server/log.h"
 #include "server/session.h"
 
 namespace vesper::server {
@@ -99,7 +99,7 @@ void DebugMessages::Begin(Instance* instance) {
   const VkResult result =
       instance->context.table.CreateDebugUtilsMessengerEXT(instance->handle, &info, nullptr, &log->utils);
   if (result != VK_SUCCESS)
-    spdlog::warn("no validation messages: the messenger failed with {}", static_cast<int>(result));
+    Log(LogLevel::kWarning, "no validation messages: the messenger failed with {}", static_cast<int>(result));
 }
 
 void DebugMessages::End(Instance* instance) {
@@ -168,7 +168,7 @@ VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
   const auto& listener = *static_cast<const Listener*>(user);
   DebugMessages& self = *listener.owner;
   if (listener.is_log) {
-    self.Log(severity, View(data->pMessage));
+    self.LogMessage(severity, View(data->pMessage));
     return VK_FALSE;
   }
   const bool validated =
@@ -201,13 +201,13 @@ VkBool32 DebugMessages::OnReport(VkDebugReportFlagsEXT flags, VkDebugReportObjec
   return VK_FALSE;
 }
 
-void DebugMessages::Log(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text) {
+void DebugMessages::LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text) {
   const bool error = (severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT) != 0;
   const uint64_t before = validation_errors_ + validation_warnings_;
   ++(error ? validation_errors_ : validation_warnings_);
-  const auto level = error ? spdlog::level::err : spdlog::level::warn;
-  if (before < kMaxLogLines) spdlog::log(level, "session {}: validation: {}", session_, text);
-  if (before == kMaxLogLines) spdlog::log(level, "session {}: more validation messages are only counted", session_);
+  const auto level = error ? LogLevel::kError : LogLevel::kWarning;
+  if (before < kMaxLogLines) Log(level, "session {}: validation: {}", session_, text);
+  if (before == kMaxLogLines) Log(level, "session {}: more validation messages are only counted", session_);
 }
 
 template <typename Message>
@@ -231,7 +231,8 @@ void DebugMessages::Send(const Listener& listener, wire::DebugForm form, const M
   } catch (const std::exception&) {
     // Nothing may be thrown into the driver.
   }
-  if (dropped_++ == 0) spdlog::warn("session {}: messages for the client's debug messengers are dropped", session_);
+  if (dropped_++ == 0)
+    Log(LogLevel::kWarning, "session {}: messages for the client's debug messengers are dropped", session_);
 }
 
 std::string DebugMessages::Summary() const {

@@ -84,7 +84,7 @@ class DebugMessages {
   template <typename Create, typename Info, typename Handle>
   VkResult Listen(Create create, VkInstance instance, Info info, uint64_t wishes, Handle Listener::*slot, ObjectId id,
                   Handle* made);
-  void Log(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text);
+  void LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text);
   template <typename Message>
   void Send(const Listener& listener, wire::DebugForm form, const Message& message) noexcept;
 

@@ -1,11 +1,10 @@
 #include "server/device.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 
 #include "server/events.h"
+#include "server/log.h"
 #include "server/memory.h"
 
 namespace vesper::server {
@@ -55,7 +54,8 @@ Queue& Device::QueueOf(VkQueue queue, ObjectId id) {
 
 void Device::Drain() {
   for (const auto& [handle, queue] : queues_) {
-    if (!queue->Drain(kDrainPatience) && !lost_) spdlog::warn("a device is destroyed with work that does not end");
+    if (!queue->Drain(kDrainPatience) && !lost_)
+      Log(LogLevel::kWarning, "a device is destroyed with work that does not end");
   }
 }
 
@@ -69,7 +69,7 @@ void Device::WhenIdle(std::function<void()> done) {
 
 void Device::Lose(const std::string& why) {
   if (lost_.exchange(true)) return;
-  spdlog::error("device {:#x} is lost: {}", parts_.id, why);
+  Log(LogLevel::kError, "device {:#x} is lost: {}", parts_.id, why);
   parts_.events->DeviceLost(parts_.id, why);
   WakeExecutors();
 }

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,6 +10,7 @@
 
 #include "generated/vk/extensions.h"
 #include "server/chain.h"
+#include "server/log.h"
 
 namespace vesper::server {
 namespace {
@@ -30,7 +30,7 @@ bool ChooseExtensions(std::span<const char* const> wanted, std::vector<const cha
     const ExtensionSide side = SideOf(name);
     if (side == ExtensionSide::kRemote) chosen->push_back(name);
     if (side == ExtensionSide::kRemote || side == ExtensionSide::kLocal) continue;
-    spdlog::warn("a client asked for {}, which is not offered", name);
+    Log(LogLevel::kWarning, "a client asked for {}, which is not offered", name);
     return false;
   }
   return true;
@@ -117,7 +117,7 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_
   auto made = std::make_unique<Instance>();
   const VkResult result = global().CreateInstance(&info, nullptr, &made->handle);
   if (result == VK_ERROR_LAYER_NOT_PRESENT && options_.validation) {
-    spdlog::error("--validation needs {}; on Debian: apt install vulkan-validationlayers", kValidationLayer);
+    Log(LogLevel::kError, "--validation needs {}; on Debian: apt install vulkan-validationlayers", kValidationLayer);
   }
   if (result != VK_SUCCESS) return result;
   made->context.table = global();

@@ -1,6 +1,5 @@
 #include "server/import.h"
 
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "server/chain.h"
+#include "server/log.h"
 
 namespace vesper::server {
 namespace {
@@ -228,8 +228,9 @@ void Importer::NoteResource(uint64_t resource, Reach reach, const char* what) {
   plain_.insert(resource);
   if ((reach.types & ~tainted_) == 0) return;
   tainted_ |= reach.types;
-  spdlog::info("memory types {:#x} are not shared from now on: the client made a {} that imported memory does not suit",
-               tainted_, what);
+  Log(LogLevel::kInfo,
+      "memory types {:#x} are not shared from now on: the client made a {} that imported memory does not suit",
+      tainted_, what);
 }
 
 bool Importer::Chooses(const VkMemoryAllocateInfo& asked) {
@@ -268,8 +269,8 @@ bool Importer::Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memor
   AddCopy(asked.pNext, VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT, &priority, &info);
   const VkResult result = parts_.table->AllocateMemory(parts_.device, &info, nullptr, memory);
   if (result != VK_SUCCESS) {
-    spdlog::debug("{} bytes of memory type {} were not imported: {}", info.allocationSize, info.memoryTypeIndex,
-                  static_cast<int>(result));
+    Log(LogLevel::kDebug, "{} bytes of memory type {} were not imported: {}", info.allocationSize, info.memoryTypeIndex,
+        static_cast<int>(result));
     return false;
   }
   *descriptor = pages->TakeDescriptor();

@@ -1,10 +1,8 @@
 // vesper-server: lends this machine's GPUs to Vulkan programs elsewhere.
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "server/log.h"
 #include "server/probe.h"
 #include "server/supervisor.h"
 #include "server/worker.h"
@@ -47,12 +45,7 @@ int main(int argc, char** argv) {
   app.add_flag("--probe", options.probe)->group("");
   CLI11_PARSE(app, argc, argv);
 
-  auto logger = spdlog::stderr_logger_st("vesper");
-  if (options.worker_fd >= 0) logger = spdlog::stderr_logger_mt("vesper-worker");
-  logger->set_pattern("%H:%M:%S.%e %l [%P] %v");
-  logger->set_level(spdlog::level::from_str(options.log_level == "error" ? "err" : options.log_level));
-  spdlog::set_default_logger(logger);
-
+  vesper::server::StartLog(vesper::server::LogLevelOf(options.log_level), options.worker_fd >= 0);
   if (options.probe) return vesper::server::RunProbe(options);
   if (options.worker_fd >= 0) return vesper::server::RunWorker(options);
   return vesper::server::Supervisor(options).Run();

@@ -1,6 +1,6 @@
 #include "server/outbox.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"

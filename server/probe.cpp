@@ -1,9 +1,10 @@
 #include "server/probe.h"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include <fmt/core.h>
 
 #include <cstdio>
+
+#include "server/log.h"
 
 namespace vesper::server {
 namespace {
@@ -65,7 +66,7 @@ int RunProbe(const ServerOptions& options) {
   std::string error;
   const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
   if (driver == nullptr) {
-    spdlog::error("{}", error);
+    Log(LogLevel::kError, "{}", error);
     return 1;
   }
   uint32_t count = 0;
@@ -77,8 +78,8 @@ int RunProbe(const ServerOptions& options) {
   std::unique_ptr<Instance> instance;
   const VkResult result = driver->CreateInstance(info, &instance);
   if (result != VK_SUCCESS) {
-    spdlog::error("vkCreateInstance failed with {}: check the system's Vulkan drivers with vulkaninfo",
-                  static_cast<int>(result));
+    Log(LogLevel::kError, "vkCreateInstance failed with {}: check the system's Vulkan drivers with vulkaninfo",
+        static_cast<int>(result));
     return 1;
   }
   const size_t gpus = instance->physical_devices.size();
@@ -89,11 +90,11 @@ int RunProbe(const ServerOptions& options) {
   std::fflush(stdout);
   if (gpus != 0) return 0;
   if (options.gpu.empty()) {
-    spdlog::error(
+    Log(LogLevel::kError,
         "no Vulkan GPU was found: install a driver (on Debian, for the CPU: apt install "
         "mesa-vulkan-drivers)");
   } else {
-    spdlog::error("no GPU matches --gpu {}: start without --gpu to see them all", options.gpu);
+    Log(LogLevel::kError, "no GPU matches --gpu {}: start without --gpu to see them all", options.gpu);
   }
   return 1;
 }

@@ -1,7 +1,6 @@
 #include "server/session.h"
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/encoder.h"
 #include "server/command_result.h"
+#include "server/log.h"
 
 namespace vesper::server {
 namespace {
@@ -85,8 +85,8 @@ bool Session::Greet(std::string* error) {
   program_ = hello.program;
   debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
-  spdlog::info("session {}: {} (pid {}){}", number_, program_, hello.pid,
-               translation_.by_name() ? ", of another registry" : "");
+  Log(LogLevel::kInfo, "session {}: {} (pid {}){}", number_, program_, hello.pid,
+      translation_.by_name() ? ", of another registry" : "");
   return true;
 }
 
@@ -136,13 +136,13 @@ std::string Session::Run() {
 
 bool Session::Malformed(std::string what) {
   end_reason_ = "malformed: " + std::move(what);
-  spdlog::error("session {}: {}", number_, end_reason_);
+  Log(LogLevel::kError, "session {}: {}", number_, end_reason_);
   return false;
 }
 
 bool Session::Exceeded(std::string what) {
   end_reason_ = "over its limits: " + std::move(what);
-  spdlog::error("session {}: {}", number_, end_reason_);
+  Log(LogLevel::kError, "session {}: {}", number_, end_reason_);
   return false;
 }
 
@@ -249,7 +249,7 @@ void Session::Invoke(CommandRun* run) {
   const ServerCommand& command = kServerCommands[run->command];
   // Without a context the command names no object to be called on: it must be one that needs none.
   if ((context == nullptr || !command.overridden) && !HasEntry(table, run->command)) {
-    spdlog::warn("session {}: the driver has no {}", number_, kCommandNames[run->command]);
+    Log(LogLevel::kWarning, "session {}: the driver has no {}", number_, kCommandNames[run->command]);
     run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
     if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
     return;
@@ -283,7 +283,7 @@ void Session::Lose(const CommandRun& run, const std::string& why) {
 void Session::ReportFailure(const CommandRun& run, VkResult result) {
   const char* name = kCommandNames[run.command];
   if (!run.handles.new_objects().empty()) {
-    spdlog::warn("session {}: {} failed with {}", number_, name, static_cast<int>(result));
+    Log(LogLevel::kWarning, "session {}: {} failed with {}", number_, name, static_cast<int>(result));
     return;
   }
   Lose(run, fmt::format("{} failed with {}", name, static_cast<int>(result)));
@@ -291,7 +291,8 @@ void Session::ReportFailure(const CommandRun& run, VkResult result) {
 
 void Session::Skip(CommandRun* run) {
   if (++stats_.inert <= kMaxInertLines) {
-    spdlog::warn("session {}: {} not executed: {}", number_, kCommandNames[run->command], run->handles.reason());
+    Log(LogLevel::kWarning, "session {}: {} not executed: {}", number_, kCommandNames[run->command],
+        run->handles.reason());
   }
   run->handles.Finish(run->wants_reply, run->handles.result());
   if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());

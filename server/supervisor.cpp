@@ -1,9 +1,8 @@
 #include "server/supervisor.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "runtime/handshake.h"
+#include "server/log.h"
 #include "server/worker.h"
 
 namespace vesper::server {
@@ -72,7 +72,7 @@ bool Supervisor::BlockSignals() {
   sigprocmask(SIG_BLOCK, &set, nullptr);
   signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   if (signal_fd_ >= 0) return true;
-  spdlog::error("signalfd failed: {}", std::strerror(errno));
+  Log(LogLevel::kError, "signalfd failed: {}", std::strerror(errno));
   return false;
 }
 
@@ -82,7 +82,7 @@ bool Supervisor::Listen() {
     std::string error;
     const std::optional<Address> address = ParseAddress(text, &error);
     if (!address) {
-      spdlog::error("--listen {}: {}", text, error);
+      Log(LogLevel::kError, "--listen {}: {}", text, error);
       return false;
     }
     addresses.push_back(*address);
@@ -92,12 +92,12 @@ bool Supervisor::Listen() {
     std::string error;
     std::unique_ptr<Listener> listener = Listener::Open(address, &error);
     if (listener == nullptr) {
-      spdlog::error("cannot listen on {}: {}", address.ToString(), error);
+      Log(LogLevel::kError, "cannot listen on {}: {}", address.ToString(), error);
       return false;
     }
     if (!IsLoopback(listener->address())) {
-      spdlog::warn("{} can be reached from other machines, and whoever reaches it may use the GPU",
-                   listener->address().ToString());
+      Log(LogLevel::kWarning, "{} can be reached from other machines, and whoever reaches it may use the GPU",
+          listener->address().ToString());
     }
     listeners_.push_back(std::move(listener));
   }
@@ -141,7 +141,7 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
 bool Supervisor::Probe() {
   const pid_t pid = Spawn({"--probe"}, -1);
   if (pid < 0) {
-    spdlog::error("fork failed: {}", std::strerror(errno));
+    Log(LogLevel::kError, "fork failed: {}", std::strerror(errno));
     return false;
   }
   probe_ = pid;
@@ -150,7 +150,7 @@ bool Supervisor::Probe() {
     pollfd entry{signal_fd_, POLLIN, 0};
     poll(&entry, 1, 100);
     const bool late = Clock::now() > deadline;
-    if (late) spdlog::error("the GPU driver does not answer; check it with vulkaninfo");
+    if (late) Log(LogLevel::kError, "the GPU driver does not answer; check it with vulkaninfo");
     if (late || !HandleSignals()) {
       if (!probe_status_) {
         kill(pid, SIGKILL);
@@ -160,7 +160,7 @@ bool Supervisor::Probe() {
     }
   }
   if (*probe_status_ == 0) return true;
-  if (!WIFEXITED(*probe_status_)) spdlog::error("looking at the GPU ended with {}", Cause(*probe_status_));
+  if (!WIFEXITED(*probe_status_)) Log(LogLevel::kError, "looking at the GPU ended with {}", Cause(*probe_status_));
   return false;
 }
 
@@ -169,7 +169,7 @@ void Supervisor::Serve() {
   for (const auto& listener : listeners_) entries.push_back({listener->fd(), POLLIN, 0});
   while (true) {
     if (poll(entries.data(), entries.size(), -1) < 0 && errno != EINTR) {
-      spdlog::error("poll failed: {}", std::strerror(errno));
+      Log(LogLevel::kError, "poll failed: {}", std::strerror(errno));
       return;
     }
     if (entries[0].revents != 0 && !HandleSignals()) return;
@@ -184,7 +184,7 @@ bool Supervisor::HandleSignals() {
   bool go_on = true;
   while (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT) {
-      spdlog::info("ending by signal {}", info.ssi_signo);
+      Log(LogLevel::kInfo, "ending by signal {}", info.ssi_signo);
       go_on = false;
     }
   }
@@ -204,11 +204,11 @@ void Supervisor::Reap() {
     workers_.erase(found);
     if (worker.fd >= 0) close(worker.fd);
     if (worker.session != 0) {
-      const auto level = status == 0 ? spdlog::level::info : spdlog::level::err;
-      spdlog::log(level, "session {}: worker {} ended with {}", worker.session, pid, Cause(status));
+      const auto level = status == 0 ? LogLevel::kInfo : LogLevel::kError;
+      Log(level, "session {}: worker {} ended with {}", worker.session, pid, Cause(status));
       continue;
     }
-    spdlog::error("the spare worker {} ended with {}", pid, Cause(status));
+    Log(LogLevel::kError, "the spare worker {} ended with {}", pid, Cause(status));
     spare_fails_ = Clock::now() - worker.started < kEarly;
     if (!spare_fails_) StartSpare();
   }
@@ -225,13 +225,13 @@ void Supervisor::StartSpare() {
   if (Spare()) return;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-    spdlog::error("no worker can be started: {}", std::strerror(errno));
+    Log(LogLevel::kError, "no worker can be started: {}", std::strerror(errno));
     return;
   }
   const pid_t pid = Spawn({"--worker-fd", std::to_string(pair[1])}, pair[1]);
   close(pair[1]);
   if (pid < 0) {
-    spdlog::error("no worker can be started: {}", std::strerror(errno));
+    Log(LogLevel::kError, "no worker can be started: {}", std::strerror(errno));
     close(pair[0]);
     return;
   }
@@ -242,7 +242,7 @@ void Supervisor::Accept(Listener* listener) {
   const int socket = listener->Accept();
   if (socket == Listener::kTurnedAway) {
     if (Clock::now() - turned_away_ > kTurnAwayLines) {
-      spdlog::error("clients are turned away: no file descriptor is left; raise ulimit -n");
+      Log(LogLevel::kError, "clients are turned away: no file descriptor is left; raise ulimit -n");
       turned_away_ = Clock::now();
     }
     std::this_thread::sleep_for(kTurnAwayPause);
@@ -250,7 +250,7 @@ void Supervisor::Accept(Listener* listener) {
   if (socket < 0) return;
   const size_t active = workers_.size() - (Spare() ? 1 : 0);
   if (active >= options_.max_sessions) {
-    spdlog::warn("a client is refused: {} sessions are open (--max-sessions)", active);
+    Log(LogLevel::kWarning, "a client is refused: {} sessions are open (--max-sessions)", active);
     Refuse(socket);
     close(socket);
     return;
@@ -265,7 +265,7 @@ void Supervisor::Accept(Listener* listener) {
     close(worker.fd);
     worker.fd = -1;
     if (!given) continue;  // it died meanwhile
-    spdlog::debug("session {}: worker {}", worker.session, *pid);
+    Log(LogLevel::kDebug, "session {}: worker {}", worker.session, *pid);
     spare_fails_ = false;
     break;
   }

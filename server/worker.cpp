@@ -1,6 +1,5 @@
 #include "server/worker.h"
 
-#include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -17,6 +16,7 @@
 #include <thread>
 
 #include "runtime/address.h"
+#include "server/log.h"
 #include "server/peer_watch.h"
 #include "server/session.h"
 
@@ -51,11 +51,11 @@ int ReceiveSocket(int from, uint64_t* session) {
 [[noreturn]] void GiveUp() {
   try {
     if (const std::exception_ptr exception = std::current_exception()) std::rethrow_exception(exception);
-    spdlog::critical("the worker gives up");
+    Log(LogLevel::kError, "the worker gives up");
   } catch (const std::exception& exception) {
-    spdlog::critical("the worker gives up: {}", exception.what());
+    Log(LogLevel::kError, "the worker gives up: {}", exception.what());
   } catch (...) {
-    spdlog::critical("the worker gives up");
+    Log(LogLevel::kError, "the worker gives up");
   }
   _exit(1);
 }
@@ -66,7 +66,7 @@ void LimitMemory(uint32_t mebibytes) {
   const rlim_t bytes = rlim_t{mebibytes} << 20;
   const rlimit limit{bytes, bytes};
   if (setrlimit(RLIMIT_DATA, &limit) != 0) {
-    spdlog::error("--max-memory has no effect: {}", std::strerror(errno));
+    Log(LogLevel::kError, "--max-memory has no effect: {}", std::strerror(errno));
   }
 }
 
@@ -104,10 +104,10 @@ std::unique_ptr<Timer> Serve(Session* session, uint64_t number) {
   }
   if (greeted) {
     const std::string reason = session->Run();
-    spdlog::info("session {} ended: {}", number, reason);
-    spdlog::info("{}", session->Summary());
+    Log(LogLevel::kInfo, "session {} ended: {}", number, reason);
+    Log(LogLevel::kInfo, "{}", session->Summary());
   } else {
-    spdlog::warn("session {} did not begin: {}", number, error);
+    Log(LogLevel::kWarning, "session {} did not begin: {}", number, error);
   }
   return std::make_unique<Timer>(kEndPatience, [] { _exit(0); });
 }
@@ -122,7 +122,7 @@ int RunWorker(const ServerOptions& options) {
   std::string error;
   const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
   if (driver == nullptr) {
-    spdlog::error("{}", error);
+    Log(LogLevel::kError, "{}", error);
     return 1;
   }
   // Brings the drivers into memory, so that the client's instance comes at once.
@@ -134,7 +134,7 @@ int RunWorker(const ServerOptions& options) {
   {
     std::unique_ptr<Channel> channel = MakeSocketChannel(socket);
     if (channel == nullptr) {
-      spdlog::error("session {}: no file descriptor is left; raise ulimit -n", number);
+      Log(LogLevel::kError, "session {}: no file descriptor is left; raise ulimit -n", number);
       return 1;
     }
     Session session(std::move(channel), driver.get(), number, options.limits());

@@ -2,9 +2,9 @@
 
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
 
 namespace vesper::tools {
 namespace fs = std::filesystem;
@@ -22,6 +22,28 @@ std::string ManifestPath() {
   return path.lexically_normal().string();
 }
 
+namespace {
+
+// The string behind "key": in a JSON text; empty without one.
+std::string StringOf(std::string_view json, std::string_view key) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const auto skip = [&](size_t from, char wanted) {
+    const size_t at = json.find_first_not_of(kSpace, from);
+    return at != std::string_view::npos && json[at] == wanted ? at + 1 : std::string_view::npos;
+  };
+  const std::string quoted = '"' + std::string(key) + '"';
+  for (size_t at = json.find(quoted); at != std::string_view::npos; at = json.find(quoted, at + 1)) {
+    size_t begin = skip(at + quoted.size(), ':');
+    if (begin != std::string_view::npos) begin = skip(begin, '"');
+    if (begin == std::string_view::npos) continue;
+    const size_t end = json.find('"', begin);
+    return std::string(json.substr(begin, end == std::string_view::npos ? 0 : end - begin));
+  }
+  return {};
+}
+
+}  // namespace
+
 std::optional<std::string> LibraryOfManifest(const std::string& manifest, std::string* error) {
   std::ifstream file(manifest);
   if (!file) {
@@ -31,13 +53,12 @@ std::optional<std::string> LibraryOfManifest(const std::string& manifest, std::s
   std::ostringstream text;
   text << file.rdbuf();
   const std::string content = text.str();
-  static const std::regex kLibraryPath(R"re("library_path"\s*:\s*"([^"]+)")re");
-  std::smatch match;
-  if (!std::regex_search(content, match, kLibraryPath)) {
+  const std::string path = StringOf(content, "library_path");
+  if (path.empty()) {
     *error = manifest + " names no library_path";
     return std::nullopt;
   }
-  const fs::path library = match[1].str();
+  const fs::path library = path;
   // A bare name is searched for by the dynamic linker; any other relative path starts at the
   // manifest.
   if (library.is_absolute() || !library.has_parent_path()) return library.string();

@@ -174,7 +174,7 @@ void Instance::Impl::Create(const InstanceOptions& options) {
   std::vector<const char*> layers, extensions;
   validation = WantsValidation(options);
   if (validation && !HasLayer(kValidationLayer)) {
-    Log(LogLevel::kWarning, std::string(kValidationLayer) + " is not installed");
+    Log(LogLevel::kWarning, std::string(kValidationLayer).append(" is not installed"));
     validation = false;
   }
   const VkDebugUtilsMessengerCreateInfoEXT messenger_info = MessengerInfo();

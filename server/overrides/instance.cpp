@@ -1,9 +1,9 @@
 // Instances: what is offered before there is one, and their making by the server's rules.
-#include <spdlog/spdlog.h>
 
 #include <vector>
 
 #include "generated/server/overrides.h"
+#include "server/log.h"
 #include "server/overrides/listing.h"
 #include "server/session.h"
 
@@ -43,7 +43,7 @@ void DestroyInstance(Session& session, const vk::DispatchTable&, wire::DestroyIn
   Instance& instance = session.instance();
   session.DrainJobs();
   for (Device* device : session.DevicesOf(&instance)) {
-    spdlog::warn("an instance is destroyed before its device");
+    Log(LogLevel::kWarning, "an instance is destroyed before its device");
     session.EndDevice(device);
   }
   session.debug_messages().End(&instance);

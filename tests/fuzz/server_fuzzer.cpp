@@ -1,6 +1,5 @@
 // The server against a hostile client: the input is a batch of records, which a session decodes and executes as it would
 // in a worker, on a driver that reads and writes all it is given.
-#include <spdlog/spdlog.h>
 
 #include <cstdlib>
 #include <stdexcept>
@@ -9,6 +8,7 @@
 #include "generated/wire/codecs.h"
 #include "runtime/wire/encoder.h"
 #include "runtime/wire/record.h"
+#include "server/log.h"
 #include "server/session.h"
 #include "tests/fuzz/fed_channel.h"
 #include "tests/fuzz/null_driver.h"
@@ -105,7 +105,8 @@ void AddObjects(HandleTable* table) {
 
 // FUZZ_LOG=1 shows what the session says, to understand an input.
 extern "C" int LLVMFuzzerInitialize(int*, char***) {
-  spdlog::set_level(std::getenv("FUZZ_LOG") != nullptr ? spdlog::level::debug : spdlog::level::off);
+  vesper::server::StartLog(
+      std::getenv("FUZZ_LOG") != nullptr ? vesper::server::LogLevel::kDebug : vesper::server::LogLevel::kNothing, true);
   return 0;
 }
 

@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
-#include <regex>
 #include <sstream>
 
 namespace vesper::test {
@@ -83,12 +82,15 @@ std::string FailureTest::address() const {
 }
 
 std::vector<pid_t> FailureTest::Workers() {
-  static const std::regex kStarted("session \\d+: worker (\\d+)\n");
-  const std::string log = server_->Output();
+  std::istringstream log(server_->Output());
   std::vector<pid_t> workers;
-  for (std::sregex_iterator it(log.begin(), log.end(), kStarted), end; it != end; ++it) {
-    const pid_t pid = std::stoi((*it)[1]);
-    if (IsAlive(pid)) workers.push_back(pid);
+  for (std::string line; std::getline(log, line);) {  // "… session 7: worker 4711"
+    const size_t at = line.find("session ");
+    pid_t pid = 0;
+    int end = 0;
+    if (at == std::string::npos || std::sscanf(line.c_str() + at, "session %*d: worker %d%n", &pid, &end) != 1)
+      continue;
+    if (line[at + static_cast<size_t>(end)] == '\0' && IsAlive(pid)) workers.push_back(pid);
   }
   return workers;
 }
