@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "tests/support/vulkan_resources.h"
 
@@ -42,8 +43,7 @@ void SubmitAndWaitByTimeline(Context& gpu, VkSubmitInfo submit, VkSemaphore time
 }
 
 // `fills` times a fill of `size` bytes.
-void Round(benchmark::State& state, Waiting waiting, VkDeviceSize size, int fills) {
-  Context gpu;
+void Round(benchmark::State& state, Context& gpu, Waiting waiting, VkDeviceSize size, int fills) {
   const Buffer buffer = MakeBuffer(gpu, size, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kDevice);
   const Owned<VkCommandPool> pool = MakeCommandPool(gpu);
   const VkCommandBuffer commands = AllocateCommands(gpu, pool);
@@ -67,10 +67,12 @@ void Round(benchmark::State& state, Waiting waiting, VkDeviceSize size, int fill
   }
 }
 
-void RegisterAll() {
+void RegisterAll(Context& gpu) {
   constexpr VkDeviceSize kMuch = VkDeviceSize{256} << 20;
-  const auto add = [](const char* name, auto... arguments) {
-    benchmark::RegisterBenchmark(name, Round, arguments...)->UseRealTime()->Unit(benchmark::kMicrosecond);
+  const auto add = [&gpu](const char* name, auto... arguments) {
+    benchmark::RegisterBenchmark(name, Round, std::ref(gpu), arguments...)
+        ->UseRealTime()
+        ->Unit(benchmark::kMicrosecond);
   };
   add("nothing/fence", Waiting::kFence, 4096, 0);
   add("nothing/timeline", Waiting::kTimeline, 4096, 0);
@@ -84,7 +86,8 @@ void RegisterAll() {
 }  // namespace vesper::test
 
 int main(int argc, char** argv) {
-  vesper::test::RegisterAll();
+  vesper::test::Context gpu;  // one: a driver may not give a process many instances
+  vesper::test::RegisterAll(gpu);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }
