@@ -220,6 +220,12 @@ def capture(arguments: argparse.Namespace, folder: Path) -> None:
         client_env |= {"VESPER_SERVER": socket, "GFXRECON_CAPTURE_FILE": str(folder / "client.gfxr")}
         client_env["VESPER_MEMORY"] = "memcmp"  # shared memory is imported, which only the worker does
         subprocess.run(arguments.program, env=client_env, check=True, timeout=120)
+        # What a worker's capture holds is in the file when the worker has ended by itself, which is after the client.
+        waits(
+            30,
+            lambda: "ended with exit status" in (folder / "server.log").read_text(),
+            "the worker does not end",
+        )
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=30)
