@@ -12,15 +12,6 @@ namespace {
 
 enum class Waiting { kFence, kTimeline };
 
-Owned<VkSemaphore> MakeTimeline(const Context& gpu) {
-  VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
-  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-  const VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
-  VkSemaphore semaphore = VK_NULL_HANDLE;
-  VK_CHECK(vkCreateSemaphore(gpu.device(), &info, nullptr, &semaphore));
-  return {gpu.device(), semaphore, vkDestroySemaphore};
-}
-
 void SubmitAndWaitByFence(Context& gpu, const VkSubmitInfo& submit, VkFence fence) {
   VK_CHECK(vkQueueSubmit(gpu.queue(), 1, &submit, fence));
   WaitFor(gpu, fence);

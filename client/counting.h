@@ -1,6 +1,5 @@
-// Entry points that count that they were called, for VESPER_STATS: commands which the client
-// answers by itself among them. Given to the application only when it asked for statistics; others
-// pay nothing.
+// Entry points that count that they were called, for VESPER_STATS: commands which the client answers by itself among
+// them. Given to the application only when it asked for statistics; others pay nothing.
 #pragma once
 
 #include <vulkan/vulkan.h>

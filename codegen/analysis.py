@@ -8,8 +8,6 @@ from functools import cached_property
 from codegen.model import Command, Kind, Member, Model, Struct
 from codegen.policy import Policy
 
-ALLOCATOR = "VkAllocationCallbacks"
-
 
 @dataclass(frozen=True)
 class Flat:
@@ -141,7 +139,11 @@ class Analysis:
     @cached_property
     def echoing(self) -> set[str]:
         """Structs filled by the application that hold outputs, themselves or in what they point to."""
-        candidates = [s for s in self.model.structs.values() if s.name != ALLOCATOR and self.on_wire(s.name)]
+        candidates = [
+            s
+            for s in self.model.structs.values()
+            if s.name != self.policy.rules["allocator"] and self.on_wire(s.name)
+        ]
         waiting = [s for s in candidates if not self.flat(s.name)]
         found: set[str] = set()
         while True:
@@ -153,7 +155,9 @@ class Analysis:
     def _echoes(self, struct: Struct, found: set[str]) -> bool:
         for member in struct.members:
             row = self.policy.row("member", struct.name, member.name)
-            if member.type == ALLOCATOR or (row and (row.get("local") or row.get("opaque"))):
+            if member.type == self.policy.rules["allocator"] or (
+                row and (row.get("local") or row.get("opaque"))
+            ):
                 continue
             is_chain = member.name == "pNext"
             if member.pointers and not is_chain and self.direction(struct, member, "in") == "out":

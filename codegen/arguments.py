@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codegen.analysis import ALLOCATOR
 from codegen.model import Command, Kind, Member, Model, Struct
 from codegen.policy import Policy, Scope, condition
 
@@ -156,7 +155,7 @@ class Arguments:
 
     def _is_local(self, owner: Struct | Command, member: Member) -> bool:
         row = self.policy.row("member", owner.name, member.name)
-        return member.type == ALLOCATOR or bool(row and row.get("local"))
+        return member.type == self.policy.rules["allocator"] or bool(row and row.get("local"))
 
     def _lengths(self, owner: Struct | Command, member: Member) -> list[str]:
         row = self.policy.row("member", owner.name, member.name)
@@ -257,7 +256,7 @@ class Arguments:
         ):
             made.append(f".values = Values{member.type}")
             self._remember(member.type)
-        elif member.type == "VkBool32":
+        elif member.type == self.policy.rules["boolean"]:
             made.append(".values = Selection<int64_t{0}, int64_t{1}>")
         return made
 

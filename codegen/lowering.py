@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from codegen.analysis import ALLOCATOR, Analysis, members_of
+from codegen.analysis import Analysis, members_of
 from codegen.errors import InputError
 from codegen.model import Command, Kind, Member, Struct
 from codegen.placement import bound_outputs, number_presence, place_fields
@@ -66,7 +66,7 @@ class Lowering:
         if row and row.get("read_if"):
             scope = Scope(self.model, self.policy, members_of(owner), row.place)
             made = replace(made, condition=condition(str(row.get("read_if")), scope))
-        if member.type == ALLOCATOR or (row and row.get("local")):
+        if member.type == self.policy.rules["allocator"] or (row and row.get("local")):
             return replace(made, op="none")
         if role == "out" and member.pointers and member.const and member.name != "pNext":
             return replace(made, op="none", direction="out")  # the driver's own memory: the client gets null

@@ -19,8 +19,6 @@ C_SIZES = {
     "uint32_t": 4, "float": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8,
 }  # fmt: skip
 
-WIDE_FLAGS = "VkFlags64"
-
 
 class Kind(Enum):
     """What a type is, as far as transport is concerned."""
@@ -316,7 +314,9 @@ def _available_types(model: Model, registry: Registry) -> set[str]:
 def _collect_scalars(model: Model, registry: Registry) -> None:
     for name, size in C_SIZES.items():
         model.scalars[name] = Scalar(name, size, portable=name != "size_t")
-    masks = [r for r in registry.types.values() if r.category == "bitmask" and r.target == WIDE_FLAGS]
+    bases = [r for r in registry.types.values() if r.category == "basetype"]
+    sizes = {r.name: C_SIZES[r.target] for r in bases if r.target in C_SIZES}
+    masks = [r for r in registry.types.values() if r.category == "bitmask" and sizes.get(r.target) == 8]
     wide = {r.attributes.get("bitvalues") or r.attributes.get("requires", "") for r in masks}
     for raw in registry.types.values():
         if raw.alias:
@@ -325,7 +325,7 @@ def _collect_scalars(model: Model, registry: Registry) -> None:
             is_wide = raw.name in wide
             model.scalars[raw.name] = Scalar(raw.name, 8 if is_wide else 4, is_enum=not is_wide)
         elif raw.category == "bitmask":
-            model.scalars[raw.name] = Scalar(raw.name, 8 if raw.target == WIDE_FLAGS else 4)
+            model.scalars[raw.name] = Scalar(raw.name, sizes.get(raw.target, 4))
         elif raw.category == "basetype" and raw.target in C_SIZES and "*" not in raw.target:
             model.scalars[raw.name] = Scalar(raw.name, C_SIZES[raw.target], portable=raw.target != "size_t")
 

@@ -57,7 +57,7 @@ WORDS = {
     ("member", "direction"): {"in", "out", "inout"}, ("union", "as"): {"raw"},
     ("extension", "side"): {"local", "refused", "remote"},
 }  # fmt: skip
-RULES = ("destroy_prefixes", "benign_codes", "lost_codes")
+RULES = ("destroy_prefixes", "benign_codes", "lost_codes", "allocator", "boolean")
 
 
 @dataclass

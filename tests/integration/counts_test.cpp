@@ -44,15 +44,6 @@ Counts Measure(const Prepare& prepare, uint32_t times) {
   return {read("round_trips") - before.round_trips, read("waits") - before.waits};
 }
 
-// What a submit waits for until the host opens it.
-Owned<VkSemaphore> MakeTimeline(Context& gpu) {
-  VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
-  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-  VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO};
-  info.pNext = &type;
-  return Create<VkSemaphore>(gpu.device(), vkCreateSemaphore, vkDestroySemaphore, info);
-}
-
 void SubmitBehind(Context& gpu, const Owned<VkSemaphore>& gate, VkCommandBuffer commands) {
   const uint64_t value = 1;
   VkTimelineSemaphoreSubmitInfo values = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO};

@@ -109,6 +109,14 @@ void BeginCommands(VkCommandBuffer commands, VkCommandBufferUsageFlags flags) {
   VK_CHECK(vkBeginCommandBuffer(commands, &info));
 }
 
+Owned<VkSemaphore> MakeTimeline(const Context& context) {
+  VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO};
+  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+  VkSemaphoreCreateInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO};
+  info.pNext = &type;
+  return Create<VkSemaphore>(context.device(), vkCreateSemaphore, vkDestroySemaphore, info);
+}
+
 Owned<VkFence> MakeFence(const Context& context, VkFenceCreateFlags flags) {
   VkFenceCreateInfo info = {VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
   info.flags = flags;

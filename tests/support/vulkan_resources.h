@@ -53,6 +53,7 @@ VkCommandBuffer AllocateCommands(const Context& context, VkCommandPool pool,
                                  VkCommandBufferLevel level = VK_COMMAND_BUFFER_LEVEL_PRIMARY);
 void BeginCommands(VkCommandBuffer commands, VkCommandBufferUsageFlags flags = 0);
 
+Owned<VkSemaphore> MakeTimeline(const Context& context);  // at 0
 Owned<VkFence> MakeFence(const Context& context, VkFenceCreateFlags flags = 0);
 // Submits `commands` on the context's queue (under its mutex).
 void Submit(Context& context, VkCommandBuffer commands, VkFence fence);
