@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "client/memory/tracker.h"
+#include "client/tracking/tracker.h"
 
 namespace vesper::client {
 namespace {
@@ -17,7 +17,7 @@ void Collect(benchmark::State& state, TrackerKind kind, uint64_t step) {
   const auto tracker = MakeTracker(kind, kSize);
   if (tracker == nullptr) return state.SkipWithError("no memory");
   uint64_t sent = 0;
-  const auto sink = [&sent](uint64_t, std::span<const uint8_t> bytes) { sent += bytes.size(); };
+  const auto sink = [&sent](const wire::Changes&, size_t count) { sent += count; };
   for (uint64_t at = 0; at < kSize; at += 4096) tracker->shadow()[at] = 1;
   tracker->Collect(0, kSize, sink);
   uint8_t value = 1;

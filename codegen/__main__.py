@@ -1,24 +1,33 @@
-"""Command line: ``python3 -m codegen generate|check|explain NAME|coverage [--strict] [--registry DIR] …``."""
+"""Command line: ``python3 -m codegen generate|check|explain [--path] NAME|coverage …``."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import subprocess
 import sys
 from pathlib import Path
 
 from codegen.analysis import Analysis
 from codegen.errors import InputError, Place
-from codegen.explain import Coverage, explain
+from codegen.explain import Coverage, Explainer
 from codegen.lowering import Lowering
 from codegen.model import Model, build_model
 from codegen.mutants import sample
+from codegen.places import Sources
 from codegen.plan import Plan
 from codegen.policy import Policy, load_policy
 from codegen.registry import read_registry
 from codegen.render import ROOT, Renderer, orphans, write
 
-DEFAULT_REGISTRY = Path("/usr/share/vulkan/registry")
+SYSTEM_REGISTRY = Path("/usr/share/vulkan/registry")
+
+
+def default_registry() -> Path:
+    """That of the headers which the build prefers, if scripts/vulkan-headers has got them, else the system's."""
+    command = [str(ROOT / "scripts" / "vulkan-headers"), "--where"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Path(found.stdout.strip()) / "share/vulkan/registry" if found.returncode == 0 else SYSTEM_REGISTRY
 
 
 def load(registry: Path, policy_path: Path, strict: bool) -> tuple[Model, Policy, Plan]:
@@ -75,13 +84,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", default="", help="explain: a command or struct")
     parser.add_argument("--strict", action="store_true", help="fail where anything is unclassified")
     parser.add_argument(
-        "--registry", type=Path, default=DEFAULT_REGISTRY, help="folder of vk.xml and video.xml"
+        "--registry",
+        type=Path,
+        help="folder of vk.xml and video.xml (that of scripts/vulkan-headers, else the system's)",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "generated")
-    parser.add_argument("--policy", type=Path, default=ROOT / "codegen" / "policy.toml")
+    parser.add_argument("--policy", type=Path, default=ROOT / "codegen" / "policy")
     parser.add_argument(
         "--executed", type=Path, help="coverage: names of commands that tests executed, one a line"
     )
+    parser.add_argument("--path", action="store_true", help="explain: the command's way through the tree")
     parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
     parser.add_argument(
         "--mutants",
@@ -94,9 +106,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does what the command line asks for; raises InputError."""
-    model, policy, plan = load(arguments.registry, arguments.policy, arguments.strict)
+    model, policy, plan = load(arguments.registry or default_registry(), arguments.policy, arguments.strict)
     if arguments.action == "explain":
-        print(explain(arguments.name, model, policy, plan))
+        explainer = Explainer(model, policy, plan, Sources(ROOT, arguments.output))
+        print((explainer.path if arguments.path else explainer.explain)(arguments.name))
         return 0
     if arguments.action == "coverage":
         executed = arguments.executed.read_text().split() if arguments.executed else ()

@@ -1,6 +1,6 @@
 """What the generated tests know of arguments: tables that say of every member what is valid and who writes it.
 
-Walks the registry model and the rows of policy.toml, never the plan: a mistake of the lowering step must not be
+Walks the registry model and the rows of the policy, never the plan: a mistake of the lowering step must not be
 repeated here, or the tests would agree with it. Hand-written code in tests/wire/ fills, compares and damages arguments
 by the tables.
 """
@@ -16,16 +16,16 @@ from codegen.policy import Policy, Scope, condition
 
 @dataclass(frozen=True)
 class MemberTable:
-    """One member as C++ designated initialisers, e.g. ``('.name = "size"', '.what = What::kNumber', …)``."""
+    """One member as C++ initialisers, e.g. ``("VESPER_AT(size, uint64_t)", ".scale = 1", …)``."""
 
     initialisers: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        """The initialisers in braces, in lines of at most 100 columns where they can be broken."""
+        """The initialisers in braces, in lines of at most 120 columns where they can be broken."""
         lines, line = [], "    {"
         for part in self.initialisers:
-            if len(line) + len(part) > 98 and line.strip() != "{":
+            if len(line) + len(part) > 118 and line.strip() != "{":
                 lines.append(line.rstrip())
                 line = "     "
             line += part + ", "
@@ -44,6 +44,7 @@ class StructTable:
     s_type: str
     members: tuple[MemberTable, ...]
     extenders: tuple[str, ...]
+    surrounds: bool = False  # conditions of what it holds look at it
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,10 @@ class Arguments:
         row = self.policy.row("struct", name)
         return name not in self.left_out and (row is None or row.get("wire", True) is not False)
 
+    def _surrounds(self, name: str) -> bool:
+        row = self.policy.row("struct", name)
+        return bool(row and row.get("surrounds"))
+
     def _is_raw(self, struct: Struct) -> bool:
         row = self.policy.row("union", struct.name) if struct.is_union else None
         return row is not None and row.get("as") == "raw"
@@ -116,10 +121,10 @@ class Arguments:
             name, f"k{name}", self.policy.family(name), name, struct.is_union, struct.s_type, (), ()
         )
         self.structs[name] = table
-        members = tuple(m for m in (self._member(struct, m, name) for m in struct.members) if m)
+        members = tuple(self._member(struct, m) for m in struct.members)
         self.structs[name] = StructTable(
             name, table.symbol, table.family, name, struct.is_union, struct.s_type, members,
-            tuple(extenders) if struct.s_type else (),
+            tuple(extenders) if struct.s_type else (), self._surrounds(name),
         )  # fmt: skip
         for extender in extenders:
             self._reach(extender)
@@ -127,13 +132,12 @@ class Arguments:
     def _command(self, command: Command) -> CommandTable:
         args = f"wire::{command.short}Args"
         family = self.policy.family(command.name)
-        members = tuple(m for m in (self._member(command, p, args) for p in command.params) if m)
+        members = tuple(self._member(command, p) for p in command.params)
         measured = tuple(
             f"{p.name}_size" for p in command.params if self._lengths(command, p) == [f"v.{p.name}_size"]
         )
         for name in measured:
-            size = (f".offset = offsetof({args}, {name})", ".size = sizeof(size_t)", ".scale = 1")
-            members += (MemberTable((f'.name = "{name}"', ".what = What::kNumber", *size)),)
+            members += (MemberTable((f"VESPER_AT({name}, size_t)", ".scale = 1")),)
         outputs = tuple(n for p in command.params for n in p.valid_structs if self._travels(n))
         for name in outputs:
             self._reach(name)
@@ -200,31 +204,25 @@ class Arguments:
             return "kUnion" if struct.is_union else "kStruct"
         return "kNumber"
 
-    def _member(self, owner: Struct | Command, member: Member, of: str) -> MemberTable | None:
+    def _member(self, owner: Struct | Command, member: Member) -> MemberTable:
         what = self._what(owner, member)
-        made = [f'.name = "{member.name}"', f".what = What::{what}"]
         if member.bits:
-            made.append(f".get = Get<{of}, [](const {of}& v) {{ return v.{member.name}; }}>")
-            set_value = f"v.{member.name} = x & {2**member.bits - 1:#x}u"
-            made.append(f".set = Set<{of}, []({of}& v, uint32_t x) {{ {set_value}; }}>")
-            return MemberTable((*made, f".bits = {member.bits}"))
-        made.append(f".offset = offsetof({of}, {member.name})")
-        size = "1" if member.type == "void" else f"sizeof({member.type})"
-        made.append(".size = " + ("sizeof(void*)" if what in ("kOpaque", "kLocal", "kChain") else size))
-        if member.pointers and what not in ("kOpaque", "kLocal", "kChain"):
+            return MemberTable((f"VESPER_BITS({member.name}, {member.bits})",))
+        pointed = what in ("kOpaque", "kLocal", "kChain")
+        element = "void*" if pointed else "uint8_t" if member.type == "void" else member.type
+        made = [f"VESPER_AT({member.name}, {element})"]
+        if what != "kNumber":
+            made.append(f".what = What::{what}")
+        if member.pointers and not pointed:
             made.append(f".pointers = {member.pointers}")
         if member.extent:
             made.append(f".extent = {member.extent}")
         if member.const:
             made.append(".is_const = true")
-        made += (
-            self._typed(owner, member, what, of)
-            + self._counted(owner, member, of)
-            + self._allowed(owner, member, of)
-        )
+        made += self._typed(owner, member, what) + self._counted(owner, member) + self._allowed(owner, member)
         return MemberTable(tuple(made))
 
-    def _typed(self, owner: Struct | Command, member: Member, what: str, of: str) -> list[str]:
+    def _typed(self, owner: Struct | Command, member: Member, what: str) -> list[str]:
         members = owner.params if isinstance(owner, Command) else owner.members
         made: list[str] = []
         if what in ("kStruct", "kUnion"):
@@ -232,15 +230,14 @@ class Arguments:
         if what == "kHandle":
             made.append(f".handle = HandleType::k{self.model.handles[member.type].short}")
             if self._is_written(owner, member):
-                made.append(f".ids = offsetof({of}, {member.name}_ids)")
+                made.append(f".ids = offsetof(S, {member.name}_ids)")
             elif isinstance(owner, Command) and member is self._destroyed(owner):
-                made.append(f".ids = offsetof({of}, {member.name}_id{'s' if member.pointers else ''})")
+                made.append(f".ids = offsetof(S, {member.name}_id{'s' if member.pointers else ''})")
         if what == "kHidden":
-            made.append(
-                f".object = Object<{of}, [](const {of}& v) {{ return HandleTypeOf(v.{member.object_type}); }}>"
-            )
+            type_ = f"HandleTypeOf(v.{member.object_type})"
+            made.append(f".object = Object<S, [](const S& v) {{ return {type_}; }}>")
         if what == "kUnion":
-            made.append(f".selector = Number<{of}, [](const {of}& v) {{ return v.{member.selector}; }}>")
+            made.append(f".selector = Number<S, [](const S& v) {{ return v.{member.selector}; }}>")
         if member.selection:
             values = [f"int64_t{{{s}}}" for s in member.selection]
             made.append(f".selection = Selection<{', '.join(values)}>")
@@ -256,9 +253,21 @@ class Arguments:
         ):
             made.append(f".values = Values{member.type}")
             self._remember(member.type)
+            made += self._own_count(owner, member, members)
         elif member.type == self.policy.rules["boolean"]:
             made.append(".values = Selection<int64_t{0}, int64_t{1}>")
         return made
+
+    def _own_count(
+        self, owner: Struct | Command, member: Member, members: tuple[Member, ...]
+    ) -> list[str]:
+        """Where the number of values stands that is this array's alone: the tests fill in every value at times."""
+        name = next(iter(self._lengths(owner, member)), "")
+        alone = sum(self._lengths(owner, m)[:1] == [name] for m in members if m.pointers) == 1
+        count = next((m for m in members if m.name == name), None)
+        if not alone or count is None or count.pointers or member.pointers != 1 or not member.const:
+            return []
+        return [f".own_count = offsetof(S, {name})"]
 
     def _remember(self, name: str) -> None:
         renamed = {value for (value,) in self.policy.rows["value"]}  # what is read is not what was written
@@ -270,14 +279,14 @@ class Arguments:
         ends = command.name.startswith(tuple(self.policy.rules["destroy_prefixes"]))
         return handles[-1] if ends and handles else None
 
-    def _counted(self, owner: Struct | Command, member: Member, of: str) -> list[str]:
+    def _counted(self, owner: Struct | Command, member: Member) -> list[str]:
         """Lengths of arrays, and whether the member itself is one."""
         members = owner.params if isinstance(owner, Command) else owner.members
         made: list[str] = []
         if member.pointers:
             lengths = [text for text in self._lengths(owner, member) if text != "null-terminated"]
             for key, text in zip(("length", "row_length"), lengths):
-                made += self._length(key, text, members, of)
+                made += self._length(key, text, members)
             if self._is_written(owner, member):
                 made.append(".is_written = true")
                 if lengths and any(m.name == lengths[0] for m in members):
@@ -298,12 +307,12 @@ class Arguments:
         ):
             made.append(".is_bound = true")
         if member.stride:
-            made.append(f".stride = offsetof({of}, {member.stride})")
+            made.append(f".stride = offsetof(S, {member.stride})")
         if any(m.stride == member.name for m in members):
             made.append(".is_stride = true")
         return made
 
-    def _length(self, key: str, text: str, members: tuple[Member, ...], of: str) -> list[str]:
+    def _length(self, key: str, text: str, members: tuple[Member, ...]) -> list[str]:
         by_name = {m.name: m for m in members}
         if text == "1":
             return []
@@ -320,10 +329,11 @@ class Arguments:
 
         value = re.sub(r"\b([A-Za-z_]\w*)((?:->|\[i\]\.)\w+)?", accessor, text)
         if "[i]" in value:
-            return [f".{key} = RowLength<{of}, [](const {of}& v, size_t i) {{ return {value}; }}>"]
-        return [f".{key} = Length<{of}, []([[maybe_unused]] const {of}& v) {{ return {value}; }}>"]
+            return [f".{key} = RowLength<S, [](const S& v, size_t i) {{ return {value}; }}>"]
+        owner = "const S& v" if "v." in value else "const S&"
+        return [f".{key} = Length<S, []({owner}) {{ return {value}; }}>"]
 
-    def _allowed(self, owner: Struct | Command, member: Member, of: str) -> list[str]:
+    def _allowed(self, owner: Struct | Command, member: Member) -> list[str]:
         """What may be absent or ignored, and when."""
         row = self.policy.row("member", owner.name, member.name)
         made: list[str] = []
@@ -331,13 +341,16 @@ class Arguments:
         if member.optional[:1] == (True,) or member.unchecked or condition_text:
             made.append(".is_optional = true")
         if member.kind is Kind.HANDLE and (
-            member.unchecked or condition_text or (row and row.get("ignorable"))
+            (member.unchecked and not condition_text) or (row and row.get("ignorable"))
         ):
             made.append(".is_ignorable = true")
         if row and condition_text:
             members = owner.params if isinstance(owner, Command) else owner.members
-            text = condition(condition_text, Scope(self.model, self.policy, members, row.place))
-            made.append(f".read_if = Condition<{of}, [](const {of}& v) {{ return {text}; }}>")
+            around = "around"
+            text = condition(condition_text, Scope(self.model, self.policy, members, row.place, around=around))
+            unused = "" if re.search(r"\bv\b", text) else "[[maybe_unused]] "
+            outward = f"const wire::Around&{' around' if around in text else ''}"
+            made.append(f".read_if = Condition<S, []({unused}const S& v, {outward}) {{ return {text}; }}>")
         if member.valid_structs:
             made.append(".is_output_chain = true")
         return made

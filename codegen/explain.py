@@ -8,6 +8,7 @@ from dataclasses import fields
 
 from codegen.model import Model
 from codegen.offers import Offers
+from codegen.places import Sources, Stop, codecs, own, way
 from codegen.plan import CommandPlan, Field, Plan
 from codegen.policy import Policy
 
@@ -21,40 +22,63 @@ def _describe(field: Field) -> str:
     return f"    {field.name}: {' '.join(parts)}"
 
 
-def explain(name: str, model: Model, policy: Policy, plan: Plan) -> str:
-    """Policy, plan and places of a command or struct."""
-    name = model.canonical(name)
-    lines: list[str] = []
-    if name in plan.commands:
-        lines += _explain_command(plan.commands[name], policy)
-    for (struct, role), made in plan.structs.items():
-        if struct == name:
-            lines.append(f"{name} as {role} ({made.place}), chain of {len(made.chain)}")
-            lines += [_describe(f) for f in made.fields]
-            lines.append(f"    generated/wire/{made.family}_structs.cpp")
-    if name in plan.flats:
-        lines.append(f"{name}: {plan.flats[name].size} bytes{', copied' if plan.flats[name].copy else ''}")
-        lines += [_describe(f) for f in plan.flats[name].fields]
-    if name in plan.quarantined and name not in plan.commands:
-        lines.append(f"{name}: quarantined: {plan.quarantined[name]}")
-    return "\n".join(lines) or f"{name}: neither a command nor a struct that travels"
+class Explainer:
+    """Policy, plan and places of one name."""
 
+    def __init__(self, model: Model, policy: Policy, plan: Plan, sources: Sources) -> None:
+        self.model, self.policy, self.plan, self.sources = model, policy, plan, sources
+        self.offers = Offers(model, policy, plan)
 
-def _explain_command(command: CommandPlan, policy: Policy) -> list[str]:
-    lines = [f"{command.name} ({command.place}): {command.status}, {command.mode} {command.reason}".rstrip()]
-    if command.ask_if:
-        lines.append(f"    waits if {command.ask_if}")
-    lines += [_describe(f) for f in command.fields]
-    row = policy.rows["command"].get((command.name,))
-    if row:
-        lines.append(f"    policy {row.place}: {row.values}")
-    if command.on_wire:
-        lines += [f"    generated/{side}/{command.family}.cpp" for side in ("client", "wire", "server")]
-    if command.client_override:
-        lines.append(f"    client/overrides/{command.family}.cpp")
-    if command.server_override:
-        lines.append(f"    server/overrides/{command.family}.cpp")
-    return lines
+    def explain(self, name: str) -> str:
+        """What the generator knows of a command or struct."""
+        name, plan = self.model.canonical(name), self.plan
+        lines: list[str] = []
+        command = plan.commands.get(name) or plan.platform_commands.get(name)
+        if command:
+            lines += self._command(command)
+        for (struct, role), made in plan.structs.items():
+            if struct == name:
+                lines.append(f"{name} as {role} ({made.place}), chain of {len(made.chain)}")
+                lines += [_describe(f) for f in made.fields]
+                lines += [f"    {self._place(stop)}" for stop in codecs(made)]
+        if name in plan.flats:
+            lines.append(f"{name}: {plan.flats[name].size} bytes{', copied' if plan.flats[name].copy else ''}")
+            lines += [_describe(f) for f in plan.flats[name].fields]
+        if name in plan.quarantined and not command:
+            lines.append(f"{name}: quarantined: {plan.quarantined[name]}")
+        return "\n".join(lines) or f"{name}: neither a command nor a struct that travels"
+
+    def path(self, name: str) -> str:
+        """The way of a command, from the application's call to its return, as one reads it."""
+        name = self.model.canonical(name)
+        command = self.plan.commands.get(name) or self.plan.platform_commands.get(name)
+        if not command:
+            return f"{name}: no command"
+        lines = [f"{name}: {command.status}"]
+        lines += [f"  {stop.step:9} {self._place(stop)}" for stop in self.way(command)]
+        return "\n".join(lines)
+
+    def way(self, command: CommandPlan) -> list[Stop]:
+        return way(command, self.offers.has_entry(command), self.sources)
+
+    def _place(self, stop: Stop) -> str:
+        line = self.sources.line(stop)
+        return f"{stop.file}:{line} {stop.function}" if line else f"{stop.file} {stop.function} (not there)"
+
+    def _command(self, command: CommandPlan) -> list[str]:
+        """Its plan, then every place that is its own; what all commands pass is a matter of path()."""
+        lines = [f"{command.name} ({command.place}): {command.status}, {command.mode} {command.reason}".rstrip()]
+        if command.ask_if:
+            lines.append(f"    waits if {command.ask_if}")
+        lines += [_describe(f) for f in command.fields]
+        for table in ("command", "way"):
+            row = self.policy.rows[table].get((command.name,))
+            if row:
+                lines.append(f"    policy {row.place}: {row.values}")
+        places = own(command, self.offers.has_entry(command), self.sources)
+        lines += [f"    {self._place(stop)}" for stop in places]
+        lines += [f"    {file}:{line} names it" for file, line in self.sources.mentions(command)]
+        return lines
 
 
 class Coverage:

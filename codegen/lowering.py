@@ -51,7 +51,7 @@ class Lowering:
         self._isolate_quarantined()
         if strict and self.plan.quarantined:
             first = min(self.plan.quarantined.values(), key=lambda e: (e.place.file, e.place.line))
-            raise InputError(first.place, f"{first.message} (add a row to policy.toml)")
+            raise InputError(first.place, f"{first.message} (add a row to codegen/policy)")
         return self.plan
 
     # --- one member ------------------------------------------------------------------------------------------
@@ -66,6 +66,7 @@ class Lowering:
         if row and row.get("read_if"):
             scope = Scope(self.model, self.policy, members_of(owner), row.place)
             made = replace(made, condition=condition(str(row.get("read_if")), scope))
+            self._check_outward(owner, made, row)
         if member.type == self.policy.rules["allocator"] or (row and row.get("local")):
             return replace(made, op="none")
         if role == "out" and member.pointers and member.const and member.name != "pNext":
@@ -87,6 +88,13 @@ class Lowering:
         if member.pointers == 0:
             return self._by_value(owner, member, made)
         return self._by_pointer(owner, member, made, row)
+
+    def _check_outward(self, owner: Struct | Command, made: Field, row: Row) -> None:
+        """What looks at the struct around it is decided while encoding, when alone that struct is at hand."""
+        outward = Scope(self.model, self.policy, (), row.place).around in made.condition
+        echoing = made.type in self.analysis.echoing or made.name == "pNext"
+        if outward and (isinstance(owner, Command) or made.direction != "in" or echoing):
+            raise InputError(row.place, f"{owner.name}.{made.name}: only an input may depend on what is around it")
 
     def _string(self, made: Field, member: Member, members: tuple[Member, ...]) -> Field:
         if len(member.length) == 1 and member.pointers == 1:
@@ -115,7 +123,8 @@ class Lowering:
             )
         if kind is Kind.HANDLE:
             handle = self.model.handles[member.type]
-            ignorable = member.unchecked or bool(row and (row.get("read_if") or row.get("ignorable")))
+            exact = bool(row and row.get("read_if"))  # what is ignored travels as null
+            ignorable = bool(row and row.get("ignorable")) or (member.unchecked and not exact)
             use = "kIgnorable" if ignorable else "kOptional" if any(member.optional) else "kRequired"
             return replace(
                 made, op="handle", element="handle", size=8, handle=f"k{handle.short}",
@@ -299,9 +308,14 @@ class Lowering:
             self.plan.structs[key] = StructPlan(
                 struct.name, role, self.policy.family(struct.name), fields, request, reply, words, struct.s_type,
                 chain, has_reply=role == "out" or struct.name in self.analysis.echoing, place=struct.place,
+                surrounds=role == "in" and self._surrounds(struct),
             )  # fmt: skip
         finally:
             self._active.discard(key)
+
+    def _surrounds(self, struct: Struct) -> bool:
+        row = self.policy.row("struct", struct.name)
+        return bool(row and row.get("surrounds"))
 
     def _try_struct(self, name: str, role: str) -> bool:
         """Lowers an extending struct; one that is unclassified is quarantined and left out of chains."""
@@ -319,6 +333,10 @@ class Lowering:
         row = self.policy.row("command", command.name)
         made = self._bare(command)
         wanted = str(row.get("wire", "covered")) if row else "covered"
+        write = self.policy.row("write", command.name)
+        if write:
+            noted = str(write.get("name")).removeprefix("vk") if write.get("to") == "noted" else ""
+            made = replace(made, writes=str(write.get("to")), note=noted)
         if row:
             override = str(row.get("name")).removeprefix("vk")  # as policy spells it: perhaps an alias here
             made = replace(
@@ -328,6 +346,7 @@ class Lowering:
                 client_override=override if row.get("client") or wanted == "local" else "",
                 server_override=override if row.get("server") else "",
             )  # fmt: skip
+        made = replace(made, learn=self.policy.row("learn", command.name) is not None)
         if wanted != "covered":
             return replace(made, status=wanted, reason=str(row.get("why") if row else ""))
         fields = tuple(self.lower_member(command, p, "in") for p in command.params) + self._measured(command)
@@ -347,11 +366,15 @@ class Lowering:
 
     def _bare(self, command: Command) -> CommandPlan:
         """What holds of a command whether it travels or not."""
+        family, way = self.policy.family(command.name), self.policy.row("way", command.name)
         return CommandPlan(
-            name=command.name, short=command.short, family=self.policy.family(command.name),
+            name=command.name, short=command.short, family=family,
             returns=command.returns, declarations=tuple(p.declaration for p in command.params),
             lost=self._lost(command), place=command.place, aliases=command.aliases,
             mode="record" if command.recorded else "ask",
+            client_file=str(way.get("client_file", family)) if way else family,
+            server_file=str(way.get("server_file", family)) if way else family,
+            leads_to=tuple(way.get("leads_to", ())) if way else (),
         )  # fmt: skip
 
     def _local(self, command: Command, row: Row) -> CommandPlan:
@@ -398,7 +421,7 @@ class Lowering:
             return "ask", ""
         conditions: list[str] = []
         if row and row.get("slow"):
-            conditions.append("call.Aside()")
+            conditions.append("call.Aside(&v)")
         if row and row.get("ask_if"):
             conditions.append(self._condition(command, row, "ask_if"))
         benign = set(self.policy.rules["benign_codes"])

@@ -22,6 +22,7 @@ class Extension:
     promoted: tuple[int, int] | None  # to this core version
     cause: str  # policy, platform, quarantine, dependency
     revision: int = 0
+    same_kernel: bool = False  # offered only to a client on the server's machine
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Offers:
         unknown = sorted(names & set(self.plan.quarantined))
         side, why, cause = "remote", "", ""
         if row:
-            side, why, cause = str(row.get("side")), str(row.get("why")), "policy"
+            side, why, cause = str(row.get("side", "remote")), str(row.get("why")), "policy"
         elif provider.platform:
             side, why, cause = "refused", f"belongs to the platform {provider.platform}", "platform"
         elif unknown:
@@ -79,8 +80,38 @@ class Offers:
         versions = {p.name: p.version for p in self.model.providers if p.version}
         promoted = versions.get(provider.promoted_to)
         return Extension(
-            provider.name, side, why, provider.is_device, promoted, cause, provider.revision
+            provider.name, side, why, provider.is_device, promoted, cause, provider.revision,
+            bool(row and row.get("same_kernel")),
         )  # fmt: skip
+
+    # --- what structs and commands need ----------------------------------------------------------------------
+
+    @cached_property
+    def _needs(self) -> dict[str, tuple[str, ...] | None]:
+        """By canonical name, of what extensions alone bring: those offered, of which one has to be enabled."""
+        sides = {e.name: e.side for e in self.extensions}
+        providers: dict[str, set[Provider]] = {}
+        for provider in self.model.providers:
+            for name in provider.commands | provider.types:
+                providers.setdefault(self.model.canonical(name), set()).add(provider)
+        found: dict[str, tuple[str, ...] | None] = {}
+        for name, all_of_it in providers.items():
+            of = {sides[p.name] if p.is_extension else "core" for p in all_of_it}
+            if not of & {"core", "local"}:
+                found[name] = tuple(sorted(p.name for p in all_of_it if sides[p.name] == "remote"))
+        return found
+
+    @cached_property
+    def need_lists(self) -> list[tuple[str, ...]]:
+        """The different lists of extensions, each by its number; the first two are nothing, and what nobody has."""
+        return [(), (), *sorted({names for names in self._needs.values() if names})]
+
+    def needs(self, name: str) -> int:
+        """The number of what has to be enabled for a struct or command."""
+        names = self._needs.get(self.model.canonical(name))
+        if names is None:
+            return 0
+        return self.need_lists.index(names, 2) if names else 1
 
     # --- commands --------------------------------------------------------------------------------------------
 

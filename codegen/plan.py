@@ -105,6 +105,7 @@ class StructPlan:
     selector_type: str = ""
     has_reply: bool = False
     place: Place = Place("", 0)
+    surrounds: bool = False  # conditions of what it holds look at it
 
     @property
     def key(self) -> tuple[str, str]:
@@ -146,12 +147,18 @@ class CommandPlan:
     ask_if: str = ""  # C++ condition under which a post asks all the same
     client_override: str = ""  # the function's name, "" without
     server_override: str = ""
+    client_file: str = ""  # in client/overrides and server/overrides, without .cpp
+    server_file: str = ""
+    leads_to: tuple[str, ...] = ()  # functions written by hand, e.g. "server/device/queue.cpp Queue::Enqueue"
     slow: bool = False
     after_users: bool = False
     cache: bool = False
     remember: bool = False  # cached answers about its objects go by what they are made of
     submit: bool = False
+    learn: bool = False  # the server keeps what it makes are made of, for checks
     memory: str = ""  # uploads, accesses, binds: what it has to do with memory that the application maps
+    note: str = ""  # the function that notes what it writes, "" without
+    writes: str = ""  # what it lets the device write: nothing, noted, an operand in C++; "": unknown
     destroyed: str = ""  # parameter name
     destroyed_offset: int = -1  # of its id in the fixed part, -1 for arrays
     created: tuple[str, ...] = ()  # new-handle parameters

@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 
 from codegen.arguments import Arguments
+from codegen.checks import Checks
+from codegen.layout import closing, lay_out
 from codegen.model import Model
 from codegen.mutants import Mutant
 from codegen.offers import Offers
@@ -37,6 +39,7 @@ class Renderer:
         self.mutants = mutants or []
         self.commands = list(plan.commands.values())
         self.structs = list(plan.structs.values())
+        self.checks = Checks(model, policy)
         self.env = jinja2.Environment(
             loader=jinja2.FileSystemLoader(TEMPLATES),
             undefined=jinja2.StrictUndefined,
@@ -54,16 +57,23 @@ class Renderer:
             codec_name=codec_name,
             sorted_chain=self._sorted_chain,
             nothing_to_encode=nothing_to_encode,
+            presence_bits=presence_bits,
+            bounds=bounds,
+            anded=anded,
+            as_operand=as_operand,
+            runs=runs,
+            server_row=self._server_row,
             has_outputs=has_outputs,
             echo_tag=echo_tag,
             only_values=only_values,
             has_entry=self.offers.has_entry,
             level=self.offers.level,
+            needs=self.offers.needs,
+            checks_of=lambda c: self.checks.by_command.get(c.name, []),
             call_arguments=call_arguments,
             short=short,
             version=_version,
             property_type=self._property_type,
-            adopted=_adopted,
             destroyed_type=lambda c: _field(c, c.destroyed).handle,
             destroyed_count=lambda c: _field(c, c.destroyed).count,
         )
@@ -80,10 +90,29 @@ class Renderer:
         """The sType of the properties struct that a length comes from."""
         return self.model.structs[field.device_property.split("::")[0]].s_type
 
+    def _server_row(self, command: CommandPlan) -> str:
+        """What the server's table says of a command: what is not said is null or false."""
+        checked = command.name in self.checks.by_command
+        result = f"ResultOf<wire::{command.short}Args>" if command.returns == "VkResult" else ""
+        flags = {
+            "overridden": command.server_override, "slow": command.slow, "after_users": command.after_users,
+            "submit": command.submit, "accesses": command.memory == "accesses",
+            "records": command.mode == "record", "informed": checked or command.learn,
+        }  # fmt: skip
+        check = f"check::{command.short}" if checked else ""
+        values = {"invoke": f"invoke::{command.short}", "check": check, "result": result}
+        values |= {name: "true" for name, set_ in flags.items() if set_}
+        ended = _field(command, command.destroyed).handle if command.destroyed else ""
+        values["destroys"] = f"HandleType::{ended}" if ended else ""
+        values["needs"] = str(self.offers.needs(command.name) or "")
+        return ", ".join(f".{name} = {value}" for name, value in values.items() if value)
+
     # --- files -----------------------------------------------------------------------------------------------
 
     def render(self, template: str, path: str, **values: Any) -> Generated:
-        return Generated(path, self.env.get_template(template).render(**values))
+        text = self.env.get_template(template).render(**values)
+        laid = path.endswith((".h", ".cpp")) and not path.startswith("tests/")  # those are for a machine
+        return Generated(path, lay_out(text) if laid else text)
 
     def files(self) -> list[Generated]:
         """Every generated file, sorted by path."""
@@ -104,6 +133,7 @@ class Renderer:
             "core": max(versions, default=(1, 0)),
             "object_types": self.offers.object_types(),
             "extensions": self.offers.extensions,
+            "need_lists": self.offers.need_lists,
         }
         stems = ("commands", "dispatch_table", "extensions")
         return [self.render(f"vk/{s}.{e}.j2", f"vk/{s}.{e}", **values) for s in stems for e in ("h", "cpp")]
@@ -155,7 +185,7 @@ class Renderer:
         return made + self._family("client/family.cpp.j2", "cpp", with_entry)
 
     def _server(self) -> list[Generated]:
-        files = ("commands.h", "commands.cpp", "invoke.h", "overrides.h")
+        files = ("commands.h", "commands.cpp", "invoke.h", "overrides.h", "writes.h", "writes.cpp")
         made = [self.render(f"server/{name}.j2", f"server/{name}", commands=self.commands) for name in files]
         return made + self._family("server/family.cpp.j2", "cpp", [c for c in self.commands if c.on_wire])
 
@@ -208,6 +238,52 @@ def nothing_to_encode(field: Field) -> bool:
     return field.direction == "out" and field.op not in ("new_handle", "chain") and field.element != "deep"
 
 
+def presence_bits(plan: CommandPlan | StructPlan, word: int) -> list[Field]:
+    """Fields whose presence one word of the bitmap tells, those first that need only be there."""
+    own = [f for f in plan.fields if f.present >= 0 and f.present // 32 == word]
+    return sorted(own, key=lambda f: f.condition != "")
+
+
+def runs(fields: tuple[Field, ...], reply: bool) -> list[list[Field]]:
+    """Fields of the fixed part of request or reply; plain values that lie side by side are together."""
+    made: list[list[Field]] = []
+    end = -1
+    for field in fields:
+        offset = field.reply_offset if reply else field.request_offset
+        if offset < 0:
+            continue
+        plain = field.op != "opaque" and field.element in ("scalar", "copy") and not field.condition
+        plain = plain and not field.pointers and not field.extent
+        if plain and offset == end:
+            made[-1].append(field)
+        else:
+            made.append([field])
+        end = offset + field.size if plain else -1
+    return made
+
+
+def bounds(plan: CommandPlan | StructPlan, count: Field) -> bool:
+    """Whether outputs are as long as ``count`` says before the callee overwrites it."""
+    return any(f.capacity == count.name for f in plan.fields)
+
+
+def anded(condition: str) -> str:
+    """A further condition for an ``if``, e.g. `` && v.kind == 1``."""
+    plain = condition
+    while plain.startswith("(") and closing(plain, 0) == len(plain) - 1:
+        plain = plain[1:-1]
+    if not plain:
+        return ""
+    alone = "||" not in plain and "?" not in plain
+    negated = plain.startswith("!(") and closing(plain, 1) == len(plain) - 1
+    return f" && {plain}" if alone or negated else f" && ({plain})"
+
+
+def as_operand(condition: str) -> str:
+    """A condition before `?`: several comparisons stand in brackets."""
+    return f"({condition})" if "||" in condition or "&&" in condition else condition
+
+
 def has_outputs(plan: CommandPlan | StructPlan) -> bool:
     """Whether anything follows the fixed part of a reply."""
     return any(f.has_reply and f.reply_offset < 0 and f.op not in ("none", "new_handle") for f in plan.fields)
@@ -235,11 +311,6 @@ def call_arguments(command: CommandPlan) -> str:
 
 def _field(command: CommandPlan, name: str) -> Field:
     return next(f for f in command.fields if f.name == name)
-
-
-def _adopted(field: Field) -> str:
-    count = f"static_cast<uint32_t>({field.count})"
-    return count if field.count == "1" else f"v.{field.name} == nullptr ? 0 : {count}"
 
 
 def write(files: list[Generated], output: Path) -> int:

@@ -8,10 +8,11 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "runtime/environment.h"
+
 namespace vesper {
 namespace {
 
-constexpr uint16_t kDefaultPort = 7700;
 constexpr size_t kMaxUnixPath = sizeof(sockaddr_un{}.sun_path) - 1;
 
 std::optional<Address> Wrong(const std::string& text, const std::string& why, std::string* error) {
@@ -70,39 +71,68 @@ std::optional<Address> ParseTcp(const std::string& text, std::string_view rest, 
   return address;
 }
 
+// What is said of a wrong one leaves its token out.
+std::optional<Address> ParseTls(std::string_view rest, std::string* error) {
+  std::string_view token, fingerprint;
+  if (const size_t end = rest.find('#'); end != rest.npos) {
+    fingerprint = rest.substr(end + 1);
+    rest = rest.substr(0, end);
+  }
+  if (const size_t end = rest.find('@'); end != rest.npos) {
+    token = rest.substr(0, end);
+    rest = rest.substr(end + 1);
+  }
+  std::optional<Address> address = ParseTcp("tls://" + std::string(rest), rest, error);
+  if (!address) return address;
+  address->kind = Address::Kind::kTls;
+  address->token = token;
+  address->fingerprint = fingerprint;
+  const bool proper = fingerprint.find_first_not_of("0123456789abcdefABCDEF:shSH") == fingerprint.npos;
+  if (!proper)
+    return Wrong(address->ToString(), "what follows # must be the fingerprint of the server's certificate", error);
+  return address;
+}
+
 }  // namespace
 
 std::string Address::ToString() const {
   if (kind == Kind::kUnix) return "unix:" + path;
   const bool v6 = host.find(':') != host.npos;
-  return "tcp://" + (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  return (kind == Kind::kTls ? "tls://" : "tcp://") + (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+std::string Address::WithSecrets() const {
+  constexpr size_t kScheme = std::string_view("tls://").size();
+  std::string text = ToString();
+  if (!token.empty()) text.insert(kScheme, token + "@");
+  return fingerprint.empty() ? text : text + "#" + fingerprint;
 }
 
 std::optional<Address> ParseAddress(const std::string& text, std::string* error) {
-  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://";
+  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://", kTls = "tls://";
   const std::string_view view = text;
   if (view.starts_with(kUnix)) return ParseUnix(text, view.substr(kUnix.size()), error);
   if (view.starts_with(kTcp)) return ParseTcp(text, view.substr(kTcp.size()), error);
-  return Wrong(text, "write unix:PATH or tcp://HOST:PORT, for example tcp://127.0.0.1:7700", error);
+  if (view.starts_with(kTls)) return ParseTls(view.substr(kTls.size()), error);
+  return Wrong(text, "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT, for example tcp://127.0.0.1:7700", error);
 }
 
 Address DefaultUnixAddress() {
   Address address;
   address.kind = Address::Kind::kUnix;
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  const char* runtime = Setting("XDG_RUNTIME_DIR");
   if (runtime != nullptr && runtime[0] == '/') address.path = std::string(runtime) + "/vesper/server.sock";
   if (address.path.empty() || address.path.size() > kMaxUnixPath) {
-    address.path = "/tmp/vesper-" + std::to_string(::getuid()) + "/server.sock";
+    address.path = "/tmp/vesper-" + std::to_string(::geteuid()) + "/server.sock";
   }
   return address;
 }
 
-std::vector<Address> DefaultClientAddresses() {
-  Address tcp;
-  tcp.kind = Address::Kind::kTcp;
-  tcp.host = "127.0.0.1";
-  tcp.port = kDefaultPort;
-  return {DefaultUnixAddress(), tcp};
+Address DefaultAdminAddress() {
+  constexpr std::string_view kServer = "server.sock";
+  Address address = DefaultUnixAddress();
+  address.path.replace(address.path.size() - kServer.size(), kServer.size(), "admin.sock");
+  return address;
 }
 
 bool IsLoopback(const Address& address) {

@@ -1,4 +1,5 @@
-// Where a server listens and where a client connects: `unix:PATH` or `tcp://HOST:PORT` (IPv6 in brackets).
+// Where a server listens and where a client connects: `unix:PATH`, `tcp://HOST:PORT` or `tls://[TOKEN@]HOST:PORT[#FINGERPRINT]`
+// (IPv6 in brackets).
 #pragma once
 
 #include <cstdint>
@@ -8,25 +9,32 @@
 #include <vector>
 
 #include "runtime/channel.h"
+#include "runtime/tls/secrets.h"
 
 namespace vesper {
 
 struct Address {
-  enum class Kind : uint8_t { kUnix, kTcp } kind = Kind::kUnix;
+  enum class Kind : uint8_t { kUnix, kTcp, kTls } kind = Kind::kUnix;
   std::string path;  // kUnix
-  std::string host;  // kTcp, without brackets
+  std::string host;  // kTcp and kTls, without brackets
   uint16_t port = 0;
+  // kTls, of a client, where the address says it: else VESPER_TOKEN and VESPER_FINGERPRINT do.
+  std::string token = {};
+  std::string fingerprint = {};
 
+  // Fit for a log: without the token.
   std::string ToString() const;
+  // What ParseAddress() makes the same address of.
+  std::string WithSecrets() const;
 };
 
 // nullopt with a sentence that says what is wrong and what is right.
 std::optional<Address> ParseAddress(const std::string& text, std::string* error);
 
-// $XDG_RUNTIME_DIR/vesper/server.sock, else /tmp/vesper-UID/server.sock.
+// $XDG_RUNTIME_DIR/vesper/server.sock, else /tmp/vesper-UID/server.sock: where a client looks when nothing is configured.
 Address DefaultUnixAddress();
-// What a client tries in turn when nothing is configured: the Unix socket, then tcp://127.0.0.1:7700.
-std::vector<Address> DefaultClientAddresses();
+// Beside it: where a server is looked into and steered (server/desk/admin.capnp).
+Address DefaultAdminAddress();
 // True when only this machine can reach it.
 bool IsLoopback(const Address& address);
 
@@ -36,12 +44,17 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
 // Makes a channel of a connected stream socket, which it owns from now on. nullptr (and the socket closed) when the process
 // has no descriptor left.
 std::unique_ptr<Channel> MakeSocketChannel(int fd);
+// The same for one whose TLS handshake is done.
+std::unique_ptr<Channel> MakeTlsChannel(int fd, const tls::Secrets& secrets, tls::End end, std::string* error);
 
 // A listening socket. A stale Unix socket (nobody answers) is replaced; one in use is an error. The directory of the
 // default address is made with mode 0700 and must belong to the user. Port 0 picks a free one.
 class Listener {
  public:
   static std::unique_ptr<Listener> Open(const Address& address, std::string* error);
+  // Of a socket that another process (systemd) has bound and listens on: the file stays its maker's. Takes `fd` over. `kind` is
+  // that of Internet sockets.
+  static std::unique_ptr<Listener> Adopt(int fd, Address::Kind kind, std::string* error);
   ~Listener();  // closes, and removes a Unix socket that it made
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

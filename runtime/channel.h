@@ -1,5 +1,5 @@
-// The one interface between a session and the way its messages travel: TCP, Unix socket, in-process loopback, and later the
-// shared-memory ring. Client and server see messages; only runtime/transport knows sockets and Cap'n Proto.
+// The one interface between a session and the way its messages travel: TCP, Unix socket, in-process loopback, and rings in
+// shared memory. Client and server see messages; only runtime/transport knows sockets and Cap'n Proto.
 #pragma once
 
 #include <chrono>
@@ -21,11 +21,13 @@ enum class MessageKind : uint8_t {
   kBatch,    // client → server: command records, back to back
   kReply,    // server → client: the reply to the command with that sequence number
   kEvent,    // server → client: completions, memory, messages; dense bytes
-  kGoodbye   // either way: an orderly end, with a reason for people
+  kGoodbye,  // either way: an orderly end, with a reason for people
+  kWaiting,  // server → client, instead of a Welcome that will come later: why not yet
+  kNumbers   // no message: what the peer has Raise()d since, as pairs of key and value; never sent
 };
 
-// One received message. The payload is the receiver's: of a Hello or Welcome what runtime/handshake.h reads, of a Refused or
-// Goodbye text for people.
+// One received message. The payload is the receiver's: of a Hello or Welcome what runtime/handshake.h reads, of a Refused,
+// Goodbye or Waiting text for people.
 struct Message {
   MessageKind kind = MessageKind::kGoodbye;
   uint64_t sequence = 0;  // kReply: of the command answered; kBatch: of its first record that wants a reply, or 0;
@@ -58,6 +60,14 @@ class Channel {
   // payload beyond wire::kMaxMessageBytes (or for a Hello or Welcome that is none).
   virtual ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) = 0;
 
+  // Room for the payload of a message of up to `bytes` in the place that it will travel from, so that to encode it is to send
+  // it. Empty where there is no such room now; does not wait. From then on until Commit() nobody else may Send().
+  virtual std::span<uint8_t> Reserve(size_t /*bytes*/) { return {}; }
+  // Sends the first `bytes` of what was reserved, or gives it back for none. Data only.
+  virtual ChannelStatus Commit(MessageKind /*kind*/, uint64_t /*sequence*/, size_t /*bytes*/) {
+    return ChannelStatus::kMalformed;
+  }
+
   // Whether file descriptors can travel to the peer: on Unix sockets.
   virtual bool CarriesDescriptors() const { return false; }
   // Send() of a kBatch, kReply or kEvent with up to kMaxDescriptors descriptors, which stay the caller's. kMalformed, with
@@ -67,6 +77,18 @@ class Channel {
                                             std::span<const int> /*descriptors*/) {
     return ChannelStatus::kMalformed;
   }
+
+  // After a handshake that agreed on it (runtime/handshake.h): from now on messages travel through memory that both ends map.
+  // The server offers, the client takes, each before any other thread uses the channel; false when the channel is lost. Where
+  // the memory cannot be had it stays a socket, for both. Only where OffersRing() says so.
+  virtual bool OffersRing() const { return false; }
+  virtual bool OfferRing() { return true; }
+  virtual bool TakeRing() { return true; }
+  // By the server: the number `key` has grown to `value`. Not a message but a store to shared memory, which wakes the peer's
+  // receiver if that sleeps: it gets the value reached, after all messages sent before and ahead of all that are sent later.
+  // False where there is no such memory, while messages sent before have not been received, or while somebody else sends: then a
+  // message must say it.
+  virtual bool Raise(uint64_t /*key*/, uint64_t /*value*/) { return false; }
 
   // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
   virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }
@@ -80,15 +102,26 @@ class Channel {
   // Ends both directions; every call in progress and to come returns kClosed. Idempotent.
   virtual void Close() = 0;
 
+  // Whether Receive() without waiting costs next to nothing, so that it may be called as often as somebody asks.
+  virtual bool PollsForNothing() const { return false; }
+
+  // Whether the peer is known to have gone, without receiving what it sent before. Any thread.
+  virtual bool PeerEnded() { return false; }
+
   // After fork(), in the child: closes the file descriptors without a word to the peer and without taking a lock.
   virtual void AbandonAfterFork() = 0;
 
+  // What carries the messages, for people: "ring", "unix socket", "tcp" …
+  virtual const char* name() const { return "loopback"; }
   // A sentence for people about what went wrong; empty while all is well.
   virtual std::string error() const = 0;
 
   // Bytes since the start, with framing, as put into and taken from the transport.
   virtual uint64_t bytes_sent() const = 0;
   virtual uint64_t bytes_received() const = 0;
+  // Of the bytes sent, how many are known to have left this machine's buffers for good: a line on which they still do is
+  // alive, however slow. May be told too low, for a while. Any thread.
+  virtual uint64_t bytes_delivered() const { return bytes_sent(); }
 
   // The peer's process id when the kernel vouches for it (Unix sockets), else 0.
   virtual int peer_pid() const { return 0; }

@@ -5,6 +5,20 @@
 
 namespace vesper {
 
+HandleTable::~HandleTable() {
+  for (const auto& page : pages_) {
+    for (size_t i = 0; page != nullptr && i < kPageSlots; ++i) delete (*page)[i].facts;
+  }
+  for (const auto& [id, object] : aside_) delete object.facts;
+}
+
+void HandleTable::SetFacts(const Lock& lock, ObjectId id, std::unique_ptr<ObjectFacts> facts) {
+  Object* object = Find(lock, id);
+  if (object == nullptr) return;
+  delete object->facts;
+  object->facts = facts.release();
+}
+
 Object* HandleTable::Slot(uint32_t slot) const {
   const size_t page = slot / kPageSlots;
   if (page >= pages_.size() || pages_[page] == nullptr) return nullptr;
@@ -36,7 +50,6 @@ Object* HandleTable::Add(const Lock& lock, HandleType type, ObjectId id, ObjectI
       aside_.emplace(object->id, *object);
     } else {
       Remove(lock, object);
-      ++lost_;
     }
   }
   *object = Object{};
@@ -95,6 +108,7 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
     const auto found = std::find_if(first, last, [&](const auto& entry) { return entry.second == object->id; });
     if (found != last) ids_.erase(found);
   }
+  delete object->facts;
   const ObjectId id = object->id;
   if (aside_.erase(id) == 0) {
     *object = Object{};
@@ -114,7 +128,7 @@ void HandleTable::ForgetChildren(const Lock& lock, ObjectId id, HandleType type)
   while (child != 0) {
     Object* object = Slot(child);
     child = object->next_sibling;
-    if (type == HandleType{} || object->type == type) Remove(lock, object);
+    if (type == HandleType{} || (object->type == type && object->state != ObjectState::kPending)) Remove(lock, object);
   }
 }
 

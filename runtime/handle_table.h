@@ -1,6 +1,6 @@
 // The server's side of object ids: a paged array from an id's slot to the driver's handle and what
 // is known of the object. One per session; the session's reader, its pool and its queues use it at
-// the same time (server/command_handles.h).
+// the same time (server/session/command_handles.h).
 #pragma once
 
 #include <array>
@@ -22,12 +22,18 @@ enum class ObjectState : uint8_t {
   kFailed  // a tombstone: the creation failed after the client went on
 };
 
+// What somebody knows of an object beside its handle.
+struct ObjectFacts {
+  virtual ~ObjectFacts() = default;
+};
+
 struct Object {
   uint64_t handle = 0;  // the driver's
   ObjectId id = kNullObject;
   ObjectId owner = kNullObject;   // goes with this one
   const void* context = nullptr;  // how to call the driver, for dispatchable handles
-  int32_t result = 0;             // the VkResult of a tombstone
+  ObjectFacts* facts = nullptr;   // the table's own
+  int32_t result = 0;             // the VkResult of a tombstone; of what is live: why it lacks something
   uint32_t pins = 0;              // jobs that use it; while pinned it is not destroyed
   uint32_t holds = 0;             // commands that wait and change it; later ones wait behind them
   uint32_t first_child = 0;
@@ -49,6 +55,7 @@ class HandleTable {
   explicit HandleTable(uint32_t max_slots = kMaxSlots) : max_slots_(max_slots) {
     for (size_t i = 0; i < types_.size(); ++i) types_[i] = static_cast<HandleType>(i);
   }
+  ~HandleTable();
   HandleTable(const HandleTable&) = delete;
   HandleTable& operator=(const HandleTable&) = delete;
 
@@ -68,17 +75,30 @@ class HandleTable {
 
   // The object of that id, in whatever state but kFree; nullptr for a stale or unknown id. O(1).
   Object* Find(const Lock& lock, ObjectId id);
+  // The object that has the id's slot now, whichever id of the slot is its own; nullptr for none.
+  const Object* Holder(const Lock&, ObjectId id) const {
+    const Object* object = Slot(SlotOf(id));
+    return object == nullptr || object->state == ObjectState::kFree ? nullptr : object;
+  }
+  // Whether no object of that slot has had this generation or a later one.
+  bool IsNew(const Lock&, ObjectId id) const {
+    const Object* object = Slot(SlotOf(id));
+    return object == nullptr || GenerationOf(id) > GenerationOf(object->id);
+  }
   // Makes the object, which must be plausible. An older object of that slot moves aside when its
-  // destruction is waited for; otherwise the peer has lost it and it counts as forgotten. nullptr
-  // when the id exists or was used before.
+  // destruction is waited for, otherwise it is forgotten: whether the peer may use the slot again is
+  // for the caller to say. nullptr when the id exists or was used before.
   Object* Add(const Lock& lock, HandleType type, ObjectId id, ObjectId owner, const void* context);
   // What became of an added object: kLive with `handle`, or kFailed with `result`.
   void SetLive(const Lock& lock, Object* object, uint64_t handle, bool reversible);
   void SetFailed(const Lock& lock, Object* object, int32_t result);
 
+  // Keeps `facts` as long as the object; of an unknown id they are dropped.
+  void SetFacts(const Lock& lock, ObjectId id, std::unique_ptr<ObjectFacts> facts);
+
   // Forgets the object and everything it owns. Unknown ids are ignored.
   void Forget(const Lock& lock, ObjectId id);
-  // Forgets what it owns: those of `type`, or all for type 0.
+  // Forgets what it owns: all for type 0, otherwise those of `type` whose creation does not wait.
   void ForgetChildren(const Lock& lock, ObjectId id, HandleType type = HandleType{});
 
   void Pin(const Lock& lock, ObjectId id);
@@ -97,8 +117,6 @@ class HandleTable {
 
   size_t live(const Lock&) const { return live_; }
   size_t peak(const Lock&) const { return peak_; }
-  // Objects that the client stopped naming without destroying them.
-  size_t lost(const Lock&) const { return lost_; }
 
  private:
   static constexpr uint32_t kPageSlots = 1024;
@@ -119,7 +137,6 @@ class HandleTable {
   bool all_reversible_ = false;
   size_t live_ = 0;
   size_t peak_ = 0;
-  size_t lost_ = 0;
   size_t held_ = 0;  // the sum of all holds
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Hello {
   uint32_t pid = 0;
   std::string program;         // for the server's log
   bool shares_memory = false;  // it takes file descriptors of memory with replies
+  bool ring = false;           // messages may travel through shared memory (Channel::OffersRing)
   bool validation = false;     // messages of the server's validation layer are wanted
   // Only when the server asked for them, because the fingerprints differ: names by command id and by handle type.
   std::vector<std::string> commands;
@@ -29,6 +31,7 @@ struct Welcome {
   uint64_t fingerprint = 0;
   uint64_t session = 0;
   bool shares_memory = false;  // allocations may come as shared memory; only if the client asked
+  bool ring = false;           // shared memory for messages follows; only if the client asked
   bool validation = false;     // the server runs the validation layer
   bool names_wanted = false;   // the client says Hello again, with its names; then comes the final Welcome
   uint32_t max_objects = 0;    // that may live at the same time; 0: the server does not say
@@ -37,14 +40,31 @@ struct Welcome {
   std::vector<std::string> handle_types;
 };
 
-// Client: sends `hello` as it is and waits up to 2 s for the answer. Returns false with a sentence in `error` (refused,
-// closed, too slow, another protocol version). With welcome->names_wanted the client greets again, with its names.
+// Client: sends `hello` as it is and waits for the answer: up to 5 s, and on for as long as the server says at least so
+// often that its turn will come. Returns false with a sentence in `error` (refused,
+// closed, too slow, another protocol version). With welcome->names_wanted the client greets again, with its names. Takes the
+// ring, where both want it, after the final Welcome.
 bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* error);
+
+// Client: whether to ask for a ring: where the channel can have one, unless VESPER_TRANSPORT is "socket".
+bool WantsRing(const Channel& channel);
+// Client, after Greet(): why the channel is not what VESPER_TRANSPORT ("ring" or "socket") asks for, or empty.
+std::string UnmetTransport(const Channel& channel);
 
 // Server: waits up to 5 s for a Hello; answers. ReceiveHello returns false with a sentence in `error`, after having told
 // the client.
 bool ReceiveHello(Channel& channel, Hello* hello, std::string* error);
+// Offers the ring, if `welcome` announces one.
 bool SendWelcome(Channel& channel, const Welcome& welcome);
 bool SendRefused(Channel& channel, const std::string& reason);
+
+// Server, for a peer that has no channel yet. `bytes` are what it has sent so far, of which nothing is taken away: the
+// channel made later reads them again. A first Hello has no names and fits into kMaxFirstHelloBytes.
+inline constexpr size_t kMaxFirstHelloBytes = 4096;
+enum class Heard : uint8_t { kPart, kHello, kNonsense };
+Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error);
+
+// A whole message of text for people (kRefused, kWaiting, kGoodbye) as it lies in a stream; empty when memory is exhausted.
+std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text);
 
 }  // namespace vesper

@@ -42,6 +42,14 @@ install_packages() {
     die "apt-get install failed"
 }
 
+# The Vulkan headers that the build prefers; without them it takes the system's.
+get_headers() {
+  scripts/vulkan-headers --where >/dev/null && return
+  step "Getting Vulkan headers"
+  scripts/vulkan-headers ||
+    echo "Building with the system's Vulkan headers: extensions of drivers that are newer than these will be hidden."
+}
+
 # build PRESET [TARGET...]
 build() {
   local preset=$1
@@ -60,3 +68,4 @@ trap unmount_proc EXIT
 mount_proc
 mapfile -t packages < <(grep -v -e '^#' -e '^$' scripts/packages)
 install_packages "${packages[@]}"
+get_headers

@@ -10,8 +10,11 @@
 
 #include "generated/vk/commands.h"
 #include "runtime/address.h"
+#include "runtime/configuration.h"
+#include "runtime/environment.h"
 #include "runtime/handshake.h"
 #include "tools/commands.h"
+#include "tools/devices.h"
 #include "tools/installation.h"
 
 namespace vesper::tools {
@@ -89,16 +92,20 @@ bool CheckManifest(Findings& findings) {
   return true;
 }
 
-std::vector<Address> AddressesToTry(const std::string& server, Findings& findings) {
-  std::string text = server;
-  const char* variable = std::getenv("VESPER_SERVER");
-  if (text.empty() && variable != nullptr) text = variable;
-  if (text.empty()) return DefaultClientAddresses();
+std::optional<Address> AddressToTry(const std::string& server, Findings& findings) {
+  std::vector<std::string> wrong;
+  const Configuration configuration = Configuration::Read(&wrong);
+  for (const std::string& why : wrong) findings.Bad("settings", why, "mend the file, or take it away");
+  const char* variable = Setting("VESPER_SERVER");
+  std::string text = !server.empty() ? server : variable != nullptr ? std::string(variable) : configuration.For("");
+  if (text.empty() || text == "none") return DefaultUnixAddress();
   std::string error;
-  const auto address = ParseAddress(text, &error);
-  if (address) return {*address};
-  findings.Bad("server", error, "give unix:PATH or tcp://HOST:PORT");
-  return {};
+  auto address = configuration.Find(text, &error);
+  if (!address) {
+    findings.Bad("server", error,
+                 "give unix:PATH, tls://HOST:PORT or tcp://HOST:PORT, or a name that `vesper servers` lists");
+  }
+  return address;
 }
 
 // Says Hello as a client would; the session ends at once.
@@ -108,6 +115,7 @@ bool CheckHandshake(const Address& address, Channel& channel, Findings& findings
   hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint32_t>(getpid());
   hello.program = "vesper doctor";
+  hello.ring = WantsRing(channel);
   Welcome welcome;
   std::string error;
   if (!Greet(channel, hello, &welcome, &error)) {
@@ -115,7 +123,22 @@ bool CheckHandshake(const Address& address, Channel& channel, Findings& findings
                  "see the server's log; is it a vesper-server that listens there?");
     return false;
   }
-  findings.Good("server", address.ToString());
+  findings.Good("server", address.ToString() + " (" + channel.name() + ")");
+  if (const std::string unmet = UnmetTransport(channel); !unmet.empty()) {
+    findings.Bad("server", unmet, "unset VESPER_TRANSPORT, or use a Unix socket of a server of this release");
+  }
+  if (address.kind == Address::Kind::kTls) {
+    const bool pinned = !address.fingerprint.empty() || Setting("VESPER_FINGERPRINT") != nullptr;
+    const char* authority = Setting("VESPER_CA");
+    findings.Good("TLS", std::string("1.3; the server is known by ") + (pinned ? "its fingerprint"
+                                                                        : authority != nullptr
+                                                                            ? "the authority of VESPER_CA"
+                                                                            : "an authority that the system trusts"));
+    const bool token = !address.token.empty() || Setting("VESPER_TOKEN") != nullptr;
+    findings.Note(token ? "it knows this client by its token" : "it knows this client by its certificate");
+  } else if (!IsLoopback(address)) {
+    findings.Note("without TLS: whoever is between sees and changes what passes; use tls://");
+  }
   if (welcome.protocol != kProtocolVersion) {
     findings.Bad("versions",
                  Format("the server speaks protocol %u, this client %u", welcome.protocol, kProtocolVersion),
@@ -134,58 +157,30 @@ bool CheckHandshake(const Address& address, Channel& channel, Findings& findings
 
 // The address that answers, or nullopt after a finding.
 std::optional<Address> CheckServer(const std::string& server, Findings& findings) {
-  std::string tried;
-  for (const Address& address : AddressesToTry(server, findings)) {
-    std::string error;
-    const auto channel = Connect(address, kConnectMilliseconds, &error);
-    if (channel == nullptr) {
-      tried += (tried.empty() ? "" : "; ") + error;
-      continue;
-    }
-    if (CheckHandshake(address, *channel, findings)) return address;
+  const std::optional<Address> address = AddressToTry(server, findings);
+  if (!address) return std::nullopt;
+  std::string error;
+  const auto channel = Connect(*address, kConnectMilliseconds, &error);
+  if (channel == nullptr) {
+    findings.Bad("server", error,
+                 address->kind == Address::Kind::kTls
+                     ? "`vesper-server init` on the machine with the GPU prints address, token and fingerprint"
+                     : "start `vesper-server` on the machine with the GPU and name its address with "
+                       "--server or VESPER_SERVER");
     return std::nullopt;
   }
-  if (!tried.empty()) {
-    findings.Bad("server", tried,
-                 "start `vesper-server` on the machine with the GPU and name its address with "
-                 "--server or VESPER_SERVER");
-  }
-  return std::nullopt;
+  return CheckHandshake(*address, *channel, findings) ? address : std::nullopt;
 }
 
 // What a program would see, through loader and driver.
-void CheckDevices(PFN_vkGetInstanceProcAddr get, const Address& address, Findings& findings) {
-  setenv("VESPER_SERVER", address.ToString().c_str(), 1);
-  setenv("VK_ICD_FILENAMES", ManifestPath().c_str(), 1);
-  setenv("VK_DRIVER_FILES", ManifestPath().c_str(), 1);
+void CheckDevices(const Address& address, Findings& findings) {
   constexpr char kNext[] = "VESPER_LOG=debug VK_LOADER_DEBUG=error,driver `vesper run -- vulkaninfo` says more";
-  VkApplicationInfo application = {};
-  application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
-  application.apiVersion = VK_API_VERSION_1_1;
-  VkInstanceCreateInfo info = {};
-  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
-  info.pApplicationInfo = &application;
-  VkInstance instance = VK_NULL_HANDLE;
-  const auto create = reinterpret_cast<PFN_vkCreateInstance>(get(nullptr, "vkCreateInstance"));
-  const VkResult result = create(&info, nullptr, &instance);
-  if (result != VK_SUCCESS) {
-    findings.Bad("devices", Format("vkCreateInstance = %d", result), kNext);
-    return;
+  std::string error;
+  const std::vector<SeenDevice> devices = DevicesOf(address, &error);
+  for (const SeenDevice& device : devices) {
+    findings.Good("device", Format("%s, Vulkan %s", device.name.c_str(), VersionText(device.version).c_str()));
   }
-  const auto enumerate = reinterpret_cast<PFN_vkEnumeratePhysicalDevices>(get(instance, "vkEnumeratePhysicalDevices"));
-  const auto describe =
-      reinterpret_cast<PFN_vkGetPhysicalDeviceProperties>(get(instance, "vkGetPhysicalDeviceProperties"));
-  uint32_t count = 0;
-  enumerate(instance, &count, nullptr);
-  std::vector<VkPhysicalDevice> devices(count);
-  enumerate(instance, &count, devices.data());
-  for (VkPhysicalDevice device : devices) {
-    VkPhysicalDeviceProperties properties;
-    describe(device, &properties);
-    findings.Good("device", Format("%s, Vulkan %s", properties.deviceName, VersionText(properties.apiVersion).c_str()));
-  }
-  if (devices.empty()) findings.Bad("devices", "the server offers no device", kNext);
-  reinterpret_cast<PFN_vkDestroyInstance>(get(instance, "vkDestroyInstance"))(instance, nullptr);
+  if (devices.empty()) findings.Bad("devices", error.empty() ? "the server offers no device" : error, kNext);
 }
 
 }  // namespace
@@ -195,7 +190,7 @@ int Doctor(const std::string& server) {
   const PFN_vkGetInstanceProcAddr get = CheckLoader(findings);
   const bool driver = CheckManifest(findings);
   const auto address = CheckServer(server, findings);
-  if (get != nullptr && driver && address) CheckDevices(get, *address, findings);
+  if (get != nullptr && driver && address) CheckDevices(*address, findings);
   if (findings.failures() == 0) std::printf("all is well; try: vesper run -- vulkaninfo --summary\n");
   return findings.failures() == 0 ? 0 : 1;
 }

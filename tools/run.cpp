@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "runtime/address.h"
+#include "runtime/configuration.h"
+#include "runtime/environment.h"
 #include "tools/commands.h"
 #include "tools/installation.h"
 
@@ -15,6 +17,26 @@ namespace {
 constexpr int kCannotRun = 126;
 constexpr int kNotFound = 127;
 
+// Names the server in the environment: whoever runs a program this way wants to hear why there is no GPU. Empty, or what is
+// wrong.
+std::string Choose(const std::string& server, const std::string& program) {
+  std::vector<std::string> wrong;
+  std::string error;
+  const Configuration configuration = Configuration::Read(&wrong);
+  if (!server.empty()) {
+    const auto address = configuration.Find(server, &error);
+    if (!address) return "--server " + server + ": " + error;
+    setenv("VESPER_SERVER", address->WithSecrets().c_str(), 1);
+  } else if (Setting("VESPER_SERVER") == nullptr) {
+    if (!wrong.empty()) return wrong.front();
+    const std::string said = configuration.For(program.substr(program.rfind('/') + 1));
+    const auto address = said.empty() || said == "none" ? DefaultUnixAddress() : configuration.Find(said, &error);
+    if (!address) return error;
+    setenv("VESPER_SERVER", address->WithSecrets().c_str(), 1);
+  }
+  return {};
+}
+
 }  // namespace
 
 int Run(const std::string& server, const std::vector<std::string>& program) {
@@ -23,13 +45,9 @@ int Run(const std::string& server, const std::vector<std::string>& program) {
     std::fprintf(stderr, "vesper run: no driver manifest at %s; run `vesper doctor`\n", manifest.c_str());
     return kCannotRun;
   }
-  if (!server.empty()) {
-    std::string error;
-    if (!ParseAddress(server, &error)) {
-      std::fprintf(stderr, "vesper run: --server %s: %s\n", server.c_str(), error.c_str());
-      return kCannotRun;
-    }
-    setenv("VESPER_SERVER", server.c_str(), 1);
+  if (const std::string why = Choose(server, program.front()); !why.empty()) {
+    std::fprintf(stderr, "vesper run: %s\n", why.c_str());
+    return kCannotRun;
   }
   // Loaders before 1.3.207 know only the first name, later ones prefer the second.
   setenv("VK_ICD_FILENAMES", manifest.c_str(), 1);

@@ -7,13 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "tools/admin.h"
 #include "tools/commands.h"
 
 namespace {
 
 constexpr char kServerHelp[] =
-    "where the server is: unix:PATH or tcp://HOST:PORT (else $VESPER_SERVER, else the local "
-    "defaults)";
+    "the server: a name that `vesper servers` lists, unix:PATH, tls://HOST:PORT or tcp://HOST:PORT (else "
+    "$VESPER_SERVER, else what the configuration says, else the user's own Unix socket)";
 
 int Main(int argc, char** argv) {
   CLI::App app("Vulkan programs on a GPU that is somewhere else");
@@ -29,11 +30,42 @@ int Main(int argc, char** argv) {
   CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, server and versions");
   doctor->add_option("--server", server, kServerHelp);
 
+  CLI::App* servers =
+      app.add_subcommand("servers", "list the servers that the configuration names, and whether they answer");
+  std::string chosen, name;
+  CLI::App* use = app.add_subcommand("use", "choose the server that this user's programs use from now on");
+  use->add_option("SERVER", chosen, "a name that `vesper servers` lists, an address, or none")->required();
+  use->add_option("--as", name, "keep the address under this name");
+
+  std::string admin;
+  uint64_t session = 0;
+  double seconds = 2;
+  const auto add = [&](const char* name, const char* text) {
+    CLI::App* command = app.add_subcommand(name, text);
+    command->add_option("--admin", admin,
+                        "where the server is reached for this, unix:PATH (else where it is by default)");
+    return command;
+  };
+  CLI::App* ps = add("ps", "list a server's sessions");
+  CLI::App* top = add("top", "the same again and again, with what they use meanwhile");
+  top->add_option("--every", seconds, "seconds between")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
+  CLI::App* kill = add("kill", "end a session");
+  kill->add_option("SESSION", session, "its number")->required();
+  CLI::App* drain = add("drain", "let a server end with its last session, and take no new ones");
+  CLI::App* reload = add("reload", "let a server read its tokens again");
+
   // What follows "--" is the program's alone.
   char** const end =
       std::find_if(argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
   CLI11_PARSE(app, static_cast<int>(end - argv), argv);
   if (doctor->parsed()) return vesper::tools::Doctor(server);
+  if (servers->parsed()) return vesper::tools::ListServers();
+  if (use->parsed()) return vesper::tools::UseServer(chosen, name);
+  if (ps->parsed()) return vesper::tools::ListSessions(admin);
+  if (top->parsed()) return vesper::tools::WatchSessions(admin, seconds);
+  if (kill->parsed()) return vesper::tools::EndSession(admin, session);
+  if (drain->parsed()) return vesper::tools::Drain(admin);
+  if (reload->parsed()) return vesper::tools::ReloadTokens(admin);
   std::vector<std::string> program = run->remaining();
   if (end != argv + argc) program.insert(program.end(), end + 1, argv + argc);
   if (program.empty()) {

@@ -7,20 +7,20 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
-#include <mutex>
-#include <unordered_map>
 
-#include "client/ids.h"
+#include "client/base/fair_mutex.h"
+#include "client/base/ids.h"
+#include "client/memory/link.h"
 #include "client/memory/shared_memory.h"
-#include "client/memory/tracker.h"
+#include "client/tracking/tracker.h"
+#include "runtime/mutex.h"
 #include "runtime/range_set.h"
 #include "runtime/wire/control.h"
 #include "runtime/wire/memory_runs.h"
 
 namespace vesper::client {
-
-class Session;
 
 // One VkDeviceMemory.
 struct MemoryState : ObjectState {
@@ -29,7 +29,7 @@ struct MemoryState : ObjectState {
   bool coherent() const { return (properties & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0; }
   uint64_t size = 0;
   VkMemoryPropertyFlags properties = 0;
-  SharedMapping shared;         // valid: the device's memory itself, and MappedMemory has nothing to do
+  SharedMapping shared;         // if valid, the device's own memory: MappedMemory has nothing to do then
   uint8_t* imported = nullptr;  // the application's own, mapped from its import until it is freed
   bool read_only = false;       // the client never writes it: mapped, it is never searched for what was written
   bool foreign = false;         // others than this device's work may write it, or have: imported or exported
@@ -43,10 +43,11 @@ struct BufferState : ObjectState {
   bool writable = true;  // by the device
 };
 
-// Thread-safe, but for what Vulkan has the application synchronize.
+// Owned by the device. Any thread, but for calls that Vulkan has the application synchronize, such as two that map the same
+// memory. mutex_ guards what changes and is not atomic.
 class MappedMemory {
  public:
-  explicit MappedMemory(Session* session) : session_(session) {}
+  explicit MappedMemory(MemoryLink* link) : link_(link) {}
 
   // Maps. Waits for the server when the device may have written the range since the client knew what it holds.
   VkResult Map(const MemoryState& memory, uint64_t offset, uint64_t size, void** data) noexcept;
@@ -54,23 +55,23 @@ class MappedMemory {
   VkResult Import(const MemoryState& memory) noexcept;
   // Sends what was written, then ends the mapping. Memory that is not mapped is left alone.
   void Unmap(const MemoryState& memory) noexcept;
-  // The memory is being freed: its copy goes too. What was written and not sent can have no reader any more.
+  // The memory is being freed, and the client's copy with it. Writes that were not sent are dropped: nobody can read them.
   void Drop(const MemoryState& memory) noexcept;
 
   // Sends what the application wrote to coherent mappings: ahead of every trigger. When this returns, everything that was
   // written before the call precedes the caller's next record, whichever thread found it.
   bool SendWrites() noexcept;
-  // The same for one range, coherent or not.
+  // Sends what the application wrote to one range, coherent or not.
   bool SendRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
   // Fetches a range that is not coherent if work that may write it is under way; what completed before is there already.
   bool FetchRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
 
   // The device may write that range from now on: it is in something bound there. Ahead of the record that binds it.
   void NoteWritable(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
-  // The same for all memory there is and will be: something was bound in a way that this library does not follow.
+  // The device may write all memory, present and future: something was bound in a way that this library does not follow.
   void NoteAllWritable() noexcept;
 
-  // Submits of the device, made and completed: memory that nothing was submitted against holds what it held.
+  // A submit of the device was made / has completed. Memory against which nothing was submitted has not changed.
   void NoteSubmitted() noexcept { submitted_.fetch_add(1); }
   void NoteCompleted(uint64_t submits) noexcept { completed_.fetch_add(submits); }
   uint64_t submitted() const noexcept { return submitted_.load(); }
@@ -79,7 +80,7 @@ class MappedMemory {
   bool WantsExchange() const noexcept { return coherent_count_.load() != 0 && submitted_.load() != completed_.load(); }
 
   // By the reader: bytes that the device wrote. Runs for memory that is not mapped are ignored.
-  void Apply(ObjectId memory, const wire::Run& run) noexcept;
+  void Apply(ObjectId id, const wire::Run& run) noexcept;
 
  private:
   // Made at the first bind or map and kept until the memory is freed, as the server keeps its twin.
@@ -97,22 +98,38 @@ class MappedMemory {
     uint64_t equal_at = 0;
     bool MayDiffer(uint64_t begin, uint64_t end, uint64_t submitted) const;
   };
-  Memory& Find(const MemoryState& memory);
-  bool AddWritable(ObjectId id, Memory* memory, uint64_t begin, uint64_t end);
-  void NoteEqual(Memory* memory) noexcept;
-  void EndMapping(Memory* memory) noexcept;
+  // May throw std::bad_alloc.
+  Memory& Find(const MemoryState& memory) VESPER_REQUIRES(mutex_);
+  bool AddWritable(ObjectId id, Memory* memory, uint64_t begin, uint64_t end) VESPER_REQUIRES(mutex_);
+  // What the client has of the mapped range is what the server has, unless work is under way.
+  void NoteEqual(Memory* memory) noexcept VESPER_REQUIRES(mutex_);
+  void EndMapping(Memory* memory) noexcept VESPER_REQUIRES(mutex_);
   bool Fetch(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
-  bool Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size);
-  bool SendRecord();
+  // Where a walk over memory stands: much is sent in slices, between which others get the mutex.
+  struct Cursor {
+    ObjectId memory = 0;
+    uint64_t offset = 0;
+    bool done = false;
+  };
+  // Calls step(cursor) with the mutex held until the cursor is done, having waited, without the mutex, for room before each.
+  // The analysis does not see that the mutex which `step` asks for is this object's.
+  template <typename Step>
+  bool InSlices(Step step) noexcept VESPER_NOT_ANALYSED;
+  // The next limits::kSliceBytes of what is mapped and coherent.
+  bool SendSlice(Cursor* at) VESPER_REQUIRES(mutex_);
+  // Puts the changed runs of a range into the batch, in records of bounded size.
+  bool Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size) VESPER_REQUIRES(mutex_);
 
-  Session* const session_;
+  MemoryLink* const link_;
   std::atomic<uint32_t> coherent_count_{0};
   std::atomic<uint64_t> submitted_{0};
   std::atomic<uint64_t> completed_{0};
-  std::mutex mutex_;  // held from finding changes until their records are in the batch; see SendWrites()
-  std::unordered_map<ObjectId, Memory> memories_;
-  bool all_writable_ = false;
-  wire::RunWriter writer_{static_cast<uint16_t>(wire::Control::kMemoryWrite)};
+  // Held from finding a slice's changes until their records are in the batch, see SendWrites(); never while waiting for the
+  // peer, since the connection's reader takes it to apply what the device wrote.
+  FairMutex mutex_;
+  std::map<ObjectId, Memory> memories_ VESPER_GUARDED_BY(mutex_);
+  bool all_writable_ VESPER_GUARDED_BY(mutex_) = false;
+  wire::RunWriter writer_ VESPER_GUARDED_BY(mutex_){static_cast<uint16_t>(wire::Control::kMemoryWrite)};
 };
 
 }  // namespace vesper::client

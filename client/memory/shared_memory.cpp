@@ -1,15 +1,17 @@
 #include "client/memory/shared_memory.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
+
+#include "client/base/immortal.h"
+#include "client/base/limits.h"
+#include "runtime/mutex.h"
+#include "runtime/sealed_file.h"
 
 namespace vesper::client {
 namespace {
@@ -21,22 +23,22 @@ struct Entry {
   std::atomic<size_t> size{0};
 };
 struct Block {
-  std::array<Entry, 1024> entries;
+  std::array<Entry, limits::kMappingsOfBlock> entries;
   std::atomic<Block*> next{nullptr};
 };
 struct Registry {
-  std::mutex mutex;  // guards who writes
+  Mutex mutex;  // held by who enters or removes; readers need no lock
   Block first;
 };
 
 Registry& All() {
-  static Registry* all = new Registry;  // never destroyed: a fork may come at any time
+  static Immortal<Registry> all;
   return *all;
 }
 
 bool Enter(uint8_t* data, size_t size) noexcept {
   Registry& all = All();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   for (Block* block = &all.first;; block = block->next.load()) {
     for (Entry& entry : block->entries) {
       if (entry.data.load(std::memory_order_relaxed) != nullptr) continue;
@@ -53,7 +55,7 @@ bool Enter(uint8_t* data, size_t size) noexcept {
 
 void Remove(const uint8_t* data) noexcept {
   Registry& all = All();
-  const std::lock_guard lock(all.mutex);
+  const MutexLock lock(all.mutex);
   for (Block* block = &all.first; block != nullptr; block = block->next.load()) {
     for (Entry& entry : block->entries) {
       if (entry.data.load(std::memory_order_relaxed) == data) {
@@ -67,12 +69,7 @@ void Remove(const uint8_t* data) noexcept {
 }  // namespace
 
 bool SharedMapping::Map(const Descriptor& file, uint64_t size) noexcept {
-  struct stat status;
-  const int seals = fcntl(file.get(), F_GET_SEALS);
-  if (size == 0 || size > SIZE_MAX || seals < 0 || (seals & F_SEAL_SHRINK) == 0 || fstat(file.get(), &status) != 0 ||
-      static_cast<uint64_t>(status.st_size) < size) {
-    return false;
-  }
+  if (size == 0 || size > SIZE_MAX || !IsSealed(file, size)) return false;
   const auto length = static_cast<size_t>(size);
   void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return false;
@@ -98,12 +95,12 @@ void ReplaceSharedMappingsAfterFork() noexcept {
       uint8_t* const data = entry.data.load();
       if (data == nullptr) continue;
       // An address that the parent was giving back may be in use again: then it is not ours.
-      mmap(data, entry.size.load(), PROT_READ | PROT_WRITE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+      static_cast<void>(mmap(data, entry.size.load(), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
       entry.data.store(nullptr, std::memory_order_relaxed);
     }
   }
-  new (&all.mutex) std::mutex;  // its holder may be a thread that is not here
+  new (&all.mutex) Mutex;  // its holder may be a thread that is not here
 }
 
 }  // namespace vesper::client

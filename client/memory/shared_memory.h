@@ -29,7 +29,7 @@ class SharedMapping {
   size_t size_ = 0;
 };
 
-// In the child of a fork; takes no lock. Afterwards mappings that the child inherited are its own business.
+// Called in the child of a fork; takes no lock. Replaces every shared mapping that the child inherited by memory of its own.
 void ReplaceSharedMappingsAfterFork() noexcept;
 
 }  // namespace vesper::client

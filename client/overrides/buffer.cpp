@@ -1,9 +1,9 @@
 // Buffers: what their usage says about the memory bound to them.
 #include <memory>
 
-#include "client/call.h"
-#include "client/object.h"
-#include "client/session.h"
+#include "client/objects/object.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <vector>
 
-#include "client/call.h"
-#include "client/object.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
+#include "client/overrides/recording.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
@@ -18,7 +20,9 @@ namespace {
 // Drops what was recorded and not sent; the server's part is reset by the command that follows.
 void Discard(CommandBuffer* buffer) {
   buffer->records.clear();
+  buffer->unproven.clear();
   buffer->failure = VK_SUCCESS;
+  EndRecording(buffer);
 }
 
 VkResult MakeBuffers(Device* device, CommandPoolState* pool, const VkCommandBufferAllocateInfo& info,
@@ -45,10 +49,26 @@ VkResult MakeBuffers(Device* device, CommandPoolState* pool, const VkCommandBuff
   return VK_SUCCESS;
 }
 
-void Forget(const CommandBuffer& buffer) {
+void Forget(CommandBuffer& buffer) {
   if (buffer.session->abandoned()) return;
+  EndRecording(&buffer);
   buffer.session->RemoveCommandBuffer(buffer.header.id);
   buffer.session->ids().Forget(buffer.header.id);
+}
+
+// A command buffer that uses what could not be made says so at its end. What is being made is waited for a moment: a refusal
+// comes soon, and a program that hears of it can do something else.
+void CheckUnproven(CommandBuffer* buffer) {
+  Session& session = *buffer->session;
+  const Verdicts& verdicts = session.verdicts();
+  if (buffer->unproven.empty() || verdicts.AllWell() || session.abandoned()) return;
+  Connection& connection = session.connection();
+  {
+    std::unique_lock lane(connection.lane());
+    const auto decided = [&] { return verdicts.AreDecided(buffer->unproven); };
+    if (!decided()) connection.WaitFor(lane, decided, verdicts.Deadline(buffer->unproven));
+  }
+  if (buffer->failure == VK_SUCCESS) buffer->failure = verdicts.FailureOf(buffer->unproven);
 }
 
 }  // namespace
@@ -103,7 +123,7 @@ VKAPI_ATTR void VKAPI_CALL FreeCommandBuffers(VkDevice device, VkCommandPool com
   auto* pool = session.states().Get<CommandPoolState>(commandPool);
   if (pool == nullptr) return;
   for (uint32_t i = 0; i < commandBufferCount; ++i) {
-    const auto* freed = FromHandle<CommandBuffer>(pCommandBuffers[i]);
+    auto* freed = FromHandle<CommandBuffer>(pCommandBuffers[i]);
     if (freed == nullptr) continue;
     Forget(*freed);
     const auto found = std::find_if(pool->command_buffers.begin(), pool->command_buffers.end(),
@@ -123,6 +143,7 @@ VKAPI_ATTR VkResult VKAPI_CALL BeginCommandBuffer(VkCommandBuffer commandBuffer,
   wire::BeginCommandBufferArgs args{};
   args.commandBuffer = commandBuffer;
   args.pBeginInfo = &info;
+  if (!buffer->session->abandoned()) buffer->recording = buffer->device->recordings.Begin();
   Record(commandBuffer, Command::kBeginCommandBuffer, &args);
   return buffer->failure;
 }
@@ -132,7 +153,9 @@ VKAPI_ATTR VkResult VKAPI_CALL EndCommandBuffer(VkCommandBuffer commandBuffer) {
   wire::EndCommandBufferArgs args{};
   args.commandBuffer = commandBuffer;
   Record(commandBuffer, Command::kEndCommandBuffer, &args);
-  buffer->SendRecords();
+  buffer->session->SendRecords(buffer);
+  EndRecording(buffer);
+  CheckUnproven(buffer);
   return buffer->failure;
 }
 

@@ -1,24 +1,28 @@
 // What is the application's own business: messengers and report callbacks, private data, tools.
+#include <algorithm>
+#include <chrono>
 #include <memory>
-#include <mutex>
+#include <thread>
 #include <unordered_map>
 #include <variant>
 
-#include "client/call.h"
-#include "client/delivery.h"
-#include "client/object.h"
+#include "client/base/limits.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
+#include "client/session/call.h"
+#include "client/session/delivery.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/mutex.h"
 
 namespace vesper::client {
 namespace {
 
 struct PrivateDataSlotState : ObjectState {
   using ObjectState::ObjectState;
-  std::mutex mutex;
-  std::unordered_map<uint64_t, uint64_t> data;  // by object id
+  Mutex mutex;
+  std::unordered_map<uint64_t, uint64_t> data VESPER_GUARDED_BY(mutex);  // by object id
 };
 
 // The server gets the masks and sends what they let through; the function and its data stay here.
@@ -60,9 +64,29 @@ void Give(const Message& message) {
   });
 }
 
+// Whether a driver can be told anything about an object that a handle in an integer names. Loaders hand over handles of
+// their own for what belongs to instances; other objects exist in this library alone.
+bool IsOfTheServer(HandleType type, uint64_t handle) {
+  switch (type) {
+    case HandleType::kNone:
+    case HandleType::kInstance:
+    case HandleType::kPhysicalDevice:
+    case HandleType::kDebugUtilsMessengerEXT:
+    case HandleType::kDebugReportCallbackEXT:
+    case HandleType::kSurfaceKHR:
+    case HandleType::kSwapchainKHR:
+    case HandleType::kDescriptorUpdateTemplate:
+    case HandleType::kPrivateDataSlot:
+      return false;
+    default:
+      return handle != 0;
+  }
+}
+
 // What identifies an object that a handle in an integer names.
 ObjectId ObjectOf(VkObjectType type, uint64_t handle) {
-  if (handle == 0 || !IsDispatchable(HandleTypeOf(type))) return handle;
+  const HandleType of = HandleTypeOf(type);
+  if (!IsDispatchable(of) || !IsOfTheServer(of, handle)) return handle;
   return reinterpret_cast<const DispatchableHeader*>(static_cast<uintptr_t>(handle))->id;
 }
 
@@ -132,6 +156,30 @@ VKAPI_ATTR void VKAPI_CALL DebugReportMessageEXT(VkInstance instance, VkDebugRep
   Give(message);
 }
 
+VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectNameEXT(VkDevice device,
+                                                          const VkDebugUtilsObjectNameInfoEXT* pNameInfo) {
+  if (!IsOfTheServer(HandleTypeOf(pNameInfo->objectType), pNameInfo->objectHandle)) return VK_SUCCESS;
+  return entry::SetDebugUtilsObjectNameEXT(device, pNameInfo);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL SetDebugUtilsObjectTagEXT(VkDevice device,
+                                                         const VkDebugUtilsObjectTagInfoEXT* pTagInfo) {
+  if (!IsOfTheServer(HandleTypeOf(pTagInfo->objectType), pTagInfo->objectHandle)) return VK_SUCCESS;
+  return entry::SetDebugUtilsObjectTagEXT(device, pTagInfo);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectNameEXT(VkDevice device,
+                                                           const VkDebugMarkerObjectNameInfoEXT* pNameInfo) {
+  if (!IsOfTheServer(HandleTypeOf(pNameInfo->objectType), pNameInfo->object)) return VK_SUCCESS;
+  return entry::DebugMarkerSetObjectNameEXT(device, pNameInfo);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL DebugMarkerSetObjectTagEXT(VkDevice device,
+                                                          const VkDebugMarkerObjectTagInfoEXT* pTagInfo) {
+  if (!IsOfTheServer(HandleTypeOf(pTagInfo->objectType), pTagInfo->object)) return VK_SUCCESS;
+  return entry::DebugMarkerSetObjectTagEXT(device, pTagInfo);
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL CreatePrivateDataSlot(VkDevice device, const VkPrivateDataSlotCreateInfo*,
                                                      const VkAllocationCallbacks*,
                                                      VkPrivateDataSlot* pPrivateDataSlot) {
@@ -160,7 +208,7 @@ VKAPI_ATTR VkResult VKAPI_CALL SetPrivateData(VkDevice device, VkObjectType obje
   auto* slot = SessionOf(device).states().Get<PrivateDataSlotState>(privateDataSlot);
   if (slot == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
   return Guarded([&] {
-    const std::lock_guard lock(slot->mutex);
+    const MutexLock lock(slot->mutex);
     slot->data[ObjectOf(objectType, objectHandle)] = data;
     return VK_SUCCESS;
   });
@@ -171,7 +219,7 @@ VKAPI_ATTR void VKAPI_CALL GetPrivateData(VkDevice device, VkObjectType objectTy
   *pData = 0;
   auto* slot = SessionOf(device).states().Get<PrivateDataSlotState>(privateDataSlot);
   if (slot == nullptr) return;
-  const std::lock_guard lock(slot->mutex);
+  const MutexLock lock(slot->mutex);
   const auto found = slot->data.find(ObjectOf(objectType, objectHandle));
   if (found != slot->data.end()) *pData = found->second;
 }
@@ -182,6 +230,22 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceToolProperties(VkPhysicalDevice,
   *pToolCount = 0;
   return VK_SUCCESS;
 }
+
+#ifdef VK_KHR_device_fault
+// A driver waits for reports until `timeout`. The server must not, so it is asked again while there are none.
+VKAPI_ATTR VkResult VKAPI_CALL GetDeviceFaultReportsKHR(VkDevice device, uint64_t timeout, uint32_t* pFaultCounts,
+                                                        VkDeviceFaultInfoKHR* pFaultInfo) {
+  const uint32_t capacity = *pFaultCounts;
+  for (uint64_t left = timeout;;) {
+    *pFaultCounts = capacity;
+    const VkResult result = entry::GetDeviceFaultReportsKHR(device, 0, pFaultCounts, pFaultInfo);
+    if (result != VK_TIMEOUT || left == 0) return result;
+    const uint64_t step = std::min<uint64_t>(left, std::chrono::nanoseconds(limits::kFaultReportInterval).count());
+    std::this_thread::sleep_for(std::chrono::nanoseconds(step));
+    if (left != UINT64_MAX) left -= step;
+  }
+}
+#endif
 
 }  // namespace overrides
 }  // namespace vesper::client

@@ -4,12 +4,13 @@
 #include <memory>
 #include <vector>
 
-#include "client/call.h"
-#include "client/descriptor_account.h"
-#include "client/object.h"
+#include "client/objects/descriptor_account.h"
+#include "client/objects/object.h"
+#include "client/objects/update_template.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
-#include "client/update_template.h"
+#include "client/overrides/recording.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
@@ -18,10 +19,19 @@ namespace {
 
 // Makes the state of an object that exists; when memory is exhausted the object is destroyed again.
 template <typename State, typename Info>
-bool AddState(Session& session, ObjectId id, const Info& info) noexcept {
+bool AddState(Session& session, ObjectId id, const Info& info) {
   return Guarded([&] {
            return session.states().Add(new State(id, info)) ? VK_SUCCESS : VK_ERROR_OUT_OF_HOST_MEMORY;
          }) == VK_SUCCESS;
+}
+
+// Gives the object that `result` says was made its state, or unmakes it and leaves null in `handle`.
+template <typename State, typename Info, typename Handle, typename Destroy>
+VkResult WithState(VkResult result, VkDevice device, const Info& info, Handle* handle, Destroy destroy) {
+  if (result < 0 || AddState<State>(SessionOf(device), IdOf(*handle), info)) return result;
+  destroy(device, *handle, nullptr);
+  *handle = VK_NULL_HANDLE;
+  return VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 void ForgetSets(Session& session, DescriptorPoolState* pool) {
@@ -49,6 +59,21 @@ VkResult Allocate(Session& session, DescriptorPoolState* pool, VkDevice device, 
   return result;
 }
 
+#ifdef VK_KHR_maintenance6
+// Stages whose descriptors a push for this bind point sets; one of them would do, since the rest of the bind point follows.
+VkShaderStageFlags StagesOf(VkPipelineBindPoint bind_point) {
+  switch (bind_point) {
+    case VK_PIPELINE_BIND_POINT_GRAPHICS:
+      return VK_SHADER_STAGE_ALL_GRAPHICS;
+    case VK_PIPELINE_BIND_POINT_COMPUTE:
+      return VK_SHADER_STAGE_COMPUTE_BIT;
+    default:
+      return VK_SHADER_STAGE_RAYGEN_BIT_KHR | VK_SHADER_STAGE_ANY_HIT_BIT_KHR | VK_SHADER_STAGE_CLOSEST_HIT_BIT_KHR |
+             VK_SHADER_STAGE_MISS_BIT_KHR | VK_SHADER_STAGE_INTERSECTION_BIT_KHR | VK_SHADER_STAGE_CALLABLE_BIT_KHR;
+  }
+}
+#endif
+
 }  // namespace
 
 namespace overrides {
@@ -58,11 +83,8 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorSetLayout(VkDevice device,
                                                          const VkAllocationCallbacks* pAllocator,
                                                          VkDescriptorSetLayout* pSetLayout) {
   const VkResult result = entry::CreateDescriptorSetLayout(device, pCreateInfo, pAllocator, pSetLayout);
-  if (result < 0) return result;
-  if (AddState<DescriptorSetLayoutState>(SessionOf(device), IdOf(*pSetLayout), *pCreateInfo)) return result;
-  entry::DestroyDescriptorSetLayout(device, *pSetLayout, pAllocator);
-  *pSetLayout = VK_NULL_HANDLE;
-  return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return WithState<DescriptorSetLayoutState>(result, device, *pCreateInfo, pSetLayout,
+                                             entry::DestroyDescriptorSetLayout);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroyDescriptorSetLayout(VkDevice device, VkDescriptorSetLayout descriptorSetLayout,
@@ -76,11 +98,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateDescriptorPool(VkDevice device, const VkDes
                                                     const VkAllocationCallbacks* pAllocator,
                                                     VkDescriptorPool* pDescriptorPool) {
   const VkResult result = entry::CreateDescriptorPool(device, pCreateInfo, pAllocator, pDescriptorPool);
-  if (result < 0) return result;
-  if (AddState<DescriptorPoolState>(SessionOf(device), IdOf(*pDescriptorPool), *pCreateInfo)) return result;
-  entry::DestroyDescriptorPool(device, *pDescriptorPool, pAllocator);
-  *pDescriptorPool = VK_NULL_HANDLE;
-  return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return WithState<DescriptorPoolState>(result, device, *pCreateInfo, pDescriptorPool, entry::DestroyDescriptorPool);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroyDescriptorPool(VkDevice device, VkDescriptorPool descriptorPool,
@@ -173,6 +191,39 @@ VKAPI_ATTR void VKAPI_CALL CmdPushDescriptorSetWithTemplateKHR(VkCommandBuffer c
                                    writes.data());
     return VK_SUCCESS;
   });
+}
+
+#ifdef VK_KHR_maintenance6
+VKAPI_ATTR void VKAPI_CALL CmdPushDescriptorSetWithTemplate2KHR(
+    VkCommandBuffer commandBuffer, const VkPushDescriptorSetWithTemplateInfoKHR* pPushDescriptorSetWithTemplateInfo) {
+  const VkPushDescriptorSetWithTemplateInfoKHR& info = *pPushDescriptorSetWithTemplateInfo;
+  const auto* state = SessionOf(commandBuffer).states().Get<UpdateTemplateState>(info.descriptorUpdateTemplate);
+  if (state == nullptr) return;
+  Guarded([&] {
+    const TemplateWrites expanded(*state, VK_NULL_HANDLE, info.pData);
+    const auto writes = expanded.writes();
+    VkPushDescriptorSetInfoKHR push{};
+    push.sType = VK_STRUCTURE_TYPE_PUSH_DESCRIPTOR_SET_INFO_KHR;
+    push.pNext = info.pNext;
+    push.stageFlags = StagesOf(state->bind_point);
+    push.layout = info.layout;
+    push.set = info.set;
+    push.descriptorWriteCount = static_cast<uint32_t>(writes.size());
+    push.pDescriptorWrites = writes.data();
+    entry::CmdPushDescriptorSet2KHR(commandBuffer, &push);
+    return VK_SUCCESS;
+  });
+}
+#endif
+
+// Drivers read it only while commands are recorded.
+VKAPI_ATTR void VKAPI_CALL DestroyPipelineLayout(VkDevice device, VkPipelineLayout pipelineLayout,
+                                                 const VkAllocationCallbacks* pAllocator) {
+  wire::DestroyPipelineLayoutArgs args{};
+  args.device = device;
+  args.pipelineLayout = pipelineLayout;
+  if (DestroyLater(device, Command::kDestroyPipelineLayout, &args, pipelineLayout)) return;
+  entry::DestroyPipelineLayout(device, pipelineLayout, pAllocator);
 }
 
 }  // namespace overrides

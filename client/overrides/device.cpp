@@ -7,16 +7,19 @@
 #include <memory>
 #include <vector>
 
-#include "client/call.h"
-#include "client/object.h"
+#include "client/icd/proc_addr.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/physical_device.h"
-#include "client/proc_addr.h"
-#include "client/session.h"
+#include "client/overrides/recording.h"
+#include "client/session/call.h"
+#include "client/session/physical_device.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
@@ -37,7 +40,7 @@ VkResult AskCreate(Device* device, const VkDeviceCreateInfo& asked) {
   info.ppEnabledLayerNames = nullptr;
   info.enabledExtensionCount = static_cast<uint32_t>(forwarded.size());
   info.ppEnabledExtensionNames = forwarded.data();
-  auto handle = ToHandle<VkDevice>(device);
+  auto* handle = ToHandle<VkDevice>(device);
   wire::CreateDeviceArgs args{};
   args.physicalDevice = ToHandle<VkPhysicalDevice>(device->physical_device);
   args.pCreateInfo = &info;
@@ -51,13 +54,15 @@ VkResult MakeDevice(PhysicalDevice* physical_device, const VkDeviceCreateInfo& a
   uint64_t id = kNullObject;
   if (session.lost()) return VK_ERROR_DEVICE_LOST;
   if (!session.ids().Mint(HandleType::kDevice, {&id, 1})) return VK_ERROR_OUT_OF_HOST_MEMORY;
-  auto device = std::make_unique<Device>(physical_device, id);
+  auto device =
+      std::make_unique<Device>(physical_device, id, physical_device->session, std::make_unique<DeviceWindows>());
   const VkResult result = AskCreate(device.get(), asked);
   if (result < 0) {
     session.ids().Forget(id);
     return result;
   }
   entry::GetPhysicalDeviceMemoryProperties(ToHandle<VkPhysicalDevice>(physical_device), &device->memory_properties);
+  if (session.lost()) return VK_ERROR_DEVICE_LOST;
   session.AddDevice(device.get());
   *made = ToHandle<VkDevice>(device.release());
   return VK_SUCCESS;
@@ -66,7 +71,7 @@ VkResult MakeDevice(PhysicalDevice* physical_device, const VkDeviceCreateInfo& a
 // The queue's handle, made and announced when it is first asked for.
 Queue* FindQueue(Device* device, const VkDeviceQueueInfo2& info, bool by_info) {
   if (device->session->abandoned()) return nullptr;
-  const std::lock_guard lock(device->queues_mutex);
+  const MutexLock lock(device->queues_mutex);
   for (const auto& queue : device->queues) {
     if (queue->info.queueFamilyIndex == info.queueFamilyIndex && queue->info.queueIndex == info.queueIndex &&
         queue->info.flags == info.flags) {
@@ -79,7 +84,7 @@ Queue* FindQueue(Device* device, const VkDeviceQueueInfo2& info, bool by_info) {
   auto queue = std::make_unique<Queue>(device, id);
   queue->info = info;
   queue->info.pNext = nullptr;
-  auto handle = ToHandle<VkQueue>(queue.get());
+  auto* handle = ToHandle<VkQueue>(queue.get());
   session.AddQueue(queue.get());
   if (by_info) {
     wire::GetDeviceQueue2Args args{};
@@ -122,7 +127,9 @@ EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGrou
   args.pPhysicalDeviceGroupCount = pPhysicalDeviceGroupCount;
   args.pPhysicalDeviceGroupProperties = pPhysicalDeviceGroupProperties;
   Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
-  return call.AskCached(&args) ? args.result : call.failure();
+  if (call.AskCached(&args)) return args.result;
+  *pPhysicalDeviceGroupCount = 0;
+  return call.failure();
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice,
@@ -132,7 +139,10 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevi
   return Guarded([&] {
     const std::vector<VkExtensionProperties>* extensions = nullptr;
     const VkResult result = DeviceExtensions(FromHandle<PhysicalDevice>(physicalDevice), &extensions);
-    if (result < 0) return result;
+    if (result < 0) {
+      *pPropertyCount = 0;  // which loaders use all the same
+      return result;
+    }
     return HandOut<VkExtensionProperties>(*extensions, pPropertyCount, pProperties);
   });
 }
@@ -154,12 +164,11 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physica
                                                         VkPhysicalDeviceProperties2* pProperties) {
   entry::GetPhysicalDeviceProperties2(physicalDevice, pProperties);
   pProperties->properties.apiVersion = std::min(pProperties->properties.apiVersion, kRegistryApiVersion);
-  for (auto* each = static_cast<VkBaseOutStructure*>(pProperties->pNext); each != nullptr; each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT) continue;
-    auto& host = *reinterpret_cast<VkPhysicalDeviceExternalMemoryHostPropertiesEXT*>(each);
-    const auto page = static_cast<VkDeviceSize>(sysconf(_SC_PAGESIZE));
-    host.minImportedHostPointerAlignment = std::max(host.minImportedHostPointerAlignment, page);
-  }
+  auto* const host = FindInChain<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
+      pProperties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
+  if (host == nullptr || host->minImportedHostPointerAlignment == 0) return;  // nobody answered
+  const auto page = static_cast<VkDeviceSize>(sysconf(_SC_PAGESIZE));
+  host->minImportedHostPointerAlignment = std::max(host->minImportedHostPointerAlignment, page);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice physicalDevice, const VkDeviceCreateInfo* pCreateInfo,
@@ -173,15 +182,19 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   std::unique_ptr<Device> object(FromHandle<Device>(device));
   Session& session = *object->session;
   EndPresenters(object.get());
+  DropDestructions(object.get());
   wire::DestroyDeviceArgs args{};
   args.device = device;
   Call call(device, Command::kDestroyDevice);
   call.Post(&args);
   session.RemoveDevice(object.get());
   if (session.abandoned()) return;
-  for (const auto& queue : object->queues) {
-    session.RemoveQueue(queue.get());
-    session.ids().Forget(queue->header.id);
+  {
+    const MutexLock lock(object->queues_mutex);
+    for (const auto& queue : object->queues) {
+      session.RemoveQueue(queue.get());
+      session.ids().Forget(queue->header.id);
+    }
   }
   session.ids().Forget(object->header.id);
 }
@@ -192,6 +205,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceQueue(VkDevice device, uint32_t queueFamilyI
   info.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_INFO_2;
   info.queueFamilyIndex = queueFamilyIndex;
   info.queueIndex = queueIndex;
+  *pQueue = VK_NULL_HANDLE;
   Guarded([&] {
     *pQueue = ToHandle<VkQueue>(FindQueue(FromHandle<Device>(device), info, false));
     return VK_SUCCESS;
@@ -199,6 +213,7 @@ VKAPI_ATTR void VKAPI_CALL GetDeviceQueue(VkDevice device, uint32_t queueFamilyI
 }
 
 VKAPI_ATTR void VKAPI_CALL GetDeviceQueue2(VkDevice device, const VkDeviceQueueInfo2* pQueueInfo, VkQueue* pQueue) {
+  *pQueue = VK_NULL_HANDLE;
   Guarded([&] {
     *pQueue = ToHandle<VkQueue>(FindQueue(FromHandle<Device>(device), *pQueueInfo, pQueueInfo->flags != 0));
     return VK_SUCCESS;

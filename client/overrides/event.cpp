@@ -1,11 +1,11 @@
-// Events, which host and device set and reset: polled without round trips, see client/polled.h.
+// Events, which host and device set and reset: polled without round trips, see client/connection/polled.h.
 #include <memory>
 #include <mutex>
 
-#include "client/call.h"
-#include "client/object.h"
-#include "client/polled.h"
-#include "client/session.h"
+#include "client/connection/polled.h"
+#include "client/objects/object.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/wire/sync.h"

@@ -1,18 +1,14 @@
 // Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
-// structs that stay on one side in codegen/policy.toml.
+// structs that stay on one side in codegen/policy.
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client::overrides {
 namespace {
 
-template <typename Features>
-Features& As(VkBaseOutStructure* features) {
-  return *reinterpret_cast<Features*>(features);
-}
-
-void ClearUnsupported(VkBaseOutStructure* features) {
-  switch (features->sType) {
+void ClearUnsupported(VkBaseOutStructure& features) {
+  switch (features.sType) {
     case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_FEATURES_KHR: {
       auto& these = As<VkPhysicalDeviceAccelerationStructureFeaturesKHR>(features);
       these.accelerationStructureHostCommands = VK_FALSE;
@@ -30,6 +26,16 @@ void ClearUnsupported(VkBaseOutStructure* features) {
       these.rayTracingPipelineShaderGroupHandleCaptureReplayMixed = VK_FALSE;
       break;
     }
+#ifdef VK_EXT_host_image_copy
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_IMAGE_COPY_FEATURES_EXT:
+      As<VkPhysicalDeviceHostImageCopyFeaturesEXT>(features).hostImageCopy = VK_FALSE;
+      break;
+#endif
+#ifdef VK_VERSION_1_4
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_4_FEATURES:
+      As<VkPhysicalDeviceVulkan14Features>(features).hostImageCopy = VK_FALSE;
+      break;
+#endif
     default:
       break;
   }
@@ -40,9 +46,7 @@ void ClearUnsupported(VkBaseOutStructure* features) {
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalDevice,
                                                       VkPhysicalDeviceFeatures2* pFeatures) {
   entry::GetPhysicalDeviceFeatures2(physicalDevice, pFeatures);
-  for (auto* each = reinterpret_cast<VkBaseOutStructure*>(pFeatures); each != nullptr; each = each->pNext) {
-    ClearUnsupported(each);
-  }
+  for (VkBaseOutStructure& each : ChainOf(pFeatures)) ClearUnsupported(each);
 }
 
 }  // namespace vesper::client::overrides

@@ -1,22 +1,19 @@
 // Images that are to be made as those of a swapchain.
-#include "client/call.h"
-#include "client/object.h"
-#include "client/session.h"
+#include "client/objects/object.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
 
 // The swapchain whose memory the image is meant for, or nullptr.
 const SwapchainState* SwapchainOf(const States& states, const void* chain) {
-  for (auto* each = static_cast<const VkBaseInStructure*>(chain); each != nullptr; each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR) continue;
-    const VkSwapchainKHR swapchain = reinterpret_cast<const VkImageSwapchainCreateInfoKHR*>(each)->swapchain;
-    if (swapchain != VK_NULL_HANDLE) return states.Get<SwapchainState>(swapchain);
-  }
-  return nullptr;
+  const auto* of = FindInChain<VkImageSwapchainCreateInfoKHR>(chain, VK_STRUCTURE_TYPE_IMAGE_SWAPCHAIN_CREATE_INFO_KHR);
+  return of == nullptr || of->swapchain == VK_NULL_HANDLE ? nullptr : states.Get<SwapchainState>(of->swapchain);
 }
 
 }  // namespace

@@ -7,57 +7,62 @@
 #include <utility>
 #include <vector>
 
-#include "client/call.h"
-#include "client/delivery.h"
-#include "client/log.h"
-#include "client/object.h"
+#include "client/base/limits.h"
+#include "client/base/log.h"
+#include "client/icd/proc_addr.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/physical_device.h"
-#include "client/proc_addr.h"
-#include "client/session.h"
+#include "client/session/call.h"
+#include "client/session/delivery.h"
+#include "client/session/physical_device.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
 
 // What the server's instance offers, filtered by policy.
 VkResult InstanceExtensions(Session& session, std::vector<VkExtensionProperties>* extensions) {
-  uint32_t count = 512;
+  uint32_t count = limits::kMaxInstanceExtensions;
   extensions->resize(count);
   wire::EnumerateInstanceExtensionPropertiesArgs args{};
   args.pPropertyCount = &count;
   args.pProperties = extensions->data();
   Call call(session, Command::kEnumerateInstanceExtensionProperties);
-  if (!call.AskCached(&args)) return call.failure();
+  if (!call.AskCached(&args)) {
+    extensions->clear();
+    return call.failure();
+  }
   extensions->resize(count);
   KeepOffered(extensions, false);
   return args.result;
 }
 
+// 0 when there is no answer.
 uint32_t InstanceVersion(Session& session) {
-  uint32_t version = VK_API_VERSION_1_0;
+  uint32_t version = 0;
   wire::EnumerateInstanceVersionArgs args{};
   args.pApiVersion = &version;
   Call call(session, Command::kEnumerateInstanceVersion);
-  call.AskCached(&args);
-  return std::min(version, kRegistryApiVersion);
+  return call.AskCached(&args) ? std::min(version, kRegistryApiVersion) : 0;
 }
 
 // The masks of an instance's own messengers, each form's together: the server's messages go to all that want them.
 class ChainOfMessengers {
  public:
   explicit ChainOfMessengers(const void* chain) {
-    for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
-      if (member->sType == VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT) {
-        const auto* utils = reinterpret_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(member);
-        utils_.messageSeverity |= utils->messageSeverity;
-        utils_.messageType |= utils->messageType;
-        utils_.sType = member->sType;
-      } else if (member->sType == VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT) {
-        report_.flags |= reinterpret_cast<const VkDebugReportCallbackCreateInfoEXT*>(member)->flags;
-        report_.sType = member->sType;
+    for (const VkBaseInStructure& member : ChainOf(chain)) {
+      if (member.sType == VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT) {
+        const auto& utils = As<VkDebugUtilsMessengerCreateInfoEXT>(member);
+        utils_.messageSeverity |= utils.messageSeverity;
+        utils_.messageType |= utils.messageType;
+        utils_.sType = member.sType;
+      } else if (member.sType == VK_STRUCTURE_TYPE_DEBUG_REPORT_CALLBACK_CREATE_INFO_EXT) {
+        report_.flags |= As<VkDebugReportCallbackCreateInfoEXT>(member).flags;
+        report_.sType = member.sType;
       }
     }
     if (report_.sType != VkStructureType{}) first_ = &report_;
@@ -92,7 +97,7 @@ VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
   info.ppEnabledLayerNames = nullptr;
   info.enabledExtensionCount = static_cast<uint32_t>(forwarded.size());
   info.ppEnabledExtensionNames = forwarded.data();
-  auto handle = ToHandle<VkInstance>(instance);
+  auto* handle = ToHandle<VkInstance>(instance);
   wire::CreateInstanceArgs args{};
   args.pCreateInfo = &info;
   args.pInstance = &handle;
@@ -115,6 +120,7 @@ VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
   Deliver(*session);
   if (result < 0) return result;
   instance->server_version = InstanceVersion(*session);
+  if (instance->server_version == 0) return VK_ERROR_INITIALIZATION_FAILED;
   const VkResult fetched = FetchPhysicalDevices(instance.get());
   if (fetched < 0) return fetched;
   session->SetInstance(instance.get());
@@ -127,10 +133,10 @@ VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
 namespace overrides {
 
 VKAPI_ATTR VkResult VKAPI_CALL EnumerateInstanceVersion(uint32_t* pApiVersion) {
-  *pApiVersion = VK_API_VERSION_1_0;
   const std::shared_ptr<Session> session = AnySession();
+  const uint32_t version = session == nullptr ? 0 : InstanceVersion(*session);
   // Without a server this answers for the library; vkCreateInstance then says that there is none.
-  *pApiVersion = session == nullptr ? kRegistryApiVersion : InstanceVersion(*session);
+  *pApiVersion = version == 0 ? kRegistryApiVersion : version;
   return VK_SUCCESS;
 }
 

@@ -6,33 +6,19 @@
 #include <new>
 #include <vector>
 
-#include "client/call.h"
-#include "client/connection.h"
-#include "client/object.h"
+#include "client/connection/connection.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/vk/chain.h"
+#include "runtime/vk/foreign_memory.h"
 
 namespace vesper::client {
 namespace {
-
-// Chain members that leave the memory to this device alone; with any other it may be shared, or hold something already.
-bool IsForeign(const void* chain) {
-  for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
-    switch (member->sType) {
-      case VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO:
-      case VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO:
-      case VK_STRUCTURE_TYPE_MEMORY_PRIORITY_ALLOCATE_INFO_EXT:
-      case VK_STRUCTURE_TYPE_MEMORY_OPAQUE_CAPTURE_ADDRESS_ALLOCATE_INFO:
-        break;
-      default:
-        return true;
-    }
-  }
-  return false;
-}
 
 void NoteBufferBinding(Device* device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset) {
   const States& states = device->session->states();
@@ -51,14 +37,13 @@ void NoteImageBinding(Device* device, VkDeviceMemory memory, VkDeviceSize offset
 
 // An image that is bound to an image of a swapchain takes that one's memory. Its own members do not count then.
 void UseMemoryOfSwapchain(const States& states, VkBindImageMemoryInfo* bind) {
-  for (auto* each = static_cast<const VkBaseInStructure*>(bind->pNext); each != nullptr; each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR) continue;
-    const auto& of = *reinterpret_cast<const VkBindImageMemorySwapchainInfoKHR*>(each);
-    const auto* swapchain = of.swapchain == VK_NULL_HANDLE ? nullptr : states.Get<SwapchainState>(of.swapchain);
-    if (swapchain == nullptr || of.imageIndex >= swapchain->images.size()) continue;
-    bind->memory = swapchain->image_memory;
-    bind->memoryOffset = of.imageIndex * swapchain->image_stride;
-  }
+  const auto* of = FindInChain<VkBindImageMemorySwapchainInfoKHR>(
+      bind->pNext, VK_STRUCTURE_TYPE_BIND_IMAGE_MEMORY_SWAPCHAIN_INFO_KHR);
+  if (of == nullptr || of->swapchain == VK_NULL_HANDLE) return;
+  const auto* swapchain = states.Get<SwapchainState>(of->swapchain);
+  if (swapchain == nullptr || of->imageIndex >= swapchain->images.size()) return;
+  bind->memory = swapchain->image_memory;
+  bind->memoryOffset = of->imageIndex * swapchain->image_stride;
 }
 
 // Of memory that is mapped for as long as it lives.
@@ -91,16 +76,15 @@ VkResult Allocate(VkDevice device, const VkMemoryAllocateInfo* info, VkDeviceMem
 
 // Whether the allocation imports memory of the application's, and whether the driver would take that.
 VkResult CheckImport(VkDevice device, const VkMemoryAllocateInfo& info, uint8_t** imported) {
-  for (auto* each = static_cast<const VkBaseInStructure*>(info.pNext); each != nullptr; each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) continue;
-    const auto& import = *reinterpret_cast<const VkImportMemoryHostPointerInfoEXT*>(each);
-    const uint64_t alignment = ImportAlignment(FromHandle<Device>(device)->physical_device);
-    if (import.handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT || import.pHostPointer == nullptr ||
-        reinterpret_cast<uintptr_t>(import.pHostPointer) % alignment != 0 || info.allocationSize % alignment != 0) {
-      return VK_ERROR_INVALID_EXTERNAL_HANDLE;
-    }
-    *imported = static_cast<uint8_t*>(import.pHostPointer);
+  const auto* import =
+      FindInChain<VkImportMemoryHostPointerInfoEXT>(info.pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+  if (import == nullptr) return VK_SUCCESS;
+  const uint64_t alignment = ImportAlignment(FromHandle<Device>(device)->physical_device);
+  if (import->handleType != VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT || import->pHostPointer == nullptr ||
+      reinterpret_cast<uintptr_t>(import->pHostPointer) % alignment != 0 || info.allocationSize % alignment != 0) {
+    return VK_ERROR_INVALID_EXTERNAL_HANDLE;
   }
+  *imported = static_cast<uint8_t*>(import->pHostPointer);
   return VK_SUCCESS;
 }
 
@@ -112,7 +96,7 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
   const uint32_t type = info.memoryTypeIndex;
   state->size = info.allocationSize;
   state->imported = imported;
-  state->foreign = IsForeign(info.pNext);
+  state->foreign = IsForeignMemory(info.pNext);
   state->allocated_at = device->mapped_memory.submitted();
   if (type < device->memory_properties.memoryTypeCount) {
     state->properties = device->memory_properties.memoryTypes[type].propertyFlags;

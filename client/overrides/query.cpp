@@ -10,13 +10,15 @@
 #include <mutex>
 #include <vector>
 
-#include "client/call.h"
-#include "client/object.h"
+#include "client/base/limits.h"
+#include "client/objects/object.h"
+#include "client/objects/sync.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
-#include "client/sync.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/mutex.h"
 
 namespace vesper::client {
 namespace {
@@ -27,17 +29,14 @@ struct QueryPoolState : ObjectState {
   uint32_t values = 0;
 
   // The last answer that was not complete, in the packed form, so that polling for it is no round trip.
-  std::mutex mutex;  // taken before the lane
-  uint32_t first = 0;
-  uint32_t count = 0;
-  std::vector<uint64_t> packed;  // empty: none
-  VkResult result = VK_SUCCESS;
-  uint64_t as_of = 0;  // Session::completions() before it was asked for
-  Clock::time_point asked_at{};
+  Mutex mutex;  // taken before the lane
+  uint32_t first VESPER_GUARDED_BY(mutex) = 0;
+  uint32_t count VESPER_GUARDED_BY(mutex) = 0;
+  std::vector<uint64_t> packed VESPER_GUARDED_BY(mutex);  // empty: none
+  VkResult result VESPER_GUARDED_BY(mutex) = VK_SUCCESS;
+  uint64_t as_of VESPER_GUARDED_BY(mutex) = 0;  // Session::completions() before it was asked for
+  Clock::time_point asked_at VESPER_GUARDED_BY(mutex){};
 };
-
-// While work is outstanding a query may become available before anything completes: polls ask at least this often.
-constexpr std::chrono::milliseconds kStale{10};
 
 uint32_t ValuesOf(const VkQueryPoolCreateInfo& info) {
   switch (static_cast<int>(info.queryType)) {
@@ -89,7 +88,7 @@ void AwaitProgress(Device* device) {
   if (connection.lost()) return;
   std::vector<std::pair<const Queue*, uint64_t>> before;
   {
-    const std::lock_guard lock(device->queues_mutex);
+    const MutexLock lock(device->queues_mutex);
     for (const auto& queue : device->queues) before.emplace_back(queue.get(), 0);
   }
   std::unique_lock lane(connection.lane());
@@ -98,7 +97,7 @@ void AwaitProgress(Device* device) {
     completed = queue->completed;
     pending = pending || queue->completed < queue->submitted;
   }
-  const auto deadline = Clock::now() + std::chrono::milliseconds(pending ? 50 : 5);
+  const auto deadline = Clock::now() + (pending ? limits::kQueryPatience : limits::kIdleQueryPatience);
   connection.WaitFor(
       lane,
       [&] {
@@ -164,20 +163,20 @@ bool IsComplete(const QueryPoolState& state, const std::vector<uint64_t>& packed
 }
 
 // Whether the last answer still holds: nothing has completed since, and nothing is outstanding or it is quite new.
-bool IsCurrent(Device* device, const QueryPoolState& state, const Wanted& wanted) {
+bool IsCurrent(Device* device, const QueryPoolState& state, const Wanted& wanted) VESPER_REQUIRES(state.mutex) {
   if (state.packed.empty() || state.first != wanted.first || state.count != wanted.count) return false;
-  const std::lock_guard queues(device->queues_mutex);
+  const MutexLock queues(device->queues_mutex);
   std::unique_lock lane(device->session->connection().lane());
   device->session->connection().TryPoll(lane);
   if (device->session->lost() || state.as_of != device->session->completions()) return false;
   const bool idle = std::all_of(device->queues.begin(), device->queues.end(),
                                 [](const auto& queue) { return queue->completed >= queue->submitted; });
-  return idle || Clock::now() - state.asked_at < kStale;
+  return idle || Clock::now() - state.asked_at < limits::kStaleQuery;
 }
 
 // Results of one moment, without waiting for them.
 VkResult PollResults(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted) {
-  const std::lock_guard lock(state->mutex);
+  const MutexLock lock(state->mutex);
   if (!IsCurrent(device, *state, wanted)) {
     {
       const std::lock_guard lane(device->session->connection().lane());
@@ -223,7 +222,7 @@ VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool
   entry::ResetQueryPool(device, queryPool, firstQuery, queryCount);
   auto* state = session.states().Get<QueryPoolState>(queryPool);
   if (state == nullptr || session.abandoned()) return;
-  const std::lock_guard lock(state->mutex);
+  const MutexLock lock(state->mutex);
   state->packed.clear();
 }
 

@@ -3,10 +3,12 @@
 #include <memory>
 #include <new>
 
-#include "client/object.h"
-#include "client/session.h"
+#include "client/objects/object.h"
+#include "client/overrides/recording.h"
+#include "client/session/session.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "generated/wire/render_pass.h"
 
 namespace vesper::client::overrides {
 namespace {
@@ -53,7 +55,21 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass2(VkDevice device, const VkRender
 VKAPI_ATTR void VKAPI_CALL DestroyRenderPass(VkDevice device, VkRenderPass renderPass,
                                              const VkAllocationCallbacks* pAllocator) {
   if (renderPass != VK_NULL_HANDLE) delete SessionOf(device).states().Remove(IdOf(renderPass));
+  wire::DestroyRenderPassArgs args{};
+  args.device = device;
+  args.renderPass = renderPass;
+  if (DestroyLater(device, Command::kDestroyRenderPass, &args, renderPass)) return;
   entry::DestroyRenderPass(device, renderPass, pAllocator);
+}
+
+// Drivers read it only while commands are recorded.
+VKAPI_ATTR void VKAPI_CALL DestroyFramebuffer(VkDevice device, VkFramebuffer framebuffer,
+                                              const VkAllocationCallbacks* pAllocator) {
+  wire::DestroyFramebufferArgs args{};
+  args.device = device;
+  args.framebuffer = framebuffer;
+  if (DestroyLater(device, Command::kDestroyFramebuffer, &args, framebuffer)) return;
+  entry::DestroyFramebuffer(device, framebuffer, pAllocator);
 }
 
 }  // namespace vesper::client::overrides

@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "client/ids.h"
+#include "client/base/ids.h"
 
 namespace vesper::client {
 

@@ -1,16 +1,18 @@
-// Submits: sent without waiting, numbered per queue, with what they will signal written down (client/sync.h).
+// Submits: sent without waiting, numbered per queue, with what they will signal written down (client/objects/sync.h).
 #include <algorithm>
 #include <memory>
 #include <mutex>
 #include <vector>
 
-#include "client/call.h"
-#include "client/object.h"
+#include "client/objects/object.h"
+#include "client/objects/sync.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
-#include "client/sync.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "generated/client/overrides.h"
 #include "generated/wire/sync.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
@@ -25,12 +27,8 @@ void ForEachSignal(const VkSubmitInfo2& batch, Signal signal) {
 
 template <typename Batch, typename Signal>
 void ForEachSignal(const Batch& batch, Signal signal) {
-  const VkTimelineSemaphoreSubmitInfo* values = nullptr;
-  for (auto* member = static_cast<const VkBaseInStructure*>(batch.pNext); member != nullptr; member = member->pNext) {
-    if (member->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO) {
-      values = reinterpret_cast<const VkTimelineSemaphoreSubmitInfo*>(member);
-    }
-  }
+  const auto* values =
+      FindInChain<VkTimelineSemaphoreSubmitInfo>(batch.pNext, VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO);
   for (uint32_t i = 0; i < batch.signalSemaphoreCount; ++i) {
     const bool has_value = values != nullptr && i < values->signalSemaphoreValueCount;
     signal(batch.pSignalSemaphores[i], has_value ? values->pSignalSemaphoreValues[i] : 0);
@@ -72,19 +70,39 @@ void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
   if (state != nullptr) state->signal = point;
 }
 
-VkResult PostSubmit(VkQueue queue, const VkSubmitInfo* batches, uint32_t count, VkFence fence) noexcept {
-  wire::QueueSubmitArgs args{};
+// The arguments of a command that hold batches and their number in these members.
+template <typename Args, auto batches_member, auto count_member, typename Batch>
+Args ArgsFor(VkQueue queue, const Batch* batches, uint32_t count, VkFence fence) {
+  Args args{};
   args.queue = queue;
-  args.submitCount = count;
-  args.pSubmits = batches;
+  args.*count_member = count;
+  args.*batches_member = batches;
   args.fence = fence;
+  return args;
+}
+
+VkResult PostBatches(VkQueue queue, const VkSubmitInfo* batches, uint32_t count, VkFence fence) noexcept {
+  using Args = wire::QueueSubmitArgs;
+  auto args = ArgsFor<Args, &Args::pSubmits, &Args::submitCount>(queue, batches, count, fence);
   return Call(queue, Command::kQueueSubmit).Post(&args);
+}
+
+VkResult PostBatches(VkQueue queue, const VkSubmitInfo2* batches, uint32_t count, VkFence fence) noexcept {
+  using Args = wire::QueueSubmit2Args;
+  auto args = ArgsFor<Args, &Args::pSubmits, &Args::submitCount>(queue, batches, count, fence);
+  return Call(queue, Command::kQueueSubmit2).Post(&args);
+}
+
+VkResult PostBatches(VkQueue queue, const VkBindSparseInfo* batches, uint32_t count, VkFence fence) noexcept {
+  using Args = wire::QueueBindSparseArgs;
+  auto args = ArgsFor<Args, &Args::pBindInfo, &Args::bindInfoCount>(queue, batches, count, fence);
+  return Call(queue, Command::kQueueBindSparse).Post(&args);
 }
 
 // Semaphores of acquired images that the batches wait for are signalled first; see client/wsi/acquired.h.
 template <typename Batch>
 VkResult SignalAcquired(Queue* queue, const Batch* batches, uint32_t count) {
-  AcquiredSemaphores& acquired = queue->device->acquired;
+  AcquiredSemaphores& acquired = WindowsOf(queue->device).acquired;
   if (acquired.empty()) return VK_SUCCESS;
   std::vector<VkSemaphore> signals;
   for (uint32_t i = 0; i < count; ++i) {
@@ -98,13 +116,13 @@ VkResult SignalAcquired(Queue* queue, const Batch* batches, uint32_t count) {
   batch.signalSemaphoreCount = static_cast<uint32_t>(signals.size());
   batch.pSignalSemaphores = signals.data();
   Number(queue, &batch, 1, VK_NULL_HANDLE);
-  return PostSubmit(ToHandle<VkQueue>(queue), &batch, 1, VK_NULL_HANDLE);
+  return PostBatches(ToHandle<VkQueue>(queue), &batch, 1, VK_NULL_HANDLE);
 }
 
-// Sends batches through `post`. A batch that signals a timeline is completed, to the host, before what follows it in the
+// Posts batches. A batch that signals a timeline is completed, to the host, before what follows it in the
 // same submit: the host may have to answer it. Completions are known per submit, so such a batch becomes one of its own.
-template <typename Batch, typename Post>
-VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fence, Post post) noexcept {
+template <typename Batch>
+VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fence) noexcept {
   Queue* queue = FromHandle<Queue>(handle);
   if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
   if (!queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
@@ -119,7 +137,7 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
       end = std::min(count, end + 1);
       const VkFence part_fence = end == count ? fence : VK_NULL_HANDLE;
       Number(queue, batches + first, end - first, part_fence);
-      result = post(batches + first, end - first, part_fence);
+      result = PostBatches(handle, batches + first, end - first, part_fence);
       first = end;
     } while (first < count && result == VK_SUCCESS);
     if (queue->device->mapped_memory.WantsExchange()) queue->session->connection().StartPulse();
@@ -138,36 +156,18 @@ namespace overrides {
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, const VkSubmitInfo* pSubmits,
                                            VkFence fence) {
-  return Submit(queue, pSubmits, submitCount, fence, [queue](const VkSubmitInfo* part, uint32_t count, VkFence signal) {
-    return PostSubmit(queue, part, count, signal);
-  });
+  return Submit(queue, pSubmits, submitCount, fence);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit2(VkQueue queue, uint32_t submitCount, const VkSubmitInfo2* pSubmits,
                                             VkFence fence) {
-  return Submit(queue, pSubmits, submitCount, fence,
-                [queue](const VkSubmitInfo2* part, uint32_t count, VkFence signal) {
-                  wire::QueueSubmit2Args args{};
-                  args.queue = queue;
-                  args.submitCount = count;
-                  args.pSubmits = part;
-                  args.fence = signal;
-                  return Call(queue, Command::kQueueSubmit2).Post(&args);
-                });
+  return Submit(queue, pSubmits, submitCount, fence);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueBindSparse(VkQueue queue, uint32_t bindInfoCount, const VkBindSparseInfo* pBindInfo,
                                                VkFence fence) {
   FromHandle<Queue>(queue)->device->mapped_memory.NoteAllWritable();
-  return Submit(queue, pBindInfo, bindInfoCount, fence,
-                [queue](const VkBindSparseInfo* part, uint32_t count, VkFence signal) {
-                  wire::QueueBindSparseArgs args{};
-                  args.queue = queue;
-                  args.bindInfoCount = count;
-                  args.pBindInfo = part;
-                  args.fence = signal;
-                  return Call(queue, Command::kQueueBindSparse).Post(&args);
-                });
+  return Submit(queue, pBindInfo, bindInfoCount, fence);
 }
 
 }  // namespace overrides

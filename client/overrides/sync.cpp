@@ -1,17 +1,19 @@
-// Fences and semaphores: created, reset, signalled and waited for in the client; see client/sync.h.
-#include "client/sync.h"
+// Fences and semaphores: created, reset, signalled and waited for in the client; see client/objects/sync.h.
+#include "client/objects/sync.h"
 
 #include <chrono>
 #include <memory>
 #include <mutex>
 
-#include "client/call.h"
-#include "client/object.h"
+#include "client/objects/object.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/wire/sync.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
@@ -44,15 +46,6 @@ VkResult WaitUntil(Device* device, uint64_t timeout, Reached reached) noexcept {
       },
       DeadlineAfter(timeout));
   return done ? VK_SUCCESS : ResultOf(*device, outcome == WaitOutcome::kDone ? WaitOutcome::kLost : outcome);
-}
-
-const VkSemaphoreTypeCreateInfo* FindType(const void* chain) {
-  for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
-    if (member->sType == VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO) {
-      return reinterpret_cast<const VkSemaphoreTypeCreateInfo*>(member);
-    }
-  }
-  return nullptr;
 }
 
 // Ends what the client knows of an object that is being destroyed.
@@ -119,7 +112,8 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitForFences(VkDevice device, uint32_t fenceCoun
 VKAPI_ATTR VkResult VKAPI_CALL CreateSemaphore(VkDevice device, const VkSemaphoreCreateInfo* pCreateInfo,
                                                const VkAllocationCallbacks* pAllocator, VkSemaphore* pSemaphore) {
   const VkResult result = entry::CreateSemaphore(device, pCreateInfo, pAllocator, pSemaphore);
-  const VkSemaphoreTypeCreateInfo* type = FindType(pCreateInfo->pNext);
+  const VkSemaphoreTypeCreateInfo* type =
+      FindInChain<VkSemaphoreTypeCreateInfo>(pCreateInfo->pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
   if (result < 0 || type == nullptr || type->semaphoreType != VK_SEMAPHORE_TYPE_TIMELINE) return result;
   auto* state = new (std::nothrow) TimelineState(IdOf(*pSemaphore), type->initialValue);
   if (state != nullptr && SessionOf(device).states().Add(state)) return result;
@@ -131,7 +125,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateSemaphore(VkDevice device, const VkSemaphor
 VKAPI_ATTR void VKAPI_CALL DestroySemaphore(VkDevice device, VkSemaphore semaphore,
                                             const VkAllocationCallbacks* pAllocator) {
   ForgetState(SessionOf(device), semaphore);
-  if (!SessionOf(device).abandoned()) FromHandle<Device>(device)->acquired.Take(semaphore);
+  if (!SessionOf(device).abandoned()) WindowsOf(FromHandle<Device>(device)).acquired.Take(semaphore);
   entry::DestroySemaphore(device, semaphore, pAllocator);
 }
 
@@ -190,7 +184,7 @@ VKAPI_ATTR VkResult VKAPI_CALL DeviceWaitIdle(VkDevice device) {
   return Guarded([&] {
     std::vector<Queue*> queues;
     {
-      const std::lock_guard lock(object->queues_mutex);
+      const MutexLock lock(object->queues_mutex);
       for (const auto& queue : object->queues) queues.push_back(queue.get());
     }
     return WaitUntil(object, UINT64_MAX, [&] {

@@ -4,16 +4,18 @@
 #include <new>
 #include <vector>
 
-#include "client/call.h"
-#include "client/log.h"
-#include "client/object.h"
+#include "client/base/log.h"
+#include "client/objects/object.h"
+#include "client/objects/sync.h"
 #include "client/overrides/guard.h"
-#include "client/session.h"
-#include "client/sync.h"
+#include "client/session/call.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "client/wsi/surface.h"
 #include "client/wsi/swapchain.h"
 #include "client/wsi/x11.h"
 #include "generated/client/overrides.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
@@ -83,7 +85,7 @@ VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, Vk
 
 // The image is free: nothing is left to wait for. A fence is therefore signalled here; a semaphore by whoever waits for it.
 VkResult SignalAcquired(Device* device, VkSemaphore semaphore, VkFence fence) {
-  if (semaphore != VK_NULL_HANDLE) device->acquired.Add(semaphore);
+  if (semaphore != VK_NULL_HANDLE) WindowsOf(device).acquired.Add(semaphore);
   if (fence == VK_NULL_HANDLE) return VK_SUCCESS;
   Connection& connection = device->session->connection();
   {
@@ -229,11 +231,9 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysica
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
     VkPhysicalDevice physicalDevice, const VkPhysicalDeviceSurfaceInfo2KHR* pSurfaceInfo,
     VkSurfaceCapabilities2KHR* pSurfaceCapabilities) {
-  for (auto* each = static_cast<VkBaseOutStructure*>(pSurfaceCapabilities->pNext); each != nullptr;
-       each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR) continue;
-    reinterpret_cast<VkSurfaceProtectedCapabilitiesKHR*>(each)->supportsProtected = VK_FALSE;
-  }
+  auto* const protection = FindInChain<VkSurfaceProtectedCapabilitiesKHR>(
+      pSurfaceCapabilities->pNext, VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR);
+  if (protection != nullptr) protection->supportsProtected = VK_FALSE;
   return GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, pSurfaceInfo->surface,
                                                  &pSurfaceCapabilities->surfaceCapabilities);
 }

@@ -7,27 +7,28 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <vector>
+
+#include "runtime/mutex.h"
 
 namespace vesper::client {
 
-// Thread-safe.
+// Owned by the device. Thread-safe; no other lock is taken under its own.
 class AcquiredSemaphores {
  public:
   // May throw std::bad_alloc.
   void Add(VkSemaphore semaphore) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     semaphores_.push_back(semaphore);
     count_.store(semaphores_.size(), std::memory_order_release);
   }
 
   bool empty() const { return count_.load(std::memory_order_acquire) == 0; }
 
-  // Whether the semaphore was there; it is not afterwards.
+  // Removes the semaphore; says whether it was there.
   bool Take(VkSemaphore semaphore) {
     if (empty()) return false;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = std::find(semaphores_.begin(), semaphores_.end(), semaphore);
     if (found == semaphores_.end()) return false;
     semaphores_.erase(found);
@@ -36,8 +37,8 @@ class AcquiredSemaphores {
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<VkSemaphore> semaphores_;
+  Mutex mutex_;
+  std::vector<VkSemaphore> semaphores_ VESPER_GUARDED_BY(mutex_);
   std::atomic<size_t> count_{0};
 };
 

@@ -6,7 +6,8 @@
 
 namespace vesper::client {
 
-// From four bytes a pixel to four bytes a pixel.
+inline constexpr uint32_t kBytesPerPixel = 4;  // of every format that is presented
+
 struct PixelConversion {
   bool swap_red_blue = false;  // R, G, B, A to B, G, R, A, as windows have them
   bool opaque = false;         // the fourth byte becomes 255, whatever it was

@@ -8,12 +8,12 @@
 
 // As <xcb/xcb.h> and <X11/Xlib.h> declare them; a declaration that differs would not compile together with theirs.
 extern "C" {
-typedef struct xcb_connection_t xcb_connection_t;
-typedef uint32_t xcb_window_t;
-typedef uint32_t xcb_visualid_t;
-typedef struct _XDisplay Display;
-typedef unsigned long Window;
-typedef unsigned long VisualID;
+struct xcb_connection_t;
+using xcb_window_t = uint32_t;
+using xcb_visualid_t = uint32_t;
+using Display = struct _XDisplay;
+using Window = unsigned long;
+using VisualID = unsigned long;
 }
 
 #include <vulkan/vulkan_xcb.h>

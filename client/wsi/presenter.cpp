@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <new>
 
-#include "client/connection.h"
-#include "client/session.h"
-#include "client/thread.h"
+#include "client/base/limits.h"
+#include "client/base/thread.h"
+#include "client/connection/connection.h"
+#include "client/session/session.h"
 
 namespace vesper::client {
-namespace {
-
-// There is no telling when a screen is refreshed that may be another machine's.
-constexpr std::chrono::nanoseconds kInterval{1'000'000'000 / 60};
-
-}  // namespace
 
 Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures,
                      std::unique_ptr<XPainter> painter)
@@ -29,13 +24,13 @@ Presenter::~Presenter() {
   if (device_->session->abandoned()) {
     // The thread exists in the parent alone; std::thread would end the process for being joinable.
     new (&thread_) std::thread;
-    painter_.release();  // the connection to the X server is the parent's
+    static_cast<void>(painter_.release());  // the connection to the X server is the parent's
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
-    queued_wake_.notify_all();
+    queued_wake_.NotifyAll();
   }
   thread_.join();
 }
@@ -44,13 +39,11 @@ Presenter::~Presenter() {
 
 VkResult Presenter::Acquire(uint64_t timeout, uint32_t* index) noexcept {
   if (device_->session->lost() || device_->lost.load()) return VK_ERROR_DEVICE_LOST;
-  std::unique_lock lock(mutex_);
-  const auto decided = [this] { return !free_.empty() || status_ < 0 || retired_; };
-  if (timeout == UINT64_MAX) {
-    free_wake_.wait(lock, decided);
-  } else if (!free_wake_.wait_until(lock, DeadlineAfter(timeout), decided)) {
-    return timeout == 0 ? VK_NOT_READY : VK_TIMEOUT;
+  const Clock::time_point until = DeadlineAfter(timeout);
+  const MutexLock lock(mutex_);
+  while (!Acquires() && free_wake_.WaitUntil(mutex_, until)) {
   }
+  if (!Acquires()) return timeout == 0 ? VK_NOT_READY : VK_TIMEOUT;
   if (status_ < 0) return status_;
   if (retired_) return VK_ERROR_OUT_OF_DATE_KHR;
   *index = free_.front();
@@ -60,24 +53,24 @@ VkResult Presenter::Acquire(uint64_t timeout, uint32_t* index) noexcept {
 }
 
 bool Presenter::IsAcquired(uint32_t index) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return index < owners_.size() && owners_[index] == Owner::kApplication;
 }
 
 VkResult Presenter::Present(uint32_t index, const SubmitPoint& at) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   owners_[index] = Owner::kPresenter;
   if (status_ < 0) return status_;
   queued_.push_back({index, at});
-  queued_wake_.notify_all();
+  queued_wake_.NotifyAll();
   return status_;
 }
 
 void Presenter::Retire() noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   retired_ = true;
-  free_wake_.notify_all();
-  queued_wake_.notify_all();
+  free_wake_.NotifyAll();
+  queued_wake_.NotifyAll();
 }
 
 // --- the presenter's thread ----------------------------------------------------------------------------------------------
@@ -87,14 +80,16 @@ void Presenter::Run() noexcept {
   }
 }
 
-// One frame further; false when nothing is left to do.
+// Handles the next frame. False when the thread has nothing left to do.
 bool Presenter::Step() noexcept {
   const bool replaces = mode_ == VK_PRESENT_MODE_MAILBOX_KHR && painter_ != nullptr;
   const Clock::time_point due = ready_ ? Due() : Clock::time_point::max();
   if (ready_ && (!replaces || Clock::now() >= due)) {
-    std::unique_lock lock(mutex_);
-    queued_wake_.wait_until(lock, due, [this] { return stopping_ || retired_ || status_ < 0; });
-    lock.unlock();
+    {
+      const MutexLock lock(mutex_);
+      while (!stopping_ && !retired_ && status_ >= 0 && queued_wake_.WaitUntil(mutex_, due)) {
+      }
+    }
     ShowReady();
     return true;
   }
@@ -118,14 +113,10 @@ bool Presenter::Step() noexcept {
   return false;
 }
 
-// Waits until something is queued, without taking it; false at `until`, or when nothing will be.
+// Waits until an image is queued, and leaves it there. False at `until`, or when no image can come any more.
 bool Presenter::AwaitFrame(Clock::time_point until, Frame* frame) {
-  std::unique_lock lock(mutex_);
-  const auto decided = [this] { return !queued_.empty() || stopping_; };
-  if (until == Clock::time_point::max()) {
-    queued_wake_.wait(lock, decided);
-  } else {
-    queued_wake_.wait_until(lock, until, decided);
+  const MutexLock lock(mutex_);
+  while (queued_.empty() && !stopping_ && queued_wake_.WaitUntil(mutex_, until)) {
   }
   if (queued_.empty()) return false;
   *frame = queued_.front();
@@ -148,10 +139,10 @@ WaitOutcome Presenter::AwaitCompletion(const Frame& frame, Clock::time_point unt
   return outcome == WaitOutcome::kTimeout ? outcome : WaitOutcome::kLost;
 }
 
-// The first of the queue is ready; what was ready before is not shown any more.
+// The first image of the queue is ready. It replaces the one that was ready before, which is freed unshown.
 void Presenter::TakeReady(const Frame& frame) noexcept {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     queued_.erase(queued_.begin());
   }
   if (ready_) Release(*ready_);
@@ -163,39 +154,39 @@ void Presenter::ShowReady() noexcept {
   XPainter::Outcome outcome = XPainter::Outcome::kShown;
   if (painter_ != nullptr && pixels != nullptr && !IsRetired()) outcome = painter_->Show(pixels);
   const Clock::time_point now = Clock::now();
-  shown_at_ = now - shown_at_ < 2 * kInterval ? shown_at_ + kInterval : now;
+  shown_at_ = now - shown_at_ < 2 * limits::kFrameInterval ? shown_at_ + limits::kFrameInterval : now;
   Release(*ready_);
   ready_.reset();
   if (outcome == XPainter::Outcome::kGone) Fail(VK_ERROR_SURFACE_LOST_KHR);
   if (outcome != XPainter::Outcome::kResized) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (status_ == VK_SUCCESS) status_ = VK_SUBOPTIMAL_KHR;
 }
 
 bool Presenter::IsRetired() noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return retired_;
 }
 
 void Presenter::Release(uint32_t index) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   owners_[index] = Owner::kFree;
   free_.push_back(index);
-  free_wake_.notify_all();
+  free_wake_.NotifyAll();
 }
 
-// Nothing more is shown. What is queued is taken back once its submit has completed, or nothing completes any more.
+// Shows nothing more. A queued image becomes free once its submit has completed, or the device is lost.
 void Presenter::Fail(VkResult result) noexcept {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (status_ >= 0) status_ = result;
-  free_wake_.notify_all();
+  free_wake_.NotifyAll();
 }
 
 // When the next picture may be shown.
 Clock::time_point Presenter::Due() noexcept {
   if (painter_ == nullptr || mode_ == VK_PRESENT_MODE_IMMEDIATE_KHR) return {};
-  const std::lock_guard lock(mutex_);
-  return stopping_ || retired_ || status_ < 0 ? Clock::time_point() : shown_at_ + kInterval;
+  const MutexLock lock(mutex_);
+  return stopping_ || retired_ || status_ < 0 ? Clock::time_point() : shown_at_ + limits::kFrameInterval;
 }
 
 }  // namespace vesper::client

@@ -6,24 +6,24 @@
 //
 // FIFO shows one image each 1/60 s, in order. MAILBOX keeps the newest that is ready for the next 1/60 s and frees the one that
 // it replaces. IMMEDIATE, and all of them where nothing is shown (headless), show as soon as an image is ready, in order.
-// Lock order: the presenter's mutex is never held while waiting for the lane or the window system.
 #pragma once
 
 #include <vulkan/vulkan.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
-#include "client/sync.h"
+#include "client/objects/sync.h"
 #include "client/wsi/x11.h"
+#include "runtime/mutex.h"
 
 namespace vesper::client {
 
+// Owned by its swapchain. The application's threads call it, and it has a thread of its own; mutex_ guards what they share, and
+// is never held while the lane or the window system is waited for.
 class Presenter {
  public:
   struct Picture {
@@ -39,12 +39,12 @@ class Presenter {
 
   // Waits for a free image. VK_SUCCESS or VK_SUBOPTIMAL_KHR with an index, VK_NOT_READY, VK_TIMEOUT, or an error.
   VkResult Acquire(uint64_t timeout, uint32_t* index) noexcept;
-  // Whether the image is the application's at present.
+  // Whether the application has acquired the image and not presented it yet.
   bool IsAcquired(uint32_t index) noexcept;
   // The image will be ready when `at` is reached. Returns what vkQueuePresentKHR returns for the swapchain.
   VkResult Present(uint32_t index, const SubmitPoint& at) noexcept;
-  // Another swapchain takes over the window: no image is to be had any more, and what is still queued is not shown, since it
-  // would replace pictures of the other.
+  // Another swapchain takes over the window. From now on no image can be acquired, and queued images are not shown, since they
+  // would replace pictures of the other swapchain.
   void Retire() noexcept;
 
  private:
@@ -64,22 +64,25 @@ class Presenter {
   void Release(uint32_t index) noexcept;
   void Fail(VkResult result) noexcept;
   Clock::time_point Due() noexcept;
+  // Whether an image can be acquired, or none ever will be.
+  bool Acquires() const VESPER_REQUIRES(mutex_) { return !free_.empty() || status_ < 0 || retired_; }
 
   Device* const device_;
   const VkPresentModeKHR mode_;
   const std::vector<Picture> pictures_;
   std::unique_ptr<XPainter> painter_;
 
-  std::mutex mutex_;
-  std::condition_variable free_wake_;    // an image came free, or none will
-  std::condition_variable queued_wake_;  // for the thread
-  std::vector<Owner> owners_;
+  Mutex mutex_;
+  Condition free_wake_;    // an image came free, or none will
+  Condition queued_wake_;  // for the thread
+  std::vector<Owner> owners_ VESPER_GUARDED_BY(mutex_);
   // Their capacity suffices for every image, so that nothing here can fail.
-  std::vector<uint32_t> free_;    // the longest free first
-  std::vector<Frame> queued_;     // in the order of vkQueuePresentKHR
-  VkResult status_ = VK_SUCCESS;  // once it is not, it stays so; errors replace VK_SUBOPTIMAL_KHR
-  bool retired_ = false;
-  bool stopping_ = false;
+  std::vector<uint32_t> free_ VESPER_GUARDED_BY(mutex_);  // the longest free first
+  std::vector<Frame> queued_ VESPER_GUARDED_BY(mutex_);   // in the order of vkQueuePresentKHR
+  // Once it is no success it stays so; errors replace VK_SUBOPTIMAL_KHR.
+  VkResult status_ VESPER_GUARDED_BY(mutex_) = VK_SUCCESS;
+  bool retired_ VESPER_GUARDED_BY(mutex_) = false;
+  bool stopping_ VESPER_GUARDED_BY(mutex_) = false;
 
   std::optional<uint32_t> ready_;  // the thread's alone
   Clock::time_point shown_at_{};   // the thread's alone

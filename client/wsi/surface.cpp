@@ -5,14 +5,13 @@
 #include <cstdint>
 #include <optional>
 
+#include "client/base/limits.h"
 #include "client/wsi/x11.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
 namespace vesper::client {
 namespace {
-
-constexpr uint32_t kMinImages = 2;  // one being shown, one being drawn
 
 // In the order in which they are offered: windows have blue first.
 constexpr VkFormat kFormats[] = {VK_FORMAT_B8G8R8A8_SRGB, VK_FORMAT_B8G8R8A8_UNORM, VK_FORMAT_R8G8B8A8_SRGB,
@@ -46,7 +45,7 @@ VkImageUsageFlags UsageOf(VkPhysicalDevice device) {
 }  // namespace
 
 bool FamilyPresents(VkPhysicalDevice device, uint32_t family) noexcept {
-  std::array<VkQueueFamilyProperties, 64> families{};
+  std::array<VkQueueFamilyProperties, limits::kMaxQueueFamilies> families{};
   auto count = static_cast<uint32_t>(families.size());
   entry::GetPhysicalDeviceQueueFamilyProperties(device, &count, families.data());
   constexpr VkQueueFlags kCopies = VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT;
@@ -69,7 +68,7 @@ VkResult SurfaceCapabilities(VkPhysicalDevice device, const SurfaceTarget& targe
   overrides::GetPhysicalDeviceProperties(device, &properties);
   const uint32_t largest = properties.limits.maxImageDimension2D;
   *capabilities = {};
-  capabilities->minImageCount = kMinImages;
+  capabilities->minImageCount = limits::kMinImages;
   capabilities->maxImageCount = 0;  // no limit
   capabilities->currentExtent = {UINT32_MAX, UINT32_MAX};
   capabilities->minImageExtent = {1, 1};

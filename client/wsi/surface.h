@@ -5,14 +5,14 @@
 
 #include <vector>
 
-#include "client/ids.h"
-#include "client/object.h"
+#include "client/base/ids.h"
+#include "client/objects/object.h"
 #include "client/wsi/pixels.h"
 #include "client/wsi/platform.h"
 
 namespace vesper::client {
 
-// What a surface stands for. Copied into swapchains, which may outlive nothing of it but what the application keeps.
+// What a surface stands for; each swapchain has a copy. The connection and the window belong to the application.
 struct SurfaceTarget {
   xcb_connection_t* connection = nullptr;  // the application's; nullptr: headless, nothing is shown
   xcb_window_t window = 0;
@@ -26,10 +26,10 @@ struct SurfaceState : ObjectState {
 
 // Presenting reads an image into memory: a queue family that can copy can present.
 bool FamilyPresents(VkPhysicalDevice device, uint32_t family) noexcept;
-// Whether the window's pixels can be made. VK_ERROR_SURFACE_LOST_KHR when it is gone.
+// Whether images can be converted to the window's kind of pixels. VK_ERROR_SURFACE_LOST_KHR when the window is gone.
 VkResult SurfaceFits(const SurfaceTarget& target, bool* fits) noexcept;
 
-// Asked of the window system each time.
+// Asks the window system in every call, since windows change.
 VkResult SurfaceCapabilities(VkPhysicalDevice device, const SurfaceTarget& target,
                              VkSurfaceCapabilitiesKHR* capabilities) noexcept;
 // Formats that the device draws to and that can be converted. May throw std::bad_alloc.

@@ -5,15 +5,17 @@
 #include <bit>
 #include <utility>
 
-#include "client/session.h"
+#include "client/base/limits.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
+#include "client/wsi/pixels.h"
 #include "client/wsi/x11.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
+#include "runtime/vk/chain.h"
 
 namespace vesper::client {
 namespace {
-
-constexpr uint32_t kBytesPerPixel = 4;
 
 VkDevice HandleOf(const SwapchainState& state) { return ToHandle<VkDevice>(state.device); }
 
@@ -70,15 +72,14 @@ void DescribeImages(SwapchainState* state, const VkSwapchainCreateInfoKHR& asked
   info.initialLayout = VK_IMAGE_LAYOUT_UNDEFINED;
   if ((asked.flags & VK_SWAPCHAIN_CREATE_MUTABLE_FORMAT_BIT_KHR) == 0) return;
   info.flags |= VK_IMAGE_CREATE_MUTABLE_FORMAT_BIT | VK_IMAGE_CREATE_EXTENDED_USAGE_BIT;
-  for (auto* each = static_cast<const VkBaseInStructure*>(asked.pNext); each != nullptr; each = each->pNext) {
-    if (each->sType != VK_STRUCTURE_TYPE_IMAGE_FORMAT_LIST_CREATE_INFO) continue;
-    const auto& list = *reinterpret_cast<const VkImageFormatListCreateInfo*>(each);
-    state->view_formats.assign(list.pViewFormats, list.pViewFormats + list.viewFormatCount);
-    state->format_list.sType = each->sType;
-    state->format_list.viewFormatCount = list.viewFormatCount;
-    state->format_list.pViewFormats = state->view_formats.data();
-    info.pNext = &state->format_list;
-  }
+  const auto* list =
+      FindInChain<VkImageFormatListCreateInfo>(asked.pNext, VK_STRUCTURE_TYPE_IMAGE_FORMAT_LIST_CREATE_INFO);
+  if (list == nullptr) return;
+  state->view_formats.assign(list->pViewFormats, list->pViewFormats + list->viewFormatCount);
+  state->format_list.sType = list->sType;
+  state->format_list.viewFormatCount = list->viewFormatCount;
+  state->format_list.pViewFormats = state->view_formats.data();
+  info.pNext = &state->format_list;
 }
 
 VkResult MakeImages(SwapchainState* state, uint32_t count) {
@@ -178,13 +179,15 @@ VkResult RecordCopies(SwapchainState* state, SwapchainState::Copies* copies) {
 }
 
 void Enlist(SwapchainState* state) {
-  const std::lock_guard lock(state->device->swapchains_mutex);
-  state->device->swapchains.push_back(state);
+  DeviceWindows& windows = WindowsOf(state->device);
+  const MutexLock lock(windows.swapchains_mutex);
+  windows.swapchains.push_back(state);
 }
 
 void Delist(SwapchainState* state) noexcept {
-  const std::lock_guard lock(state->device->swapchains_mutex);
-  std::erase(state->device->swapchains, state);
+  DeviceWindows& windows = WindowsOf(state->device);
+  const MutexLock lock(windows.swapchains_mutex);
+  std::erase(windows.swapchains, state);
 }
 
 }  // namespace
@@ -194,7 +197,7 @@ SwapchainState::~SwapchainState() = default;
 VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info) {
   DescribeImages(state, info);
   const uint32_t least =
-      info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? 3 : 2;  // one waits, one is shown, one is drawn
+      info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? limits::kMinMailboxImages : limits::kMinImages;
   VkResult result = MakeImages(state, std::max(info.minImageCount, least));
   if (result < 0) return result;
   std::vector<Presenter::Picture> pictures(state->images.size());
@@ -251,8 +254,9 @@ void EndPresenters(Device* device) noexcept {
   if (device->session->abandoned()) return;
   std::vector<SwapchainState*> left;
   {
-    const std::lock_guard lock(device->swapchains_mutex);
-    left.swap(device->swapchains);
+    DeviceWindows& windows = WindowsOf(device);
+    const MutexLock lock(windows.swapchains_mutex);
+    left.swap(windows.swapchains);
   }
   for (SwapchainState* state : left) state->presenter.reset();
 }

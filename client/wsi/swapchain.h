@@ -10,14 +10,14 @@
 #include <optional>
 #include <vector>
 
-#include "client/ids.h"
-#include "client/object.h"
+#include "client/base/ids.h"
+#include "client/objects/object.h"
 #include "client/wsi/presenter.h"
 #include "client/wsi/surface.h"
 
 namespace vesper::client {
 
-// Vulkan leaves a swapchain to one thread of the application at a time.
+// Owned by the session's States. No lock: Vulkan gives a swapchain to one thread of the application at a time.
 struct SwapchainState : ObjectState {
   SwapchainState(ObjectId id, Device* of, const SurfaceTarget& shown_on)
       : ObjectState(id), device(of), target(shown_on) {}
@@ -50,14 +50,14 @@ struct SwapchainState : ObjectState {
   std::optional<Presenter> presenter;
 };
 
-// Makes everything but the object's handle. `state` is left to the caller, also on failure. May throw.
+// Makes everything but the object's handle. The caller owns `state`, also on failure. May throw std::bad_alloc.
 VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info);
 // Ends the presenter and destroys what was made.
 void EndSwapchain(SwapchainState* state) noexcept;
 // The commands that present an image from a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.
 VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, VkCommandBuffer* commands);
 
-// Of a device that is being destroyed, for swapchains that were not.
+// Ends the swapchains that the application has not destroyed, when their device is being destroyed.
 void EndPresenters(Device* device) noexcept;
 
 }  // namespace vesper::client

@@ -9,14 +9,12 @@
 #include <cstdlib>
 #include <new>
 
+#include "client/base/limits.h"
+#include "client/wsi/pixels.h"
 #include "client/wsi/xcb_library.h"
 
 namespace vesper::client {
 namespace {
-
-constexpr uint32_t kBytesPerPixel = 4;
-constexpr uint32_t kMinimalRequest = 16 * 1024;  // bytes; what a stripe takes at most otherwise
-constexpr uint32_t kMaximalRequest = 1024 * 1024;
 
 struct Free {
   void operator()(void* reply) const { std::free(reply); }
@@ -121,7 +119,7 @@ std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_windo
   if (painter->shared()) return painter;
   const uint64_t row = uint64_t{width} * kBytesPerPixel;
   const uint64_t request = std::clamp<uint64_t>(uint64_t{Xcb()->get_maximum_request_length(connection)} * 4,
-                                                kMinimalRequest, kMaximalRequest);
+                                                limits::kMinRequestBytes, limits::kMaxRequestBytes);
   const uint64_t room = request - std::min<uint64_t>(request, 2 * sizeof(xcb_put_image_request_t));
   painter->stripe_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(room / row, 1, height));
   painter->stripe_.reset(new (std::nothrow) uint8_t[painter->stripe_rows_ * row]);

@@ -2,7 +2,7 @@
 
 #include <dlfcn.h>
 
-#include "client/log.h"
+#include "client/base/log.h"
 #include "client/wsi/x11.h"
 
 namespace vesper::client {

@@ -309,6 +309,7 @@ bool Run(const Options& options) {
 }  // namespace
 }  // namespace vesper::compute
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what is thrown ends the example
 int main(int argc, char** argv) {
   using namespace vesper::compute;
   Options options;

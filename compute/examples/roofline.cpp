@@ -89,6 +89,7 @@ void Memory(const Device& device, uint64_t bytes) {
 }  // namespace
 }  // namespace vesper::compute
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what is thrown ends the example
 int main(int argc, char** argv) {
   using namespace vesper::compute;
   DeviceOptions options;

@@ -10,6 +10,7 @@
  * Threads.  Every function may be called from any thread, on the same objects too.
  * Order.    Launches return at once. Work on a buffer happens in the order of the calls; a download
  *           returns what everything before it wrote. Waiting lasts at most 5 seconds (-14 then).
+ * Public:   see docs/compute.md.
  */
 #ifndef RT_VK_H_
 #define RT_VK_H_

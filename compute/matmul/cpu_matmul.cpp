@@ -27,7 +27,7 @@ using MultiplyPanels = void (*)(const float* a, const float* b, uint32_t depth, 
 #define VESPER_MULTIPLY_PANELS(name, bytes)                                                                       \
   void name(const float* a, const float* b, uint32_t depth, float* sums) {                                        \
     using Vector = float __attribute__((vector_size(bytes)));                                                     \
-    constexpr uint32_t kVectors = kWide * sizeof(float) / bytes;                                                  \
+    constexpr uint32_t kVectors = kWide * sizeof(float) / (bytes);                                                \
     Vector sum[kTall][kVectors] = {};                                                                             \
     for (uint32_t k = 0; k < depth; ++k) {                                                                        \
       Vector right[kVectors];                                                                                     \
@@ -89,6 +89,7 @@ void DecodeColumn(const Weights& weights, uint32_t column, uint32_t k, uint32_t 
     const auto scale = static_cast<uint16_t>(weights.scales[block / 2] >> (block % 2 * 16));
     int32_t quant;
     if (weights.type == ElementType::kQ8_0) {
+      // NOLINTNEXTLINE(bugprone-signed-char-misuse): it is a number of eight bits
       quant = static_cast<int8_t>(weights.words[block * 8 + within / 4] >> (within % 4 * 8));
     } else {
       quant =

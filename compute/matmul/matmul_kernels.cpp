@@ -235,12 +235,12 @@ std::string MatmulKernels::Tune(ElementType type, const MatmulShape& shape, cons
   if (usable.empty()) throw Error(ErrorCode::PipelineCreationFailed, kTinyGroups);
   const std::lock_guard lock(impl_->tuning);
   const MatmulClass size = ClassOf(type, shape);
-  const std::string known = impl_->choices.Find(size);
+  std::string known = impl_->choices.Find(size);
   for (const MatmulVariant* variant : usable) {
     if (variant->name == known) return known;
   }
   if (shape.m == 0 || shape.n == 0 || shape.k == 0) return usable.front()->name;
-  const std::string fastest = impl_->Fastest(usable, shape, buffers).name;
+  std::string fastest = impl_->Fastest(usable, shape, buffers).name;
   impl_->choices.Set(size, fastest);
   return fastest;
 }

@@ -72,7 +72,7 @@ class TakenSets {
   }
   VkDescriptorSet Take(KernelState* kernel) {
     taken_.reserve(taken_.size() + 1);
-    taken_.push_back({kernel, kernel->sets().Take()});
+    taken_.emplace_back(kernel, kernel->sets().Take());
     return taken_.back().second;
   }
   void Submitted(uint64_t value) {

@@ -60,7 +60,7 @@ void CopyThreads::Copy(void* to, const void* from, uint64_t bytes) {
     return;
   }
   auto* next_to = static_cast<std::byte*>(to);
-  auto* next_from = static_cast<const std::byte*>(from);
+  const auto* next_from = static_cast<const std::byte*>(from);
   {
     const std::lock_guard lock(mutex_);
     Start();

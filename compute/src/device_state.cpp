@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "compute/src/check.h"
 #include "compute/src/device_builder.h"
@@ -37,7 +38,7 @@ std::filesystem::path DefaultCacheFolder() {
     const char* const value = std::getenv(name);
     return std::filesystem::path(value != nullptr ? value : "");
   };
-  if (const auto folder = variable("VESPER_COMPUTE_CACHE"); !folder.empty()) return folder;
+  if (auto folder = variable("VESPER_COMPUTE_CACHE"); !folder.empty()) return folder;
   // A relative one is to be ignored, says the XDG base directory specification.
   if (const auto cache = variable("XDG_CACHE_HOME"); cache.is_absolute()) {
     return cache / "vesper-compute";
@@ -64,7 +65,7 @@ void HostBarrier(VkCommandBuffer commands) {
   MemoryBarrier(commands, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
 }
 
-DeviceState::DeviceState(const DeviceOptions& options) : options_(options) {
+DeviceState::DeviceState(DeviceOptions options) : options_(std::move(options)) {
   if (options_.instance == nullptr) options_.instance = Instance::Shared();
   description_ = options_.instance->Select(options_.selector);
   vkGetPhysicalDeviceProperties(description_.handle, &properties_);
@@ -147,14 +148,8 @@ std::filesystem::path DeviceState::CacheFile(const std::string& stem, const std:
   return cache_folder_ / (stem + "-" + uuids_ + suffix);
 }
 
-uint64_t DeviceState::Submit(Queue& queue, Work work) {
-  LimitPending(queue);
-  std::vector<Queue::Pending> finished;  // ends after the lock
-  const std::lock_guard lock(submit_mutex_);
-  queue.Collect(&finished);
-
-  // The other queues' values to wait for.
-  uint64_t values[kMaxQueues] = {};
+std::array<uint64_t, kMaxQueues> DeviceState::ValuesToAwait(const Work& work) const {
+  std::array<uint64_t, kMaxQueues> values{};
   for (const auto& other : queues_) {
     uint64_t& value = values[other->index()];
     value = work.touches_everything ? other->submitted() : other->everything;
@@ -169,6 +164,16 @@ uint64_t DeviceState::Submit(Queue& queue, Work work) {
       value = std::max(value, after.value());
     }
   }
+  return values;
+}
+
+uint64_t DeviceState::Submit(Queue& queue, Work work) {
+  LimitPending(queue);
+  std::vector<Queue::Pending> finished;  // ends after the lock
+  const std::lock_guard lock(submit_mutex_);
+  queue.Collect(&finished);
+
+  const std::array<uint64_t, kMaxQueues> values = ValuesToAwait(work);
   std::vector<VkSemaphore> semaphores;
   std::vector<uint64_t> wait_values;
   for (const auto& other : queues_) {

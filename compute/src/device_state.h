@@ -4,6 +4,7 @@
 
 #include <vulkan/vulkan.h>
 
+#include <array>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -41,7 +42,7 @@ struct Work {
 
 class DeviceState {
  public:
-  explicit DeviceState(const DeviceOptions& options);
+  explicit DeviceState(DeviceOptions options);
   // Waits for all work, then ends everything.
   ~DeviceState();
   DeviceState(const DeviceState&) = delete;
@@ -88,6 +89,9 @@ class DeviceState {
   void Collect();
 
  private:
+  // The values of the queues' timelines that `work` has to wait for. With submit_mutex_ held.
+  std::array<uint64_t, kMaxQueues> ValuesToAwait(const Work& work) const;
+
   void CreateParts();
   void Destroy();
   void LimitPending(Queue& queue);

@@ -1,6 +1,7 @@
 #include "compute/src/download_slots.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "compute/src/check.h"
 
@@ -14,12 +15,11 @@ constexpr const char* kWaiting = "waiting for staging memory to download through
 
 }  // namespace
 
-DownloadSlots::DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes,
-                             const std::vector<uint32_t>& families)
+DownloadSlots::DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes, std::vector<uint32_t> families)
     : device_(device),
       allocator_(allocator),
       slot_bytes_(std::clamp(bytes / kSlots, kSmallestSlot, kLargestSlot)),
-      families_(families) {}
+      families_(std::move(families)) {}
 
 DownloadSlots::~DownloadSlots() {
   for (const auto& slot : slots_) Destroy(*slot);

@@ -35,7 +35,7 @@ class DownloadSlots {
   };
 
   // `bytes` is for all of them.
-  DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes, const std::vector<uint32_t>& families);
+  DownloadSlots(VkDevice device, Allocator* allocator, uint64_t bytes, std::vector<uint32_t> families);
   ~DownloadSlots();
   DownloadSlots(const DownloadSlots&) = delete;
   DownloadSlots& operator=(const DownloadSlots&) = delete;

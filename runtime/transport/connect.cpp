@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <system_error>
 #include <thread>
 
+#include "runtime/environment.h"
+#include "runtime/mutex.h"
+#include "runtime/tls/handshake.h"
 #include "runtime/transport/endpoint.h"
 
 namespace vesper {
@@ -26,11 +27,11 @@ using std::chrono::milliseconds;
 
 // One look-up of a name, shared with the thread that does it: getaddrinfo() knows no time limit.
 struct LookUp {
-  std::mutex mutex;
-  std::condition_variable ended;
-  bool done = false;
-  int status = EAI_AGAIN;
-  std::vector<Endpoint> endpoints;
+  Mutex mutex;
+  Condition ended;
+  bool done VESPER_GUARDED_BY(mutex) = false;
+  int status VESPER_GUARDED_BY(mutex) = EAI_AGAIN;
+  std::vector<Endpoint> endpoints VESPER_GUARDED_BY(mutex);
 };
 
 int LookUpNow(const std::string& host, uint16_t port, int flags, std::vector<Endpoint>* endpoints) {
@@ -60,15 +61,15 @@ void StartThread(std::thread* thread, const std::shared_ptr<LookUp>& shared, std
     *thread = std::thread([shared, host = std::move(host), port, flags] {
       std::vector<Endpoint> endpoints;
       const int status = LookUpNow(host, port, flags, &endpoints);
-      const std::lock_guard lock(shared->mutex);
+      const MutexLock lock(shared->mutex);
       shared->status = status;
       shared->endpoints = std::move(endpoints);
       shared->done = true;
-      shared->ended.notify_all();
+      shared->ended.NotifyAll();
     });
   } catch (const std::system_error&) {
     // No thread to be had: the status stays EAI_AGAIN, and waiting ends at once.
-    const std::lock_guard lock(shared->mutex);
+    const MutexLock lock(shared->mutex);
     shared->done = true;
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -81,12 +82,9 @@ int LookUpName(const std::string& host, uint16_t port, int flags, const Deadline
   std::thread thread;
   StartThread(&thread, shared, host, port, flags);
   if (thread.joinable()) thread.detach();
-  std::unique_lock lock(shared->mutex);
-  const auto done = [&shared] { return shared->done; };
-  if (deadline.never()) {
-    shared->ended.wait(lock, done);
-  } else {
-    shared->ended.wait_until(lock, deadline.at(), done);
+  const auto until = deadline.never() ? std::chrono::steady_clock::time_point::max() : deadline.at();
+  const MutexLock lock(shared->mutex);
+  while (!shared->done && shared->ended.WaitUntil(shared->mutex, until)) {
   }
   *endpoints = std::move(shared->endpoints);
   return shared->status;
@@ -163,7 +161,7 @@ std::string DistrustOf(const std::string& directory) {
 
 std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline, std::string* error) {
   std::vector<Endpoint> endpoints;
-  if (address.kind == Address::Kind::kTcp) {
+  if (address.kind != Address::Kind::kUnix) {
     const int flags = passive ? AI_PASSIVE : 0;
     const int status = LookUpName(address.host, address.port, flags, deadline, &endpoints);
     if (status != 0) *error = "cannot look up \"" + address.host + "\": " + ::gai_strerror(status);
@@ -180,6 +178,36 @@ std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadli
   std::memcpy(&endpoint.name, &name, sizeof(name));
   endpoint.length = sizeof(name);
   return endpoints;
+}
+
+// What the address does not say, the environment does.
+tls::Identity IdentityFor(const Address& address) {
+  const auto or_else = [](const std::string& said, const char* name) {
+    const char* value = said.empty() ? Setting(name) : nullptr;
+    return value == nullptr ? said : std::string(value);
+  };
+  tls::Identity identity;
+  identity.token = or_else(address.token, "VESPER_TOKEN");
+  identity.fingerprint = or_else(address.fingerprint, "VESPER_FINGERPRINT");
+  identity.authority_file = or_else({}, "VESPER_CA");
+  identity.certificate_file = or_else({}, "VESPER_CERTIFICATE");
+  identity.key_file = or_else({}, "VESPER_KEY");
+  return identity;
+}
+
+// The socket becomes the channel's, or is closed.
+std::unique_ptr<Channel> MakeChannel(int fd, const Address& address, const Deadline& deadline, std::string* error) {
+  if (address.kind != Address::Kind::kTls) {
+    auto channel = MakeSocketChannel(fd);
+    if (channel == nullptr) *error = "no file descriptor is left";
+    return channel;
+  }
+  tls::Secrets secrets;
+  if (tls::ConnectSecurely(fd, address.host, IdentityFor(address), deadline, &secrets, error)) {
+    return MakeTlsChannel(fd, secrets, tls::End::kClient, error);
+  }
+  ::close(fd);
+  return nullptr;
 }
 
 }  // namespace transport
@@ -201,8 +229,9 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
     const int share = left < 0 ? left : left / static_cast<int>(endpoints.size() - i);
     const int fd = transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
     if (fd < 0) continue;
-    auto channel = MakeSocketChannel(fd);
-    if (channel == nullptr) *error = "cannot use the connection to " + address.ToString();
+    std::string why;
+    auto channel = transport::MakeChannel(fd, address, deadline, &why);
+    if (channel == nullptr) *error = "cannot use the connection to " + address.ToString() + ": " + why;
     return channel;
   }
   if (!endpoints.empty()) {

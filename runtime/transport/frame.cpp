@@ -26,6 +26,7 @@ static_assert(KindOf(schema::Message::BATCH) == static_cast<uint64_t>(MessageKin
 static_assert(KindOf(schema::Message::REPLY) == static_cast<uint64_t>(MessageKind::kReply));
 static_assert(KindOf(schema::Message::EVENT) == static_cast<uint64_t>(MessageKind::kEvent));
 static_assert(KindOf(schema::Message::GOODBYE) == static_cast<uint64_t>(MessageKind::kGoodbye));
+static_assert(KindOf(schema::Message::WAITING) == static_cast<uint64_t>(MessageKind::kWaiting));
 
 // Cap'n Proto's pointers (capnproto.org/encoding.html): a struct of one data word and one pointer
 // that follows at once, and a list of bytes that follows at once.
@@ -50,8 +51,9 @@ std::vector<uint8_t> EncodeText(MessageKind kind, std::span<const std::span<cons
   capnp::MallocMessageBuilder builder;
   auto message = builder.initRoot<schema::Message>();
   // setReason() would want a terminating zero, which `bytes` lacks.
-  auto reason =
-      kind == MessageKind::kRefused ? message.initRefused().initReason(size) : message.initGoodbye().initReason(size);
+  auto reason = kind == MessageKind::kRefused   ? message.initRefused().initReason(size)
+                : kind == MessageKind::kWaiting ? message.initWaiting().initReason(size)
+                                                : message.initGoodbye().initReason(size);
   if (!bytes.empty()) std::memcpy(reason.begin(), bytes.data(), bytes.size());
   const auto words = capnp::messageToFlatArray(builder);
   const auto frame = words.asBytes();
@@ -110,7 +112,7 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
   capnp::FlatArrayMessageReader reader(words, options);
   if (reader.getEnd() != words.end()) return "a message is shorter than its frame";
   const auto root = reader.getRoot<schema::Message>();
-  if (static_cast<size_t>(root.which()) > static_cast<size_t>(MessageKind::kGoodbye)) {
+  if (static_cast<size_t>(root.which()) > static_cast<size_t>(kLastMessageKind)) {
     return "a message is of an unknown kind";
   }
   const auto kind = static_cast<MessageKind>(root.which());
@@ -131,12 +133,17 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
     case MessageKind::kGoodbye:
       SetText(kind, root.getGoodbye().getReason(), message);
       break;
+    case MessageKind::kWaiting:
+      SetText(kind, root.getWaiting().getReason(), message);
+      break;
     case MessageKind::kBatch:
       return SetData(kind, root.getBatch(), message);
     case MessageKind::kReply:
       return SetData(kind, root.getReply(), message);
     case MessageKind::kEvent:
       return SetData(kind, root.getEvent(), message);
+    case MessageKind::kNumbers:
+      break;  // not in the schema
   }
   return {};
 }
@@ -161,7 +168,7 @@ bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKi
   const uint64_t count = data >> 35;
   if (static_cast<uint32_t>(table) != 0 || table >> 32 != kPrefixWords + (count + 7) / 8 ||
       Load<uint64_t>(&prefix[8]) != kStructPointer || Load<uint64_t>(&prefix[24]) != kStructPointer ||
-      discriminant > static_cast<uint64_t>(MessageKind::kGoodbye) || data != BytesPointer(count)) {
+      discriminant > static_cast<uint64_t>(kLastMessageKind) || data != BytesPointer(count)) {
     return false;
   }
   *kind = static_cast<MessageKind>(discriminant);
@@ -186,6 +193,7 @@ size_t TotalBytes(std::span<const std::span<const uint8_t>> parts) {
 }
 
 std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8_t>> parts) {
+  if (kind == MessageKind::kNumbers) return "numbers are raised, not sent";
   const size_t bytes = TotalBytes(parts);
   const size_t limit = CarriesData(kind) ? wire::kMaxMessageBytes : wire::kMaxHandshakeBytes / 2;
   if (bytes > limit) {
@@ -210,7 +218,7 @@ OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence, std::span<cons
     head_ = prefix_;
     parts_ = parts;
     padding_ = std::span(kPadding).first(PaddingOf(bytes));
-  } else if (kind == MessageKind::kRefused || kind == MessageKind::kGoodbye) {
+  } else if (CarriesText(kind)) {
     whole_frame_ = EncodeText(kind, parts);
     head_ = whole_frame_;
   } else {

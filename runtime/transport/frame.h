@@ -22,12 +22,17 @@ namespace vesper::transport {
 inline constexpr size_t kDataPrefixBytes = 48;
 inline constexpr uint32_t kMaxSegments = 64;
 
-// Batch, Reply and Event carry bytes and a sequence number. The payload of Refused and Goodbye is
+// Batch, Reply and Event carry bytes and a sequence number. The payload of Refused, Goodbye and Waiting is
 // text for people; that of Hello and Welcome is the whole serialised Message
 // (runtime/transport/handshake.cpp reads and writes it).
 constexpr bool CarriesData(MessageKind kind) {
   return kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
 }
+
+constexpr bool CarriesText(MessageKind kind) {
+  return kind == MessageKind::kRefused || kind == MessageKind::kGoodbye || kind == MessageKind::kWaiting;
+}
+inline constexpr MessageKind kLastMessageKind = MessageKind::kWaiting;
 
 void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes, std::span<uint8_t, kDataPrefixBytes> out);
 // The length of the data when `prefix` is as WriteDataPrefix would write it, else false.
@@ -62,7 +67,7 @@ class OutgoingFrame {
   std::span<const uint8_t> Piece(size_t index) const;
 
   std::array<uint8_t, kDataPrefixBytes> prefix_;
-  std::vector<uint8_t> whole_frame_;  // Refused, Goodbye, and what announces descriptors
+  std::vector<uint8_t> whole_frame_;  // text, and what announces descriptors
   std::span<const uint8_t> head_;     // prefix_ or whole_frame_ or nothing
   std::span<const std::span<const uint8_t>> parts_;
   std::span<const uint8_t> padding_;

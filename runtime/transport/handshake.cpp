@@ -6,12 +6,16 @@
 #include <capnp/serialize.h>
 #include <kj/exception.h>
 
+#include <array>
 #include <chrono>
 #include <exception>
 #include <string_view>
 
+#include "runtime/environment.h"
 #include "runtime/transport/deadline.h"
+#include "runtime/transport/frame.h"
 #include "runtime/transport/vesper.capnp.h"
+#include "runtime/wire/decoder.h"
 
 namespace vesper {
 namespace {
@@ -77,6 +81,7 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   out.setPid(hello.pid);
   out.setProgram(hello.program.c_str());
   out.setSharesMemory(hello.shares_memory);
+  out.setRing(hello.ring);
   out.setValidation(hello.validation);
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
@@ -110,6 +115,7 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->fingerprint = in.getFingerprint();
   hello->pid = in.getPid();
   hello->shares_memory = in.getSharesMemory();
+  hello->ring = in.getRing();
   hello->validation = in.getValidation();
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
   return DecodeNames(in.getCommands(), &hello->commands) && DecodeNames(in.getHandleTypes(), &hello->handle_types);
@@ -124,8 +130,14 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->max_objects = in.getMaxObjects();
   welcome->session = in.getSession();
   welcome->shares_memory = in.getSharesMemory();
+  welcome->ring = in.getRing();
   welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) && DecodeNames(in.getHandleTypes(), &welcome->handle_types);
+}
+
+std::string_view ChosenTransport() {
+  const char* chosen = Setting("VESPER_TRANSPORT");
+  return chosen == nullptr ? std::string_view() : std::string_view(chosen);
 }
 
 // Runs what uses Cap'n Proto; false with a sentence when it throws.
@@ -180,7 +192,17 @@ bool TakeAnswer(const Hello& hello, const Message& answer, Welcome* welcome, std
     *error = Versions(hello.protocol, welcome->protocol);
     return false;
   }
+  if (welcome->ring && !hello.ring) {
+    *error = "the server announces a ring that nobody asked for";
+    return false;
+  }
   return true;
+}
+
+bool TakeRing(Channel& channel, const Welcome& welcome, std::string* error) {
+  if (!welcome.ring || welcome.names_wanted || channel.TakeRing()) return true;
+  *error = channel.error();
+  return false;
 }
 
 }  // namespace
@@ -195,13 +217,38 @@ bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* 
     }
     // A server that refuses at once may have closed before our Hello: its answer says more than our
     // failure to send.
-    const ChannelStatus status = ReceiveWithin(channel, kAnswerTime, &answer);
+    ChannelStatus status;
+    do {  // the limit is one of silence: who waits in a queue is told so again and again
+      status = ReceiveWithin(channel, kAnswerTime, &answer);
+    } while (status == ChannelStatus::kOk && answer.kind == MessageKind::kWaiting);
     if (status != ChannelStatus::kOk) {
       *error = Explain(channel, status, "the server", kAnswerTime);
       return false;
     }
-    return TakeAnswer(hello, answer, welcome, error);
+    return TakeAnswer(hello, answer, welcome, error) && TakeRing(channel, *welcome, error);
   });
+}
+
+namespace {
+
+// Why the server does not go on with this Hello, or empty.
+std::string CheckHello(const Message& message, Hello* hello) {
+  if (message.kind != MessageKind::kHello) return "the client's first message is no Hello";
+  if (!DecodeHello(message.payload, hello)) return "the client's Hello has more or longer names than the limit";
+  if (hello->protocol != kProtocolVersion) return Versions(hello->protocol, kProtocolVersion);
+  return {};
+}
+
+}  // namespace
+
+bool WantsRing(const Channel& channel) { return channel.OffersRing() && ChosenTransport() != "socket"; }
+
+std::string UnmetTransport(const Channel& channel) {
+  const std::string_view chosen = ChosenTransport();
+  if (chosen.empty() || chosen == "socket") return {};
+  if (chosen != "ring") return "VESPER_TRANSPORT is \"" + Printable(chosen, 32) + "\": ring and socket are known";
+  if (std::string_view(channel.name()) == "ring") return {};
+  return std::string("VESPER_TRANSPORT=ring, but there is no ring on this ") + channel.name();
 }
 
 bool ReceiveHello(Channel& channel, Hello* hello, std::string* error) {
@@ -210,19 +257,52 @@ bool ReceiveHello(Channel& channel, Hello* hello, std::string* error) {
     const ChannelStatus status = ReceiveWithin(channel, kHelloTime, &message);
     if (status != ChannelStatus::kOk) {
       *error = Explain(channel, status, "the client", kHelloTime);
-    } else if (message.kind != MessageKind::kHello) {
-      *error = "the client's first message is no Hello";
-    } else if (!DecodeHello(message.payload, hello)) {
-      *error = "the client's Hello has more or longer names than the limit";
-    } else if (hello->protocol != kProtocolVersion) {
-      *error = Versions(hello->protocol, kProtocolVersion);
     } else {
-      return true;
+      *error = CheckHello(message, hello);
     }
-    return false;
+    return error->empty();
   });
   if (!received) SendRefused(channel, *error);
   return received;
+}
+
+Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error) {
+  if (bytes.size() < 8) return Heard::kPart;
+  const uint64_t segments = uint64_t{wire::Load<uint32_t>(bytes.data())} + 1;
+  size_t frame = static_cast<size_t>((4 + 4 * segments + 7) / 8 * 8);  // the segment table; then what it promises
+  const bool table_fits = segments <= transport::kMaxSegments;
+  if (table_fits && bytes.size() < frame) return Heard::kPart;
+  for (size_t i = 0; table_fits && i < segments; ++i) frame += size_t{wire::Load<uint32_t>(&bytes[4 + 4 * i])} * 8;
+  if (!table_fits || frame > kMaxFirstHelloBytes) {
+    *error = "the first message is no Hello, or one of more than " + std::to_string(kMaxFirstHelloBytes) + " bytes";
+    return Heard::kNonsense;
+  }
+  if (bytes.size() < frame) return Heard::kPart;
+  error->clear();
+  const bool heard = Guarded(error, [&] {
+    Message message;
+    *error = transport::DecodeFrame({bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(frame)}, &message);
+    if (error->empty()) *error = CheckHello(message, hello);
+    return error->empty();
+  });
+  return heard ? Heard::kHello : Heard::kNonsense;
+}
+
+std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text) {
+  std::vector<uint8_t> bytes;
+  std::string error;
+  Guarded(&error, [&] {
+    const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+    const transport::OutgoingFrame frame(kind, 0, {&part, 1});
+    std::array<iovec, 4> pieces;
+    const size_t count = frame.Gather(pieces);
+    for (size_t i = 0; i < count; ++i) {
+      const auto* begin = static_cast<const uint8_t*>(pieces[i].iov_base);
+      bytes.insert(bytes.end(), begin, begin + pieces[i].iov_len);
+    }
+    return true;
+  });
+  return bytes;
 }
 
 bool SendWelcome(Channel& channel, const Welcome& welcome) {
@@ -236,10 +316,12 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setSession(welcome.session);
     out.setMaxObjects(welcome.max_objects);
     out.setSharesMemory(welcome.shares_memory);
+    out.setRing(welcome.ring);
     out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
-    return SendMessage(channel, MessageKind::kWelcome, builder) == ChannelStatus::kOk;
+    if (SendMessage(channel, MessageKind::kWelcome, builder) != ChannelStatus::kOk) return false;
+    return !welcome.ring || welcome.names_wanted || channel.OfferRing();
   });
 }
 

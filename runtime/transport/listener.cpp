@@ -1,15 +1,19 @@
 // Listener of runtime/address.h.
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
-#include <utility>
 
+#include "runtime/descriptor.h"
 #include "runtime/transport/endpoint.h"
 
 namespace vesper {
@@ -21,22 +25,6 @@ using transport::SystemError;
 
 constexpr int kBacklog = 128;
 constexpr int kSocketMode = 0600;
-
-// A descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 int OpenSocket(int family) { return ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); }
 
@@ -84,11 +72,11 @@ void LockDirectory(const Descriptor& directory) {
 }
 
 int ListenUnix(const Address& address, const Endpoint& endpoint, std::string* error) {
-  if (address.path == DefaultUnixAddress().path) {
+  if (address.path == DefaultUnixAddress().path || address.path == DefaultAdminAddress().path) {
     if (*error = MakeDefaultDirectory(); !error->empty()) return -1;
   }
   const size_t slash = address.path.rfind('/');
-  const std::string parent = slash == address.path.npos ? "." : address.path.substr(0, slash + 1);
+  const std::string parent = slash == std::string::npos ? "." : address.path.substr(0, slash + 1);
   const Descriptor directory(::open(parent.c_str(), O_DIRECTORY | O_RDONLY | O_CLOEXEC));
   LockDirectory(directory);
   if (*error = RemoveStale(address.path, endpoint); !error->empty()) return -1;
@@ -108,6 +96,11 @@ int ListenUnix(const Address& address, const Endpoint& endpoint, std::string* er
   return fd.Release();
 }
 
+uint16_t PortOf(const sockaddr_storage& name) {
+  return ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(name).sin6_port
+                                          : reinterpret_cast<const sockaddr_in&>(name).sin_port);
+}
+
 int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
   Descriptor fd(OpenSocket(endpoint.name.ss_family));
   const int on = 1;
@@ -119,9 +112,28 @@ int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
     *error = SystemError(errno);
     return -1;
   }
-  *port = ntohs(bound.name.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6*>(&bound.name)->sin6_port
-                                                 : reinterpret_cast<const sockaddr_in*>(&bound.name)->sin_port);
+  *port = PortOf(bound.name);
   return fd.Release();
+}
+
+// False for what is neither a Unix nor an Internet socket.
+bool AddressOf(const Endpoint& bound, Address::Kind kind, Address* address) {
+  if (bound.name.ss_family == AF_UNIX) {
+    const auto& name = reinterpret_cast<const sockaddr_un&>(bound.name);
+    const size_t most = bound.length - offsetof(sockaddr_un, sun_path);
+    address->kind = Address::Kind::kUnix;
+    address->path.assign(name.sun_path, ::strnlen(name.sun_path, most));
+    return true;
+  }
+  const bool six = bound.name.ss_family == AF_INET6;
+  if (!six && bound.name.ss_family != AF_INET) return false;
+  const void* host = six ? static_cast<const void*>(&reinterpret_cast<const sockaddr_in6&>(bound.name).sin6_addr)
+                         : &reinterpret_cast<const sockaddr_in&>(bound.name).sin_addr;
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  address->kind = kind;
+  address->host = ::inet_ntop(bound.name.ss_family, host, text.data(), text.size());
+  address->port = PortOf(bound.name);
+  return true;
 }
 
 }  // namespace
@@ -142,6 +154,31 @@ std::unique_ptr<Listener> Listener::Open(const Address& address, std::string* er
   }
   const bool owns_path = address.kind == Address::Kind::kUnix;
   return std::unique_ptr<Listener>(new Listener(fd, std::move(chosen), owns_path));
+}
+
+std::unique_ptr<Listener> Listener::Adopt(int fd, Address::Kind kind, std::string* error) {
+  Descriptor socket(fd);
+  Endpoint bound;
+  bound.length = sizeof(bound.name);
+  Address address;
+  int type = 0, listens = 0;
+  socklen_t size = sizeof(int);
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+      ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 ||
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound.name), &bound.length) != 0) {
+    *error = SystemError(errno);
+    return nullptr;
+  }
+  if (type != SOCK_STREAM || listens == 0 || !AddressOf(bound, kind, &address)) {
+    *error = "it is no Unix or Internet socket of kind stream that listens";
+    return nullptr;
+  }
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    *error = SystemError(errno);
+    return nullptr;
+  }
+  return std::unique_ptr<Listener>(new Listener(socket.Release(), std::move(address), false));
 }
 
 Listener::Listener(int fd, Address address, bool owns_path)

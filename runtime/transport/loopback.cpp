@@ -1,13 +1,12 @@
 // The channel within one process: two queues of messages, with the behaviour of a socket.
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <utility>
 
 #include "runtime/channel.h"
+#include "runtime/mutex.h"
 #include "runtime/transport/deadline.h"
 #include "runtime/transport/failure.h"
 #include "runtime/transport/frame.h"
@@ -22,14 +21,14 @@ constexpr size_t kQueueBytes = size_t{1} << 20;
 
 // One direction. Either end may outlive the other.
 struct Queue {
-  std::mutex mutex;
-  std::condition_variable readable;
-  std::condition_variable writable;
-  std::deque<Message> messages;
-  size_t bytes = 0;
-  bool sender_closed = false;
-  bool receiver_closed = false;
-  bool interrupted = false;
+  Mutex mutex;
+  Condition readable;
+  Condition writable;
+  std::deque<Message> messages VESPER_GUARDED_BY(mutex);
+  size_t bytes VESPER_GUARDED_BY(mutex) = 0;
+  bool sender_closed VESPER_GUARDED_BY(mutex) = false;
+  bool receiver_closed VESPER_GUARDED_BY(mutex) = false;
+  bool interrupted VESPER_GUARDED_BY(mutex) = false;
 };
 
 class LoopbackChannel final : public Channel {
@@ -38,6 +37,7 @@ class LoopbackChannel final : public Channel {
   ~LoopbackChannel() override { Close(); }
 
   ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override;
+  bool SendsAtOnce(size_t bytes) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
   void Close() override;
@@ -46,13 +46,14 @@ class LoopbackChannel final : public Channel {
   std::string error() const override { return failure_.Get(); }
   uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
   uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
+  uint64_t bytes_delivered() const override;
 
  private:
   ChannelStatus Enqueue(Message message);
 
   const std::shared_ptr<Queue> out_;
   const std::shared_ptr<Queue> in_;
-  std::mutex write_mutex_;  // senders take turns, as on a socket
+  Mutex write_mutex_;  // senders take turns, as on a socket
   std::atomic<bool> closed_ = false;
   std::atomic<uint64_t> sent_ = 0;
   std::atomic<uint64_t> received_ = 0;
@@ -74,7 +75,7 @@ ChannelStatus LoopbackChannel::Send(MessageKind kind, uint64_t sequence,
     for (const auto& part : parts) {
       message.payload.insert(message.payload.end(), part.begin(), part.end());
     }
-    const std::lock_guard turn(write_mutex_);
+    const MutexLock turn(write_mutex_);
     return Enqueue(std::move(message));
   } catch (const std::exception& exception) {
     failure_.Set(std::string("cannot send: ") + exception.what());
@@ -84,9 +85,8 @@ ChannelStatus LoopbackChannel::Send(MessageKind kind, uint64_t sequence,
 
 ChannelStatus LoopbackChannel::Enqueue(Message message) {
   const size_t bytes = message.payload.size();
-  std::unique_lock lock(out_->mutex);
-  out_->writable.wait(lock,
-                      [this] { return out_->sender_closed || out_->receiver_closed || out_->bytes < kQueueBytes; });
+  const MutexLock lock(out_->mutex);
+  while (!out_->sender_closed && !out_->receiver_closed && out_->bytes >= kQueueBytes) out_->writable.Wait(out_->mutex);
   if (out_->sender_closed) return ChannelStatus::kClosed;
   if (out_->receiver_closed) {
     failure_.Set("the peer closed the connection");
@@ -95,21 +95,27 @@ ChannelStatus LoopbackChannel::Enqueue(Message message) {
   out_->messages.push_back(std::move(message));
   out_->bytes += bytes;
   sent_.fetch_add(bytes, std::memory_order_relaxed);
-  out_->readable.notify_one();
+  out_->readable.NotifyOne();
   return ChannelStatus::kOk;
+}
+
+bool LoopbackChannel::SendsAtOnce(size_t) {
+  const MutexLock lock(out_->mutex);
+  return out_->bytes < kQueueBytes;
+}
+
+uint64_t LoopbackChannel::bytes_delivered() const {
+  const MutexLock lock(out_->mutex);
+  return bytes_sent() - out_->bytes;
 }
 
 ChannelStatus LoopbackChannel::Receive(Message* message, std::chrono::milliseconds timeout) {
   if (closed_.load()) return ChannelStatus::kClosed;
   const Deadline deadline(timeout);
-  std::unique_lock lock(in_->mutex);
-  const auto woken = [this] {
-    return in_->receiver_closed || in_->interrupted || !in_->messages.empty() || in_->sender_closed;
-  };
-  if (deadline.never()) {
-    in_->readable.wait(lock, woken);
-  } else {
-    in_->readable.wait_until(lock, deadline.at(), woken);
+  const auto until = deadline.never() ? std::chrono::steady_clock::time_point::max() : deadline.at();
+  const MutexLock lock(in_->mutex);
+  while (!in_->receiver_closed && !in_->interrupted && in_->messages.empty() && !in_->sender_closed &&
+         in_->readable.WaitUntil(in_->mutex, until)) {
   }
   if (in_->receiver_closed) return ChannelStatus::kClosed;
   if (std::exchange(in_->interrupted, false)) return ChannelStatus::kTimeout;
@@ -122,30 +128,30 @@ ChannelStatus LoopbackChannel::Receive(Message* message, std::chrono::millisecon
   in_->messages.pop_front();
   in_->bytes -= message->payload.size();
   received_.fetch_add(message->payload.size(), std::memory_order_relaxed);
-  in_->writable.notify_all();
+  in_->writable.NotifyAll();
   return ChannelStatus::kOk;
 }
 
 void LoopbackChannel::Interrupt() {
   if (closed_.load()) return;
-  const std::lock_guard lock(in_->mutex);
+  const MutexLock lock(in_->mutex);
   in_->interrupted = true;
-  in_->readable.notify_all();
+  in_->readable.NotifyAll();
 }
 
 void LoopbackChannel::Close() {
   if (closed_.exchange(true)) return;
   {
-    const std::lock_guard lock(in_->mutex);
+    const MutexLock lock(in_->mutex);
     in_->receiver_closed = true;
     in_->messages.clear();
-    in_->readable.notify_all();
-    in_->writable.notify_all();
+    in_->readable.NotifyAll();
+    in_->writable.NotifyAll();
   }
-  const std::lock_guard lock(out_->mutex);
+  const MutexLock lock(out_->mutex);
   out_->sender_closed = true;
-  out_->readable.notify_all();
-  out_->writable.notify_all();
+  out_->readable.NotifyAll();
+  out_->writable.NotifyAll();
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "runtime/transport/socket_channel.h"
 
 #include <fcntl.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +19,7 @@
 #include <system_error>
 
 #include "runtime/address.h"
+#include "runtime/transport/ring_channel.h"
 
 namespace vesper::transport {
 namespace {
@@ -69,8 +73,11 @@ void TuneTcp(int socket) {
 
 }  // namespace
 
-SocketChannel::SocketChannel(int socket, int wake)
-    : socket_(socket), wake_(wake), carries_descriptors_(IsUnixSocket(socket)) {
+SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls)
+    : socket_(socket),
+      wake_(wake),
+      tls_(std::move(tls)),
+      carries_descriptors_(tls_ == nullptr && IsUnixSocket(socket)) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
 }
@@ -137,27 +144,41 @@ ChannelStatus SocketChannel::SendFrame(MessageKind kind, uint64_t sequence,
   }
 }
 
-// The kernel calls a socket writable only while a good part of its buffer is free: a small message then fits whole.
+// The kernel counts its own memory against the buffer's size, about twice the bytes at worst.
 bool SocketChannel::SendsAtOnce(size_t bytes) {
-  constexpr size_t kSmall = 16 * 1024;
-  if (bytes > kSmall || closed_.load()) return false;
-  pollfd entry{socket_, POLLOUT, 0};
-  return ::poll(&entry, 1, 0) == 1 && (entry.revents & POLLOUT) != 0;
+  constexpr size_t kOverhead = 4096;
+  if (closed_.load()) return false;
+  std::array<uint32_t, SK_MEMINFO_VARS> use{};
+  socklen_t length = sizeof(use);
+  if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;
+  const size_t used = std::max(use[SK_MEMINFO_WMEM_ALLOC], use[SK_MEMINFO_WMEM_QUEUED]);
+  return used + 2 * bytes + kOverhead <= use[SK_MEMINFO_SNDBUF];
+}
+
+// What the peer's kernel has not acknowledged (TCP), or its process has not read (Unix, where the kernel's own memory counts
+// too), is still here.
+uint64_t SocketChannel::bytes_delivered() const {
+  const uint64_t sent = bytes_sent();
+  int waiting = 0;
+  if (closed_.load() || ::ioctl(socket_, SIOCOUTQ, &waiting) != 0 || waiting < 0) return 0;
+  return sent - std::min(sent, static_cast<uint64_t>(waiting));
 }
 
 ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> descriptors) {
   Control control;
-  while (!frame->done()) {
+  while (!frame->done() || (tls_ != nullptr && tls_->unsent())) {
     std::array<iovec, kVectors> vectors;
     msghdr header{};
     header.msg_iov = vectors.data();
     header.msg_iovlen = frame->Gather(vectors);
     Attach(descriptors, &control, &header);
-    const ssize_t count = ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t count = tls_ != nullptr ? tls_->Send(std::span(vectors).first(header.msg_iovlen))
+                                          : ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       if (count > 0) descriptors = {};  // they went with the first byte
       frame->Advance(static_cast<size_t>(count));
       sent_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
+      if (tls_ != nullptr && tls_->unsent() && !WaitUntilWritable()) return ChannelStatus::kClosed;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!WaitUntilWritable()) return ChannelStatus::kClosed;
     } else if (errno == ETOOMANYREFS) {
@@ -185,6 +206,13 @@ bool SocketChannel::WaitUntilWritable() {
     return false;
   }
   return true;
+}
+
+bool SocketChannel::PeerEnded() {
+  if (peer_ended_.load()) return true;
+  if (closed_.load()) return false;
+  pollfd entry{socket_, POLLRDHUP, 0};
+  return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 ChannelStatus SocketChannel::Receive(Message* message, std::chrono::milliseconds timeout) {
@@ -276,7 +304,7 @@ bool SocketChannel::HandOverDescriptors(Message* message) {
   message->descriptors.clear();
   const size_t announced = message->announced_descriptors;
   if (announced == 0) return true;
-  if (arrivals_.empty()) return false;
+  if (arrivals_.empty()) return true;  // lost on the way, by a relay that passes bytes alone
   Arrival arrival = std::move(arrivals_.front());
   arrivals_.pop_front();
   if (arrival.descriptors.size() == announced) message->descriptors = std::move(arrival.descriptors);
@@ -295,7 +323,8 @@ bool SocketChannel::Read() {
     header.msg_control = control.bytes.data();
     header.msg_controllen = control.bytes.size();
   }
-  const ssize_t count = ::recvmsg(socket_, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  const ssize_t count = tls_ != nullptr ? tls_->Receive(std::span(vectors).first(header.msg_iovlen))
+                                        : ::recvmsg(socket_, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (count >= 0) TakeArrival(header);
   if (count > 0) {
     reader_.Filled(static_cast<size_t>(count));
@@ -317,7 +346,8 @@ bool SocketChannel::Read() {
   if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
   const int error = errno;
   peer_ended_.store(true);
-  if (!closed_.load()) failure_.Set("the connection broke: " + Reason(error));
+  const bool protest = tls_ != nullptr && error == EPROTO;
+  if (!closed_.load()) failure_.Set("the connection broke: " + (protest ? tls_->error() : Reason(error)));
   return true;
 }
 
@@ -325,7 +355,9 @@ bool SocketChannel::Read() {
 
 namespace vesper {
 
-std::unique_ptr<Channel> MakeSocketChannel(int fd) {
+namespace {
+
+std::unique_ptr<Channel> Make(int fd, std::unique_ptr<tls::Stream> tls) {
   const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   const int flags = ::fcntl(fd, F_GETFL);
   if (wake < 0 || flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
@@ -333,7 +365,24 @@ std::unique_ptr<Channel> MakeSocketChannel(int fd) {
     ::close(fd);
     return nullptr;
   }
-  return std::make_unique<transport::SocketChannel>(fd, wake);
+  auto socket = std::make_unique<transport::SocketChannel>(fd, wake, std::move(tls));
+  if (!socket->CarriesDescriptors()) return socket;
+  return std::make_unique<transport::RingChannel>(std::move(socket));
+}
+
+}  // namespace
+
+std::unique_ptr<Channel> MakeSocketChannel(int fd) { return Make(fd, nullptr); }
+
+std::unique_ptr<Channel> MakeTlsChannel(int fd, const tls::Secrets& secrets, tls::End end, std::string* error) {
+  std::unique_ptr<tls::Stream> stream = tls::Stream::Make(fd, secrets, end, error);
+  if (stream == nullptr) {
+    ::close(fd);
+    return nullptr;
+  }
+  std::unique_ptr<Channel> channel = Make(fd, std::move(stream));
+  if (channel == nullptr) *error = "no file descriptor is left";
+  return channel;
 }
 
 }  // namespace vesper

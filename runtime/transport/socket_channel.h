@@ -1,4 +1,4 @@
-// The channel over a connected stream socket, TCP or Unix. Made by Connect() and
+// The channel over a connected stream socket, TCP, with TLS or without, or Unix. Made by Connect() and
 // MakeSocketChannel() in runtime/address.h.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/channel.h"
+#include "runtime/tls/stream.h"
 #include "runtime/transport/deadline.h"
 #include "runtime/transport/failure.h"
 #include "runtime/transport/frame.h"
@@ -24,8 +25,8 @@ namespace vesper::transport {
 // shuts the socket down.
 class SocketChannel final : public Channel {
  public:
-  // Owns both: a connected non-blocking socket, and an eventfd.
-  SocketChannel(int socket, int wake);
+  // Owns all: a connected non-blocking socket, an eventfd, and what protects the socket's bytes, or nullptr.
+  SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls);
   // Closes without shutting down: another process may hold the same socket.
   ~SocketChannel() override;
 
@@ -40,9 +41,12 @@ class SocketChannel final : public Channel {
   void Close() override;
   void AbandonAfterFork() override;
 
+  bool PeerEnded() override;
+  const char* name() const override { return carries_descriptors_ ? "unix socket" : "tcp"; }
   std::string error() const override { return failure_.Get(); }
   uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
   uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
+  uint64_t bytes_delivered() const override;
   int peer_pid() const override { return peer_pid_; }
 
  private:
@@ -71,6 +75,7 @@ class SocketChannel final : public Channel {
 
   int socket_;
   int wake_;
+  const std::unique_ptr<tls::Stream> tls_;
   int peer_pid_ = 0;
   bool carries_descriptors_ = false;
   std::atomic<bool> closed_ = false;      // by this end

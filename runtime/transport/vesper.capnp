@@ -1,7 +1,7 @@
 # What travels between a Vesper client and a Vesper server, one Message after the other in Cap'n Proto's stream framing.
 # Commands, replies and events are dense bytes of their own format inside (docs/wire.md); runtime/transport/frame.cpp writes
 # Batch, Reply and Event by hand in the layout that this schema gives them, and a test reads them with Cap'n Proto.
-# Fields are only ever added: an end that does not know one ignores it.
+# Fields are only ever added: an end that does not know one ignores it. This is protocol version 1 (runtime/handshake.h).
 @0xe2aff7066ebb8ddf;
 
 using Cxx = import "/capnp/c++.capnp";
@@ -16,6 +16,7 @@ struct Message {
     reply @4 :Reply;
     event @5 :Event;
     goodbye @6 :Goodbye;
+    waiting @7 :Waiting;
   }
 }
 
@@ -29,6 +30,7 @@ struct Hello {  # client to server, first
   handleTypes @6 :List(Text);   # names by handle type, only when asked for
   validation @7 :Bool;          # messages of the server's validation layer are wanted
   sharesMemory @8 :Bool;        # replies may bring file descriptors of memory
+  ring @9 :Bool;                # messages may travel through shared memory
 }
 
 struct Welcome {  # server to client
@@ -41,6 +43,7 @@ struct Welcome {  # server to client
   validation @6 :Bool;          # the server runs the validation layer
   maxObjects @7 :UInt32;        # that may live at the same time; 0: not said
   sharesMemory @8 :Bool;        # allocations may be shared memory
+  ring @9 :Bool;                # an Event with the memory comes next; see docs/wire.md
 }
 
 struct Refused {  # server to client, last
@@ -66,5 +69,9 @@ struct Event {  # server to client
 }
 
 struct Goodbye {  # either way, last
+  reason @0 :Text;
+}
+
+struct Waiting {  # server to client, before Welcome or Refused, again and again
   reason @0 :Text;
 }

@@ -1,28 +1,25 @@
 #include "runtime/vk/conditions.h"
 
-#include "runtime/wire/chain.h"
+#include <algorithm>
+
+#include "runtime/vk/chain.h"
 
 namespace vesper::wire::conditions {
 namespace {
 
-template <typename T>
-const T* FindStruct(const void* chain, VkStructureType type) {
-  for (auto* member = static_cast<const VkBaseInStructure*>(chain); member != nullptr; member = member->pNext) {
-    if (member->sType == type) return reinterpret_cast<const T*>(member);
-  }
-  return nullptr;
+bool LinksLibraries(const VkGraphicsPipelineCreateInfo& v) {
+  const auto* linked =
+      FindInChain<VkPipelineLibraryCreateInfoKHR>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR);
+  return linked != nullptr && linked->libraryCount > 0;
 }
 
 // The subsets of state that this pipeline or library takes from its own create-info: all of them unless it is a library
 // of fewer, or links libraries that bring the rest.
 VkGraphicsPipelineLibraryFlagsEXT Subsets(const VkGraphicsPipelineCreateInfo& v) {
-  const auto* library = FindStruct<VkGraphicsPipelineLibraryCreateInfoEXT>(
+  const auto* library = FindInChain<VkGraphicsPipelineLibraryCreateInfoEXT>(
       v.pNext, VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT);
   if (library != nullptr) return library->flags;
-  const auto* linked =
-      FindStruct<VkPipelineLibraryCreateInfoKHR>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR);
-  if (linked != nullptr && linked->libraryCount > 0) return 0;
-  return VK_GRAPHICS_PIPELINE_LIBRARY_FLAG_BITS_MAX_ENUM_EXT;
+  return LinksLibraries(v) ? 0 : VK_GRAPHICS_PIPELINE_LIBRARY_FLAG_BITS_MAX_ENUM_EXT;
 }
 
 bool Has(const VkGraphicsPipelineCreateInfo& v, VkGraphicsPipelineLibraryFlagBitsEXT subset) {
@@ -36,12 +33,20 @@ bool IsDynamic(const VkGraphicsPipelineCreateInfo& v, VkDynamicState state) {
   return false;
 }
 
-bool HasStage(const VkGraphicsPipelineCreateInfo& v, VkShaderStageFlags stages) {
-  for (uint32_t i = 0; NeedsStages(v) && v.pStages != nullptr && i < v.stageCount; ++i) {
+template <typename Info>
+bool AnyStage(const Info& v, VkShaderStageFlags stages) {
+  for (uint32_t i = 0; v.pStages != nullptr && i < v.stageCount; ++i) {
     if ((v.pStages[i].stage & stages) != 0) return true;
   }
   return false;
 }
+
+bool HasStage(const VkGraphicsPipelineCreateInfo& v, VkShaderStageFlags stages) {
+  return NeedsStages(v) && AnyStage(v, stages);
+}
+
+constexpr VkShaderStageFlags kTessellation =
+    VK_SHADER_STAGE_TESSELLATION_CONTROL_BIT | VK_SHADER_STAGE_TESSELLATION_EVALUATION_BIT;
 
 constexpr auto kVertexInput = VK_GRAPHICS_PIPELINE_LIBRARY_VERTEX_INPUT_INTERFACE_BIT_EXT;
 constexpr auto kPreRasterization = VK_GRAPHICS_PIPELINE_LIBRARY_PRE_RASTERIZATION_SHADERS_BIT_EXT;
@@ -72,8 +77,7 @@ bool NeedsInputAssembly(const VkGraphicsPipelineCreateInfo& v) {
 }
 
 bool NeedsTessellation(const VkGraphicsPipelineCreateInfo& v) {
-  return Has(v, kPreRasterization) &&
-         HasStage(v, VK_SHADER_STAGE_TESSELLATION_CONTROL_BIT | VK_SHADER_STAGE_TESSELLATION_EVALUATION_BIT);
+  return Has(v, kPreRasterization) && HasStage(v, kTessellation);
 }
 
 bool NeedsViewport(const VkGraphicsPipelineCreateInfo& v) { return Has(v, kPreRasterization) && !Discards(v); }
@@ -84,20 +88,61 @@ bool NeedsMultisample(const VkGraphicsPipelineCreateInfo& v) {
   return (Has(v, kFragmentOutput) || Has(v, kFragmentShader)) && !Discards(v);
 }
 
+// What a dynamic rendering is made for is known where this create-info brings the fragment output.
 bool NeedsDepthStencil(const VkGraphicsPipelineCreateInfo& v) {
   if (!Has(v, kFragmentShader) || Discards(v)) return false;
+  if (!RendersDynamically(v) || !Has(v, kFragmentOutput)) return true;
   const auto* rendering =
-      FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
-  const bool output_known = RendersDynamically(v) && rendering != nullptr && Has(v, kFragmentOutput);
-  return !output_known || rendering->depthAttachmentFormat != VK_FORMAT_UNDEFINED ||
-         rendering->stencilAttachmentFormat != VK_FORMAT_UNDEFINED;
+      FindInChain<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
+  return rendering != nullptr && (rendering->depthAttachmentFormat != VK_FORMAT_UNDEFINED ||
+                                  rendering->stencilAttachmentFormat != VK_FORMAT_UNDEFINED);
 }
 
 bool NeedsColorBlend(const VkGraphicsPipelineCreateInfo& v) {
   if (!Has(v, kFragmentOutput) || Discards(v)) return false;
+  if (!RendersDynamically(v)) return true;
   const auto* rendering =
-      FindStruct<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
-  return !RendersDynamically(v) || rendering == nullptr || rendering->colorAttachmentCount > 0;
+      FindInChain<VkPipelineRenderingCreateInfo>(v.pNext, VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO);
+  return rendering != nullptr && rendering->colorAttachmentCount > 0;
+}
+
+bool NeedsLayout(const VkGraphicsPipelineCreateInfo& v) { return NeedsStages(v) || LinksLibraries(v); }
+
+bool NeedsRenderPass(const VkGraphicsPipelineCreateInfo& v) {
+  return NeedsStages(v) || Has(v, kFragmentOutput) || LinksLibraries(v);
+}
+
+bool NeedsVertexInput(const VkGraphicsShaderGroupCreateInfoNV& v) { return !AnyStage(v, VK_SHADER_STAGE_MESH_BIT_EXT); }
+
+bool NeedsTessellation(const VkGraphicsShaderGroupCreateInfoNV& v) { return AnyStage(v, kTessellation); }
+
+bool AreDynamic(const Around& around, std::initializer_list<VkDynamicState> states) {
+  if (around.type != VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO) return false;
+  const auto& v = *static_cast<const VkGraphicsPipelineCreateInfo*>(around.value);
+  return std::all_of(states.begin(), states.end(), [&](VkDynamicState state) { return IsDynamic(v, state); });
+}
+
+bool ReadsAttachments(const Around& around) {
+  if (around.type == VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO) {
+    const auto& v = *static_cast<const VkGraphicsPipelineCreateInfo*>(around.value);
+    return Has(v, kFragmentOutput) && RendersDynamically(v);
+  }
+  if (around.type == VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO) {
+    const auto& v = *static_cast<const VkCommandBufferBeginInfo*>(around.value);
+    return (v.flags & VK_COMMAND_BUFFER_USAGE_RENDER_PASS_CONTINUE_BIT) != 0 && v.pInheritanceInfo != nullptr &&
+           v.pInheritanceInfo->renderPass == VK_NULL_HANDLE;
+  }
+  return true;
+}
+
+bool IsLargeImage(const VkImageCreateInfo& info) {
+  constexpr uint32_t kWide = 1u << 14, kDeep = 1u << 11;  // beyond what most devices take
+  constexpr double kMany = 1u << 28;
+  const VkExtent3D extent = info.extent;
+  const double texels =
+      double{1} * extent.width * extent.height * extent.depth * info.arrayLayers * static_cast<uint32_t>(info.samples);
+  return extent.width > kWide || extent.height > kWide || extent.depth > kDeep || info.arrayLayers > kDeep ||
+         texels >= kMany;
 }
 
 }  // namespace vesper::wire::conditions

@@ -54,9 +54,9 @@ void EncodeChain(Encoder& e, const void* chain, ChainTable table) {
   const size_t mark = e.Mark();
   e.Take(4);
   uint32_t count = 0;
-  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+  for (const auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
-    if (codec == nullptr) continue;
+    if (codec == nullptr || (e.offered_only() && codec->needs == kNotOffered)) continue;
     EncodeMember(e, member, codec->size, codec->encode);
     ++count;
   }
@@ -74,7 +74,8 @@ void* DecodeChain(Decoder& d, ChainTable table) {
     const int32_t type = Load<int32_t>(header);
     const uint32_t length = Load<uint32_t>(header + 4);
     const ChainCodec* codec = Find(table, type);
-    if (codec == nullptr) {
+    if (codec == nullptr || !d.IsEnabled(codec->needs)) {
+      if (codec != nullptr && codec->refusal != nullptr) d.Fail(codec->refusal);
       d.Skip(length);
       continue;
     }
@@ -96,7 +97,7 @@ void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
   const size_t mark = e.Mark();
   e.Take(4);
   uint32_t count = 0;
-  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+  for (const auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec == nullptr || codec->encode_reply == nullptr) continue;
     const size_t start = e.Mark();
@@ -111,6 +112,10 @@ void EncodeChainReply(Encoder& e, const void* chain, ChainTable table) {
 }
 
 void DecodeChainReply(Decoder& d, void* chain, ChainTable table) {
+  for (auto* each = static_cast<ChainHeader*>(chain); d.nothing() && each != nullptr; each = each->next) {
+    const ChainCodec* codec = Find(table, each->type);
+    if (codec != nullptr && codec->decode_reply != nullptr) codec->decode_reply(d, each);
+  }
   const uint32_t count = Load<uint32_t>(d.Take(4));
   if (count > kMaxChainLength) d.Fail("a pNext chain is longer than the limit");
   auto* member = static_cast<ChainHeader*>(chain);
@@ -137,14 +142,14 @@ void DecodeChainReply(Decoder& d, void* chain, ChainTable table) {
 }
 
 bool HasInChain(const void* chain, int32_t type) {
-  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+  for (const auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     if (member->type == type) return true;
   }
   return false;
 }
 
 bool ChainEchoes(const void* chain, ChainTable table) {
-  for (auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
+  for (const auto* member = static_cast<const ChainHeader*>(chain); member != nullptr; member = member->next) {
     const ChainCodec* codec = Find(table, member->type);
     if (codec != nullptr && codec->encode_reply != nullptr) return true;
   }

@@ -20,7 +20,10 @@ struct ChainHeader {
 // link here, is encoded as null.
 struct ChainCodec {
   int32_t type;
-  uint32_t size;  // in C
+  uint32_t size;   // in C
+  uint16_t needs;  // what must be enabled for it
+  // Of an input that no valid peer sends: what to say; else null.
+  const char* refusal;
   // An output of nothing but values. Where the callee leaves one alone, as a driver does with structs of extensions that it
   // lacks, nothing comes back and what the caller had put there stays.
   bool values;
@@ -48,6 +51,20 @@ bool HasInChain(const void* chain, int32_t type);
 bool ChainEchoes(const void* chain, ChainTable table);
 
 // Helpers of generated code.
+template <typename T, typename Count, typename Flags>
+bool AnyHas(const T* items, Count count, Flags flags) {
+  for (Count i = 0; items != nullptr && i < count; ++i) {
+    if ((items[i].flags & flags) != 0) return true;
+  }
+  return false;
+}
+template <typename T, typename Count>
+bool AnyHasInChain(const T* items, Count count, int32_t type) {
+  for (Count i = 0; items != nullptr && i < count; ++i) {
+    if (HasInChain(items[i].pNext, type)) return true;
+  }
+  return false;
+}
 template <typename T>
 T Value(const T* pointer) {
   return pointer == nullptr ? T{} : *pointer;

@@ -23,8 +23,8 @@ enum class EventKind : uint16_t {
   kCompleted = 1,      // Completed; after all memory events that it covers
   kDeviceLost = 2,     // DeviceLost, then a sentence (the rest of the body) for the log
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
-  kLog = 5,            // u32 level (0 error … 3 debug), then the text
   kDebugMessage = 6,   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
+  kMade = 8,           // Made
   kAlive = 7           // no body: the server has been busy with one message for a while and lives
 };
 
@@ -61,6 +61,12 @@ struct Completed {
 };
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session
+};
+// What became of an object whose creation ran on the pool while nobody waited for it.
+struct Made {
+  ObjectId object = 0;
+  int32_t result = 0;  // VK_SUCCESS, or why there is none
+  uint32_t reserved = 0;
 };
 // Followed by the request bytes of the command that lets an application give such a message itself: what the callback
 // is given.

@@ -8,7 +8,7 @@ alignas(16) constexpr uint8_t kZeros[kMaxFixedPart] = {};
 }  // namespace
 
 const uint8_t* Decoder::Short() {
-  Fail("the message is shorter than its contents");
+  if (!nothing_) Fail("the message is shorter than its contents");
   return kZeros;
 }
 
@@ -40,6 +40,7 @@ void* Decoder::Allocate(uint64_t count, size_t size) {
 }
 
 void Decoder::CopyTo(void* to, size_t size) {
+  if (nothing_ && to != nullptr && size != 0) std::memset(to, 0, size);
   if (remaining() < size || to == nullptr) {
     Short();
     return;

@@ -30,6 +30,15 @@ class Decoder {
   Decoder(std::span<const uint8_t> bytes, Arena* arena, HandleMapper* handles = nullptr)
       : cursor_(bytes.data()), end_(bytes.data() + bytes.size()), arena_(arena), handles_(handles) {}
 
+  // Of an answer that never came: every value is zero and every count 0, and nothing of it is wrong. For replies, which are
+  // decoded into the caller's memory: there is no arena.
+  static Decoder Nothing(HandleMapper* handles) {
+    Decoder d({}, nullptr, handles);
+    d.nothing_ = true;
+    return d;
+  }
+  bool nothing() const { return nothing_; }
+
   bool ok() const { return error_ == nullptr; }
   // What was wrong first, or nullptr.
   const char* error() const { return error_; }
@@ -104,6 +113,11 @@ class Decoder {
     end_ = outer;
   }
 
+  // Whether a struct that needs this is taken; others are passed over.
+  bool IsEnabled(uint16_t needs) const {
+    return needs == kNeedsNothing || handles_ == nullptr || handles_->IsEnabled(needs);
+  }
+
   // The next frame (Encoder::BeginFrame), which reading is limited to until Widen(). nullptr when there is none or after
   // failing.
   const uint8_t* NextFrame(uint32_t* tag) {
@@ -138,6 +152,7 @@ class Decoder {
   HandleMapper* handles_;
   const char* error_ = nullptr;
   uint32_t nesting_ = 0;
+  bool nothing_ = false;
 };
 
 }  // namespace vesper::wire

@@ -61,6 +61,12 @@ void Store(uint8_t* at, T value) {
   std::memcpy(at, &value, sizeof(T));
 }
 
+// A struct that is being encoded, for conditions of what it holds: its sType and where it is.
+struct Around {
+  int32_t type = 0;
+  const void* value = nullptr;
+};
+
 // Writes into a ByteBuffer that the caller owns. Not thread-safe. Throws std::bad_alloc; entry points catch it.
 class Encoder {
  public:
@@ -82,6 +88,13 @@ class Encoder {
   std::span<const uint8_t> Since(size_t mark) const { return {out_->data() + mark, out_->size() - mark}; }
   void Rewind(size_t mark) { out_->Truncate(mark); }
   void Patch32(size_t mark, uint32_t value) { Store(out_->data() + mark, value); }
+
+  // From now on chains travel without what is of extensions that nobody is offered: programs chain it all the same.
+  void LeaveOutWhatIsNotOffered() { offered_only_ = true; }
+  bool offered_only() const { return offered_only_; }
+
+  // The innermost struct around what is being encoded that conditions may look at (policy `surrounds`).
+  const Around& around() const { return around_; }
 
   // A frame is u32 tag, u32 length and contents: a reader that does not know the tag skips it.
   size_t BeginFrame(uint32_t tag) {
@@ -114,8 +127,25 @@ class Encoder {
   }
 
  private:
+  friend class Inside;
+
   ByteBuffer* out_;
   const HandleMapper* handles_;
+  Around around_;
+  bool offered_only_ = false;
+};
+
+// While it lives, `value` is what is around everything that is encoded.
+class Inside {
+ public:
+  Inside(Encoder* e, int32_t type, const void* value) : encoder_(e), outer_(e->around_) { e->around_ = {type, value}; }
+  ~Inside() { encoder_->around_ = outer_; }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  Encoder* const encoder_;
+  const Around outer_;
 };
 
 }  // namespace vesper::wire

@@ -15,6 +15,10 @@ enum class HandleUse : uint8_t {
   kIgnorable  // a valid program may leave garbage here: an unknown id becomes VK_NULL_HANDLE
 };
 
+// What a struct or command needs to be taken; other numbers are the registry's (generated/vk/extensions.h).
+inline constexpr uint16_t kNeedsNothing = 0;
+inline constexpr uint16_t kNotOffered = 1;  // it is of extensions that nobody can enable
+
 // A handle as 64 bits: the pointer of a dispatchable one, the value of another. Implementations say whether they may be
 // called from several threads.
 class HandleMapper {
@@ -26,6 +30,8 @@ class HandleMapper {
   // The ids of the objects that the command being decoded makes; the array lives as long as the command. Returns false
   // when no client library could have minted them.
   virtual bool NewIds(HandleType, const ObjectId* /*ids*/, uint32_t /*count*/) { return true; }
+  // Whether the peer has enabled what a struct needs.
+  virtual bool IsEnabled(uint16_t /*needs*/) const { return true; }
 };
 
 }  // namespace vesper::wire

@@ -1,6 +1,7 @@
 #include "runtime/wire/memory_runs.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "runtime/wire/decoder.h"
@@ -9,19 +10,55 @@
 namespace vesper::wire {
 namespace {
 
-constexpr uint64_t kJoinedGap = 64;  // a run of its own costs more than eight bytes of mask
 constexpr size_t kMaxExtent = 64 * 1024;
+// A header costs about as much as the mask of two lines: so many without a change, or four of nothing else, end a mask.
+constexpr size_t kEmptyLines = 2;
+constexpr size_t kWholeLines = 4;
 
 size_t Padding(size_t size) { return (8 - size % 8) % 8; }
 
-void SetBits(std::vector<uint8_t>* mask, size_t from, size_t to) {
-  for (; from < to && from % 8 != 0; ++from)
-    (*mask)[from / 8] = static_cast<uint8_t>((*mask)[from / 8] | 1u << (from % 8));
-  if (to - from >= 8) std::fill_n(mask->begin() + static_cast<ptrdiff_t>(from / 8), (to - from) / 8, uint8_t{0xff});
-  for (from = std::max(from, to / 8 * 8); from < to; ++from) {
-    (*mask)[from / 8] = static_cast<uint8_t>((*mask)[from / 8] | 1u << (from % 8));
-  }
+// Set bits in a mask of any length, and whether none lies beyond the extent.
+bool CountBits(const uint8_t* mask, uint32_t extent, size_t* bits) {
+  const size_t size = (static_cast<size_t>(extent) + 7) / 8;
+  size_t at = 0;
+  for (*bits = 0; at + 8 <= size; at += 8) *bits += static_cast<size_t>(std::popcount(Load<uint64_t>(mask + at)));
+  for (; at < size; ++at) *bits += static_cast<size_t>(std::popcount(mask[at]));
+  const auto beyond = static_cast<uint8_t>(extent % 8 == 0 ? 0 : 0xff << (extent % 8));
+  return (mask[size - 1] & beyond) == 0;
 }
+
+// How the lines of a piece are cut into runs.
+class Lines {
+ public:
+  explicit Lines(const Changes& changes)
+      : mask_(changes.mask), size_(changes.bytes.size()), lines_(LinesOf(changes.bytes.size())) {}
+  size_t count() const { return lines_; }
+  bool Empty(size_t line) const { return mask_[line] == 0; }
+  bool Whole(size_t line) const {
+    const size_t left = size_ - line * kLine;
+    return mask_[line] == (left >= kLine ? ~uint64_t{0} : (uint64_t{1} << left) - 1);
+  }
+  // The first line from `line` on that is not whole.
+  size_t EndOfWhole(size_t line) const {
+    while (line < lines_ && Whole(line)) ++line;
+    return line;
+  }
+  // Where scattered changes that begin in `line` end.
+  size_t EndOfScattered(size_t line) const {
+    size_t end = line;  // behind the last line with a change
+    for (; line < lines_ && line - end < kEmptyLines; ++line) {
+      if (Empty(line)) continue;
+      if (Whole(line) && EndOfWhole(line) - line >= kWholeLines) break;
+      end = line + 1;
+    }
+    return end;
+  }
+
+ private:
+  const uint64_t* const mask_;
+  const size_t size_;
+  const size_t lines_;
+};
 
 }  // namespace
 
@@ -31,54 +68,81 @@ void RunWriter::Begin(ObjectId memory) {
   const MemoryRuns head{memory, 0, 0};
   out_.Append(&head, sizeof(head));
   count_ = 0;
-  extent_ = 0;
+  open_ = 0;
+}
+
+void RunWriter::Pad() {
+  const size_t padding = Padding(out_.size());
+  if (padding != 0) std::memset(out_.Append(padding), 0, padding);
 }
 
 void RunWriter::Add(uint64_t offset, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
-    const auto piece = bytes.first(std::min(bytes.size(), kMaxExtent));
-    const uint64_t end = offset_ + extent_;
-    const bool joins =
-        extent_ != 0 && offset >= end && offset - end < kJoinedGap && offset - offset_ + piece.size() <= kMaxExtent;
-    if (!joins) {
-      Close();
-      offset_ = offset;
+    auto piece = bytes.first(std::min(bytes.size(), kMaxExtent));
+    auto run = open_ != 0 ? Load<MemoryRun>(out_.data() + open_) : MemoryRun{};
+    if (open_ != 0 && offset == open_end_ && run.extent + piece.size() <= kMaxExtent) {
+      run.extent = run.changed = static_cast<uint32_t>(run.extent + piece.size());
+      Store(out_.data() + open_, run);
+    } else {
+      Pad();
+      open_ = out_.size();
+      run = {offset, static_cast<uint32_t>(piece.size()), static_cast<uint32_t>(piece.size())};
+      out_.Append(&run, sizeof(run));
+      ++count_;
     }
-    Extend(offset, piece);
+    out_.Append(piece.data(), piece.size());
     offset += piece.size();
+    open_end_ = offset;
     bytes = bytes.subspan(piece.size());
   }
 }
 
-void RunWriter::Extend(uint64_t offset, std::span<const uint8_t> bytes) {
-  const auto from = static_cast<size_t>(offset - offset_);
-  const bool gapless = bytes_.size() == extent_ && from == extent_;
-  if (!gapless) {
-    const size_t before = bytes_.size() == extent_ ? extent_ : 0;  // of which no bits were kept
-    mask_.resize((from + bytes.size() + 7) / 8, 0);
-    SetBits(&mask_, 0, before);
-    SetBits(&mask_, from, from + bytes.size());
+void RunWriter::Add(const Changes& changes) {
+  const Lines lines(changes);
+  for (size_t line = 0; line < lines.count();) {
+    if (lines.Empty(line)) {
+      ++line;
+      continue;
+    }
+    const size_t whole = lines.EndOfWhole(line);
+    if (whole - line >= kWholeLines || (whole == lines.count() && whole != line)) {
+      const size_t end = std::min(whole * kLine, changes.bytes.size());
+      Add(changes.offset + line * kLine, changes.bytes.subspan(line * kLine, end - line * kLine));
+      line = whole;
+      continue;
+    }
+    const size_t end = lines.EndOfScattered(line);
+    AddScattered(changes, line, end);
+    line = end;
   }
-  bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
-  extent_ = from + bytes.size();
 }
 
-void RunWriter::Close() {
-  if (extent_ == 0) return;
-  const MemoryRun run{offset_, static_cast<uint32_t>(extent_), static_cast<uint32_t>(bytes_.size())};
+// Both the first and the last line have changes.
+void RunWriter::AddScattered(const Changes& changes, size_t first_line, size_t end_line) {
+  const uint64_t* mask = changes.mask + first_line;
+  const size_t lines = end_line - first_line;
+  const size_t base = first_line * kLine;
+  const auto first = static_cast<size_t>(std::countr_zero(mask[0]));
+  const size_t end = lines * kLine - static_cast<size_t>(std::countl_zero(mask[lines - 1]));
+  size_t changed = 0;
+  for (size_t i = 0; i < lines; ++i) changed += static_cast<size_t>(std::popcount(mask[i]));
+  if (changed == end - first) return Add(changes.offset + base + first, changes.bytes.subspan(base + first, changed));
+  Pad();
+  const size_t start = first / 8 * 8;
+  const MemoryRun run{changes.offset + base + start, static_cast<uint32_t>(end - start),
+                      static_cast<uint32_t>(changed)};
   out_.Append(&run, sizeof(run));
-  out_.Append(mask_.data(), mask_.size());
-  out_.Append(bytes_.data(), bytes_.size());
-  const size_t padding = Padding(mask_.size() + bytes_.size());
-  if (padding != 0) std::memset(out_.Append(padding), 0, padding);
+  out_.Append(reinterpret_cast<const uint8_t*>(mask) + start / 8, (end - start + 7) / 8);
+  const size_t size = std::min(lines * kLine, changes.bytes.size() - base);
+  const size_t at = out_.size();
+  BestChangeKernels().pack(changes.bytes.data() + base, mask, size, out_.Append(size));
+  out_.Truncate(at + changed);
+  open_ = 0;
   ++count_;
-  extent_ = 0;
-  mask_.clear();
-  bytes_.clear();
 }
 
 std::span<const uint8_t> RunWriter::Finish() {
-  Close();
+  Pad();
   Store(out_.data() + mark_ + sizeof(RecordHeader) + offsetof(MemoryRuns, count), count_);
   if (!EndRecord(&out_, mark_)) out_.clear();
   return {out_.data(), out_.size()};
@@ -94,12 +158,20 @@ bool NextRun(std::span<const uint8_t>* rest, Run* run) {
   *run = {head.offset, head.extent, mask_size == 0 ? nullptr : body.data(), body.subspan(mask_size, head.changed)};
   if (run->mask != nullptr) {
     size_t bits = 0;
-    for (size_t i = 0; i < mask_size; ++i) bits += static_cast<size_t>(std::popcount(run->mask[i]));
-    const auto beyond = static_cast<uint8_t>(head.extent % 8 == 0 ? 0 : 0xff << (head.extent % 8));
-    if (bits != head.changed || (run->mask[mask_size - 1] & beyond) != 0) return false;
+    if (!CountBits(run->mask, head.extent, &bits) || bits != head.changed) return false;
   }
   *rest = body.subspan(std::min(body.size(), size + Padding(size)));
   return true;
+}
+
+void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin) {
+  if (run.mask == nullptr) {
+    if (run.bytes.empty()) return;
+    std::memcpy(shared, run.bytes.data(), run.bytes.size());
+    std::memcpy(twin, run.bytes.data(), run.bytes.size());
+    return;
+  }
+  BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared, twin);
 }
 
 }  // namespace vesper::wire

@@ -1,14 +1,13 @@
-// The body of kMemoryWrite and kMemoryChanged: exact runs of bytes, neighbours packed under one mask. Written and read by both
-// sides; bytes that are in no run are not touched by whoever applies them.
+// The body of kMemoryWrite and kMemoryChanged: exact runs of bytes, scattered ones packed under one mask. Written and read by
+// both sides; bytes that are in no run are not touched by whoever applies them.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "runtime/object_id.h"
+#include "runtime/wire/changes.h"
 #include "runtime/wire/control.h"
 #include "runtime/wire/encoder.h"
 
@@ -20,26 +19,26 @@ class RunWriter {
   explicit RunWriter(uint16_t record) : record_(record) {}
 
   void Begin(ObjectId memory);
-  // After Begin(). Cheapest in ascending order.
+  // After Begin(). What joins the run before it in ascending order becomes one with it.
   void Add(uint64_t offset, std::span<const uint8_t> bytes);
+  // Whatever changed: stretches without gaps as runs, what is scattered under masks.
+  void Add(const Changes& changes);
   // How much Finish() would give, roughly.
-  size_t size() const { return out_.size() + mask_.size() + bytes_.size(); }
-  bool empty() const { return count_ == 0 && extent_ == 0; }
+  size_t size() const { return out_.size(); }
+  bool empty() const { return count_ == 0; }
   // The record, valid until the next Begin().
   std::span<const uint8_t> Finish();
 
  private:
-  void Extend(uint64_t offset, std::span<const uint8_t> bytes);
-  void Close();
+  void AddScattered(const Changes& changes, size_t first_line, size_t end_line);
+  void Pad();
 
   const uint16_t record_;
   ByteBuffer out_;
   size_t mark_ = 0;
   uint32_t count_ = 0;
-  uint64_t offset_ = 0;  // of the open run
-  size_t extent_ = 0;    // 0: none is open
-  std::vector<uint8_t> mask_;
-  std::vector<uint8_t> bytes_;
+  size_t open_ = 0;        // where the last run lies in out_, if it has no mask and bytes may join it; else 0
+  uint64_t open_end_ = 0;  // the offset at which they would have to begin
 };
 
 // One run as it lies in a record.
@@ -52,6 +51,10 @@ struct Run {
 
 // Takes the next run from `rest`. False when what is there is no run.
 bool NextRun(std::span<const uint8_t>* rest, Run* run);
+
+// Puts the bytes of a run into memory that others write at the same time, and the same into the twin; both pointers are where
+// the run's extent begins. No other byte of `shared` is written, and none is read.
+void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin);
 
 // Calls visit(offset, bytes) for each piece of a run without gaps.
 template <typename Visit>

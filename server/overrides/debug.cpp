@@ -1,6 +1,7 @@
 // Labels of queues go with their submits; messengers of the client hear the driver through events.
 #include "generated/server/overrides.h"
-#include "server/session.h"
+#include "server/base/log.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 namespace {
@@ -18,7 +19,39 @@ void EnqueueLabel(Session& session, VkQueue queue, Call call) {
   session.device().QueueOf(queue, id).Enqueue(std::move(job));
 }
 
+// Names and tags are for people: what a driver refuses is logged, and what it cannot know is not given to it.
+template <typename Entry, typename Info>
+VkResult Advise(Entry entry, VkDevice device, const Info* info, HandleType type, uint64_t handle) {
+  if (entry == nullptr || type == HandleType::kNone || handle == 0) return VK_SUCCESS;
+  const VkResult result = entry(device, info);
+  if (result < 0) {
+    Log(LogLevel::kDebug, "the driver refuses a name or tag of a {} ({})", kHandleTypeNames[static_cast<size_t>(type)],
+        static_cast<int>(result));
+  }
+  return VK_SUCCESS;
+}
+
 }  // namespace
+
+void SetDebugUtilsObjectNameEXT(Session&, const vk::DispatchTable& driver, wire::SetDebugUtilsObjectNameEXTArgs& v) {
+  v.result = Advise(driver.SetDebugUtilsObjectNameEXT, v.device, v.pNameInfo, HandleTypeOf(v.pNameInfo->objectType),
+                    v.pNameInfo->objectHandle);
+}
+
+void SetDebugUtilsObjectTagEXT(Session&, const vk::DispatchTable& driver, wire::SetDebugUtilsObjectTagEXTArgs& v) {
+  v.result = Advise(driver.SetDebugUtilsObjectTagEXT, v.device, v.pTagInfo, HandleTypeOf(v.pTagInfo->objectType),
+                    v.pTagInfo->objectHandle);
+}
+
+void DebugMarkerSetObjectNameEXT(Session&, const vk::DispatchTable& driver, wire::DebugMarkerSetObjectNameEXTArgs& v) {
+  v.result = Advise(driver.DebugMarkerSetObjectNameEXT, v.device, v.pNameInfo, HandleTypeOf(v.pNameInfo->objectType),
+                    v.pNameInfo->object);
+}
+
+void DebugMarkerSetObjectTagEXT(Session&, const vk::DispatchTable& driver, wire::DebugMarkerSetObjectTagEXTArgs& v) {
+  v.result = Advise(driver.DebugMarkerSetObjectTagEXT, v.device, v.pTagInfo, HandleTypeOf(v.pTagInfo->objectType),
+                    v.pTagInfo->object);
+}
 
 void QueueBeginDebugUtilsLabelEXT(Session& session, const vk::DispatchTable& driver,
                                   wire::QueueBeginDebugUtilsLabelEXTArgs& v) {

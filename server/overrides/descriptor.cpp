@@ -1,6 +1,6 @@
 // Descriptor sets end with the reset of their pool.
 #include "generated/server/overrides.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 

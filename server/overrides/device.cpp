@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "generated/server/overrides.h"
-#include "server/chain.h"
+#include "server/base/chain.h"
 #include "server/overrides/listing.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 namespace {
@@ -61,18 +61,32 @@ bool SupportsTimelines(const vk::DispatchTable& driver, VkPhysicalDevice device)
 // Enables timeline semaphores in the create-info's chain, adding `own` to it when no member speaks
 // of them.
 void EnableTimelines(VkDeviceCreateInfo* info, VkPhysicalDeviceTimelineSemaphoreFeatures* own) {
+  void* const chain = const_cast<void*>(info->pNext);  // the server's own
   if (auto* known = FindInChain<VkPhysicalDeviceTimelineSemaphoreFeatures>(
-          info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES)) {
+          chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES)) {
     known->timelineSemaphore = VK_TRUE;
     return;
   }
-  if (auto* known = FindInChain<VkPhysicalDeviceVulkan12Features>(
-          info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)) {
+  if (auto* known =
+          FindInChain<VkPhysicalDeviceVulkan12Features>(chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)) {
     known->timelineSemaphore = VK_TRUE;
     return;
   }
-  *own = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, const_cast<void*>(info->pNext), VK_TRUE};
+  *own = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES, chain, VK_TRUE};
   info->pNext = own;
+}
+
+// How many queues of each family are made.
+std::vector<uint32_t> QueuesOf(const vk::DispatchTable& driver, VkPhysicalDevice device,
+                               const VkDeviceCreateInfo& info) {
+  uint32_t families = 0;
+  driver.GetPhysicalDeviceQueueFamilyProperties(device, &families, nullptr);
+  std::vector<uint32_t> queues(families, 0);
+  for (uint32_t i = 0; i < info.queueCreateInfoCount; ++i) {
+    const VkDeviceQueueCreateInfo& made = info.pQueueCreateInfos[i];
+    if (made.queueFamilyIndex < families) queues[made.queueFamilyIndex] += made.queueCount;
+  }
+  return queues;
 }
 
 }  // namespace
@@ -117,9 +131,10 @@ void EnumeratePhysicalDeviceGroups(Session& session, const vk::DispatchTable& dr
       GiveList<VkPhysicalDeviceGroupProperties>(groups, v.pPhysicalDeviceGroupCount, v.pPhysicalDeviceGroupProperties);
 }
 
-void EnumerateDeviceExtensionProperties(Session&, const vk::DispatchTable& driver,
+void EnumerateDeviceExtensionProperties(Session& session, const vk::DispatchTable& driver,
                                         wire::EnumerateDeviceExtensionPropertiesArgs& v) {
-  const std::vector<VkExtensionProperties> extensions = Offered(ExtensionsOf(driver, v.physicalDevice), nullptr);
+  const std::vector<VkExtensionProperties> extensions =
+      Offered(ExtensionsOf(driver, v.physicalDevice), session.same_kernel());
   v.result = GiveList<VkExtensionProperties>(extensions, v.pPropertyCount, v.pProperties);
 }
 
@@ -138,7 +153,8 @@ void GetPhysicalDeviceProperties2(Session&, const vk::DispatchTable& driver,
 void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::CreateDeviceArgs& v) {
   VkDeviceCreateInfo info = *v.pCreateInfo;
   std::vector<const char*> extensions;
-  if (!ChooseExtensions({info.ppEnabledExtensionNames, info.enabledExtensionCount}, &extensions)) {
+  const std::span<const char* const> wanted(info.ppEnabledExtensionNames, info.enabledExtensionCount);
+  if (!ChooseExtensions(wanted, session.same_kernel(), &extensions)) {
     v.result = VK_ERROR_EXTENSION_NOT_PRESENT;
     return;
   }
@@ -160,13 +176,19 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
   info.ppEnabledLayerNames = nullptr;
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
+  if (!session.TakeDeviceSlot()) {
+    v.result = VK_ERROR_TOO_MANY_OBJECTS;
+    return;
+  }
   v.result = driver.CreateDevice(v.physicalDevice, &info, nullptr, v.pDevice);
-  if (v.result != VK_SUCCESS) return;
+  if (v.result != VK_SUCCESS) return session.ReturnDeviceSlot();
   const Device::Parts parts{.handle = *v.pDevice,
                             .physical_device = v.physicalDevice,
                             .id = v.pDevice_ids[0],
                             .instance = &session.instance(),
                             .timeline = timeline,
+                            .enabled = NeedsMet(wanted, session.instance().enabled),
+                            .queues = QueuesOf(driver, v.physicalDevice, info),
                             .events = &session.events(),
                             .memories = &session.memories()};
   const PFN_vkGetDeviceProcAddr get = session.driver().GetDeviceProcAddr(session.instance().handle);

@@ -1,6 +1,6 @@
-// Images that may be bound to memory shared with the client; see server/import.h.
+// Images that may be bound to memory shared with the client; see server/memory/import.h.
 #include "generated/server/overrides.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 

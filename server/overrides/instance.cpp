@@ -1,11 +1,12 @@
 // Instances: what is offered before there is one, and their making by the server's rules.
 
+#include <span>
 #include <vector>
 
 #include "generated/server/overrides.h"
-#include "server/log.h"
+#include "server/base/log.h"
 #include "server/overrides/listing.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 
@@ -14,7 +15,7 @@ void EnumerateInstanceVersion(Session& session, const vk::DispatchTable&, wire::
   v.result = VK_SUCCESS;
 }
 
-void EnumerateInstanceExtensionProperties(Session&, const vk::DispatchTable& driver,
+void EnumerateInstanceExtensionProperties(Session& session, const vk::DispatchTable& driver,
                                           wire::EnumerateInstanceExtensionPropertiesArgs& v) {
   uint32_t count = 0;
   v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, nullptr);
@@ -23,7 +24,7 @@ void EnumerateInstanceExtensionProperties(Session&, const vk::DispatchTable& dri
   v.result = driver.EnumerateInstanceExtensionProperties(nullptr, &count, extensions.data());
   if (v.result < 0) return;
   extensions.resize(count);
-  extensions = Offered(std::move(extensions), nullptr);
+  extensions = Offered(std::move(extensions), session.same_kernel());
   v.result = GiveList<VkExtensionProperties>(extensions, v.pPropertyCount, v.pProperties);
 }
 
@@ -35,6 +36,10 @@ void CreateInstance(Session& session, const vk::DispatchTable&, wire::CreateInst
   session.debug_messages().Begin(instance.get());
   if (v.result != VK_SUCCESS) return;
   *v.pInstance = instance->handle;
+  const std::span<const char* const> names(v.pCreateInfo->ppEnabledExtensionNames,
+                                           v.pCreateInfo->enabledExtensionCount);
+  instance->enabled = NeedsMet(names, {});
+  instance->context.enabled = InstanceNeedsMet(names, session.same_kernel());
   session.handles().set_new_context(&session.AddInstance(std::move(instance))->context);
 }
 

@@ -1,4 +1,4 @@
-// Host-visible memory: shared with the client (server/import.h), or known to the session's memory table while it lives.
+// Host-visible memory: shared with the client (server/memory/import.h), or known to the session's memory table while it lives.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -6,15 +6,14 @@
 #include <cstring>
 
 #include "generated/server/overrides.h"
-#include "server/chain.h"
-#include "server/memory_types.h"
-#include "server/session.h"
+#include "runtime/vk/foreign_memory.h"
+#include "server/base/chain.h"
+#include "server/base/limits.h"
+#include "server/memory/memory_types.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 namespace {
-
-// What an import needs to be aligned to at most (limits of VK_EXT_external_memory_host).
-constexpr size_t kImportAlignment = 64 * 1024;
 
 // As the client is told.
 bool IsVisible(const Session& session, const Device& device, uint32_t type) {
@@ -25,14 +24,13 @@ bool IsVisible(const Session& session, const Device& device, uint32_t type) {
 }
 
 // Zeros of pages that are not there yet are left alone: `data` may be much, of which little is used.
-void ZeroPages(uint8_t* data, uint64_t size) {
+void ZeroPages(void* data, uint64_t size) {
   static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  constexpr uint64_t kPagesAtOnce = 4096;
-  unsigned char resident[kPagesAtOnce];
+  unsigned char resident[limits::kPagesAtOnce];
   const auto begin = reinterpret_cast<uintptr_t>(data);
   const uintptr_t end = begin + size;
-  for (uintptr_t at = begin / page * page; at < end; at += page * kPagesAtOnce) {
-    const uintptr_t stop = std::min(end, at + page * kPagesAtOnce);
+  for (uintptr_t at = begin / page * page; at < end; at += page * limits::kPagesAtOnce) {
+    const uintptr_t stop = std::min(end, at + page * limits::kPagesAtOnce);
     if (mincore(reinterpret_cast<void*>(at), stop - at, resident) != 0) {
       std::memset(resident, 1, sizeof(resident));
     }
@@ -56,7 +54,7 @@ void MakeZeros(const Device& device, const VkMemoryAllocateInfo& info, VkDeviceM
   void* data = nullptr;
   const vk::DispatchTable& driver = device.table();
   if (driver.MapMemory(device.handle(), memory, 0, VK_WHOLE_SIZE, 0, &data) != VK_SUCCESS) return;
-  ZeroPages(static_cast<uint8_t*>(data), info.allocationSize);
+  ZeroPages(data, info.allocationSize);
   driver.UnmapMemory(device.handle(), memory);
 }
 
@@ -70,7 +68,8 @@ void Register(Session& session, const VkMemoryAllocateInfo& info, const wire::Al
                                .size = info.allocationSize,
                                .flushed = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0,
                                .cached = (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0,
-                               .atom = device.limits().nonCoherentAtomSize});
+                               .atom = device.limits().nonCoherentAtomSize,
+                               .foreign = IsForeignMemory(v.pAllocateInfo->pNext)});
 }
 
 // The application imports memory of its own: here it is memory of the driver's that is kept equal to it, from the mapping
@@ -135,16 +134,16 @@ void GetMemoryHostPointerPropertiesEXT(Session& session, const vk::DispatchTable
                                        wire::GetMemoryHostPointerPropertiesEXTArgs& v) {
   v.result = VK_ERROR_INVALID_EXTERNAL_HANDLE;
   if (driver.GetMemoryHostPointerPropertiesEXT == nullptr) return;
-  void* pages = mmap(nullptr, 2 * kImportAlignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* pages = mmap(nullptr, 2 * limits::kImportAlignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) {
     v.result = VK_ERROR_OUT_OF_HOST_MEMORY;
     return;
   }
-  const uintptr_t aligned =
-      (reinterpret_cast<uintptr_t>(pages) + kImportAlignment - 1) / kImportAlignment * kImportAlignment;
+  const uintptr_t aligned = (reinterpret_cast<uintptr_t>(pages) + limits::kImportAlignment - 1) /
+                            limits::kImportAlignment * limits::kImportAlignment;
   v.result = driver.GetMemoryHostPointerPropertiesEXT(v.device, v.handleType, reinterpret_cast<const void*>(aligned),
                                                       v.pMemoryHostPointerProperties);
-  munmap(pages, 2 * kImportAlignment);
+  munmap(pages, 2 * limits::kImportAlignment);
   uint32_t& types = v.pMemoryHostPointerProperties->memoryTypeBits;
   for (uint32_t i = 0; i < 32; ++i) {
     if (!IsVisible(session, session.device(), i)) types &= ~(1u << i);

@@ -1,13 +1,48 @@
-// Query results are read without waiting: the client asks again.
+// Query results, read without waiting for them: the client asks again. Drivers may wait all the same, for everything that the
+// device does (lavapipe): so they are read on a thread of their own, unless nothing is under way.
+#include <algorithm>
+
 #include "generated/server/overrides.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
+namespace {
 
-void GetQueryPoolResults(Session&, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v) {
+void Read(const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v) {
   const VkQueryResultFlags flags = v.flags & ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT);
   v.result = driver.GetQueryPoolResults(v.device, v.queryPool, v.firstQuery, v.queryCount, v.dataSize, v.pData,
                                         v.stride, flags);
+}
+
+// Whether the answer says of anything that it is there.
+bool Tells(const wire::GetQueryPoolResultsArgs& v) {
+  const auto* bytes = static_cast<const uint8_t*>(v.pData);
+  return v.result == VK_SUCCESS ||
+         (v.result == VK_NOT_READY && std::any_of(bytes, bytes + v.dataSize, [](uint8_t byte) { return byte != 0; }));
+}
+
+}  // namespace
+
+// After the submits before it that use the pool were handed over, and behind no others. What the device wrote ahead of a
+// result is sent before it.
+void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v) {
+  Device& device = session.device();
+  if (session.NothingWaits() && device.IsIdle()) {
+    Read(driver, v);
+    return;
+  }
+  const ObjectId pool = session.handles().Named(HandleType::kQueryPool);
+  const std::vector<QueryUses::Use> uses = session.query_uses().LastUses(pool);
+  // Runs when the last copy goes, which each queue holds until that submit was handed over.
+  const std::shared_ptr<void> last(nullptr, [&session, &driver, &v, &device, run = session.DeferReply()](void*) {
+    device.ReadAside([&session, &driver, &v, &device, run] {
+      Read(driver, v);
+      if (device.lost()) v.result = VK_ERROR_DEVICE_LOST;
+      if (Tells(v)) device.ScanMemory();
+      session.SendReply(*run);
+    });
+  });
+  for (const QueryUses::Use& use : uses) use.queue->WhenHandedOver(use.serial, [last] {});
 }
 
 }  // namespace vesper::server::overrides

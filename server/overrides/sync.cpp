@@ -1,10 +1,12 @@
 // Submits go to their queue's executor, counted, with a signal of the server's own after them;
 // waits never block the session's reader, since the client waits by what is pushed to it.
 #include <algorithm>
+#include <iterator>
 
 #include "generated/server/overrides.h"
-#include "server/chain.h"
-#include "server/session.h"
+#include "server/base/chain.h"
+#include "server/memory/write_ledger.h"
+#include "server/session/session.h"
 
 namespace vesper::server::overrides {
 namespace {
@@ -18,7 +20,11 @@ Queue& QueueOf(Session& session, VkQueue queue) {
 class Submission {
  public:
   Submission(Session& session, VkQueue queue, const char* name, VkFence fence)
-      : device_(session.device()), queue_(QueueOf(session, queue)), run_(session.KeepRun()) {
+      : session_(session),
+        device_(session.device()),
+        memories_(session.memories()),
+        queue_(QueueOf(session, queue)),
+        run_(session.KeepRun()) {
     job_.name = name;
     job_.fence = fence;
     job_.keeps = run_;
@@ -29,11 +35,15 @@ class Submission {
   }
 
   void Waits(VkSemaphore semaphore) {
+    if (device_.IsTimeline(semaphore)) job_.may_block = true;  // the host may be about to signal it
     if (auto ticket = device_.TakeTicket(semaphore)) job_.waits.push_back(std::move(ticket));
   }
   void Signals(VkSemaphore semaphore) { signals_.push_back(semaphore); }
-  // It does more than waiting and signalling.
-  void Works() { job_.works = true; }
+  // It executes these, which is more than waiting and signalling.
+  void Works(VkCommandBuffer buffer) {
+    job_.works = true;
+    buffers_.push_back(buffer);
+  }
 
   // Zeroed, living as long as the job.
   template <typename T>
@@ -72,16 +82,33 @@ class Submission {
 
   void Enqueue(std::function<VkResult()> call) {
     for (const VkSemaphore semaphore : signals_) device_.LeaveTicket(semaphore, job_.ticket);
+    std::vector<ObjectId> commands;
+    const std::vector<ObjectId>& named = run_->handles.named();
+    std::copy_if(named.begin(), named.end(), std::back_inserter(commands),
+                 [&](ObjectId id) { return session_.objects().TypeOfPeer(id) == HandleType::kCommandBuffer; });
+    session_.query_uses().Submit(commands, &queue_, job_.serial);
     job_.call = std::move(call);
+    if (job_.works) job_.writes = Writes();
     queue_.Enqueue(std::move(job_));
   }
 
  private:
+  // Where no memory is looked at now, what may be written is not worth finding out.
+  std::shared_ptr<const void> Writes() const {
+    WriteLedger& writes = memories_.writes();
+    if (!writes.kept()) return nullptr;
+    return memories_.Watches(device_.handle()) ? writes.Submitted(device_.handle(), buffers_)
+                                               : writes.Unknown(device_.handle());
+  }
+
+  Session& session_;
   Device& device_;
+  MemoryTable& memories_;
   Queue& queue_;
   const std::shared_ptr<CommandRun> run_;
   QueueJob job_;
   std::vector<VkSemaphore> signals_;
+  std::vector<VkCommandBuffer> buffers_;
 };
 
 VkResult SignalInternal(const vk::DispatchTable& driver, VkQueue queue, VkFence internal) {
@@ -95,7 +122,7 @@ void QueueSubmit(Session& session, const vk::DispatchTable& driver, wire::QueueS
   auto* submits = submission.New<VkSubmitInfo>(size_t{v.submitCount} + 1);
   std::copy_n(v.pSubmits, v.submitCount, submits);
   for (uint32_t i = 0; i < v.submitCount; ++i) {
-    if (submits[i].commandBufferCount != 0) submission.Works();
+    for (uint32_t b = 0; b < submits[i].commandBufferCount; ++b) submission.Works(submits[i].pCommandBuffers[b]);
     for (uint32_t w = 0; w < submits[i].waitSemaphoreCount; ++w) submission.Waits(submits[i].pWaitSemaphores[w]);
     for (uint32_t s = 0; s < submits[i].signalSemaphoreCount; ++s) submission.Signals(submits[i].pSignalSemaphores[s]);
   }
@@ -114,7 +141,9 @@ void QueueSubmit2(Session& session, const vk::DispatchTable& driver, wire::Queue
   std::copy_n(v.pSubmits, v.submitCount, submits);
   for (uint32_t i = 0; i < v.submitCount; ++i) {
     const VkSubmitInfo2& submit = submits[i];
-    if (submit.commandBufferInfoCount != 0) submission.Works();
+    for (uint32_t b = 0; b < submit.commandBufferInfoCount; ++b) {
+      submission.Works(submit.pCommandBufferInfos[b].commandBuffer);
+    }
     for (uint32_t w = 0; w < submit.waitSemaphoreInfoCount; ++w) {
       submission.Waits(submit.pWaitSemaphoreInfos[w].semaphore);
     }
@@ -212,6 +241,13 @@ void CreateSemaphore(Session& session, const vk::DispatchTable& driver, wire::Cr
 void DestroySemaphore(Session& session, const vk::DispatchTable& driver, wire::DestroySemaphoreArgs& v) {
   session.device().ForgetSemaphore(v.semaphore);
   driver.DestroySemaphore(v.device, v.semaphore, nullptr);
+}
+
+// What the device wrote ahead of an event is sent before "set".
+void GetEventStatus(Session& session, const vk::DispatchTable& driver, wire::GetEventStatusArgs& v) {
+  v.result = driver.GetEventStatus(v.device, v.event);
+  if (v.result != VK_EVENT_SET || !session.run().wants_reply || !session.device().MayOweMemory()) return;
+  session.device().TellAfterMemory([&session, run = session.DeferReply()] { session.SendReply(*run); });
 }
 
 }  // namespace vesper::server::overrides

@@ -1,14 +1,17 @@
 // Protects: batching, exactly one reader that hands over, replies in any order, and that loss wakes everyone.
-#include "client/connection.h"
+#include "client/connection/connection.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "client/base/limits.h"
 #include "tests/client/scripted_server.h"
 
 namespace vesper::client {
@@ -22,7 +25,7 @@ constexpr uint16_t kSecond = 2;
 
 struct CountingHandler : EventHandler {
   void OnEvent(wire::EventKind, std::span<const uint8_t>) override { ++events; }
-  void OnLost(const std::string&) override { ++losses; }
+  void OnLost(std::string_view) override { ++losses; }
   std::atomic<int> events{0};
   std::atomic<int> losses{0};
 };
@@ -88,8 +91,8 @@ TEST(Connection, FullBatchesLeaveByThemselves) {
   never.linger = seconds(60);
   ScriptedServer server(Echo());
   ClientSide client(&server, never);
-  for (size_t i = 0; i < 2 * Connection::kBatchBytes / 16; ++i) client.Post(kFirst);
-  EXPECT_TRUE(server.AwaitRecords(kFirst, Connection::kBatchBytes / 16));
+  for (size_t i = 0; i < 2 * limits::kBatchBytes / 16; ++i) client.Post(kFirst);
+  EXPECT_TRUE(server.AwaitRecords(kFirst, limits::kBatchBytes / 16));
 }
 
 TEST(Connection, RecordsThatCannotBeEncodedAreTakenBack) {
@@ -237,6 +240,19 @@ TEST(Connection, LossWakesAskersAndWaiters) {
   EXPECT_EQ(client.Post(kFirst), Connection::Posted::kLost);
 }
 
+// The server answers Goodbye by closing, which the background thread may well see before the connection has ended.
+TEST(Connection, AnOrderlyEndIsNoLoss) {
+  testing::internal::CaptureStderr();
+  for (int round = 0; round < 50; ++round) {
+    ScriptedServer server(Echo());
+    server.HangUpAfterGoodbye();
+    ClientSide client(&server);
+    EXPECT_EQ(client.Ask(kFirst, 1), 1u);
+    if (round % 2 != 0) std::this_thread::sleep_for(milliseconds(7));  // the background thread reads by then
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(Connection, SilenceBeyondTheGracePeriodIsLoss) {
   Timing quick;
   quick.heartbeat_after = milliseconds(50);
@@ -246,6 +262,133 @@ TEST(Connection, SilenceBeyondTheGracePeriodIsLoss) {
   EXPECT_EQ(client.Ask(kFirst), ~uint64_t{0});
   EXPECT_TRUE(client.connection.lost());
   EXPECT_GE(server.Records(static_cast<uint16_t>(wire::Control::kHeartbeat)).size(), 1u);
+}
+
+// A peer that reads nothing any more, until the test lets it.
+class Gate {
+ public:
+  ScriptedServer::OnRecord Holding(ScriptedServer::OnRecord then) {
+    return [this, then = std::move(then)](ScriptedServer& server, const Received& record) {
+      std::unique_lock lock(mutex_);
+      opened_.wait(lock, [this] { return open_; });
+      lock.unlock();
+      then(server, record);
+    };
+  }
+  void Open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    opened_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool open_ = false;
+};
+
+constexpr size_t kMuch = size_t{8} << 20;  // more than any channel of these tests takes
+
+// As an upload does: asks for room, posts.
+bool PostMuch(Connection& connection, size_t bytes = kMuch) {
+  std::vector<uint8_t> record(64 * 1024);
+  wire::ByteBuffer encoded;
+  const size_t mark = wire::BeginRecord(&encoded, kFirst, 0);
+  encoded.Append(record.data(), record.size());
+  wire::EndRecord(&encoded, mark);
+  for (size_t sent = 0; sent < bytes; sent += encoded.size()) {
+    if (!connection.AwaitRoom()) return false;
+    if (connection.PostRecords({encoded.data(), encoded.size()}) != Connection::Posted::kOk) return false;
+  }
+  return true;
+}
+
+TEST(Connection, APeerThatTakesNothingAnyMoreIsLost) {
+  Timing quick;
+  quick.heartbeat_after = milliseconds(50);
+  quick.grace = milliseconds(300);
+  Gate gate;
+  ScriptedServer server(gate.Holding(Echo()));
+  ClientSide client(&server, quick);
+  std::thread uploader([&] { EXPECT_FALSE(PostMuch(client.connection)); });
+  EXPECT_EQ(client.Ask(kSecond, 1), ~uint64_t{0});  // whose question is stuck behind
+  uploader.join();
+  EXPECT_TRUE(client.connection.lost());
+  gate.Open();
+}
+
+TEST(Connection, AnUploadHoldsUpNobodyElse) {
+  Gate gate;
+  ScriptedServer server(gate.Holding(Echo()));
+  ClientSide client(&server);
+  std::thread uploader([&] { EXPECT_TRUE(PostMuch(client.connection)); });
+  std::thread asker([&] { EXPECT_EQ(client.Ask(kSecond, 5), 5u); });
+  std::this_thread::sleep_for(milliseconds(50));  // both are stuck by now
+  EXPECT_EQ(client.Post(kSecond), Connection::Posted::kOk);
+  EXPECT_TRUE(client.connection.Flush());
+  {
+    std::unique_lock lane(client.connection.lane());
+    client.connection.TryPoll(lane);
+    EXPECT_EQ(client.connection.WaitFor(
+                  lane, [] { return false; }, Clock::now() + milliseconds(20)),
+              WaitOutcome::kTimeout);
+    lane.unlock();
+    server.Complete(1, 1);
+    lane.lock();
+    EXPECT_EQ(client.connection.WaitFor(
+                  lane, [&] { return client.handler.events == 1; }, Clock::time_point::max()),
+              WaitOutcome::kDone)
+        << "what comes is handled whatever is stuck";
+  }
+  gate.Open();
+  uploader.join();
+  asker.join();
+}
+
+// Room comes through the writer, which the one who waits for it must notice though it reads the channel meanwhile.
+TEST(Connection, RoomIsSeenWhoeverReads) {
+  Gate gate;
+  ScriptedServer server(gate.Holding([](ScriptedServer&, const Received&) {}));
+  ClientSide client(&server);
+  std::thread uploader([&] { EXPECT_TRUE(PostMuch(client.connection)); });
+  std::thread opener([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    gate.Open();
+  });
+  uploader.join();
+  opener.join();
+  EXPECT_FALSE(client.connection.lost());
+}
+
+// Longer than the grace period, without a word from the server: bytes that leave are life.
+TEST(Connection, ASlowLineIsNoLoss) {
+  Timing quick;
+  quick.heartbeat_after = milliseconds(50);
+  quick.grace = milliseconds(500);
+  ScriptedServer server([](ScriptedServer& self, const Received& record) {
+    if (record.command == kFirst) std::this_thread::sleep_for(milliseconds(20));
+    if (record.sequence != 0) self.Answer(record.sequence, record.body);
+  });
+  ClientSide client(&server, quick);
+  const auto start = Clock::now();
+  EXPECT_TRUE(PostMuch(client.connection));
+  EXPECT_EQ(client.Ask(kSecond, 9), 9u);
+  EXPECT_GT(Clock::now() - start, 3 * quick.grace);
+}
+
+// That records still reach a machine whose server hangs is no life of the server.
+TEST(Connection, APeerThatTakesEverythingAndAnswersNothingIsLost) {
+  Timing quick;
+  quick.heartbeat_after = milliseconds(50);
+  quick.grace = milliseconds(300);
+  ScriptedServer server([](ScriptedServer&, const Received&) {});
+  ClientSide client(&server, quick);
+  const auto give_up = Clock::now() + seconds(20);
+  while (client.Post(kFirst) == Connection::Posted::kOk && Clock::now() < give_up) {
+    client.connection.Flush();
+    std::this_thread::sleep_for(milliseconds(5));
+  }
+  EXPECT_TRUE(client.connection.lost());
 }
 
 TEST(Connection, AnsweredHeartbeatsKeepALongWaitAlive) {

@@ -7,7 +7,9 @@
 #include <thread>
 #include <vector>
 
-#include "client/delivery.h"
+#include "client/base/limits.h"
+#include "client/session/delivery.h"
+#include "generated/wire/sync.h"
 #include "tests/client/fixture.h"
 
 namespace vesper::client {
@@ -98,6 +100,19 @@ TEST_F(DebugTest, AMessageWaitsForACallOfTheApplication) {
   EXPECT_EQ(heard_.texts.size(), 1u);
 }
 
+// The answer to a question that nobody waits for (news of an event's status, say) is looked at later, or never.
+TEST_F(DebugTest, AMessageOfARecordThatNobodyWaitsForIsAnybodys) {
+  const VkDebugUtilsMessengerEXT messenger = Create(Info());
+  wire::GetEventStatusArgs args{};
+  args.device = device();
+  const std::shared_ptr<LaterReply> later = session_.AskLater(Command::kGetEventStatus, &args);
+  ASSERT_NE(later, nullptr);
+  Send(Event(IdOf(messenger), "of a poll", later->sequence));
+  Settle();
+  Deliver(session_);
+  EXPECT_EQ(heard_.texts, std::vector<std::string>{"of a poll"});
+}
+
 TEST_F(DebugTest, ObjectsAreTheApplicationsHandles) {
   const VkDebugUtilsMessengerEXT messenger = Create(Info());
   VkDebugUtilsObjectNameInfoEXT object{};
@@ -125,9 +140,9 @@ TEST_F(DebugTest, ObjectsAreTheApplicationsHandles) {
 
 TEST_F(DebugTest, WhatACallCausedIsForItsThread) {
   const VkDebugUtilsMessengerEXT messenger = Create(Info());
-  Send(Event(IdOf(messenger), "of another call", 77));
-  Send(Event(IdOf(messenger), "of nobody's"));
-  Settle();
+  const auto waits = [](uint64_t sequence) { return sequence == 77; };  // a thread, for the reply to that
+  EXPECT_TRUE(session_.messages().Arrived(Event(IdOf(messenger), "of another call", 77), waits));
+  EXPECT_TRUE(session_.messages().Arrived(Event(IdOf(messenger), "of nobody's"), waits));
   std::thread([&] { Deliver(session_); }).join();
   EXPECT_EQ(heard_.texts, std::vector<std::string>{"of nobody's"});
   session_.messages().Claim(77);
@@ -208,12 +223,12 @@ TEST_F(DebugTest, ACallbackIsNotCalledWithinACallback) {
 TEST_F(DebugTest, KeepsOnlySoMany) {
   const VkDebugUtilsMessengerEXT messenger = Create(Info());
   const std::vector<uint8_t> event = Event(IdOf(messenger), "more");
-  for (size_t i = 0; i < Messages::kMaxPending + 100; ++i) Send(event);
+  for (size_t i = 0; i < limits::kMaxPendingMessages + 100; ++i) Send(event);
   Settle();
   Deliver(session_);
-  EXPECT_EQ(heard_.texts.size(), Messages::kMaxPending);
+  EXPECT_EQ(heard_.texts.size(), limits::kMaxPendingMessages);
   heard_.texts.clear();
-  const std::vector<uint8_t> large = Event(IdOf(messenger), std::string(Messages::kMaxPendingBytes / 10, 'x'));
+  const std::vector<uint8_t> large = Event(IdOf(messenger), std::string(limits::kMaxPendingMessageBytes / 10, 'x'));
   for (int i = 0; i < 20; ++i) Send(large);
   Settle();
   Deliver(session_);

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "client/descriptor_account.h"
+#include "client/objects/descriptor_account.h"
 #include "tests/client/fixture.h"
 
 namespace vesper::client {

@@ -6,8 +6,9 @@
 #include <cstring>
 #include <memory>
 
-#include "client/object.h"
-#include "client/session.h"
+#include "client/objects/object.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "tests/client/scripted_server.h"
@@ -67,7 +68,7 @@ class ClientFixture : public testing::Test {
   Session session_;
   Instance instance_{&session_, NewId(HandleType::kInstance)};
   PhysicalDevice physical_device_{&instance_, NewId(HandleType::kPhysicalDevice)};
-  Device device_{&physical_device_, NewId(HandleType::kDevice)};
+  Device device_{&physical_device_, NewId(HandleType::kDevice), &session_, std::make_unique<DeviceWindows>()};
   Queue queue_{&device_, NewId(HandleType::kQueue)};
 };
 

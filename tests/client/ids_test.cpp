@@ -1,5 +1,5 @@
 // Protects: an id never names two objects, and states are found by live ids alone.
-#include "client/ids.h"
+#include "client/base/ids.h"
 
 #include <gtest/gtest.h>
 

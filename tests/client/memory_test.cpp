@@ -15,10 +15,11 @@
 #include <thread>
 #include <vector>
 
-#include "client/memory/tracker.h"
+#include "client/tracking/tracker.h"
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/memory_runs.h"
 #include "tests/client/fixture.h"
+#include "tests/support/changed_bytes.h"
 #include "tests/support/io_uring.h"
 
 namespace vesper::client {
@@ -37,12 +38,14 @@ class TrackerTest : public testing::TestWithParam<TrackerKind> {
   // Collects everything into `server`; the number of bytes that travelled.
   static uint64_t Collect(Tracker* tracker, std::vector<uint8_t>* server) {
     uint64_t sent = 0;
-    tracker->Collect(0, tracker->size(), [&](uint64_t offset, std::span<const uint8_t> bytes) {
-      for (const uint8_t byte : bytes) {
-        EXPECT_NE((*server)[offset], byte) << "an unchanged byte travelled";
-        (*server)[offset++] = byte;
-      }
-      sent += bytes.size();
+    tracker->Collect(0, tracker->size(), [&](const wire::Changes& changes, size_t count) {
+      ForEachStretch(changes, [&](uint64_t offset, std::span<const uint8_t> bytes) {
+        for (const uint8_t byte : bytes) {
+          EXPECT_NE((*server)[offset], byte) << "an unchanged byte travelled";
+          (*server)[offset++] = byte;
+        }
+      });
+      sent += count;
     });
     return sent;
   }
@@ -72,7 +75,7 @@ TEST_P(TrackerTest, SendsExactlyWhatChanged) {
       bool untouched = true;
       for (uint64_t i = at; i < at + bytes.size(); ++i) untouched = untouched && reference[i] == before[i];
       if (untouched) {
-        ASSERT_TRUE(tracker->Apply(at, std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())));
+        ASSERT_TRUE(tracker->Apply(RunOf(at, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()})));
         std::memcpy(reference.data() + at, bytes.data(), bytes.size());
         std::memcpy(server.data() + at, bytes.data(), bytes.size());
       }
@@ -87,10 +90,10 @@ TEST_P(TrackerTest, CollectsOnlyTheRange) {
   const auto tracker = Make(kSize);
   std::memset(tracker->shadow(), 1, kSize);
   uint64_t sent = 0;
-  const auto count = [&](uint64_t offset, std::span<const uint8_t> bytes) {
-    EXPECT_GE(offset, 5000u);
-    EXPECT_LE(offset + bytes.size(), 15'000u);
-    sent += bytes.size();
+  const auto count = [&](const wire::Changes& changes, size_t) {
+    EXPECT_GE(changes.offset, 5000u);
+    EXPECT_LE(changes.offset + changes.bytes.size(), 15'000u);
+    ForEachStretch(changes, [&](uint64_t, std::span<const uint8_t> bytes) { sent += bytes.size(); });
   };
   tracker->Collect(5000, 10'000, count);
   EXPECT_EQ(sent, 10'000u);
@@ -107,9 +110,9 @@ TEST_P(TrackerTest, CollectsOnlyTheRange) {
 TEST_P(TrackerTest, RefusesBytesBeyondTheMemory) {
   const auto tracker = Make(100);
   const std::vector<uint8_t> bytes(10, 1);
-  EXPECT_FALSE(tracker->Apply(91, bytes));
-  EXPECT_FALSE(tracker->Apply(UINT64_MAX - 2, bytes));
-  EXPECT_TRUE(tracker->Apply(90, bytes));
+  EXPECT_FALSE(tracker->Apply(RunOf(91, bytes)));
+  EXPECT_FALSE(tracker->Apply(RunOf(UINT64_MAX - 2, bytes)));
+  EXPECT_TRUE(tracker->Apply(RunOf(90, bytes)));
 }
 
 // No write is lost whatever moment a collection falls into: threads count upwards in bytes of their own while another collects.
@@ -134,8 +137,10 @@ TEST_P(TrackerTest, ThreadsWriteWhileItCollects) {
     });
   }
   const auto collect = [&] {
-    tracker->Collect(0, kSize, [&](uint64_t offset, std::span<const uint8_t> bytes) {
-      std::memcpy(server.data() + offset, bytes.data(), bytes.size());
+    tracker->Collect(0, kSize, [&](const wire::Changes& changes, size_t) {
+      ForEachStretch(changes, [&](uint64_t offset, std::span<const uint8_t> bytes) {
+        std::memcpy(server.data() + offset, bytes.data(), bytes.size());
+      });
     });
   };
   while (running != 0) collect();
@@ -198,7 +203,7 @@ TEST_P(TrackerTest, UntouchedMemoryIsNotAllocated) {
   const auto tracker = Make(kLarge);
   for (uint64_t at = 0; at < kLarge; at += kLarge / 16) tracker->shadow()[at] = 1;
   uint64_t sent = 0;
-  tracker->Collect(0, kLarge, [&](uint64_t, std::span<const uint8_t> bytes) { sent += bytes.size(); });
+  tracker->Collect(0, kLarge, [&](const wire::Changes&, size_t count) { sent += count; });
   EXPECT_EQ(sent, 16u);
   if (GetParam() == TrackerKind::kUffd) {
     EXPECT_LT(resident() - before, uint64_t{8} << 20) << "the twin has what was touched";

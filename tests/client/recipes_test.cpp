@@ -1,7 +1,9 @@
 // Protects: answers are shared by objects made of the same, and by no others.
-#include "client/recipes.h"
+#include "client/session/recipes.h"
 
 #include <gtest/gtest.h>
+
+#include "client/base/limits.h"
 
 namespace vesper::client {
 namespace {
@@ -36,11 +38,11 @@ TEST(Recipes, ASlotThatIsUsedAgainHasItsNewRecipe) {
 
 TEST(Recipes, BeyondTheLimitObjectsAnswerForThemselves) {
   Recipes recipes;
-  for (uint32_t i = 0; i <= Recipes::kMaxRecipes; ++i) {
+  for (uint32_t i = 0; i <= limits::kMaxRecipes; ++i) {
     const uint64_t id = Id(1, i + 1);
     recipes.Note({&id, 1}, std::to_string(i));
     const bool known = recipes.StandIn(kType, id) != id;
-    ASSERT_EQ(known, i < Recipes::kMaxRecipes) << i;
+    ASSERT_EQ(known, i < limits::kMaxRecipes) << i;
   }
 }
 

@@ -21,6 +21,7 @@ void ScriptedServer::Serve() {
   uint64_t sequence = 0;
   Message message;
   while (server_->Receive(&message, std::chrono::milliseconds(-1)) != ChannelStatus::kClosed) {
+    if (message.kind == MessageKind::kGoodbye && hang_up_) server_->Close();
     if (message.kind != MessageKind::kBatch) continue;
     std::span<const uint8_t> rest = message.payload;
     wire::RecordHeader header;
@@ -42,8 +43,7 @@ void ScriptedServer::Serve() {
   }
 }
 
-void ScriptedServer::Answer(uint64_t sequence, std::span<const uint8_t> body) {
-  const wire::ReplyHeader header;
+void ScriptedServer::AnswerWith(uint64_t sequence, const wire::ReplyHeader& header, std::span<const uint8_t> body) {
   const std::array<std::span<const uint8_t>, 2> parts{
       {{reinterpret_cast<const uint8_t*>(&header), sizeof(header)}, body}};
   server_->Send(MessageKind::kReply, sequence, parts);

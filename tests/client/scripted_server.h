@@ -1,6 +1,9 @@
 // The server end of a loopback channel, played by a test: it collects the records that the client sends and answers as told.
 #pragma once
 
+#include <vulkan/vulkan.h>
+
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -35,7 +38,11 @@ class ScriptedServer {
 
   std::unique_ptr<Channel> TakeClientEnd() { return std::move(client_); }
 
-  void Answer(uint64_t sequence, std::span<const uint8_t> body = {});
+  void Answer(uint64_t sequence, std::span<const uint8_t> body = {}) { AnswerWith(sequence, {}, body); }
+  // The command was on an object that could not be made.
+  void AnswerInert(uint64_t sequence) {
+    AnswerWith(sequence, {wire::ReplyKind::kInert, VK_ERROR_OUT_OF_DEVICE_MEMORY}, {});
+  }
   void AnswerResult(uint64_t sequence, int32_t result) {
     Answer(sequence, {reinterpret_cast<const uint8_t*>(&result), sizeof(result)});
   }
@@ -43,6 +50,8 @@ class ScriptedServer {
   void Complete(ObjectId queue, uint64_t serial);
   // Bytes that the device wrote, as one run.
   void ChangeMemory(ObjectId memory, uint64_t offset, const std::string& bytes);
+  // The server closes its end when the client has said Goodbye, and the client has time to see it.
+  void HangUpAfterGoodbye() { hang_up_ = true; }
   void Hang() { server_->Close(); }
 
   // All records so far with this command.
@@ -52,10 +61,12 @@ class ScriptedServer {
 
  private:
   void Serve();
+  void AnswerWith(uint64_t sequence, const wire::ReplyHeader& header, std::span<const uint8_t> body);
 
   std::unique_ptr<Channel> client_;
   std::unique_ptr<Channel> server_;
   OnRecord on_record_;
+  std::atomic<bool> hang_up_{false};
   std::mutex mutex_;
   std::condition_variable came_;
   std::vector<Received> records_;

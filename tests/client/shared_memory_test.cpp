@@ -13,7 +13,8 @@
 #include <memory>
 #include <vector>
 
-#include "client/memory/foreign_tracker.h"
+#include "client/tracking/foreign_tracker.h"
+#include "tests/support/changed_bytes.h"
 
 namespace vesper::client {
 namespace {
@@ -84,8 +85,9 @@ class ForeignTrackerTest : public testing::Test {
   // What was found, by offset.
   std::map<uint64_t, std::vector<uint8_t>> Collect(uint64_t offset = 0, uint64_t size = kSize) {
     std::map<uint64_t, std::vector<uint8_t>> runs;
-    tracker_->Collect(offset, size, [&](uint64_t at, std::span<const uint8_t> bytes) {
-      runs[at].assign(bytes.begin(), bytes.end());
+    tracker_->Collect(offset, size, [&](const wire::Changes& changes, size_t) {
+      ForEachStretch(changes,
+                     [&](uint64_t at, std::span<const uint8_t> bytes) { runs[at].assign(bytes.begin(), bytes.end()); });
     });
     return runs;
   }
@@ -109,12 +111,12 @@ TEST_F(ForeignTrackerTest, FindsExactRuns) {
 
 TEST_F(ForeignTrackerTest, WhatTheDeviceWroteIsNoChange) {
   const std::vector<uint8_t> bytes(3 * kPage, 7);
-  EXPECT_TRUE(tracker_->Apply(kPage + 5, bytes));
+  EXPECT_TRUE(tracker_->Apply(RunOf(kPage + 5, bytes)));
   EXPECT_EQ(data_[kPage + 4], 0);
   EXPECT_EQ(data_[kPage + 5], 7);
   EXPECT_EQ(data_[4 * kPage + 4], 7);
   EXPECT_EQ(Collect(), Runs{});
-  EXPECT_FALSE(tracker_->Apply(kSize - 1, bytes));
+  EXPECT_FALSE(tracker_->Apply(RunOf(kSize - 1, bytes)));
 }
 
 TEST_F(ForeignTrackerTest, PagesWithoutAccessAreLeftAlone) {
@@ -126,7 +128,8 @@ TEST_F(ForeignTrackerTest, PagesWithoutAccessAreLeftAlone) {
   size_t found = 0;
   for (const auto& [at, bytes] : Collect()) found += bytes.size();
   EXPECT_EQ(found, kSize - 2 * kPage);
-  EXPECT_TRUE(tracker_->Apply(0, std::vector<uint8_t>(kSize, 9)));
+  const std::vector<uint8_t> bytes(kSize, 9);
+  EXPECT_TRUE(tracker_->Apply(RunOf(0, bytes)));
   EXPECT_EQ(data_[2 * kPage], 9);
   EXPECT_EQ(data_[100 * kPage], 2) << "could not be written";
   EXPECT_EQ(data_[101 * kPage], 9);

@@ -1,6 +1,6 @@
 // Protects: fences, timelines and idle waits are answered in the client, correctly through resets, resubmits and threads,
 // without a round trip.
-#include "client/sync.h"
+#include "client/objects/sync.h"
 
 #include <gtest/gtest.h>
 

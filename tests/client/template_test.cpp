@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "client/update_template.h"
+#include "client/objects/update_template.h"
 
 namespace vesper::client {
 namespace {

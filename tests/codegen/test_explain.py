@@ -8,26 +8,31 @@ import pytest
 from support import HERE, MINI_XML, Made, edited, make
 
 from codegen.__main__ import main
-from codegen.explain import Coverage, explain
+from codegen.explain import Coverage, Explainer
+from codegen.places import Sources
+
+
+def explain(name: str, made: Made) -> str:
+    return Explainer(made.model, made.policy, made.plan, Sources(HERE, HERE / "generated")).explain(name)
 
 
 def test_a_command(mini: Made) -> None:
-    text = explain("vkCreateThing", mini.model, mini.policy, mini.plan)
+    text = explain("vkCreateThing", mini)
     assert "vkCreateThing (vk.xml:" in text and "covered, post" in text
     assert "waits if" in text and "policy policy.toml:" in text
-    assert "generated/wire/misc.cpp" in text
+    assert "generated/wire/misc.cpp EncodeRequest (not there)" in text
     assert "pThing: out    new_handle" in text
 
 
 def test_an_alias_explains_its_command(mini: Made) -> None:
-    text = explain("vkGetThingPropertiesKHR", mini.model, mini.policy, mini.plan)
+    text = explain("vkGetThingPropertiesKHR", mini)
     assert text.startswith("vkGetThingProperties (") and "client/overrides/misc.cpp" in text
 
 
 def test_structs(mini: Made) -> None:
-    assert "VkGap: 20 bytes" in explain("VkGap", mini.model, mini.policy, mini.plan)
-    assert "as out" in explain("VkThingProperties", mini.model, mini.policy, mini.plan)
-    assert "neither" in explain("VkNothing", mini.model, mini.policy, mini.plan)
+    assert "VkGap: 20 bytes" in explain("VkGap", mini)
+    assert "as out" in explain("VkThingProperties", mini)
+    assert "neither" in explain("VkNothing", mini)
 
 
 def test_coverage_counts_and_reasons(mini: Made) -> None:

@@ -34,6 +34,13 @@ def test_an_extension_with_something_quarantined_is_hidden(tmp_path: Path) -> No
     assert found["VK_EXT_capture"].why == "vkCmdBuild is not classified"
 
 
+def test_what_structs_and_commands_need(mini: Made) -> None:
+    found = offers(mini)
+    assert found.needs("vkCreateThing") == found.needs("VkThingExtra") == found.needs("vkGetThingPropertiesKHR") == 0
+    assert found.needs("vkRefusedThing") == 1
+    assert found.need_lists[found.needs("vkCmdBuild")] == ("VK_EXT_capture",)
+
+
 def test_promotion(mini: Made) -> None:
     found = {e.name: e.promoted for e in offers(mini).extensions}
     assert found["VK_KHR_thing_properties"] == (1, 1) and found["VK_EXT_capture"] is None

@@ -65,6 +65,65 @@ def test_a_duplicate_under_an_alias(tmp_path: Path) -> None:
     fails(tmp_path, '[[command]]\nname = "vkGetThingProperties"\nslow = true\n' + WHY, "a second command row")
 
 
+def test_rows_for_several_names(tmp_path: Path) -> None:
+    row = '[[command]]\nnames = ["vkCmdDraw", "vkCmdMark"]\nmemory = "accesses"\n' + WHY
+    made = make(tmp_path, policy=MINI_POLICY + row)
+    for name in ("vkCmdDraw", "vkCmdMark"):
+        found = made.policy.row("command", name)
+        assert found is not None and found.values == {"name": name, "memory": "accesses", "why": "because"}
+        assert found.place == Place("policy.toml", line_of(MINI_POLICY + row, row))
+
+
+def test_each_owner_with_each_name(tmp_path: Path) -> None:
+    row = '[[member]]\nof = ["VkExtent", "VkNone"]\nnames = ["width", "height"]\nignorable = true\n' + WHY
+    policy = make(tmp_path, policy=MINI_POLICY + row).policy
+    keys = {key for key, row in policy.rows["member"].items() if row.get("ignorable")}
+    assert {("VkExtent", "width"), ("VkNone", "height")} < keys
+    assert ["VkNone", "VkNone"] == [r.get("of") for r in policy.absent if r.table == "member"]
+
+
+def test_a_pattern_names_what_matches(tmp_path: Path) -> None:
+    row = '[[command]]\nnames = ["vkCmd[DM]*", "vkFuture*"]\nmemory = "accesses"\n' + WHY
+    policy = make(tmp_path, policy=MINI_POLICY + row).policy
+    keys = {key for (key,), row in policy.rows["command"].items() if row.get("memory")}
+    assert keys == {"vkCmdDraw", "vkCmdMark", "vkFuture*"}
+    assert "vkFuture*" in [r.get("name") for r in policy.absent]
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ('names = ["vkCmdDraw", "vkRefusedThing"]', "a second command row for vkRefusedThing after policy.toml:"),
+        ('names = ["vkCmdDraw", "vkCmdDraw"]', "a second command row for vkCmdDraw after policy.toml:"),
+        ('name = "vkRefused*"', "a second command row for vkRefusedThing after policy.toml:"),
+        ('name = "vkCmdDraw"\nnames = ["vkCmdMark"]', "gives both name and names"),
+        ('name = ["vkCmdDraw"]', "name is one name, names a list"),
+        ('names = "vkCmdDraw"', "name is one name, names a list"),
+        ("names = []", "a command row needs name"),
+    ],
+)
+def test_bad_names(tmp_path: Path, named: str, message: str) -> None:
+    fails(tmp_path, f"[[command]]\n{named}\nslow = true\n" + WHY, message)
+
+
+def test_no_pattern_where_others_read_the_table(tmp_path: Path) -> None:
+    fails(tmp_path, '[[extension]]\nname = "VK_KHR_*"\nside = "local"\n' + WHY, "no place for patterns")
+
+
+def test_a_policy_may_be_a_folder(tmp_path: Path) -> None:
+    """Places name the file; the same thing twice is found across files."""
+    model, folder = make_model(tmp_path), tmp_path / "rows"
+    folder.mkdir()
+    (folder / "all.toml").write_text(MINI_POLICY)
+    (folder / "more.toml").write_text('# A file.\n[[command]]\nname = "vkCmdDraw"\nslow = true\n' + WHY)
+    (folder / "notes.txt").write_text("[[comand]]")
+    found = load_policy(folder, model).row("command", "vkCmdDraw")
+    assert found is not None and found.place == Place("rows/more.toml", 2)
+    (folder / "other.toml").write_text('[[command]]\nname = "vkCmdDraw"\nslow = true\n' + WHY)
+    with pytest.raises(InputError, match=r"rows/other.toml:1: a second command row .* after rows/more.toml:2"):
+        load_policy(folder, model)
+
+
 def test_a_row_without_effect(tmp_path: Path) -> None:
     row = '[[code]]\ncommand = "vkGetThingData"\ncode = "VK_INCOMPLETE"\nonly_if = "never"\n'
     fails(tmp_path, row + WHY, "the code row for vkGetThingData VK_INCOMPLETE has no effect")
@@ -113,6 +172,12 @@ def scope(tmp_path_factory: pytest.TempPathFactory) -> Scope:
         ("chain pCreateInfo VkThingExtra", "HasInChain(v.pCreateInfo->pNext, VK_STRUCTURE_TYPE_THING_EXTRA)"),
         ("chain pCreateInfo VkFuture", "false"),
         ("call Needs", "conditions::Needs(v)"),
+        ("within Needs", "conditions::Needs(e.around())"),
+        (
+            "not dynamic VK_KIND_EXTENT VK_KIND_SIZE",
+            "!(conditions::AreDynamic(e.around(), {VK_KIND_EXTENT, VK_KIND_SIZE}))",
+        ),
+        ("dynamic VK_KIND_EXTENT VK_KIND_NEW", "false"),
         (
             "device is set and (pThing is set or call A)",
             "(v.device != 0) && (((v.pThing != 0) || conditions::A(v)))",

@@ -17,7 +17,7 @@ from codegen.render import Renderer
 
 FOLDER = os.environ.get("VESPER_EXTRA_REGISTRIES", "")
 REGISTRIES = sorted(Path(FOLDER).glob("vk-*.xml")) if FOLDER else []
-POLICY = ROOT / "codegen" / "policy.toml"
+POLICY = ROOT / "codegen" / "policy"
 
 pytestmark = pytest.mark.skipif(not REGISTRIES, reason="VESPER_EXTRA_REGISTRIES names no registries")
 
@@ -40,7 +40,7 @@ def other(folder: Path) -> Made:
 def test_it_generates(other: Made) -> None:
     files = Renderer(other.model, other.policy, other.plan).files()
     assert 80 < len(files) <= 130
-    assert sum(f.text.count("\n") for f in files) <= 150_000
+    assert sum(f.text.count("\n") for f in files) <= 175_000
 
 
 def test_most_of_it_travels(other: Made) -> None:
@@ -75,5 +75,5 @@ def test_nothing_refers_to_what_is_quarantined(other: Made) -> None:
 def test_strictly_it_fails_at_the_first_place(folder: Path, other: Made) -> None:
     if not other.plan.quarantined:
         pytest.skip("nothing of it is quarantined")
-    with pytest.raises(InputError, match=r"^(vk|video)\.xml:\d+: .*add a row to policy.toml"):
+    with pytest.raises(InputError, match=r"^(vk|video)\.xml:\d+: .*add a row to codegen/policy"):
         load(folder, POLICY, strict=True)

@@ -5,9 +5,10 @@
 #include <cstring>
 #include <deque>
 
-#include "client/messages.h"
-#include "client/object.h"
-#include "client/session.h"
+#include "client/objects/object.h"
+#include "client/session/messages.h"
+#include "client/session/session.h"
+#include "client/wsi/device_windows.h"
 #include "generated/wire/codecs.h"
 #include "runtime/arena.h"
 #include "runtime/wire/decoder.h"
@@ -144,7 +145,8 @@ class Application {
   client::Session session_;
   client::Instance instance_{&session_, SeedId(HandleType::kInstance, 0)};
   client::PhysicalDevice physical_device_{&instance_, SeedId(HandleType::kPhysicalDevice, 0)};
-  client::Device device_{&physical_device_, SeedId(HandleType::kDevice, 0)};
+  client::Device device_{&physical_device_, SeedId(HandleType::kDevice, 0), &session_,
+                         std::make_unique<client::DeviceWindows>()};
   client::Queue queue_{&device_, SeedId(HandleType::kQueue, 0)};
   client::MemoryState memory_{SeedId(HandleType::kDeviceMemory, 0)};
   AnyObject objects_;

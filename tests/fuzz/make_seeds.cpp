@@ -1,11 +1,15 @@
 // fuzz_seeds FOLDER: one valid call of every command, in several shapes, as inputs of the server's and the client's fuzzer
 // (FOLDER/server, FOLDER/client). Recorded sessions know fewer commands, and fewer structs in chains.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/wire/control.h"
+#include "runtime/wire/memory_runs.h"
 #include "runtime/wire/record.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/wire/exchange.h"
@@ -92,6 +96,27 @@ void WriteSeeds(const CommandTable& command, const std::filesystem::path& folder
   }
 }
 
+// Changed bytes of mapped memory in each form that runs have: scattered, whole, at odd ends.
+void WriteMemorySeeds(const std::filesystem::path& folder) {
+  const std::vector<uint8_t> bytes(1000, 7);
+  std::vector<uint64_t> mask(wire::LinesOf(bytes.size()), 0xcccccccccccccccc);
+  std::fill_n(mask.begin() + 4, 6, ~uint64_t{0});
+  mask.back() = 0x3;
+  for (const auto& [target, record] :
+       {std::pair{"server", static_cast<uint16_t>(wire::Control::kMemoryWrite)},
+        std::pair{"client",
+                  static_cast<uint16_t>(kFirstEvent + static_cast<uint16_t>(wire::EventKind::kMemoryChanged))}}) {
+    wire::RunWriter writer(record);
+    writer.Begin(SeedId(HandleType::kDeviceMemory, 0));
+    writer.Add({1, bytes, mask.data()});
+    writer.Add(2000, std::span(bytes).first(13));
+    const auto made = writer.Finish();
+    wire::ByteBuffer out;
+    out.Append(made.data(), made.size());
+    Write(folder / target / "memory_runs", out);
+  }
+}
+
 }  // namespace
 }  // namespace vesper::test
 
@@ -104,5 +129,6 @@ int main(int argc, char** argv) {
   const std::filesystem::path folder = argv[1];
   for (const char* target : {"server", "client"}) std::filesystem::create_directories(folder / target);
   for (size_t i = 0; i < kCommandTableCount; ++i) WriteSeeds(*kCommandTables[i], folder);
+  WriteMemorySeeds(folder);
   return 0;
 }

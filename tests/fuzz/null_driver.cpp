@@ -12,8 +12,8 @@
 
 #include "generated/wire/all.h"
 #include "generated/wire/codecs.h"
+#include "runtime/vk/chain.h"
 #include "runtime/wire/encoder.h"
-#include "server/chain.h"
 #include "tests/wire/compare.h"
 
 namespace vesper::test {
@@ -113,7 +113,7 @@ VkQueue QueueOf(VkDevice device, uint32_t family, uint32_t index) {
 }
 
 void EnableTimelines(void* chain) {
-  if (auto* own = server::FindInChain<VkPhysicalDeviceTimelineSemaphoreFeatures>(
+  if (auto* own = FindInChain<VkPhysicalDeviceTimelineSemaphoreFeatures>(
           chain, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES)) {
     own->timelineSemaphore = VK_TRUE;
   }

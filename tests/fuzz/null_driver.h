@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "server/driver.h"
+#include "server/device/driver.h"
 
 namespace vesper::test {
 

@@ -278,6 +278,39 @@ TEST_F(DebugUtilsTest, NamesTagsAndLabels) {
   EXPECT_EQ(buffer.As<uint32_t>()[0], 9u);
 }
 
+// Whatever a driver says to a name of null (Mesa 22.3 refuses it), or a loader does with handles of its own: only the name is lost.
+TEST_F(DebugUtilsTest, NamesThatNobodyTakesHurtNothing) {
+  const auto set_name = Get<PFN_vkSetDebugUtilsObjectNameEXT>("vkSetDebugUtilsObjectNameEXT");
+  const Buffer buffer = MakeBuffer(gpu(), 64, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  VkDebugUtilsMessengerCreateInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT};
+  info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+  info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_GENERAL_BIT_EXT;
+  info.pfnUserCallback = [](VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                            const VkDebugUtilsMessengerCallbackDataEXT*, void*) -> VkBool32 { return VK_FALSE; };
+  VkDebugUtilsMessengerEXT messenger = VK_NULL_HANDLE;
+  VK_CHECK(gpu().InstanceFunction<PFN_vkCreateDebugUtilsMessengerEXT>("vkCreateDebugUtilsMessengerEXT")(
+      gpu().instance(), &info, nullptr, &messenger));
+  const std::pair<VkObjectType, uint64_t> objects[] = {
+      {VK_OBJECT_TYPE_BUFFER, reinterpret_cast<uint64_t>(buffer.handle.get())},
+      {VK_OBJECT_TYPE_INSTANCE, reinterpret_cast<uint64_t>(gpu().instance())},
+      {VK_OBJECT_TYPE_PHYSICAL_DEVICE, reinterpret_cast<uint64_t>(gpu().physical_device())},
+      {VK_OBJECT_TYPE_DEBUG_UTILS_MESSENGER_EXT, reinterpret_cast<uint64_t>(messenger)}};
+  for (const auto& [type, handle] : objects) {
+    VkDebugUtilsObjectNameInfoEXT name = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
+    name.objectType = type;
+    name.objectHandle = handle;
+    name.pObjectName = "a name";
+    set_name(device(), &name);
+    if (type != VK_OBJECT_TYPE_BUFFER) continue;
+    name.pObjectName = nullptr;
+    set_name(device(), &name);
+  }
+  RunCommands(gpu(), [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 11); });
+  EXPECT_EQ(buffer.As<uint32_t>()[0], 11u);
+  gpu().InstanceFunction<PFN_vkDestroyDebugUtilsMessengerEXT>("vkDestroyDebugUtilsMessengerEXT")(gpu().instance(),
+                                                                                                 messenger, nullptr);
+}
+
 // As programs do that leave everything to the end: children die with their pools and devices.
 TEST_F(DeviceTest, OpenedAndClosedManyTimes) {
   for (int i = 0; i < 10; ++i) {

@@ -1,6 +1,8 @@
 #include "tests/integration/failure.h"
 
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdio>
@@ -71,6 +73,7 @@ void FailureTest::TearDown() {
 
 void FailureTest::Start(RemoteServer::Options options) {
   options.arguments.insert(options.arguments.end(), {"--log-level", "debug"});
+  options.tls = std::string(GetParam()) == "tls";
   std::string error;
   server_ = RemoteServer::Start(options, &error);
   ASSERT_NE(server_, nullptr) << error;
@@ -78,7 +81,9 @@ void FailureTest::Start(RemoteServer::Options options) {
 }
 
 std::string FailureTest::address() const {
-  return std::string(GetParam()) == "unix" ? server_->unix_address() : server_->tcp_address();
+  const std::string transport = GetParam();
+  if (transport == "tls") return server_->tls_address();
+  return transport == "unix" ? server_->unix_address() : server_->tcp_address();
 }
 
 std::vector<pid_t> FailureTest::Workers() {
@@ -112,6 +117,27 @@ void FailureTest::SubmitEndless(Context& context, VkCommandPool pool, VkEvent ev
                   nullptr, 0, nullptr);
   VK_CHECK(vkEndCommandBuffer(commands));
   Submit(context, commands, fence);
+}
+
+int StatusOf(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+void RunAsChild(const std::function<int()>& body) {
+  alarm(30);
+  int status = 99;
+  try {
+    status = body();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "child: %s\n", error.what());
+  }
+  _exit(status);
+}
+
+int InForkedChild(const std::function<int()>& body) {
+  const pid_t child = fork();
+  if (child == 0) RunAsChild(body);
+  int status = -1;
+  waitpid(child, &status, 0);
+  return StatusOf(status);
 }
 
 size_t DescriptorsOf(pid_t pid) {

@@ -63,6 +63,13 @@ class FailureTest : public testing::TestWithParam<const char*> {
   std::unique_ptr<RemoteServer> server_;
 };
 
+// What waitpid() gave, as a shell counts it.
+int StatusOf(int status);
+// The rest of a forked process, which never runs for long.
+[[noreturn]] void RunAsChild(const std::function<int()>& body);
+// Runs `body` in a forked process; its exit status.
+int InForkedChild(const std::function<int()>& body);
+
 // Number of open descriptors of a process.
 size_t DescriptorsOf(pid_t pid);
 // Children of a process, living or not reaped.

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 #include "shaders/increment_comp.h"
 #include "tests/support/vulkan_context.h"
@@ -23,6 +24,27 @@ class GateTest : public testing::Test {
   GateTest() : gate_(std::getenv("VESPER_TEST_GATE")) { unlink(gate_); }
   ~GateTest() override { unlink(gate_); }
   void Open() const { std::ofstream(gate_) << "open\n"; }
+  void Shut() const { unlink(gate_); }
+  // A timestamp that was written and can be read. The driver makes the pool behind the gate.
+  static Owned<VkQueryPool> MakeTimestamp(Context& gpu) {
+    const VkQueryPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = 1};
+    Owned<VkQueryPool> pool = Create<VkQueryPool>(gpu.device(), vkCreateQueryPool, vkDestroyQueryPool, info);
+    RunCommands(gpu, [&](VkCommandBuffer commands) { WriteTimestamp(commands, pool); });
+    return pool;
+  }
+  static void WriteTimestamp(VkCommandBuffer commands, VkQueryPool pool) {
+    vkCmdResetQueryPool(commands, pool, 0, 1);
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, 0);
+  }
+  // 0: not available.
+  static uint64_t ReadTimestamp(Context& gpu, VkQueryPool pool) {
+    uint64_t result[2] = {};
+    const VkResult read = vkGetQueryPoolResults(gpu.device(), pool, 0, 1, sizeof result, result, sizeof result,
+                                                VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+    EXPECT_TRUE(read == VK_SUCCESS || read == VK_NOT_READY) << read;
+    return result[1] == 0 ? 0 : result[0];
+  }
 
   const char* const gate_;
 };
@@ -92,6 +114,124 @@ TEST_F(GateTest, OnlyWhatUsesAPipelineWaitsForIt) {
   WaitFor(gpu, fence);
   EXPECT_EQ(numbers.As<uint32_t>()[5], 42u);
   ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
+}
+
+// What is recorded behind a pipeline that is still compiled waits as the bytes that it came in: neither its number nor the
+// objects that it names many times hold up others or end the session.
+TEST_F(GateTest, MuchRecordedBehindAPipelineHoldsUpNobody) {
+  constexpr uint32_t kDispatches = 200'000;
+  Context gpu;
+  const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  std::fill(numbers.As<uint32_t>().begin(), numbers.As<uint32_t>().end(), 41u);
+  RenderFrame(gpu, target, kFrames + 1);
+  const Buffer* buffers[] = {&numbers};
+  const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu);
+  const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+  BeginCommands(commands);
+  kernel.Bind(commands);
+  for (uint32_t i = 0; i < kDispatches; ++i) vkCmdDispatch(commands, 0, 1, 1);
+  vkCmdDispatch(commands, 16, 1, 1);
+  FullBarrier(commands);
+  ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
+  const Owned<VkFence> fence = MakeFence(gpu);
+  for (uint32_t frame = 1; frame <= kFrames; ++frame) RenderFrame(gpu, target, frame);
+  Submit(gpu, commands, fence);
+  EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_NOT_READY);
+  Open();
+  WaitFor(gpu, fence);
+  EXPECT_EQ(numbers.As<uint32_t>()[5], 42u);
+}
+
+// Results are there while more pipelines are compiled than the server has threads for.
+TEST_F(GateTest, QueriesAreReadWhilePipelinesCompile) {
+  Open();
+  Context gpu;
+  const Owned<VkQueryPool> queries = MakeTimestamp(gpu);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer* buffers[] = {&numbers};
+  const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
+  Shut();
+  std::vector<Owned<VkPipeline>> pipelines;
+  for (int i = 0; i < 20; ++i) pipelines.push_back(MakeComputePipeline(gpu, kernel.layout, increment_comp));
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu);
+  const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+  BeginCommands(commands);
+  vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipelines.front());
+  ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
+  const Owned<VkFence> fence = MakeFence(gpu);
+  Submit(gpu, commands, fence);
+  for (int i = 0; i < 20; ++i) EXPECT_NE(ReadTimestamp(gpu, queries), 0u);
+  EXPECT_EQ(vkGetFenceStatus(gpu.device(), fence), VK_NOT_READY) << "nothing was held back: the test proves nothing";
+  Open();
+  WaitFor(gpu, fence);
+}
+
+// A submit that has not reached the driver, since a pipeline that it uses is being made, is not overtaken by those who ask
+// what it wrote.
+TEST_F(GateTest, AQueryIsReadAfterTheSubmitBeforeIt) {
+  Open();
+  Context gpu;
+  const Owned<VkQueryPool> queries = MakeTimestamp(gpu);
+  const uint64_t before = ReadTimestamp(gpu, queries);
+  ASSERT_NE(before, 0u);
+  const Buffer numbers = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, Placement::kHost);
+  const Buffer* buffers[] = {&numbers};
+  Shut();
+  const Kernel kernel = MakeKernel(gpu, increment_comp, buffers);
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu), other = MakeCommandPool(gpu);
+  const VkCommandBuffer commands = AllocateCommands(gpu, pool), timed = AllocateCommands(gpu, other);
+  BeginCommands(timed);
+  WriteTimestamp(timed, queries);
+  ASSERT_EQ(vkEndCommandBuffer(timed), VK_SUCCESS);
+  BeginCommands(commands);
+  kernel.Bind(commands);
+  ASSERT_EQ(vkEndCommandBuffer(commands), VK_SUCCESS);
+  Submit(gpu, commands, VK_NULL_HANDLE);
+  Submit(gpu, timed, VK_NULL_HANDLE);  // behind the other, on its queue
+  uint64_t seen = before;
+  std::thread reader([&] { seen = ReadTimestamp(gpu, queries); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // for the question to be on its way
+  Open();
+  reader.join();
+  EXPECT_NE(seen, before) << "read ahead of the submit that resets it";
+  ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
+  EXPECT_GT(ReadTimestamp(gpu, queries), before);
+}
+
+// A pipeline that the driver refuses: a program hears of it before it submits what uses it, and nothing else suffers.
+TEST_F(GateTest, ARefusedPipelineIsToldBeforeItIsSubmitted) {
+  Open();
+  Context gpu;
+  const Buffer target = MakeBuffer(gpu, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  RenderFrame(gpu, target, 1);
+  const Owned<VkShaderModule> module = MakeShader(gpu, increment_comp);
+  const Owned<VkPipelineLayout> layout = MakePipelineLayout(gpu, {});
+  VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+  info.flags = VK_PIPELINE_CREATE_DISABLE_OPTIMIZATION_BIT;
+  info.layout = layout;
+  info.stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                .module = module,
+                .pName = "main"};
+  VkPipeline pipeline = VK_NULL_HANDLE, again = VK_NULL_HANDLE;
+  VkResult result = vkCreateComputePipelines(gpu.device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu);
+  // The refusal comes when the driver has compiled, for which nobody waits: then the next command buffer is refused.
+  for (int i = 0; i < 1000 && result == VK_SUCCESS; ++i) {
+    const VkCommandBuffer commands = AllocateCommands(gpu, pool);
+    BeginCommands(commands);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vkCmdDispatch(commands, 1, 1, 1);
+    ASSERT_EQ(vkDeviceWaitIdle(gpu.device()), VK_SUCCESS);
+    result = vkEndCommandBuffer(commands);
+  }
+  EXPECT_EQ(result, VK_ERROR_UNKNOWN);
+  EXPECT_EQ(vkCreateComputePipelines(gpu.device(), VK_NULL_HANDLE, 1, &info, nullptr, &again), VK_ERROR_UNKNOWN);
+  EXPECT_EQ(again, VkPipeline{VK_NULL_HANDLE});
+  RenderFrame(gpu, target, 2);
+  vkDestroyPipeline(gpu.device(), pipeline, nullptr);
 }
 
 // What was created with a cache is in its data, though the creations have not ended when the data

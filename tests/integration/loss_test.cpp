@@ -122,13 +122,17 @@ class LossTest : public FailureTest {
 TEST_P(LossTest, AKilledWorkerWakesEverybodyAndNobodyElse) {
   Start();
   Context other;
+  ASSERT_EQ(Workers().size(), 1u);
+  const pid_t others = Workers().front();
   Context context;
-  ASSERT_EQ(Workers().size(), 2u);
+  const std::vector<pid_t> workers = Workers();
+  ASSERT_EQ(workers.size(), 2u);
+  const pid_t victim = workers[workers[0] == others ? 1 : 0];
   const size_t descriptors = DescriptorsOf(server().pid());
   {
     BlockedCalls calls(context);
     calls.ExpectBlocked();
-    kill(Workers()[1], SIGKILL);
+    kill(victim, SIGKILL);
     calls.ExpectLost(Clock::now() + kNoticed);
   }
   UseLost(context);
@@ -208,6 +212,70 @@ TEST_P(LossTest, AStoppedWorkerIsLostAfterTheGracePeriod) {
   EXPECT_TRUE(Within(milliseconds(15000), [&] { return !IsAlive(worker); }));
 }
 
+// A relay passes bytes and no descriptors: neither ring nor memory is shared then, and everything works.
+TEST_P(LossTest, ARelayBetweenClientAndServerIsBorne) {
+  Start();
+  std::string error;
+  const std::unique_ptr<CutLine> line = CutLine::To(address(), &error);
+  ASSERT_NE(line, nullptr) << error;
+  setenv("VESPER_SERVER", line->address().c_str(), 1);
+  Context context;
+  const Buffer buffer = MakeBuffer(context, 4096, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  RunCommands(context,
+              [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 0x1234); });
+  EXPECT_EQ(buffer.As<uint32_t>()[1023], 0x1234u);
+}
+
+// What every program does first; the code of the first thing that failed.
+int StartUp() {
+  VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
+  application.apiVersion = VK_API_VERSION_1_3;
+  VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
+  info.pApplicationInfo = &application;
+  VkInstance instance = VK_NULL_HANDLE;
+  if (vkCreateInstance(&info, nullptr, &instance) < 0) return 1;
+  uint32_t count = 1;
+  VkPhysicalDevice physical_device = VK_NULL_HANDLE;
+  if (vkEnumeratePhysicalDevices(instance, &count, &physical_device) < 0 || count == 0) return 2;
+  VkPhysicalDeviceProperties properties;
+  vkGetPhysicalDeviceProperties(physical_device, &properties);
+  uint32_t extensions = 0;
+  vkEnumerateDeviceExtensionProperties(physical_device, nullptr, &extensions, nullptr);
+  const float priority = 1;
+  VkDeviceQueueCreateInfo queue_info = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
+  queue_info.queueCount = 1;
+  queue_info.pQueuePriorities = &priority;
+  VkDeviceCreateInfo device_info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
+  device_info.queueCreateInfoCount = 1;
+  device_info.pQueueCreateInfos = &queue_info;
+  VkDevice device = VK_NULL_HANDLE;
+  if (vkCreateDevice(physical_device, &device_info, nullptr, &device) < 0) return 3;
+  VkQueue queue = VK_NULL_HANDLE;
+  vkGetDeviceQueue(device, 0, 0, &queue);
+  vkDeviceWaitIdle(device);
+  vkDestroyDevice(device, nullptr);
+  vkDestroyInstance(instance, nullptr);
+  return 0;
+}
+
+// Wherever the server is lost while a program starts, it is told by an error: loaders neither spin nor crash.
+TEST_P(LossTest, AStartThatIsCutAnywhereFailsInOrder) {
+  Start();
+  std::string error;
+  const std::unique_ptr<CutLine> line = CutLine::To(address(), &error);
+  ASSERT_NE(line, nullptr) << error;
+  setenv("VESPER_SERVER", line->address().c_str(), 1);
+  int last = 1;
+  int answers = 0;
+  for (; last != 0 && answers < 40; ++answers) {
+    line->CutAfter(answers);
+    last = InForkedChild(StartUp);
+    EXPECT_LE(last, 3) << "cut after " << answers << " answers";
+  }
+  EXPECT_EQ(last, 0) << "a start needs fewer answers than this";
+  EXPECT_GT(answers, 6) << "the line is not cut where it should be";
+}
+
 // A stop that is shorter than the grace period costs nothing but its time.
 TEST_P(LossTest, AWorkerThatIsStoppedForAMomentIsWaitedFor) {
   Start();
@@ -246,7 +314,24 @@ TEST_P(LossTest, QuestionsInProgressEndWhenTheWorkerDies) {
   UseLost(context);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, LossTest, testing::Values("unix", "tcp"),
+// Others are not concerned.
+TEST_P(LossTest, ASubmitThatKeepsItsQueueTooLongEndsItsSession) {
+  RemoteServer::Options options;
+  options.arguments = {"--max-gpu-time", "1"};
+  Start(options);
+  Context other;
+  Context context;
+  {
+    BlockedCalls calls(context);
+    calls.ExpectLost(Clock::now() + milliseconds(15000));
+  }
+  UseLost(context);
+  EXPECT_TRUE(LogSays("a submit has kept its queue for more than 1 s (--max-gpu-time)"));
+  RunCommands(other, [](VkCommandBuffer) {});
+  ExpectServing();
+}
+
+INSTANTIATE_TEST_SUITE_P(Transports, LossTest, testing::Values("unix", "tcp", "tls"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <string>
 #include <thread>
@@ -216,6 +217,97 @@ TEST_F(MappedTest, PollsMemoryThatTheGpuWrites) {
 }
 
 // And the other way: a shader polls what the host writes without any call.
+// An event, or a query, that the GPU sets after it wrote memory is not seen before that memory.
+class MarkedTest : public MappedTest {
+ protected:
+  void TearDown() override {
+    copy_.pool.Reset();
+    fence_.Reset();
+    MappedTest::TearDown();
+  }
+  void Round(const Buffer& source, const Buffer& target, uint32_t round, const std::function<void()>& await_mark) {
+    const auto from = source.As<uint32_t>();
+    for (size_t i = 0; i < from.size(); ++i) from[i] = round * 2654435761u + static_cast<uint32_t>(i);
+    Submit(gpu(), copy_.commands, fence_);
+    await_mark();
+    const auto to = target.As<uint32_t>();
+    const auto wrong = std::ranges::mismatch(from, to).in1 - from.begin();
+    EXPECT_EQ(static_cast<size_t>(wrong), from.size()) << "round " << round << ": the mark came first";
+  }
+  static void BarrierToHost(VkCommandBuffer commands) {
+    const VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_TRANSFER_WRITE_BIT,
+                                     VK_ACCESS_HOST_READ_BIT};
+    vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0,
+                         nullptr, 0, nullptr);
+  }
+  void RecordCopy(const Buffer& source, const Buffer& target, const std::function<void(VkCommandBuffer)>& mark) {
+    fence_ = MakeFence(gpu());
+    copy_ = RecordOnce([&](VkCommandBuffer commands) {
+      const VkBufferCopy whole = {0, 0, source.size};
+      vkCmdCopyBuffer(commands, source.handle, target.handle, 1, &whole);
+      BarrierToHost(commands);
+      mark(commands);
+    });
+  }
+
+  Recorded copy_;
+  Owned<VkFence> fence_;
+};
+
+TEST_F(MarkedTest, AnEventIsSeenAfterTheMemoryBeforeIt) {
+  const VkEventCreateInfo info = {VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
+  const auto ready = Create<VkEvent>(device(), vkCreateEvent, vkDestroyEvent, info);
+  const auto changed = Create<VkEvent>(device(), vkCreateEvent, vkDestroyEvent, info);
+  for (const VkDeviceSize size : {VkDeviceSize{4}, VkDeviceSize{4096}, VkDeviceSize{1} << 20}) {
+    const Buffer source = Make(kSource, size), target = Make(kTarget | kSource, size), result = Make(kTarget, size);
+    RecordCopy(source, target, [&](VkCommandBuffer commands) {  // and what the host made of it goes on
+      vkCmdSetEvent(commands, ready, VK_PIPELINE_STAGE_TRANSFER_BIT);
+      const VkMemoryBarrier host = {VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, VK_ACCESS_HOST_WRITE_BIT,
+                                    VK_ACCESS_TRANSFER_READ_BIT};
+      vkCmdWaitEvents(commands, 1, changed.address(), VK_PIPELINE_STAGE_HOST_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 1,
+                      &host, 0, nullptr, 0, nullptr);
+      const VkBufferCopy whole = {0, 0, size};
+      vkCmdCopyBuffer(commands, target.handle, result.handle, 1, &whole);
+    });
+    for (uint32_t round = 1; round <= 20; ++round) {
+      Round(source, target, round, [&] {
+        while (vkGetEventStatus(device(), ready) == VK_EVENT_RESET) {
+        }
+      });
+      for (uint32_t& word : target.As<uint32_t>()) word = ~word;
+      VK_CHECK(vkSetEvent(device(), changed));
+      WaitFor(gpu(), fence_);
+      EXPECT_TRUE(std::ranges::equal(source.As<uint32_t>(), result.As<uint32_t>(), {}, std::bit_not<uint32_t>{}));
+      VK_CHECK(vkResetFences(device(), 1, fence_.address()));
+      VK_CHECK(vkResetEvent(device(), ready));
+      VK_CHECK(vkResetEvent(device(), changed));
+    }
+  }
+}
+
+TEST_F(MarkedTest, AQueryIsAvailableAfterTheMemoryBeforeIt) {
+  if (gpu().queue_family_properties().timestampValidBits == 0) GTEST_SKIP() << "no timestamps";
+  VkQueryPoolCreateInfo info = {VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+  info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+  info.queryCount = 1;
+  const auto pool = Create<VkQueryPool>(device(), vkCreateQueryPool, vkDestroyQueryPool, info);
+  const Buffer source = Make(kSource, 1 << 20), target = Make(kTarget, 1 << 20);
+  RecordCopy(source, target, [&](VkCommandBuffer commands) {
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, 0);
+  });
+  for (uint32_t round = 1; round <= 20; ++round) {
+    vkResetQueryPool(device(), pool, 0, 1);
+    Round(source, target, round, [&] {
+      uint64_t result = 0;
+      while (vkGetQueryPoolResults(device(), pool, 0, 1, sizeof result, &result, sizeof result,
+                                   VK_QUERY_RESULT_64_BIT) == VK_NOT_READY) {
+      }
+    });
+    WaitFor(gpu(), fence_);
+    VK_CHECK(vkResetFences(device(), 1, fence_.address()));
+  }
+}
+
 TEST_F(MappedTest, TheGpuPollsMemoryThatTheHostWrites) {
   const Buffer data = Make(VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, 4096);
   const auto words = data.As<uint32_t>();

@@ -219,5 +219,25 @@ TEST_F(MemoryTest, TooLargeIsAnAnswer) {
   EXPECT_EQ(works.As<uint32_t>()[1023], 3u);
 }
 
+// So is a buffer that the device cannot have: the creation says so, or there is one with requirements.
+TEST_F(MemoryTest, ABufferThatIsTooLargeIsAnAnswer) {
+  if (ValidationWanted()) GTEST_SKIP() << "the layer objects to sizes beyond the limits";
+  const auto refused = [](VkResult result) {
+    return result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY;
+  };
+  VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = VkDeviceSize{1} << 40;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  VkBuffer buffer = VK_NULL_HANDLE;
+  const VkResult result = vkCreateBuffer(device(), &info, nullptr, &buffer);
+  EXPECT_TRUE(result == VK_SUCCESS || refused(result)) << ResultName(result);
+  if (result != VK_SUCCESS) return;
+  VkMemoryRequirements requirements = {};
+  vkGetBufferMemoryRequirements(device(), buffer, &requirements);
+  EXPECT_GE(requirements.size, info.size);
+  EXPECT_NE(requirements.memoryTypeBits, 0u);
+  vkDestroyBuffer(device(), buffer, nullptr);
+}
+
 }  // namespace
 }  // namespace vesper::test

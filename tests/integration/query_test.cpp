@@ -3,6 +3,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
 
 #include "shaders/colour_frag.h"
 #include "shaders/triangle_vert.h"
@@ -172,6 +176,47 @@ TEST_F(QueryTest, TimestampsGrow) {
                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT));
   EXPECT_NE(times[0], 0u);
   EXPECT_GE(times[1], times[0]);
+}
+
+// Threads that wait for results hold up nobody, least of all the one that lets the work go on.
+TEST_F(QueryTest, WhoWaitsForResultsHoldsUpNobody) {
+  constexpr uint32_t kReaders = 12;
+  if (gpu().queue_family_properties().timestampValidBits == 0) GTEST_SKIP() << "no timestamps";
+  const auto pool = MakePool(VK_QUERY_TYPE_TIMESTAMP, kReaders);
+  vkResetQueryPool(device(), pool, 0, kReaders);
+  const auto gate = MakeTimeline(gpu());
+  const auto commands_pool = MakeCommandPool(gpu());
+  const VkCommandBuffer commands = AllocateCommands(gpu(), commands_pool);
+  BeginCommands(commands);
+  for (uint32_t i = 0; i < kReaders; ++i) {
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, pool, i);
+  }
+  VK_CHECK(vkEndCommandBuffer(commands));
+  const uint64_t opened = 1;
+  const VkPipelineStageFlags stage = VK_PIPELINE_STAGE_ALL_COMMANDS_BIT;
+  const VkTimelineSemaphoreSubmitInfo values = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, nullptr, 1, &opened};
+  const VkSubmitInfo submit = {VK_STRUCTURE_TYPE_SUBMIT_INFO, &values, 1, gate.address(), &stage, 1, &commands};
+  VK_CHECK(vkQueueSubmit(gpu().queue(), 1, &submit, VK_NULL_HANDLE));
+  std::atomic<uint32_t> read{0};
+  std::vector<std::thread> readers;
+  for (uint32_t i = 0; i < kReaders; ++i) {
+    readers.emplace_back([&, i] {
+      uint64_t result = 0;
+      VK_CHECK(vkGetQueryPoolResults(device(), pool, i, 1, sizeof result, &result, sizeof result,
+                                     VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT));
+      EXPECT_NE(result, 0u);
+      ++read;
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // for them to wait
+  const VkPipelineCacheCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+  const auto cache = Create<VkPipelineCache>(device(), vkCreatePipelineCache, vkDestroyPipelineCache, info);
+  EXPECT_EQ(read, 0u);
+  const VkSemaphoreSignalInfo signal = {VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, gate, opened};
+  VK_CHECK(vkSignalSemaphore(device(), &signal));
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(read, kReaders);
+  VK_CHECK(vkDeviceWaitIdle(device()));
 }
 
 TEST_F(QueryTest, PipelineStatistics) {

@@ -2,7 +2,8 @@
 # run_remote.sh [OPTION...] -- PROGRAM ARGUMENT...: runs PROGRAM through Vesper. Starts a server on the local driver,
 # runs PROGRAM where no local driver can be loaded, stops the server, and fails if any of the three fails; on failure it
 # prints what all of them said.
-#   --transport unix|tcp   how PROGRAM reaches the server (unix)
+#   --transport unix|socket|tcp|tls  how PROGRAM reaches the server (unix: shared memory beside a Unix socket; socket: that
+#                          alone)
 #   --validation           the validation layer on both sides; no message allowed
 #   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
@@ -11,20 +12,22 @@
 #   --clients N            N instances of PROGRAM at once on one server (1)
 #   --server-layer NAME FOLDER  the server loads this layer; VESPER_TEST_GATE names a file for it and PROGRAM
 #   --server-argument TEXT  one more argument of the server
+#   --check-writes         the server looks for writes to mapped memory that it did not expect (VESPER_CHECK_WRITES)
 #   --descriptors N        how many file descriptors server and PROGRAM may have (ulimit -n)
 #   --server-memory KIB    how much address space each process of the server may have (ulimit -v)
 #   --foreign              PROGRAM is not ours: built without our sanitizers
 #   --record FOLDER        what both sides say becomes inputs of the fuzzers (tests/support/recorder.cpp)
 #   --timeout SECONDS      for each run of PROGRAM (300)
 # Environment: VESPER_SERVER_BINARY, VESPER_ICD_MANIFEST (both needed), VESPER_TEST_DRIVER (lavapipe's manifest),
-# VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy.toml), VESPER_TEST_STATISTICS (a folder for what each client
-# counted; scripts/coverage reads it).
+# VESPER_SANITIZE (as in CMake), VESPER_POLICY (codegen/policy/extensions.toml), VESPER_TEST_STATISTICS (a folder
+# for what each client counted; scripts/coverage reads it).
 set -uo pipefail
 
 here=$(dirname "$(realpath "$0")")
 support=$here/../support
 server_layer= layer_folder= record= transport=unix validation= server_says= reference= compare= newer= clients=1 foreign= limit=300
-server_arguments=() descriptors= server_memory=
+[ -z "${VESPER_SANITIZE:-}" ] || limit=560  # less than ctest's own; validation under ASan takes 90 s alone
+server_arguments=() descriptors= server_memory= check_writes=
 while [ $# -gt 0 ]; do
   case $1 in
     --transport) transport=$2; shift 2 ;;
@@ -35,6 +38,7 @@ while [ $# -gt 0 ]; do
     --newer-driver) newer=--newer; shift ;;
     --clients) clients=$2; shift 2 ;;
     --server-layer) server_layer=$2 layer_folder=$3; shift 3 ;;
+    --check-writes) check_writes=1; shift ;;
     --server-argument) server_arguments+=("$2"); shift 2 ;;
     --descriptors) descriptors=$2; shift 2 ;;
     --server-memory) server_memory=$2; shift 2 ;;
@@ -83,12 +87,18 @@ wait_until() {
 }
 
 start_server() {
-  local arguments=(${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
-  [ "$transport" = unix ] || listen=tcp://127.0.0.1:0
+  local arguments=(--admin none ${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
+  case $transport in tcp | tls) listen=$transport://127.0.0.1:0 ;; esac
+  if [ "$transport" = tls ]; then
+    "$server_binary" init --host localhost --credentials "$work/trust" >"$work/init.out" 2>&1
+    arguments+=(--credentials "$work/trust")
+  fi
   [ -z "$validation$server_says" ] || arguments+=(--validation)
+  [ -z "$check_writes" ] || export VESPER_CHECK_WRITES=1
   if [ -n "$server_layer" ]; then
     export VESPER_TEST_GATE=$work/gate
     set -- "VK_INSTANCE_LAYERS=$server_layer" "VK_LAYER_PATH=$layer_folder"
+    arguments+=(--sandbox off)  # a confined worker does not see the gate, and trials would stand before it
   fi
   : >"$work/server.out"
   (
@@ -100,6 +110,8 @@ start_server() {
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }
   wait_until 600 is_listening_or_gone || true
   address=$(sed -n 's/^listening on //p' "$work/server.out" | head -1)
+  # What `vesper-server init` says to paste, with the port that was found.
+  [ "$transport" != tls ] || address=$(sed -n "s|^paste.*'\(tls://.*@\).*#\(.*\)'|\1${address#tls://}#\2|p" "$work/init.out")
   [ -n "$address" ] && return
   fail "the server does not listen"
   return 1
@@ -158,6 +170,10 @@ run_reference() {
 
 run_clients() {
   local settings=("TMPDIR=$work" "VESPER_SERVER=$address" "VK_ICD_FILENAMES=$manifest" "VK_DRIVER_FILES=$manifest") i pid
+  case $transport in
+    unix) settings+=("VESPER_TRANSPORT=ring") ;;
+    socket) settings+=("VESPER_TRANSPORT=socket") ;;
+  esac
   [ -z "$validation" ] || settings+=("VK_INSTANCE_LAYERS=$layer")
   [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")
   mapfile -t -O ${#settings[@]} settings < <(preload)
@@ -179,6 +195,12 @@ check_validation() {
     fail "validation messages in the server"
   grep -qh '[^0-9]0 validation messages' "$work/server.out" "$work/server.err" ||
     fail "the server does not say that it counted 0 validation messages"
+}
+
+check_writes() {
+  ! grep -h 'no submit was known to write' "$work/server.out" "$work/server.err" >/dev/null ||
+    fail "memory changed that no submit was known to write"
+  grep -qh ' compared, 0 missed' "$work/server.out" "$work/server.err" || fail "the server does not say that it missed nothing"
 }
 
 # Workers say it when their session ends, which may be after the client.
@@ -219,4 +241,5 @@ fi
 [ -z "$server_says" ] || check_server_said
 stop_server
 [ -z "$validation" ] || check_validation
+[ -z "$check_writes" ] || check_writes
 report

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -111,6 +113,74 @@ TEST_P(ServiceTest, WithoutAServerOtherDriversStillWork) {
   ASSERT_EQ(lines.size(), 1u) << said;
   EXPECT_NE(lines[0].find(missing), std::string::npos) << lines[0];
   EXPECT_NE(lines[0].find("start vesper-server"), std::string::npos) << lines[0];
+}
+
+// On a port anybody may listen: no setting is no permission to use whoever does.
+TEST_P(ServiceTest, WithoutASettingOnlyTheUsersOwnSocketIsTried) {
+  std::string error;
+  const Address port{.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = 7700};
+  const auto stranger = Listener::Open(port, &error);
+  if (stranger == nullptr) GTEST_SKIP() << "the port is taken: " << error;
+  char folder[] = "/tmp/vesper-empty-XXXXXX";
+  setenv("XDG_RUNTIME_DIR", mkdtemp(folder), 1);
+  unsetenv("VESPER_SERVER");
+  setenv("VK_ICD_FILENAMES", IcdManifest().c_str(), 1);
+  setenv("VK_DRIVER_FILES", IcdManifest().c_str(), 1);
+  VkInstance instance = VK_NULL_HANDLE;
+  VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
+  EXPECT_EQ(vkCreateInstance(&info, nullptr, &instance), VK_ERROR_INCOMPATIBLE_DRIVER);
+  EXPECT_EQ(stranger->Accept(), -1) << "the client has connected";
+  rmdir(folder);
+}
+
+// Runs tests/integration/ask_driver.cpp as `user` with settings of that user's; what it prints.
+std::string AskDriver(const std::string& program, uid_t user, const std::string& server,
+                      const std::string& statistics) {
+  int ends[2];
+  if (pipe(ends) != 0) return "no pipe";
+  const std::string library = (fs::path(IcdManifest()).parent_path() / "../../../lib/libvulkan_vesper.so").string();
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    const std::string a = "VESPER_SERVER=" + server;
+    const std::string b = "VESPER_STATS=" + statistics;
+    const char* environment[] = {a.c_str(), b.c_str(), nullptr};
+    const char* arguments[] = {program.c_str(), library.c_str(), nullptr};
+    if (user != 0 && (setgid(user) != 0 || setuid(user) != 0)) _exit(3);
+    execve(program.c_str(), const_cast<char**>(arguments), const_cast<char**>(environment));
+    _exit(4);
+  }
+  close(ends[1]);
+  std::string said;
+  char piece[256];
+  for (ssize_t got = 0; (got = read(ends[0], piece, sizeof(piece))) > 0;) said.append(piece, static_cast<size_t>(got));
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  return said;
+}
+
+// A set-user-ID program that uses Vulkan neither sends its secrets to the server that its user names, nor overwrites the file.
+TEST_P(ServiceTest, AProgramWithMoreRightsThanItsUserHeedsNoSettings) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root makes a program that runs as root for others";
+  Start();
+  constexpr uid_t kNobody = 65534;
+  fs::permissions(server().folder(), fs::perms(0755));
+  const std::string program = server().folder() + "/ask_driver";
+  fs::copy_file(VESPER_ASK_DRIVER, program);
+  const std::string precious = server().folder() + "/precious";
+  const auto content = [&] {
+    std::stringstream text;
+    text << std::ifstream(precious).rdbuf();
+    return text.str();
+  };
+  std::ofstream(precious) << "precious";
+  fs::permissions(precious, fs::perms(0600));
+  fs::permissions(program, fs::perms(04755));
+  EXPECT_EQ(AskDriver(program, kNobody, address(), precious), "secure: no driver\n");
+  EXPECT_EQ(content(), "precious");
+  fs::permissions(program, fs::perms(0755));
+  EXPECT_EQ(AskDriver(program, 0, address(), precious), "extensions\n") << "the same without the rights";
+  EXPECT_NE(content(), "precious");
 }
 
 // Something accepts and says nothing: as good as no server.
@@ -235,7 +305,7 @@ TEST_P(ServiceTest, GarbageEndsItsOwnSessionOnly) {
 // Asks for much and reads nothing: the session ends at its limit, nobody else notices.
 TEST_P(ServiceTest, AClientThatNeverReadsIsEnded) {
   RemoteServer::Options options;
-  options.arguments = {"--max-unread", "4"};
+  options.arguments = {"--max-unread", "1"};
   Start(options);
   Context good;
   const std::unique_ptr<Channel> silent = DialAndGreet();

@@ -115,7 +115,7 @@ TEST_P(SoakTest, TheServerEndsAsItBegan) {
               descriptors, ResidentOf(supervisor), DescriptorsOf(supervisor));
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, SoakTest, testing::Values("unix", "tcp"),
+INSTANTIATE_TEST_SUITE_P(Transports, SoakTest, testing::Values("unix", "tcp", "tls"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -76,6 +76,36 @@ TEST_F(TransferTest, FillAndUpdate) {
   EXPECT_EQ(Download(local), expected);
 }
 
+// A program may give up a command buffer in the middle, however much of it has been sent: freed, reset with its pool, or begun
+// anew after a reset, nothing of it happens.
+TEST_F(TransferTest, LongRecordingsThatAreGivenUp) {
+  constexpr VkDeviceSize kSize = 4096;
+  const Buffer target = MakeBuffer(gpu(), kSize, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
+  const Owned<VkCommandPool> pool = MakeCommandPool(gpu());
+  const auto record = [&](VkCommandBuffer commands, uint32_t value) {
+    BeginCommands(commands);
+    for (int i = 0; i < 2000; ++i) vkCmdFillBuffer(commands, target.handle, 0, kSize, value);
+  };
+  for (uint32_t round = 1; round <= 3; ++round) {
+    const VkCommandBuffer freed = AllocateCommands(gpu(), pool);
+    record(freed, 100);
+    vkFreeCommandBuffers(gpu().device(), pool, 1, &freed);
+    const VkCommandBuffer commands = AllocateCommands(gpu(), pool);
+    record(commands, 200);
+    VK_CHECK(vkResetCommandPool(gpu().device(), pool, 0));
+    record(commands, 300);
+    VK_CHECK(vkResetCommandBuffer(commands, 0));
+    record(commands, round);
+    FullBarrier(commands);
+    VK_CHECK(vkEndCommandBuffer(commands));
+    const Owned<VkFence> fence = MakeFence(gpu());
+    Submit(gpu(), commands, fence);
+    WaitFor(gpu(), fence);
+    ASSERT_EQ(target.As<uint32_t>()[7], round);
+    VK_CHECK(vkResetCommandPool(gpu().device(), pool, 0));
+  }
+}
+
 TEST_F(TransferTest, CopyCommands2) {
   const Buffer staging = MakeBuffer(gpu(), 256, kBoth, Placement::kHost);
   const Buffer local = MakeBuffer(gpu(), 256, kBoth, Placement::kDevice);

@@ -37,12 +37,31 @@ TEST(AddressTest, PrintsWhatItParses) {
   }
 }
 
+TEST(AddressTest, ParsesTokensAndFingerprints) {
+  const std::string fingerprint(64, 'a');
+  const Address address = Parse("tls://the-Token_1@[::1]:7700#SHA256:" + fingerprint);
+  EXPECT_EQ(address.kind, Address::Kind::kTls);
+  EXPECT_EQ(address.host, "::1");
+  EXPECT_EQ(address.port, 7700);
+  EXPECT_EQ(address.token, "the-Token_1");
+  EXPECT_EQ(address.fingerprint, "SHA256:" + fingerprint);
+  EXPECT_EQ(address.ToString(), "tls://[::1]:7700") << "logs hold no token";
+  for (const std::string text : {"tls://h:1", "tls://t@h:1", "tls://h:1#ab:cd", "tls://t@h:1#abcd"}) {
+    EXPECT_EQ(Parse(text).WithSecrets(), text);
+  }
+  std::string error;
+  for (const char* wrong : {"tls://secret@host", "tls://secret@host:1#xyz", "tls://secret@:1"}) {
+    EXPECT_FALSE(ParseAddress(wrong, &error)) << wrong;
+    EXPECT_EQ(error.find("secret"), std::string::npos) << error;
+  }
+}
+
 TEST(AddressTest, SaysWhatIsWrongAndWhatIsRight) {
   const std::pair<std::string, const char*> wrong[] = {
-      {"", "write unix:PATH or tcp://HOST:PORT"},
-      {"127.0.0.1:7700", "write unix:PATH or tcp://HOST:PORT"},
-      {"tcp:127.0.0.1:7700", "write unix:PATH or tcp://HOST:PORT"},
-      {"http://x:1", "write unix:PATH or tcp://HOST:PORT"},
+      {"", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
+      {"127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
+      {"tcp:127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
+      {"http://x:1", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
       {"unix:", "a path is missing"},
       {"unix:/" + std::string(200, 'x'), "longer than the 107 bytes"},
       {"tcp://", "the port is missing"},
@@ -73,10 +92,6 @@ TEST(AddressTest, DefaultsFollowTheEnvironment) {
   {
     const ScopedVariable variable("XDG_RUNTIME_DIR", "/run/user/7");
     EXPECT_EQ(DefaultUnixAddress().ToString(), "unix:/run/user/7/vesper/server.sock");
-    const auto addresses = DefaultClientAddresses();
-    ASSERT_EQ(addresses.size(), 2u);
-    EXPECT_EQ(addresses[0].ToString(), "unix:/run/user/7/vesper/server.sock");
-    EXPECT_EQ(addresses[1].ToString(), "tcp://127.0.0.1:7700");
   }
   for (const std::string& useless : {std::string(), std::string("relative"), "/" + std::string(150, 'x')}) {
     const ScopedVariable variable("XDG_RUNTIME_DIR", useless);

@@ -4,12 +4,16 @@
 #include <capnp/serialize.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "runtime/address.h"
+#include "runtime/tls/certificate.h"
+#include "runtime/tls/handshake.h"
 #include "runtime/transport/vesper.capnp.h"
 
 namespace vesper::test {
@@ -27,16 +31,60 @@ ChannelPair PairOver(const Address& address) {
   return {std::move(client), MakeSocketChannel(listener->Accept())};
 }
 
+// The server's end of a connection that somebody begins; nullptr when it fails.
+std::unique_ptr<Channel> AcceptSecurely(const Listener& listener, const tls::ServerCredentials& credentials) {
+  pollfd waiting{listener.fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&waiting, 1, 5000), 1);
+  const int socket = const_cast<Listener&>(listener).Accept();
+  tls::ServerHandshake handshake(credentials, socket);
+  std::string error;
+  tls::ServerHandshake::Progress progress;
+  while ((progress = handshake.Go(&error)) == tls::ServerHandshake::Progress::kWaits) {
+    pollfd entry{socket, POLLIN, 0};
+    EXPECT_EQ(poll(&entry, 1, 5000), 1);
+    poll(nullptr, 0, 1);  // for the rest of what has begun to come
+  }
+  if (progress == tls::ServerHandshake::Progress::kDone) {
+    return MakeTlsChannel(socket, handshake.secrets(), tls::End::kServer, &error);
+  }
+  ADD_FAILURE() << error;
+  close(socket);
+  return nullptr;
+}
+
+ChannelPair TlsPair() {
+  std::string error;
+  const tls::KeyPair pair = tls::MakeKeyPair("localhost", nullptr, false, &error);
+  const auto credentials = tls::ServerCredentials::Make(pair.key, pair.certificate, {}, &error);
+  const auto listener = Listener::Open(*ParseAddress("tcp://127.0.0.1:0", &error), &error);
+  EXPECT_NE(credentials, nullptr) << error;
+  EXPECT_NE(listener, nullptr) << error;
+  if (credentials == nullptr || listener == nullptr) return {};
+  Address address = listener->address();
+  address.kind = Address::Kind::kTls;
+  address.fingerprint = tls::ServerCredentials::FingerprintOf(pair.certificate, &error);
+  ChannelPair made;
+  std::thread server([&] { made.server = AcceptSecurely(*listener, *credentials); });
+  made.client = Connect(address, 5000, &error);
+  EXPECT_NE(made.client, nullptr) << error;
+  server.join();
+  return made;
+}
+
 }  // namespace
 
 const char* NameOf(Transport transport) {
   switch (transport) {
     case Transport::kTcp:
       return "Tcp";
+    case Transport::kTls:
+      return "Tls";
     case Transport::kUnix:
       return "Unix";
     case Transport::kSocketPair:
       return "SocketPair";
+    case Transport::kRing:
+      return "Ring";
     case Transport::kLoopback:
       return "Loopback";
   }
@@ -48,6 +96,8 @@ ChannelPair MakePair(Transport transport) {
   switch (transport) {
     case Transport::kTcp:
       return PairOver(*ParseAddress("tcp://127.0.0.1:0", &error));
+    case Transport::kTls:
+      return TlsPair();
     case Transport::kUnix: {
       const TemporaryDirectory directory;
       return PairOver(*ParseAddress("unix:" + directory.path() + "/socket", &error));
@@ -56,6 +106,15 @@ ChannelPair MakePair(Transport transport) {
       int ends[2];
       EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
       return {MakeSocketChannel(ends[0]), MakeSocketChannel(ends[1])};
+    }
+    case Transport::kRing: {
+      ChannelPair pair = MakePair(Transport::kSocketPair);
+      std::thread server([&pair] { EXPECT_TRUE(pair.server->OfferRing()); });
+      EXPECT_TRUE(pair.client->TakeRing());
+      server.join();
+      EXPECT_STREQ(pair.client->name(), "ring");
+      EXPECT_STREQ(pair.server->name(), "ring");
+      return pair;
     }
     case Transport::kLoopback:
       return MakeLoopback();

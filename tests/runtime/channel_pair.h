@@ -13,7 +13,7 @@
 
 namespace vesper::test {
 
-enum class Transport : uint8_t { kTcp, kUnix, kSocketPair, kLoopback };
+enum class Transport : uint8_t { kTcp, kTls, kUnix, kSocketPair, kRing, kLoopback };
 const char* NameOf(Transport transport);
 inline void PrintTo(Transport transport, std::ostream* out) { *out << NameOf(transport); }
 

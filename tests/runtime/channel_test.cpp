@@ -249,6 +249,22 @@ TEST_P(ChannelTest, ABlockedSenderDoesNotHinderReceiving) {
   sender.join();
 }
 
+// Who must not wait sends only what goes at once: until the peer reads, that ends.
+TEST_P(ChannelTest, WhatIsSentAtOnceNeverWaits) {
+  ChannelPair pair = MakePair(GetParam());
+  constexpr size_t kBytes = 32 * 1024;
+  uint64_t sent = 0;
+  while (pair.client->SendsAtOnce(kBytes)) ASSERT_EQ(SendBatch(*pair.client, ++sent, kBytes), ChannelStatus::kOk);
+  EXPECT_GE(sent, 1u);
+  const uint64_t stuck = pair.client->bytes_delivered();
+  EXPECT_LT(stuck, pair.client->bytes_sent());
+  Message message;
+  for (uint64_t i = 1; i <= sent; ++i)
+    ASSERT_EQ(pair.server->Receive(&message, milliseconds(5000)), ChannelStatus::kOk);
+  while (pair.client->bytes_delivered() < pair.client->bytes_sent()) std::this_thread::yield();
+  EXPECT_TRUE(pair.client->SendsAtOnce(kBytes));
+}
+
 TEST_P(ChannelTest, ThePeersCloseWakesABlockedSender) {
   std::atomic<int> result = -1;
   std::thread sender = BlockClientSender(&result);
@@ -309,12 +325,13 @@ TEST_P(ChannelTest, RefusesToSendWhatNobodyWouldReceive) {
   const std::vector<uint8_t> megabyte(1 << 20);
   std::vector<std::span<const uint8_t>> parts(wire::kMaxMessageBytes >> 20, megabyte);
   const uint8_t one_more = 1;
+  const uint64_t before = client().bytes_sent();
   parts.push_back({&one_more, 1});
   EXPECT_EQ(client().Send(MessageKind::kBatch, 1, parts), ChannelStatus::kMalformed);
   EXPECT_EQ(SendBytes(client(), MessageKind::kHello, 0, Bytes("no frame")), ChannelStatus::kMalformed);
   EXPECT_EQ(SendBytes(client(), MessageKind::kHello, 0, HandshakePayload(MessageKind::kWelcome)),
             ChannelStatus::kMalformed);
-  EXPECT_EQ(client().bytes_sent(), 0u);
+  EXPECT_EQ(client().bytes_sent(), before);
   EXPECT_NE(client().error(), "");
   EXPECT_EQ(SendBatch(client(), 1, 1), ChannelStatus::kOk) << "the channel is as it was";
 }
@@ -335,13 +352,14 @@ TEST_P(ChannelTest, LeaksNoDescriptorAndHandsNoneToChildren) {
 }
 
 TEST_P(ChannelTest, KnowsThePeerOfAUnixSocket) {
-  const bool unix_socket = GetParam() == Transport::kUnix || GetParam() == Transport::kSocketPair;
+  const bool unix_socket =
+      GetParam() == Transport::kUnix || GetParam() == Transport::kSocketPair || GetParam() == Transport::kRing;
   EXPECT_EQ(server().peer_pid(), unix_socket ? getpid() : 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, ChannelTest,
-                         testing::Values(Transport::kTcp, Transport::kUnix, Transport::kSocketPair,
-                                         Transport::kLoopback),
+                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kUnix, Transport::kSocketPair,
+                                         Transport::kRing, Transport::kLoopback),
                          [](const auto& info) { return NameOf(info.param); });
 
 }  // namespace

@@ -138,7 +138,8 @@ TEST_P(DescriptorTest, NoneToSpare) {
   EXPECT_EQ(NumberIn(Receive(*pair_.client).descriptors.at(0)), 3u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, DescriptorTest, testing::Values(Transport::kUnix, Transport::kSocketPair),
+INSTANTIATE_TEST_SUITE_P(Transports, DescriptorTest,
+                         testing::Values(Transport::kUnix, Transport::kSocketPair, Transport::kRing),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 class NoDescriptorTest : public testing::TestWithParam<Transport> {};
@@ -154,7 +155,8 @@ TEST_P(NoDescriptorTest, RefusesAndGoesOn) {
   EXPECT_EQ(message.payload, Pattern(2, 10));
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, NoDescriptorTest, testing::Values(Transport::kTcp, Transport::kLoopback),
+INSTANTIATE_TEST_SUITE_P(Transports, NoDescriptorTest,
+                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kLoopback),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 // Sends one byte with so many descriptors beside it, as no channel of ours does.

@@ -75,7 +75,9 @@ TEST_P(ForkTest, LocksHeldByThreadsOfTheParentDoNotMatter) {
   receiver.join();
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ForkTest, testing::Values(Transport::kTcp, Transport::kUnix, Transport::kLoopback),
+INSTANTIATE_TEST_SUITE_P(Transports, ForkTest,
+                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kUnix, Transport::kRing,
+                                         Transport::kLoopback),
                          [](const auto& info) { return NameOf(info.param); });
 
 }  // namespace

@@ -2,9 +2,16 @@
 #include "runtime/handshake.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <thread>
 
+#include "runtime/address.h"
+#include "runtime/sealed_file.h"
+#include "runtime/transport/ring_memory.h"
 #include "tests/runtime/channel_pair.h"
 
 namespace vesper::test {
@@ -197,8 +204,125 @@ TEST_P(HandshakeTest, ASilentServerCostsFiveSeconds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, HandshakeTest,
-                         testing::Values(Transport::kTcp, Transport::kUnix, Transport::kLoopback),
+                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kUnix, Transport::kLoopback),
                          [](const auto& info) { return NameOf(info.param); });
+
+// What both ends carry their messages with after a handshake in which the client wants a ring as VESPER_TRANSPORT says.
+std::pair<std::string, std::string> AgreedNames(Transport transport, bool server_willing) {
+  ChannelPair pair = MakePair(transport);
+  std::thread server([&] {
+    Hello hello;
+    std::string error;
+    ASSERT_TRUE(ReceiveHello(*pair.server, &hello, &error)) << error;
+    Welcome welcome;
+    welcome.ring = server_willing && hello.ring && pair.server->OffersRing();
+    EXPECT_TRUE(SendWelcome(*pair.server, welcome));
+  });
+  Hello hello;
+  hello.ring = WantsRing(*pair.client);
+  Welcome welcome;
+  std::string error;
+  EXPECT_TRUE(Greet(*pair.client, hello, &welcome, &error)) << error;
+  server.join();
+  EXPECT_EQ(SendBatch(*pair.client, 3, 3), ChannelStatus::kOk);
+  Message message;
+  EXPECT_EQ(pair.server->Receive(&message, milliseconds(5000)), ChannelStatus::kOk);
+  EXPECT_EQ(message.sequence, 3u);
+  return {pair.client->name(), pair.server->name()};
+}
+
+TEST(RingHandshakeTest, ARingWhereBothEndsWantOne) {
+  using Names = std::pair<std::string, std::string>;
+  EXPECT_EQ(AgreedNames(Transport::kUnix, true), Names("ring", "ring"));
+  EXPECT_EQ(AgreedNames(Transport::kUnix, false), Names("unix socket", "unix socket"));
+  EXPECT_EQ(AgreedNames(Transport::kTcp, true), Names("tcp", "tcp"));
+  EXPECT_EQ(AgreedNames(Transport::kLoopback, true), Names("loopback", "loopback"));
+  const ScopedVariable socket("VESPER_TRANSPORT", "socket");
+  EXPECT_EQ(AgreedNames(Transport::kUnix, true), Names("unix socket", "unix socket"));
+}
+
+TEST(RingHandshakeTest, AForcedRingIsMissed) {
+  const ChannelPair tcp = MakePair(Transport::kTcp), ring = MakePair(Transport::kRing);
+  EXPECT_EQ(UnmetTransport(*tcp.client), "");
+  const ScopedVariable forced("VESPER_TRANSPORT", "ring");
+  EXPECT_EQ(UnmetTransport(*tcp.client), "VESPER_TRANSPORT=ring, but there is no ring on this tcp");
+  EXPECT_EQ(UnmetTransport(*ring.client), "");
+  const ScopedVariable unknown("VESPER_TRANSPORT", "pigeon");
+  EXPECT_EQ(UnmetTransport(*tcp.client), "VESPER_TRANSPORT is \"pigeon\": ring and socket are known");
+}
+
+// A client that cannot map the memory says so, and both go on over the socket.
+TEST(RingHandshakeTest, MemoryThatCannotBeMappedIsNoEnd) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const auto server = MakeSocketChannel(ends[0]), client = MakeSocketChannel(ends[1]);
+  std::thread offering([&] { EXPECT_TRUE(server->OfferRing()); });
+  Message offer;
+  ASSERT_EQ(client->Receive(&offer, milliseconds(5000)), ChannelStatus::kOk);
+  EXPECT_EQ(offer.descriptors.size(), 1u);
+  EXPECT_EQ(SendBytes(*client, MessageKind::kBatch, 0, {0}), ChannelStatus::kOk);
+  offering.join();
+  EXPECT_STREQ(server->name(), "unix socket");
+  EXPECT_EQ(SendBatch(*client, 3, 3), ChannelStatus::kOk);
+  EXPECT_EQ(server->Receive(&offer, milliseconds(5000)), ChannelStatus::kOk);
+}
+
+// As a relay does that knows nothing of descriptors.
+void PumpBytes(int from, int to) {
+  std::array<char, 4096> bytes;
+  for (ssize_t count; (count = read(from, bytes.data(), bytes.size())) > 0;) {
+    if (write(to, bytes.data(), static_cast<size_t>(count)) != count) break;
+  }
+  shutdown(to, SHUT_WR);
+}
+
+TEST(RingHandshakeTest, ALineThatLosesDescriptorsIsNoEnd) {
+  int near[2], far[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, near), 0);
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, far), 0);
+  std::thread there([&] { PumpBytes(near[1], far[1]); }), back([&] { PumpBytes(far[1], near[1]); });
+  {
+    const auto client = MakeSocketChannel(near[0]), server = MakeSocketChannel(far[0]);
+    std::thread offering([&] { EXPECT_TRUE(server->OfferRing()) << server->error(); });
+    EXPECT_TRUE(client->TakeRing()) << client->error();
+    offering.join();
+    EXPECT_STREQ(server->name(), "unix socket");
+    EXPECT_STREQ(client->name(), "unix socket");
+    Message message;
+    EXPECT_EQ(SendBatch(*client, 3, 3), ChannelStatus::kOk);
+    EXPECT_EQ(server->Receive(&message, milliseconds(5000)), ChannelStatus::kOk);
+    EXPECT_TRUE(message.descriptors.empty());
+  }
+  there.join();
+  back.join();
+  for (const int fd : {near[1], far[1]}) close(fd);
+}
+
+// What a hostile server offers: memory that could shrink, too small, or with a layout that leaves it.
+TEST(RingHandshakeTest, AClientMapsNothingThatItCannotTrust) {
+  const transport::RingLayout sound = transport::kRingLayout;
+  transport::RingLayout beyond = sound;
+  beyond.replies = uint64_t{1} << 39;
+  transport::RingLayout overlapping = sound;
+  overlapping.replies = sound.commands + 4096;
+  const Descriptor sealed = MakeSealedFile("vesper-test", sound.end());
+  const Descriptor open(memfd_create("vesper-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(ftruncate(open.get(), static_cast<off_t>(sound.end())), 0);
+  const std::pair<int, transport::RingLayout> offers[] = {
+      {open.get(), sound}, {sealed.get(), beyond}, {sealed.get(), overlapping}, {STDERR_FILENO, sound}};
+  for (const auto& [fd, layout] : offers) {
+    int ends[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    const auto server = MakeSocketChannel(ends[0]), client = MakeSocketChannel(ends[1]);
+    const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(&layout), sizeof(layout));
+    ASSERT_EQ(server->SendWithDescriptors(MessageKind::kEvent, 0, {&part, 1}, {&fd, 1}), ChannelStatus::kOk);
+    EXPECT_TRUE(client->TakeRing());
+    EXPECT_STREQ(client->name(), "unix socket");
+    Message answer;
+    ASSERT_EQ(server->Receive(&answer, milliseconds(5000)), ChannelStatus::kOk);
+    EXPECT_EQ(answer.payload, std::vector<uint8_t>{0});
+  }
+}
 
 TEST(SilenceTest, ASilentClientIsGivenUp) {
   ChannelPair pair = MakeLoopback();

@@ -116,6 +116,8 @@ struct Result {
 constexpr ChainCodec kResult = {
     7,
     sizeof(Result),
+    0,
+    nullptr,
     true,
     [](Encoder&, const void*) {},
     [](Decoder&, void*) {},

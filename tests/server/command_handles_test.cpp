@@ -1,6 +1,6 @@
 // Protects what the ids in one command may do: become handles, null, an inert command or the end of
 // the session.
-#include "server/command_handles.h"
+#include "server/session/command_handles.h"
 
 #include <gtest/gtest.h>
 
@@ -140,6 +140,67 @@ TEST_F(CommandHandlesTest, IdsThatNobodyCanMintAreMalformed) {
   EXPECT_FALSE(handles_.NewIds(HandleType::kBuffer, &hostile, 1));
 }
 
+// A client that makes objects in one slot for ever would be beyond any limit of their number.
+TEST_F(CommandHandlesTest, ASlotIsUsedAgainOnceItsObjectIsDestroyed) {
+  const ObjectId buffer = Make(HandleType::kBuffer, 5, 0xb0);
+  const ObjectId next = MakeObjectId(HandleType::kFence, 2, 5);
+  Begin();
+  EXPECT_FALSE(handles_.NewIds(HandleType::kFence, &next, 1)) << "the buffer lives";
+  EXPECT_NE(handles_.refused(), "");
+  EXPECT_FALSE(handles_.NewIds(HandleType::kBuffer, &buffer, 1)) << "it is the buffer";
+  handles_.EndDecoding();
+  {
+    const HandleTable::Lock lock = table_.Acquire();
+    table_.Pin(lock, buffer);
+  }
+  Begin();
+  EXPECT_FALSE(handles_.NewIds(HandleType::kFence, &next, 1)) << "who uses it does not destroy it";
+  handles_.EndDecoding();
+  {
+    const HandleTable::Lock lock = table_.Acquire();
+    table_.Find(lock, buffer)->outlives_id = true;
+  }
+  Begin();
+  EXPECT_TRUE(handles_.NewIds(HandleType::kFence, &next, 1)) << "its destruction waits";
+  EXPECT_EQ(handles_.refused(), "");
+  handles_.EndDecoding();
+  handles_.Forget(HandleType::kBuffer, buffer);
+  Begin();
+  EXPECT_TRUE(handles_.NewIds(HandleType::kFence, &next, 1)) << "it is gone";
+}
+
+TEST_F(CommandHandlesTest, ASlotIsUsedAgainWhenItsPoolGoesOrItNeverLived) {
+  const ObjectId pool = Make(HandleType::kCommandPool, 5, 0x99);
+  Make(HandleType::kCommandBuffer, 6, 0x66, pool);
+  Make(HandleType::kBuffer, 7, 0);  // a tombstone
+  const ObjectId commands = MakeObjectId(HandleType::kCommandBuffer, 2, 6);
+  const ObjectId buffer = MakeObjectId(HandleType::kBuffer, 2, 7);
+  Begin();
+  EXPECT_TRUE(handles_.NewIds(HandleType::kBuffer, &buffer, 1));
+  EXPECT_FALSE(handles_.NewIds(HandleType::kCommandBuffer, &commands, 1));
+  handles_.EndDecoding();
+  {
+    const HandleTable::Lock lock = table_.Acquire();
+    table_.Hold(lock, pool);
+  }
+  Begin();
+  EXPECT_FALSE(handles_.NewIds(HandleType::kCommandBuffer, &commands, 1)) << "a reset frees no command buffers";
+  handles_.EndDecoding();
+  {
+    const HandleTable::Lock lock = table_.Acquire();
+    table_.Find(lock, pool)->outlives_id = true;
+  }
+  Begin();
+  EXPECT_TRUE(handles_.NewIds(HandleType::kCommandBuffer, &commands, 1)) << "the pool's destruction waits";
+}
+
+TEST_F(CommandHandlesTest, NewObjectsHaveSlotsOfTheirOwn) {
+  const std::array<ObjectId, 3> ids = {MakeObjectId(HandleType::kPipeline, 1, 5), kNullObject,
+                                       MakeObjectId(HandleType::kPipeline, 2, 5)};
+  Begin();
+  EXPECT_FALSE(handles_.NewIds(HandleType::kPipeline, ids.data(), 3));
+}
+
 TEST_F(CommandHandlesTest, SetsGoWithTheirPool) {
   const ObjectId pool = Make(HandleType::kDescriptorPool, 5, 0x99);
   const ObjectId set = Make(HandleType::kDescriptorSet, 6, 0x66, pool);
@@ -158,8 +219,9 @@ TEST_F(CommandHandlesTest, APendingObjectBlocksAndAPinnedOneIsContested) {
   EXPECT_TRUE(job.FromWire(HandleType::kShaderModule, module, HandleUse::kRequired, &handle_));
   ASSERT_TRUE(job.NewIds(HandleType::kPipeline, &pipeline, 1));
   job.EndDecoding();
-  const std::vector<ObjectId> pins = job.EnterPending();
-  EXPECT_EQ(pins, std::vector<ObjectId>{module}) << "dispatchable objects are not pinned";
+  job.EnterPending();
+  EXPECT_EQ(job.Pinnable(), std::vector<ObjectId>{module}) << "dispatchable objects are not pinned";
+  table_.Pin(table_.Acquire(), module);
 
   Begin({.destroys = true});
   EXPECT_TRUE(handles_.FromWire(HandleType::kShaderModule, module, HandleUse::kOptional, &handle_));

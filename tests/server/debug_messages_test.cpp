@@ -1,6 +1,6 @@
 // Protects what becomes of the driver's messages: whose they are, what is left out and counted, and
 // that neither many of them nor late ones do harm. The driver is played by the test.
-#include "server/debug_messages.h"
+#include "server/session/debug_messages.h"
 
 #include <gtest/gtest.h>
 
@@ -11,6 +11,7 @@
 #include "generated/vk/commands.h"
 #include "runtime/arena.h"
 #include "runtime/wire/record.h"
+#include "server/base/limits.h"
 #include "tests/server/recording_channel.h"
 
 namespace vesper::server {
@@ -157,8 +158,8 @@ TEST_F(DebugMessagesTest, FloodsAreLeftOutAndCounted) {
   const std::string text(1000, 'x');
   constexpr size_t kMany = 5000;
   for (size_t i = 0; i < kMany; ++i) Say(g_created.at(0), text.c_str());
-  EXPECT_LE(outbox_.queued_bytes(), DebugMessages::kMaxQueuedBytes + 2000);
-  Say(g_created.at(0), std::string(DebugMessages::kMaxMessageBytes, 'x').c_str());
+  EXPECT_LE(outbox_.queued_bytes(), limits::kMaxQueuedMessageBytes + 2000);
+  Say(g_created.at(0), std::string(limits::kMaxDebugMessageBytes, 'x').c_str());
   channel_.set_open(true);
   const size_t sent = Sent().size();
   EXPECT_GT(sent, 500u);

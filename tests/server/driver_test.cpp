@@ -1,5 +1,5 @@
 // Protects the choice of GPUs.
-#include "server/driver.h"
+#include "server/device/driver.h"
 
 #include <gtest/gtest.h>
 

@@ -115,15 +115,20 @@ TEST_F(HandleTableTest, APinnedObjectOutlivesTheReuseOfItsSlot) {
   table_.Forget(lock_, old_id);
   EXPECT_EQ(table_.Find(lock_, old_id), nullptr);
   EXPECT_NE(table_.Find(lock_, new_id), nullptr);
-  EXPECT_EQ(table_.lost(lock_), 0u);
 }
 
-TEST_F(HandleTableTest, ReplacesWhatTheClientLost) {
-  AddLive(kPool, MakeObjectId(kPool, 1, 1), 0x111);
-  ASSERT_NE(AddLive(kSet, MakeObjectId(kSet, 2, 1), 0x222), nullptr);
-  EXPECT_EQ(table_.Find(lock_, MakeObjectId(kPool, 1, 1)), nullptr);
-  EXPECT_EQ(table_.lost(lock_), 1u);
-  EXPECT_EQ(table_.live(lock_), 1u);
+TEST_F(HandleTableTest, KnowsWhoHasASlot) {
+  const ObjectId old_id = MakeObjectId(kPool, 2, 1);
+  AddLive(kPool, old_id, 0x111);
+  const ObjectId new_id = MakeObjectId(kSet, 3, 1);
+  ASSERT_NE(table_.Holder(lock_, new_id), nullptr);
+  EXPECT_EQ(table_.Holder(lock_, new_id)->id, old_id);
+  EXPECT_EQ(table_.Holder(lock_, MakeObjectId(kSet, 1, 5000)), nullptr);
+  EXPECT_TRUE(table_.IsNew(lock_, new_id));
+  EXPECT_FALSE(table_.IsNew(lock_, old_id));
+  table_.Forget(lock_, old_id);
+  EXPECT_EQ(table_.Holder(lock_, new_id), nullptr);
+  EXPECT_FALSE(table_.IsNew(lock_, old_id)) << "it was used";
 }
 
 TEST_F(HandleTableTest, TranslatesTheTypesOfAnotherRegistry) {

@@ -1,5 +1,5 @@
 // Protects the order in which jobs start, which lets one wait for those before it.
-#include "server/job_pool.h"
+#include "server/base/job_pool.h"
 
 #include <gtest/gtest.h>
 

@@ -1,16 +1,20 @@
 // Protects mapped memory: writes land in the driver's mapping, only bytes that changed travel,
 // nothing outside is touched.
-#include "server/memory.h"
+#include "server/memory/memory.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/memory_runs.h"
 #include "runtime/wire/record.h"
+#include "server/channel/events.h"
+#include "server/channel/outbox.h"
+#include "server/memory/write_ledger.h"
 #include "tests/server/recording_channel.h"
 
 namespace vesper::server {
@@ -94,6 +98,7 @@ class MemoryTest : public testing::Test {
   Outbox outbox_{&channel_};
   Events events_{&outbox_};
   MemoryTable memories_{&events_};
+  std::shared_ptr<const void> work_ = memories_.writes().Unknown(VK_NULL_HANDLE);  // which may write everything
   size_t seen_ = 0;
   std::vector<uint64_t> order_;  // of runs, as Changed() saw them
 };
@@ -213,6 +218,67 @@ TEST_F(MemoryTest, MemoryThatIsNotCoherentIsScannedToo) {
   g_memory[5] = 1;
   memories_.Scan(VK_NULL_HANDLE, false);
   EXPECT_EQ(Changed().size(), 1u);
+}
+
+TEST_F(MemoryTest, WhatNoSubmitCanHaveWrittenIsNotLookedAt) {
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  memories_.Scan(VK_NULL_HANDLE, false);
+  const uint64_t all = memories_.compared_bytes();
+  EXPECT_EQ(all, kSize);
+  work_.reset();
+  g_memory[7] = 1;
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(memories_.compared_bytes(), all);
+  EXPECT_TRUE(Changed().empty());
+  work_ = memories_.writes().Unknown(VK_NULL_HANDLE);
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed().size(), 1u);
+}
+
+TEST_F(MemoryTest, MemoryThatOthersWriteIsAlwaysLookedAt) {
+  memories_.Unregister(kId);
+  memories_.Register({.table = &driver_, .id = kId, .size = kSize, .foreign = true});
+  EXPECT_TRUE(Control(wire::Control::kMemoryWritable, 0, kSize));
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  work_.reset();
+  g_memory[7] = 1;
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed().size(), 1u);
+}
+
+// Whoever asks for it is told of writes that were not foreseen, and gets them.
+TEST(CheckedMemoryTest, UnforeseenWritesAreCounted) {
+  ASSERT_EQ(setenv("VESPER_CHECK_WRITES", "1", 1), 0);
+  g_memory.assign(kSize, 0);
+  vk::DispatchTable driver{};
+  driver.MapMemory = FakeMap;
+  RecordingChannel channel;
+  Outbox outbox(&channel);
+  Events events(&outbox);
+  MemoryTable memories(&events);
+  unsetenv("VESPER_CHECK_WRITES");
+  memories.Register({.table = &driver, .id = 1, .size = kSize});
+  const wire::MemoryMapping whole{{1, 0, kSize}, 0};
+  const std::span<const uint8_t> body(reinterpret_cast<const uint8_t*>(&whole), sizeof(whole));
+  std::string error;
+  ASSERT_TRUE(memories.Execute(wire::Control::kMemoryWritable, body, &error));
+  ASSERT_TRUE(memories.Execute(wire::Control::kMemoryMapped, body, &error));
+  memories.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(memories.missed_bytes(), 0u);
+  g_memory[7] = 1;
+  memories.Scan(VK_NULL_HANDLE, true);
+  EXPECT_EQ(memories.missed_bytes(), 0u) << "not while work runs";
+  memories.Scan(VK_NULL_HANDLE, false);
+  const uint64_t missed = memories.missed_bytes();
+  EXPECT_NE(missed, 0u);
+  ASSERT_TRUE(memories.Execute(wire::Control::kMemoryUnmapped, body, &error));
+  g_memory[9] = 1;
+  ASSERT_TRUE(memories.Execute(wire::Control::kMemoryMapped, body, &error));
+  memories.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(memories.missed_bytes(), missed) << "what was written before the mapping is fetched";
+  g_memory[9] = 2;
+  memories.Scan(VK_NULL_HANDLE, false);
+  EXPECT_GT(memories.missed_bytes(), missed);
 }
 
 TEST_F(MemoryTest, FreedMemoryIsLeftAlone) {

@@ -1,6 +1,6 @@
 // Protects: no client maps memory that the CPU reads slowly, and every device keeps coherent memory
 // that can be mapped.
-#include "server/memory_types.h"
+#include "server/memory/memory_types.h"
 
 #include <gtest/gtest.h>
 

@@ -30,6 +30,7 @@ class RecordingChannel final : public Channel {
     const std::lock_guard lock(mutex_);
     return at_once_ && open_;
   }
+  bool Raise(uint64_t, uint64_t) override { return true; }
   ChannelStatus Receive(Message*, std::chrono::milliseconds) override { return ChannelStatus::kClosed; }
   void Interrupt() override {}
   void Close() override {

@@ -1,9 +1,15 @@
 // Protects a whole session against the system's driver: order, memory, completion, failures and
 // hostile bytes.
-#include "server/session.h"
+#include "server/session/session.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
+#include <array>
+#include <cstring>
+#include <thread>
+
+#include "runtime/address.h"
 #include "tests/server/test_client.h"
 
 namespace vesper::server {
@@ -43,6 +49,30 @@ void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDevic
   fill.size = size;
   fill.data = value;
   device.client->Post(Command::kCmdFillBuffer, &fill);
+}
+
+// What became of the submits of all that was sent.
+const Queue::Counts& CountsOf(TestDevice& device) {
+  device.client->AskControl(wire::Control::kHeartbeat, nullptr, 0);  // what was sent before has been decoded
+  const ObjectId id = TestClient::IdOf(device.queue);
+  HandleTable& table = device.client->session().objects();
+  const HandleTable::Lock lock = table.Acquire();
+  const Object* object = table.Find(lock, id);
+  const auto* context = static_cast<const DispatchContext*>(object->context);
+  VkQueue queue;
+  std::memcpy(&queue, &object->handle, sizeof(queue));
+  return context->device->QueueOf(queue, id).counts();
+}
+
+// Both ends in this process.
+ChannelPair MakeRing() {
+  std::array<int, 2> ends{};
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  ChannelPair pair{MakeSocketChannel(ends[0]), MakeSocketChannel(ends[1])};
+  std::thread server([&pair] { EXPECT_TRUE(pair.server->OfferRing()); });
+  EXPECT_TRUE(pair.client->TakeRing());
+  server.join();
+  return pair;
 }
 
 ObjectId Raw(VkDeviceMemory memory) {
@@ -126,6 +156,59 @@ TEST_F(SessionTest, SubmitsCompleteInOrderAndIdleWaitsAreAnswered) {
   EXPECT_EQ(device_idle.result, VK_SUCCESS);
 }
 
+// No other thread takes part in a submit to an idle queue. A machine that stands still for a moment sends the next ones the
+// other way: hence the tries.
+TEST_F(SessionTest, ASubmitToAnIdleQueueIsHandedOverAtOnce) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkBuffer buffer = device.Buffer(4096, device.Allocate(4096), 0);
+  uint64_t at_once = 0, submits = 0;
+  for (uint32_t i = 0; i < 100 && at_once == 0; ++i) {
+    ++submits;
+    const VkCommandBuffer commands = device.Begin();
+    Fill(device, commands, buffer, 4096, i);
+    device.Submit(commands, VK_NULL_HANDLE);
+    wire::QueueWaitIdleArgs idle{device.queue, VK_NOT_READY};
+    client.Ask(Command::kQueueWaitIdle, &idle);
+    ASSERT_EQ(idle.result, VK_SUCCESS);
+    at_once = CountsOf(device).at_once;
+    if (at_once == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_NE(at_once, 0u);
+  const Queue::Counts& counts = CountsOf(device);
+  EXPECT_LE(counts.executor_wakes, submits - counts.at_once) << "the executor is woken for what it hands over";
+}
+
+// Nor in its end, when that comes at once: how often it does is the machine's affair.
+TEST_F(SessionTest, WhoHandsASubmitOverLooksAfterIt) {
+  TestClient client(driver_.get(), MakeRing());
+  TestDevice device(&client);
+  const Queue::Counts& counts = CountsOf(device);
+  for (uint64_t i = 1; i <= 5000; ++i) {
+    wire::QueueSubmitArgs nothing{};
+    nothing.queue = device.queue;
+    client.Post(Command::kQueueSubmit, &nothing);
+    ASSERT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, i);
+    if (counts.attended != 0) break;
+  }
+  EXPECT_NE(counts.attended, 0u);
+  EXPECT_LE(counts.attended, counts.at_once);
+}
+
+// Not while commands wait behind it: then the watcher sees its end.
+TEST_F(SessionTest, ASubmitIsNotLookedAfterWhileCommandsWait) {
+  TestClient client(driver_.get(), MakeRing());
+  TestDevice device(&client);
+  for (uint64_t i = 1; i <= 100; ++i) {
+    wire::QueueSubmitArgs nothing{};
+    nothing.queue = device.queue;
+    client.Post(Command::kQueueSubmit, &nothing);
+    client.PostControl(wire::Control::kHeartbeat, nullptr, 0);
+    ASSERT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, i);
+  }
+  EXPECT_EQ(CountsOf(device).attended, 0u);
+}
+
 TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
   TestClient client(driver_.get());
   TestDevice device(&client);
@@ -158,6 +241,8 @@ TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
   client.Post(Command::kQueueSubmit, &args);
   client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
   EXPECT_TRUE(client.TakeEvents().empty());
+  EXPECT_EQ(CountsOf(device).at_once, 0u)
+      << "a driver may block in a submit whose timeline the host has still to signal";
   const VkSemaphoreSignalInfo signal{VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, nullptr, semaphore, 5};
   wire::SignalSemaphoreArgs signal_args{device.device, &signal, VK_SUCCESS};
   client.Post(Command::kSignalSemaphore, &signal_args);
@@ -186,6 +271,54 @@ TEST_F(SessionTest, ACommandOnADeadObjectIsInertAndASubmitOfOneLosesTheDevice) {
   client.Post(Command::kQueueSubmit, &args);
   const TestEvent lost = client.WaitFor(wire::EventKind::kDeviceLost);
   EXPECT_EQ(lost.As<wire::DeviceLost>().device, TestClient::IdOf(device.device));
+}
+
+VkPipeline MakePipelineOfNothing(TestDevice& device) {
+  VkComputePipelineCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+  info.stage.module = device.client->New<VkShaderModule>(HandleType::kShaderModule);  // never made
+  info.stage.pName = "main";
+  info.layout = device.client->New<VkPipelineLayout>(HandleType::kPipelineLayout);
+  auto pipeline = device.client->New<VkPipeline>(HandleType::kPipeline);
+  wire::CreateComputePipelinesArgs args{};
+  args.device = device.device;
+  args.createInfoCount = 1;
+  args.pCreateInfos = &info;
+  args.pPipelines = &pipeline;
+  device.client->Post(Command::kCreateComputePipelines, &args);
+  return pipeline;
+}
+
+TEST_F(SessionTest, WhatLacksAPipelineThatCouldNotBeMadeIsNotSubmitted) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkBuffer buffer = device.Buffer(4096, device.Allocate(4096), 0);
+  const VkPipeline pipeline = MakePipelineOfNothing(device);
+  client.Flush();
+  const auto made = client.WaitFor(wire::EventKind::kMade).As<wire::Made>();
+  ObjectId id;
+  std::memcpy(&id, &pipeline, sizeof(id));
+  EXPECT_EQ(made.object, id);
+  EXPECT_LT(made.result, 0);
+  const auto record = [&](VkCommandBuffer commands, bool lacking) {
+    if (lacking) {
+      wire::CmdBindPipelineArgs bind{commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline};
+      client.Post(Command::kCmdBindPipeline, &bind);
+      wire::CmdDispatchArgs dispatch{commands, 1, 1, 1};
+      client.Post(Command::kCmdDispatch, &dispatch);  // with no pipeline bound drivers crash
+    }
+    Fill(device, commands, buffer, 4096, 7);
+  };
+  const VkCommandBuffer whole = device.Begin(), lacking = device.Begin();
+  record(whole, false);
+  record(lacking, true);
+  device.Submit(whole, VK_NULL_HANDLE);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, 1u);
+  device.Submit(lacking, VK_NULL_HANDLE);
+  EXPECT_EQ(client.WaitFor(wire::EventKind::kDeviceLost).As<wire::DeviceLost>().device,
+            TestClient::IdOf(device.device));
 }
 
 TEST_F(SessionTest, PipelineCachesAreMadeOnThePoolAndOutliveTheirUse) {
@@ -224,6 +357,68 @@ TEST_F(SessionTest, EverythingIsForgottenWhenItIsDestroyed) {
   client.SendRaw(std::vector<uint8_t>{1, 2, 3});
   client.Join();
   EXPECT_NE(client.session().Summary().find(" 0 left"), std::string::npos) << client.session().Summary();
+}
+
+TEST_F(SessionTest, TheSlotOfALivingObjectIsNotTaken) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkFence fence = MakeFence(device);
+  ObjectId id;
+  std::memcpy(&id, &fence, sizeof(id));
+  VkFenceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
+  ObjectId next = MakeObjectId(HandleType::kFence, GenerationOf(id) + 1, SlotOf(id));
+  VkFence another;
+  std::memcpy(&another, &next, sizeof(another));
+  wire::CreateFenceArgs make{};
+  make.device = device.device;
+  make.pCreateInfo = &info;
+  make.pFence = &another;
+  wire::DestroyFenceArgs destroy{};
+  destroy.device = device.device;
+  destroy.fence = fence;
+  client.Post(Command::kDestroyFence, &destroy);
+  client.Post(Command::kCreateFence, &make);
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);  // it lives: the first was destroyed
+  next = MakeObjectId(HandleType::kFence, GenerationOf(id) + 2, SlotOf(id));
+  std::memcpy(&another, &next, sizeof(another));
+  client.Post(Command::kCreateFence, &make);
+  client.Flush();
+  EXPECT_NE(client.Join().find("was not destroyed"), std::string::npos);
+}
+
+TEST_F(SessionTest, DevicesHaveALimit) {
+  TestClient client(driver_.get());
+  TestDevice first(&client);
+  const float priority = 1;
+  VkDeviceQueueCreateInfo queue{};
+  queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+  queue.queueCount = 1;
+  queue.pQueuePriorities = &priority;
+  VkDeviceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queue;
+  std::vector<VkDevice> devices;
+  VkResult result = VK_SUCCESS;
+  while (result == VK_SUCCESS && devices.size() < limits::kMaxDevices + 1) {
+    auto device = client.New<VkDevice>(HandleType::kDevice);
+    wire::CreateDeviceArgs make{};
+    make.physicalDevice = first.physical_device;
+    make.pCreateInfo = &info;
+    make.pDevice = &device;
+    client.Ask(Command::kCreateDevice, &make);
+    result = make.result;
+    if (result == VK_SUCCESS) devices.push_back(device);
+  }
+  EXPECT_EQ(result, VK_ERROR_TOO_MANY_OBJECTS);
+  EXPECT_EQ(devices.size() + 1, limits::kMaxDevices);
+  for (const VkDevice device : devices) {
+    wire::DestroyDeviceArgs destroy{};
+    destroy.device = device;
+    client.Post(Command::kDestroyDevice, &destroy);
+  }
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
 }
 
 TEST_F(SessionTest, MalformedBytesEndTheSessionWithAReason) {

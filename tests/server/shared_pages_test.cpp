@@ -1,5 +1,5 @@
 // Memory that is shared with clients: sealed, there from the start, bounded, and gone afterwards.
-#include "server/shared_pages.h"
+#include "server/memory/shared_pages.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -63,6 +63,34 @@ TEST(SharedPagesTest, BudgetIsGivenBack) {
     EXPECT_EQ(SharedPages::Make(2 * kPage, kPage, &budget), nullptr);
     EXPECT_NE(SharedPages::Make(kPage, kPage, &budget), nullptr);
   }
+  EXPECT_EQ(budget.peak(), kMiB);
+}
+
+TEST(SharedPagesTest, WhatAClientKeepsHoldsNoMemory) {
+  SharedBudget budget(kMiB);
+  const auto blocks = [](const Descriptor& file) {
+    struct stat status {};
+    EXPECT_EQ(fstat(file.get(), &status), 0);
+    return status.st_blocks;
+  };
+  std::vector<Descriptor> kept;
+  for (int i = 0; i < 4; ++i) {
+    auto pages = SharedPages::Make(kMiB, kPage, &budget);
+    ASSERT_NE(pages, nullptr) << i;
+    kept.push_back(pages->TakeDescriptor());
+    EXPECT_GT(blocks(kept.back()), 0);
+    pages.reset();
+    EXPECT_EQ(blocks(kept.back()), 0);
+  }
+  auto busy = SharedPages::Make(kMiB, kPage, &budget);  // of a session that ends while its device is at work
+  ASSERT_NE(busy, nullptr);
+  kept.push_back(busy->TakeDescriptor());
+  busy->data()[0] = 42;
+  busy->GiveBack();
+  EXPECT_EQ(blocks(kept.back()), 0);
+  EXPECT_EQ(busy->data()[0], 0) << "still mapped";
+  busy->GiveBack();
+  EXPECT_NE(SharedPages::Make(kMiB, kPage, &budget), nullptr) << "once";
   EXPECT_EQ(budget.peak(), kMiB);
 }
 

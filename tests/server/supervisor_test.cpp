@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -19,111 +19,15 @@
 
 #include "generated/vk/commands.h"
 #include "runtime/address.h"
+#include "runtime/descriptor.h"
 #include "runtime/handshake.h"
-
-extern char** environ;
+#include "tests/server/live_server.h"
 
 namespace vesper {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-// A vesper-server of its own folder, ended when the test ends.
-class Server {
- public:
-  explicit Server(std::vector<std::string> arguments = {}) {
-    char pattern[] = "/tmp/vesper-test-XXXXXX";
-    folder_ = mkdtemp(pattern);
-    arguments.insert(arguments.begin(), {VESPER_SERVER_BINARY, "--listen", "unix:" + socket(), "--listen",
-                                         "tcp://127.0.0.1:0", "--log-level", "debug"});
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, out().c_str(), O_CREAT | O_WRONLY, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, err().c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
-    posix_spawn(&pid_, VESPER_SERVER_BINARY, &actions, nullptr, argv.data(), environ);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  ~Server() {
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      waitpid(pid_, nullptr, 0);
-    }
-    if (testing::Test::HasFailure()) std::fprintf(stderr, "%s", Read(err()).c_str());
-    fs::remove_all(folder_);
-  }
-
-  std::string socket() const { return folder_ + "/server.sock"; }
-  std::string out() const { return folder_ + "/out"; }
-  std::string err() const { return folder_ + "/err"; }
-  pid_t pid() const { return pid_; }
-
-  static std::string Read(const std::string& path) {
-    std::ifstream file(path);
-    std::stringstream text;
-    text << file.rdbuf();
-    return text.str();
-  }
-  // Waits until the file says so.
-  static bool WaitFor(const std::string& path, const std::string& text, int seconds = 20) {
-    const auto deadline = Clock::now() + std::chrono::seconds(seconds);
-    while (Read(path).find(text) == std::string::npos) {
-      if (Clock::now() > deadline) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return true;
-  }
-  bool Ready() { return WaitFor(out(), "listening on tcp://127.0.0.1:"); }
-  Address TcpAddress() {
-    const std::string text = Read(out());
-    const size_t at = text.find("tcp://");
-    std::string error;
-    return *ParseAddress(text.substr(at, text.find('\n', at) - at), &error);
-  }
-  Address UnixAddress() { return {.kind = Address::Kind::kUnix, .path = socket(), .host = {}, .port = 0}; }
-
-  // Sends the signal and waits for the end; the exit status as of waitpid.
-  int End(int signal) {
-    kill(pid_, signal);
-    int status = -1;
-    waitpid(pid_, &status, 0);
-    pid_ = 0;
-    return status;
-  }
-
- private:
-  std::string folder_;
-  pid_t pid_ = 0;
-};
-
-std::unique_ptr<Channel> Greeted(const Address& address, std::string* error) {
-  std::unique_ptr<Channel> channel = Connect(address, 2000, error);
-  if (channel == nullptr) return nullptr;
-  Hello hello;
-  hello.fingerprint = kRegistryFingerprint;
-  hello.program = "supervisor_test";
-  Welcome welcome;
-  if (!Greet(*channel, hello, &welcome, error)) return nullptr;
-  return channel;
-}
-
-bool Ends(Channel& channel) {
-  Message message;
-  const auto deadline = Clock::now() + std::chrono::seconds(5);
-  while (Clock::now() < deadline) {
-    const ChannelStatus status = channel.Receive(&message, std::chrono::milliseconds(1000));
-    if (status == ChannelStatus::kClosed || status == ChannelStatus::kMalformed) return true;
-  }
-  return false;
-}
-
-bool Lives(Channel& channel) {
-  Message message;
-  return channel.Receive(&message, std::chrono::milliseconds(50)) == ChannelStatus::kTimeout;
-}
+using namespace test;
 
 // The worker's process id of session `number`, from the log.
 pid_t WorkerOf(const Server& server, int number) {
@@ -142,6 +46,60 @@ TEST(SupervisorTest, SaysWhatItOffersBeforeItListens) {
   EXPECT_NE(out.find("API version: 1."), std::string::npos);
   EXPECT_NE(out.find("device extensions: "), std::string::npos);
   EXPECT_LT(out.find("GPU 0: "), out.find("listening on unix:"));
+}
+
+// A listening socket of our own, as systemd has it.
+Descriptor Listening(const sockaddr* name, socklen_t size) {
+  Descriptor fd(socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(bind(fd.get(), name, size), 0) << strerror(errno);
+  EXPECT_EQ(listen(fd.get(), 8), 0);
+  return fd;
+}
+
+TEST(SupervisorTest, ServesOnSocketsThatSystemdHasOpened) {
+  char pattern[] = "/tmp/vesper-test-XXXXXX";
+  const std::string folder = mkdtemp(pattern);
+  sockaddr_un path{};
+  path.sun_family = AF_UNIX;
+  strncpy(path.sun_path, (folder + "/passed.sock").c_str(), sizeof(path.sun_path) - 1);
+  sockaddr_in loopback{};
+  loopback.sin_family = AF_INET;
+  loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const Descriptor first = Listening(reinterpret_cast<const sockaddr*>(&path), sizeof(path));
+  const Descriptor second = Listening(reinterpret_cast<const sockaddr*>(&loopback), sizeof(loopback));
+  socklen_t size = sizeof(loopback);
+  getsockname(second.get(), reinterpret_cast<sockaddr*>(&loopback), &size);
+  const pid_t pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    // Above those that they become.
+    const int one = fcntl(first.get(), F_DUPFD, 10), two = fcntl(second.get(), F_DUPFD, 10);
+    dup2(one, 3);
+    dup2(two, 4);
+    setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+    setenv("LISTEN_FDS", "2", 1);
+    setenv("LISTEN_FDNAMES", "here:tcp", 1);
+    const int err = open((folder + "/err").c_str(), O_CREAT | O_WRONLY, 0600);
+    dup2(err, 1);
+    dup2(err, 2);
+    execl(VESPER_SERVER_BINARY, "vesper-server", "--admin", "none", nullptr);
+    _exit(127);
+  }
+  std::string error;
+  // Both wait in the sockets' queues until the server is there.
+  EXPECT_TRUE(Server::WaitFor(folder + "/err", "listening on tcp://127.0.0.1:")) << Server::Read(folder + "/err");
+  const auto one = Greeted({.kind = Address::Kind::kUnix, .path = path.sun_path, .host = {}, .port = 0}, &error);
+  EXPECT_NE(one, nullptr) << error;
+  const auto two =
+      Greeted({.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = ntohs(loopback.sin_port)}, &error);
+  EXPECT_NE(two, nullptr) << error;
+  EXPECT_EQ(Server::Read(folder + "/err").find("server.sock"), std::string::npos) << "none of its own beside them";
+  kill(pid, SIGTERM);
+  int status = -1;
+  EXPECT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_TRUE(fs::exists(path.sun_path)) << "the file is systemd's";
+  fs::remove_all(folder);
 }
 
 TEST(SupervisorTest, ServesOverBothTransportsAndEndsCleanly) {
@@ -205,24 +163,100 @@ TEST(SupervisorTest, GarbageAndSilenceHurtNobodyElse) {
   }
   const auto silent = Connect(address, 2000, &error);
   ASSERT_NE(silent, nullptr) << error;
-  EXPECT_TRUE(Server::WaitFor(server.err(), "session 2 did not begin"));
-  EXPECT_TRUE(Server::WaitFor(server.err(), "session 3 did not begin"));
-  EXPECT_TRUE(Server::WaitFor(server.err(), "session 4 did not begin")) << "the silent one is not waited for long";
+  EXPECT_TRUE(Server::WaitFor(server.err(), "1 peer is refused: "));
+  EXPECT_TRUE(Server::WaitFor(server.err(), "refused: no Hello came in time")) << "it is not waited for long";
+  EXPECT_EQ(Server::Read(server.err()).find("session 2"), std::string::npos) << "no worker for these";
   EXPECT_TRUE(Lives(*good));
   EXPECT_NE(Greeted(server.TcpAddress(), &error), nullptr) << error;
 }
 
-TEST(SupervisorTest, MoreClientsThanAllowedAreToldSo) {
-  Server server({"--max-sessions", "1"});
+TEST(SupervisorTest, MoreClientsThanAllowedWaitAndAreToldSo) {
+  Server server({"--max-clients", "1", "--max-wait", "5"});
   ASSERT_TRUE(server.Ready());
   std::string error;
   auto first = Greeted(server.UnixAddress(), &error);
   ASSERT_NE(first, nullptr) << error;
   EXPECT_EQ(Greeted(server.UnixAddress(), &error), nullptr);
-  EXPECT_NE(error.find("--max-sessions"), std::string::npos) << error;
+  EXPECT_NE(error.find("--max-clients"), std::string::npos) << error;
   first.reset();
   EXPECT_TRUE(Server::WaitFor(server.err(), "ended with exit status 0"));
   EXPECT_NE(Greeted(server.UnixAddress(), &error), nullptr) << error;
+}
+
+// A client's limit is one of silence: it waits for longer when it hears that its turn will come.
+TEST(SupervisorTest, AClientWaitsForAFreePlace) {
+  Server server({"--max-clients", "1"});
+  ASSERT_TRUE(server.Ready());
+  std::string error;
+  auto first = Greeted(server.UnixAddress(), &error);
+  ASSERT_NE(first, nullptr) << error;
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(6500));
+    first.reset();
+  });
+  EXPECT_NE(Greeted(server.TcpAddress(), &error), nullptr) << error;
+  ends.join();
+}
+
+// What a socket of a stranger costs, and whom it keeps out.
+TEST(SupervisorTest, SilentAndGarbagePeersKeepNobodyOut) {
+  Server server;
+  ASSERT_TRUE(server.Ready());
+  const size_t before = ChildrenOf(server.pid());
+  [[maybe_unused]] const size_t memory = PrivateBytes(server.pid());
+  const Address address = server.TcpAddress();
+  std::vector<Descriptor> peers;
+  const std::string half("\0\0\0\0\x40\0\0\0half", 12);
+  const std::string huge("\0\0\0\0\0\0\0\x03", 8);
+  for (int i = 0; i < 900; ++i) {
+    peers.push_back(Dial(address));
+    ASSERT_TRUE(peers.back().valid()) << i;
+    const std::string& bytes = i % 3 == 0 ? half : i % 3 == 1 ? huge : std::string();
+    send(peers.back().get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    std::string error;
+    if (i % 300 == 299) {
+      EXPECT_NE(Greeted(address, &error), nullptr) << error;
+    }
+  }
+  EXPECT_LE(ChildrenOf(server.pid()), before + 3) << "workers for peers that said nothing";
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which keep what is freed for a while
+  EXPECT_LT(PrivateBytes(server.pid()), memory + 900 * 4096);
+#endif
+}
+
+TEST(SupervisorTest, ASessionWithoutADeviceTakesNoPlaceOfOneThatWantsOne) {
+  Server server({"--max-sessions", "1"});
+  ASSERT_TRUE(server.Ready());
+  std::string error;
+  std::vector<std::unique_ptr<Channel>> idle;
+  for (int i = 0; i < 3; ++i) {
+    idle.push_back(Greeted(server.UnixAddress(), &error));
+    ASSERT_NE(idle.back(), nullptr) << error;
+  }
+}
+
+// The worker that cannot serve says why, instead of a connection that breaks.
+TEST(SupervisorTest, WithoutThreadsClientsAreToldWhy) {
+  for (const bool unix_socket : {true, false}) {
+    Server server({"--sandbox", "off", "--spares", "1"});  // confined workers are not ours to limit
+    ASSERT_TRUE(server.Ready());
+    ASSERT_TRUE(WaitForChildren(server.pid(), 1));
+    const pid_t worker = Children(server.pid()).front();
+    // It has loaded its driver and waits for a client once it maps no more than before.
+    size_t mapped = 0;
+    for (int still = 0; still < 20;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      still = BytesMapped(worker) == mapped ? still + 1 : 0;
+      mapped = BytesMapped(worker);
+    }
+    // So little address space is left that no thread gets its stack of 8 MiB, but small allocations succeed: sanitizers
+    // end the process themselves when theirs fail.
+    const rlimit little{mapped + (4u << 20), mapped + (4u << 20)};
+    ASSERT_EQ(prlimit(worker, RLIMIT_AS, &little, nullptr), 0);
+    std::string error;
+    EXPECT_EQ(Greeted(unix_socket ? server.UnixAddress() : server.TcpAddress(), &error), nullptr);
+    EXPECT_NE(error.find("the server refused: the worker gives up: "), std::string::npos) << error;
+  }
 }
 
 TEST(SupervisorTest, AStaleSocketIsReplacedAndAUsedOneIsNot) {

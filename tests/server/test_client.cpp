@@ -13,8 +13,7 @@ constexpr std::chrono::milliseconds kPatience{10'000};
 
 }  // namespace
 
-TestClient::TestClient(Driver* driver) {
-  ChannelPair pair = MakeLoopback();
+TestClient::TestClient(Driver* driver, ChannelPair pair) {
   channel_ = std::move(pair.client);
   session_ = std::make_unique<Session>(std::move(pair.server), driver, 1);
   thread_ = std::thread([this] { end_reason_ = session_->Run(); });
@@ -47,6 +46,7 @@ bool TestClient::ReceiveOne() {
   Message message;
   if (channel_->Receive(&message, kPatience) != ChannelStatus::kOk) return false;
   if (message.kind == MessageKind::kReply) replies_.push_back(std::move(message));
+  if (message.kind == MessageKind::kNumbers) events_.push_back({wire::EventKind::kCompleted, message.payload});
   if (message.kind != MessageKind::kEvent) return true;
   std::span<const uint8_t> bytes = message.payload;
   wire::RecordHeader header;
@@ -182,6 +182,7 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
 }
 
 TestDevice::~TestDevice() {
+  if (client->joined()) return;
   wire::DestroyCommandPoolArgs destroy_pool{};
   destroy_pool.device = device;
   destroy_pool.commandPool = pool;

@@ -1,5 +1,5 @@
 // The least client that can drive a session: mints ids, encodes commands with the generated codecs,
-// keeps events. For tests of the server alone, with a session in a thread over a loopback channel.
+// keeps events. For tests of the server alone, with a session in a thread, over a loopback channel if not told otherwise.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -16,7 +16,7 @@
 #include "runtime/object_id.h"
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
-#include "server/session.h"
+#include "server/session/session.h"
 
 namespace vesper::server {
 
@@ -34,7 +34,7 @@ struct TestEvent {
 
 class TestClient {
  public:
-  explicit TestClient(Driver* driver);
+  explicit TestClient(Driver* driver, ChannelPair pair = MakeLoopback());
   ~TestClient();
 
   template <typename H>
@@ -60,7 +60,8 @@ class TestClient {
   void AskControl(wire::Control control, const void* body, size_t size);
   void Flush();
 
-  // Waits for the next event of that kind, keeping others. Fails the test after some seconds.
+  // Waits for the next event of that kind, keeping others. Numbers that the server raises are completions. Fails the test after
+  // some seconds.
   TestEvent WaitFor(wire::EventKind kind);
   std::vector<TestEvent> TakeEvents() { return std::exchange(events_, {}); }
 
@@ -68,6 +69,7 @@ class TestClient {
   void SendRaw(std::span<const uint8_t> batch);
   // Waits for the session's end.
   std::string Join();
+  bool joined() const { return !thread_.joinable(); }
   Session& session() { return *session_; }
   int32_t inert_result() const { return inert_result_; }
 

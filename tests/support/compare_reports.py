@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Compares what device_report printed on the local driver with what it printed through Vesper.
 
-Every line must be equal, apart from extensions that codegen/policy.toml refuses, and from those that it gives
+Every line must be equal, apart from extensions that codegen/policy/extensions.toml refuses, and from those that it gives
 to the client, which offers them whether or not the driver does. Those may be missing and
 may not be offered as device extensions (the loader adds some instance extensions by itself). Memory types that
 the CPU does not cache are not host-visible where there are cached ones (docs/memory.md). With --newer
@@ -19,7 +19,7 @@ from pathlib import Path
 
 def extensions_of_side(policy: Path, side: str) -> set[str]:
     rows = tomllib.loads(policy.read_text())["extension"]
-    return {row["name"] for row in rows if row["side"] == side}
+    return {name for row in rows if row.get("side") == side for name in row.get("names") or [row["name"]]}
 
 
 def extension_of(line: str) -> str | None:
@@ -43,7 +43,7 @@ MEMORY_TYPE = re.compile(r"(  type \d+ = flags )(0x[0-9a-f]+)( heap \d+)")
 
 
 def without_uncached_types(lines: list[str]) -> list[str]:
-    """What server/memory_types.cpp makes of the driver's memory types."""
+    """What server/memory/memory_types.cpp makes of the driver's memory types."""
     mapped = VISIBLE | COHERENT
     flags = [int(found[2], 16) for found in map(MEMORY_TYPE.fullmatch, lines) if found]
     if not any(each & (mapped | CACHED) == mapped | CACHED for each in flags):

@@ -39,9 +39,10 @@ int Dial(const Address& address) {
   return -1;
 }
 
-void Pump(int from, int to) {
+// Ends after `pieces` that came at once.
+void Pump(int from, int to, int pieces = -1) {
   std::vector<char> bytes(size_t{256} << 10);
-  while (true) {
+  for (; pieces != 0; --pieces) {
     const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
     if (got <= 0) break;
     for (ssize_t sent = 0; sent < got;) {
@@ -50,7 +51,15 @@ void Pump(int from, int to) {
       sent += count;
     }
   }
-  shutdown(to, SHUT_WR);
+  shutdown(to, pieces == 0 ? SHUT_RDWR : SHUT_WR);
+  if (pieces == 0) shutdown(from, SHUT_RDWR);
+}
+
+// What passes is the server's own, so its token and certificate are named as before.
+std::string AddressOf(Address line, const Address& server) {
+  line.token = server.token;
+  line.fingerprint = server.fingerprint;
+  return line.WithSecrets();
 }
 
 class Relay final : public CutLine {
@@ -59,8 +68,11 @@ class Relay final : public CutLine {
       : server_(std::move(server)),
         listener_(std::move(listener)),
         folder_(std::move(folder)),
-        address_(listener_->address().ToString()),
-        acceptor_([this] { Accept(); }) {}
+        address_(AddressOf(listener_->address(), server_)),
+        acceptor_([this] { Accept(); }) {
+    // Tests fork: a thread that is just being made may hold what its child needs.
+    accepting_.wait(false);
+  }
   ~Relay() override {
     stopping_ = true;
     acceptor_.join();
@@ -76,9 +88,12 @@ class Relay final : public CutLine {
     const std::lock_guard lock(mutex_);
     for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
   }
+  void CutAfter(int answers) override { answers_ = answers; }
 
  private:
   void Accept() {
+    accepting_ = true;
+    accepting_.notify_all();
     while (!stopping_) {
       pollfd entry{listener_->fd(), POLLIN, 0};
       if (poll(&entry, 1, 20) <= 0) continue;
@@ -93,7 +108,8 @@ class Relay final : public CutLine {
       const std::lock_guard lock(mutex_);
       sockets_.insert(sockets_.end(), {client, server});
       pumps_.emplace_back([=] { Pump(client, server); });
-      pumps_.emplace_back([=] { Pump(server, client); });
+      const int answers = answers_;
+      pumps_.emplace_back([=] { Pump(server, client, answers); });
     }
   }
 
@@ -101,7 +117,8 @@ class Relay final : public CutLine {
   std::unique_ptr<Listener> listener_;
   const std::string folder_;
   const std::string address_;
-  std::atomic<bool> stopping_ = false;
+  std::atomic<bool> accepting_ = false, stopping_ = false;
+  std::atomic<int> answers_ = -1;
   std::mutex mutex_;
   std::vector<int> sockets_;
   std::vector<std::thread> pumps_;

@@ -15,6 +15,8 @@ class CutLine {
   virtual const std::string& address() const = 0;
   // Ends every connection at once, both ways, as when a cable is pulled and both ends notice.
   virtual void Cut() = 0;
+  // Connections made from now on end by themselves, both ways, when the server has said so many things.
+  virtual void CutAfter(int answers) = 0;
 };
 
 }  // namespace vesper::test

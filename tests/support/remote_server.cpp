@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -59,6 +60,18 @@ std::vector<char*> Pointers(std::vector<std::string>& strings) {
 std::string ServerBinary() { return FromEnvironment("VESPER_SERVER_BINARY", VESPER_SERVER_BINARY); }
 std::string IcdManifest() { return FromEnvironment("VESPER_ICD_MANIFEST", VESPER_ICD_MANIFEST); }
 
+FirstToken InitCredentials(const std::string& folder, std::string* said) {
+  const std::string command = ServerBinary() + " init --host localhost --credentials " + folder + " 2>&1";
+  FILE* output = popen(command.c_str(), "re");
+  char line[1024];
+  while (output != nullptr && std::fgets(line, sizeof(line), output) != nullptr) *said += line;
+  if (output != nullptr) pclose(output);
+  const size_t begin = said->find("tls://", said->find("export VESPER_SERVER='"));
+  const size_t host = said->find('@', begin), mark = said->find('#', begin), end = said->find('\'', begin);
+  if (end == std::string::npos || mark > end || host > mark) return {};
+  return {said->substr(begin + 6, host - begin - 6), said->substr(mark + 1, end - mark - 1)};
+}
+
 std::unique_ptr<RemoteServer> RemoteServer::Start(const Options& options, std::string* error) {
   std::string pattern = (std::filesystem::temp_directory_path() / "vesper-test-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) {
@@ -66,6 +79,8 @@ std::unique_ptr<RemoteServer> RemoteServer::Start(const Options& options, std::s
     return nullptr;
   }
   std::unique_ptr<RemoteServer> server(new RemoteServer(pattern));
+  server->tls_ = options.tls;
+  if (options.tls && !server->MakeCredentials(error)) return nullptr;
   server->Spawn(options);
   if (!server->WaitUntilListening(options.start_timeout_ms, error)) return nullptr;
   return server;
@@ -78,8 +93,10 @@ RemoteServer::~RemoteServer() {
 }
 
 void RemoteServer::Spawn(const Options& options) {
-  std::vector<std::string> arguments = {ServerBinary(), "--listen", "unix:" + folder_ + "/server.sock", "--listen",
-                                        "tcp://127.0.0.1:0"};
+  std::vector<std::string> arguments = {ServerBinary(), "--listen",          "unix:" + folder_ + "/server.sock",
+                                        "--listen",     "tcp://127.0.0.1:0", "--admin",
+                                        "none"};
+  if (tls_) arguments.insert(arguments.end(), {"--listen", "tls://127.0.0.1:0", "--credentials", folder_ + "/trust"});
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   Environment changes = options.environment;
   const std::string driver = options.driver.empty() ? FromEnvironment("VESPER_TEST_DRIVER", kLavapipe) : options.driver;
@@ -105,6 +122,12 @@ void RemoteServer::Spawn(const Options& options) {
   _exit(127);
 }
 
+bool RemoteServer::MakeCredentials(std::string* error) {
+  const FirstToken first = InitCredentials(folder_ + "/trust", error);
+  tls_address_ = "tls://" + first.token + "@HOST#" + first.fingerprint;  // where it listens is known later
+  return !first.token.empty();
+}
+
 bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
   if (pid_ < 0) {
     *error = "cannot fork";
@@ -118,9 +141,15 @@ bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
     for (std::string line; std::getline(lines, line) && !lines.eof();) {
       if (!line.starts_with(kListening)) continue;
       const std::string address = line.substr(kListening.size());
-      (address.starts_with("unix:") ? unix_address_ : tcp_address_) = address;
+      if (address.starts_with("tls:")) {
+        const size_t at = tls_address_.find("HOST");
+        if (at != std::string::npos) tls_address_.replace(at, 4, address.substr(std::string_view("tls://").size()));
+      } else {
+        (address.starts_with("unix:") ? unix_address_ : tcp_address_) = address;
+      }
     }
-    if (!unix_address_.empty() && !tcp_address_.empty()) return true;
+    const bool secure = !tls_ || tls_address_.find("HOST") == std::string::npos;
+    if (!unix_address_.empty() && !tcp_address_.empty() && secure) return true;
     if (ended) {
       *error = ServerBinary() + " ended before it listened:\n" + Output();
       return false;

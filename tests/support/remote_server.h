@@ -21,6 +21,7 @@ class RemoteServer {
     Environment environment;             // added to this process's
     std::string driver;                  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
     int start_timeout_ms = 60'000;
+    bool tls = false;  // it listens on tls:// as well, with credentials of its own
   };
 
   // nullptr with a sentence in `error`, which ends with what the server printed.
@@ -32,6 +33,8 @@ class RemoteServer {
   pid_t pid() const { return pid_; }
   const std::string& unix_address() const { return unix_address_; }
   const std::string& tcp_address() const { return tcp_address_; }
+  // With token and fingerprint.
+  const std::string& tls_address() const { return tls_address_; }
   const std::string& folder() const { return folder_; }
 
   // What a client program needs to see this server's devices and no others.
@@ -46,6 +49,7 @@ class RemoteServer {
  private:
   explicit RemoteServer(std::string folder) : folder_(std::move(folder)) {}
   void Spawn(const Options& options);
+  bool MakeCredentials(std::string* error);
   bool WaitUntilListening(int timeout_ms, std::string* error);
   bool HasEnded();  // reaps
 
@@ -54,7 +58,16 @@ class RemoteServer {
   int status_ = -1;  // as waitpid gave it, once pid_ is -1 again
   std::string unix_address_;
   std::string tcp_address_;
+  std::string tls_address_;
+  bool tls_ = false;
 };
+
+// Of what `vesper-server init` says to paste on a client, having made credentials in `folder`. Empty, with what it said, when
+// it fails.
+struct FirstToken {
+  std::string token, fingerprint;
+};
+FirstToken InitCredentials(const std::string& folder, std::string* said);
 
 // $VESPER_SERVER_BINARY and $VESPER_ICD_MANIFEST, else where this build put them.
 std::string ServerBinary();

@@ -37,6 +37,7 @@ void Answerer::Answer(const Struct& s, uint8_t* p, Role role, bool failed) {
 }
 
 void Answerer::AnswerCount(const Struct& s, const Member& count, const uint8_t* owner, uint8_t* at) {
+  if (nothing_) return WriteNumber(at, count.size, 0);
   uint64_t room = 6 * count.scale;
   for (const Member& m : s.members) {
     if (m.bound != nullptr && std::string_view(m.bound) == count.name && Pointer(owner, m) != nullptr) {
@@ -48,7 +49,7 @@ void Answerer::AnswerCount(const Struct& s, const Member& count, const uint8_t* 
 
 void Answerer::AnswerByValue(const Struct&, const Member& m, uint8_t* p) {
   if (m.is_bound || m.what == What::kType || m.what == What::kLocal) return;
-  if (m.what == What::kBits) return m.set(p, static_cast<uint32_t>(random_->Next()));
+  if (m.what == What::kBits) return m.set(p, nothing_ ? 0 : static_cast<uint32_t>(random_->Next()));
   for (size_t i = 0; i < std::max(m.extent, 1u); ++i) {
     uint8_t* at = p + m.offset + i * m.size;
     if (m.what == What::kStruct) {
@@ -61,7 +62,9 @@ void Answerer::AnswerByValue(const Struct&, const Member& m, uint8_t* p) {
 
 void Answerer::Value(const Member& m, const uint8_t* owner, uint8_t* at) {
   const auto slot = static_cast<uint32_t>(1 + random_->Below(Handles::kSlots - 1));
-  if (m.what == What::kHandle) {
+  if (nothing_) {
+    std::memset(at, 0, m.size);
+  } else if (m.what == What::kHandle) {
     WriteNumber(at, m.size, random_->OneIn(4) ? 0 : handles_->Server(m.handle, slot));
   } else if (m.what == What::kHidden) {
     const HandleType type = m.object(owner);

@@ -56,11 +56,14 @@ void Comparer::Value(const Member& m, const uint8_t* src_owner, const uint8_t* s
 
 void Comparer::Request(const Struct& s, const uint8_t* src, const uint8_t* dst, Role role) {
   to_client_ = false;
+  const wire::Around outer = around_;
+  if (s.surrounds) around_ = {s.s_type, src};
   for (const Member& m : s.members) {
     if (!ok()) return;
     const Step step(this, m.name);
     RequestMember(s, m, src, dst, role);
   }
+  around_ = outer;
 }
 
 void Comparer::RequestMember(const Struct& s, const Member& m, const uint8_t* src, const uint8_t* dst, Role role) {
@@ -73,7 +76,8 @@ void Comparer::RequestMember(const Struct& s, const Member& m, const uint8_t* sr
   }
   if (m.is_stride) return;
   const bool travels = role == Role::kIn || m.is_bound || m.what == What::kType;
-  if (m.read_if != nullptr && !m.read_if(src)) {
+  if (m.read_if != nullptr && !m.read_if(src, around_)) {
+    if (m.what == What::kStruct) return RequestNothing(m, dst, role);
     if (ReadNumber(dst + m.offset, m.size) != 0) Differ("what must be ignored arrived");
     return;
   }
@@ -88,6 +92,13 @@ void Comparer::RequestMember(const Struct& s, const Member& m, const uint8_t* sr
   }
 }
 
+// A struct that must be ignored arrives empty.
+void Comparer::RequestNothing(const Member& m, const uint8_t* dst, Role role) {
+  std::vector<uint8_t> nothing(m.size, 0);
+  WriteAs(nothing.data(), m.type->s_type);
+  Request(*m.type, nothing.data(), dst + m.offset, role);
+}
+
 void Comparer::RequestUnion(const Member& m, const uint8_t* src, const uint8_t* dst, Role role) {
   const Member* arm = SelectedArm(m, src);
   if (arm == nullptr) return;
@@ -99,7 +110,7 @@ void Comparer::RequestPointer(const Struct& s, const Member& m, const uint8_t* s
   if (IsReturnedPointer(m, role)) return;
   const uint8_t* from = Pointer(src, m);
   const uint8_t* to = Pointer(dst, m);
-  if (from != nullptr && m.read_if != nullptr && !m.read_if(src)) from = nullptr;
+  if (from != nullptr && m.read_if != nullptr && !m.read_if(src, around_)) from = nullptr;
   if ((from == nullptr) != (to == nullptr))
     return Differ(from == nullptr ? "arrived, but was null" : "arrived as null");
   if (from == nullptr) return;

@@ -12,7 +12,9 @@ namespace vesper::test {
 // Writes random results wherever the callee may write, given how much room there is. `failed`: the command returns an error.
 class Answerer {
  public:
-  Answerer(Random* random, Handles* handles, Shape shape) : random_(random), handles_(handles), shape_(shape) {}
+  // `nothing`: writes zeros, and counts of 0.
+  Answerer(Random* random, Handles* handles, Shape shape, bool nothing = false)
+      : random_(random), handles_(handles), shape_(shape), nothing_(nothing) {}
   void Answer(const Struct& s, uint8_t* p, Role role, bool failed);
 
  private:
@@ -26,6 +28,7 @@ class Answerer {
   Random* random_;
   Handles* handles_;
   Shape shape_;
+  bool nothing_;
 };
 
 // Compares by the tables; the first difference is kept with the path of its member.
@@ -61,6 +64,7 @@ class Comparer {
   void RequestItems(const Member& m, const uint8_t* src, const uint8_t* dst, const uint8_t* from, const uint8_t* to,
                     uint64_t n);
   void RequestChain(const Struct& s, const uint8_t* src, const uint8_t* dst, Role role);
+  void RequestNothing(const Member& m, const uint8_t* dst, Role role);
   void RequestUnion(const Member& m, const uint8_t* src, const uint8_t* dst, Role role);
   void ReplyMember(const Struct& s, const Member& m, const uint8_t* src, const uint8_t* dst, Role role, bool failed);
   void ReplyOutput(const Member& m, const uint8_t* src, const uint8_t* dst, bool failed);
@@ -73,6 +77,7 @@ class Comparer {
   Handles* handles_;
   Memory* memory_ = nullptr;
   bool to_client_ = false;
+  wire::Around around_;
   std::vector<std::pair<const char*, size_t>> path_;
   std::vector<uint8_t> allowed_;
   std::string error_;

@@ -52,9 +52,26 @@ std::string Exchange::Deliver() {
   if (!handles_.error().empty()) return handles_.error();
   difference_ = CompareIds(args);
   current = this;
-  command_.call(args);
+  command_.call(args, command_.entry);
   current = nullptr;
   return called_ ? difference_ : "the driver was not called";
+}
+
+std::string Exchange::Unanswered(void* dispatchable, PFN_vkVoidFunction entry) {
+  auto* args = reinterpret_cast<uint8_t*>(server_args_.data());
+  Encode();
+  wire::Decoder decoder({request_.data(), request_.size()}, &arena_, handles_.server());
+  codec_.decode_request(decoder, args);
+  Answerer(&random_, &handles_, shape_, true).Answer(command_.args, args, Role::kIn, false);
+  WriteAs(client_args_ + command_.args.members[0].offset, dispatchable);
+  memory_->Snapshot();
+  command_.call(client_args_, entry);
+  Comparer comparer(&handles_);
+  comparer.Reply(command_.args, args, client_args_, Role::kIn, false, memory_);
+  if (!comparer.ok()) return comparer.error();
+  comparer.Allow(client_args_ + command_.result, command_.result_size);
+  const std::string damage = memory_->Damage(comparer.allowed());
+  return damage.empty() ? "" : "the call wrote where it may not: " + damage;
 }
 
 // Ids of new and destroyed objects, for the server's handle table.
@@ -136,13 +153,20 @@ size_t LongestChain(const CommandTable& command) {
   return longest;
 }
 
-std::string RoundTrip(const CommandTable& command) {
+std::vector<Shape> Shapes(const CommandTable& command) {
   const size_t chains = LongestChain(command);
-  for (size_t i = 0; i < kRounds * chains + kRandomIterations; ++i) {
-    const size_t round = chains == 0 ? kRounds : i / chains;
-    Shape shape{i % 2 == 0};
-    if (round < kRounds) shape = {round != 1, i % chains, round < 2 ? Shape::kByChance : round - 2};
-    Exchange exchange(command, 1000 + i, shape, i % 4 == 3);
+  std::vector<Shape> shapes;
+  for (size_t round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < chains; ++i) shapes.push_back({round != 1, i, round < 2 ? Shape::kByChance : round - 2});
+  }
+  for (size_t i = 0; i < kRandomIterations; ++i) shapes.push_back({shapes.size() % 2 == 0});
+  return shapes;
+}
+
+std::string RoundTrip(const CommandTable& command) {
+  const std::vector<Shape> shapes = Shapes(command);
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    Exchange exchange(command, 1000 + i, shapes[i], i % 4 == 3);
     exchange.Encode();
     const std::string there = exchange.Deliver();
     const std::string back = there.empty() ? exchange.Return() : "";

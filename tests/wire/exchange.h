@@ -22,6 +22,10 @@ class Exchange {
   std::string Deliver();  // decodes, compares, calls the driver, which answers
   std::string Return();   // encodes the reply, decodes it in the client, compares
 
+  // Instead of these: calls `entry`, of a client whose session is lost, on its `dispatchable`. Every output must be zero, every
+  // count 0.
+  std::string Unanswered(void* dispatchable, PFN_vkVoidFunction entry);
+
   const CommandTable& command() const { return command_; }
   const wire::CommandCodec& codec() const { return codec_; }
   const wire::ByteBuffer& request() const { return request_; }
@@ -55,6 +59,8 @@ class Exchange {
 
 // How many iterations visit every struct of every chain that the command reaches.
 size_t LongestChain(const CommandTable& command);
+// Those of a command's round trips, in turn.
+std::vector<Shape> Shapes(const CommandTable& command);
 // Everything that the command can reach, in its roles.
 void Reach(const Struct& s, Role role, Filler::Visited* found);
 

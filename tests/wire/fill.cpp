@@ -1,5 +1,7 @@
 #include "tests/wire/fill.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <string>
 
@@ -9,8 +11,10 @@ namespace {
 constexpr int kDeepest = 12;
 constexpr int32_t kUnknownType = 0x7ffffff0;  // sType of a struct that no registry knows
 
+// Into a page that faults.
 uint8_t* GarbagePointer(Random* random) {
-  return reinterpret_cast<uint8_t*>(static_cast<uintptr_t>(0xdead0000 + random->Below(256) * 8));
+  static auto* const page = static_cast<uint8_t*>(mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  return page + random->Below(256) * 8;
 }
 
 }  // namespace
@@ -26,6 +30,10 @@ uint64_t ChooseValue(const Member& m, const Shape& shape, Random* random) {
 void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
   visited_.insert({&s, role});
   ++depth_;
+  // Within a struct that others look at, garbage is made at its end.
+  const bool outermost = !surrounded_;
+  const size_t first = inputs_.size();
+  surrounded_ = surrounded_ || s.surrounds;
   for (const Member& m : s.members) {
     if (m.pointers == 0 && m.what != What::kStruct && m.what != What::kUnion && m.what != What::kChain) {
       FillByValue(s, m, p, role);
@@ -42,14 +50,18 @@ void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
   for (const Member& m : s.members) {
     if (m.pointers != 0) FillPointer(s, m, p, role);
   }
-  if (role == Role::kIn) FillIgnored(s, p);
+  if (role == Role::kIn) inputs_.emplace_back(&s, p);
+  if (outermost) FillIgnored(first, s.surrounds ? wire::Around{s.s_type, p} : wire::Around{});
+  surrounded_ = surrounded_ && !outermost;
   --depth_;
 }
 
 void Filler::FillByValue(const Struct& s, const Member& m, uint8_t* p, Role role) {
   if (m.what == What::kBits) {
     if (role == Role::kOut) memory_->MayBeWritten(p, s.size);
-    m.set(p, static_cast<uint32_t>(random_->Next()));
+    const auto place = static_cast<uint32_t>(&m - s.members.data()) + 1;
+    const bool chance = shape_.digit == Shape::kByChance;
+    m.set(p, chance ? static_cast<uint32_t>(random_->Next()) : 0 - (place >> shape_.digit & 1));
     return;
   }
   const size_t size = m.size * std::max(m.extent, 1u);
@@ -104,7 +116,10 @@ void Filler::FillValue(const Member& m, const uint8_t* owner, uint8_t* at) {
 }
 
 uint64_t Filler::MakeHandle(const Member& m) {
-  if (m.is_optional && !shape_.full && random_->OneIn(4)) return 0;
+  const bool chance = shape_.digit == Shape::kByChance;
+  if (m.is_optional && (chance ? !shape_.full && random_->OneIn(4) : shape_.DigitOf(m.offset / sizeof(uint64_t) + 1))) {
+    return 0;
+  }
   if (m.is_ignorable && random_->OneIn(8)) return handles_->Client(m.handle, Handles::kStaleSlot + 7);
   return handles_->Client(m.handle, static_cast<uint32_t>(1 + random_->Below(Handles::kSlots - 1)));
 }
@@ -177,6 +192,8 @@ void Filler::FillPointer(const Struct& s, const Member& m, uint8_t* p, Role role
     memory_->MayBeWritten(p + m.offset, sizeof(void*));
     return;
   }
+  const bool every_value = m.own_count != 0 && !Small() && random_->OneIn(4);
+  if (every_value) WriteNumber(p + m.own_count, sizeof(uint32_t), m.values().size());
   const uint64_t n = ElementCount(m, p);
   if (m.is_optional && !shape_.full && random_->OneIn(4)) return;
   if (n == 0 && random_->OneIn(2)) return;
@@ -222,24 +239,41 @@ uint8_t* Filler::FillArray(const Struct& s, const Member& m, uint8_t* p, uint64_
       Fill(*m.type, at, Role::kIn);
     } else {
       FillValue(m, p, at);
+      if (m.own_count != 0 && n == m.values().size() && !random_->OneIn(16)) {
+        WriteNumber(at, m.size, static_cast<uint64_t>(m.values()[i]));
+      }
     }
   }
   return items;
 }
 
-// Garbage where a valid program may leave it: every condition is asked before anything is spoilt.
-void Filler::FillIgnored(const Struct& s, uint8_t* p) {
-  std::vector<const Member*> ignored;
-  for (const Member& m : s.members) {
-    if (m.read_if != nullptr && !m.read_if(p)) ignored.push_back(&m);
-  }
-  for (const Member* m : ignored) {
-    if (ReadNumber(p + m->offset, m->pointers != 0 ? sizeof(void*) : m->size) == 0) continue;
-    if (m->pointers != 0) {
-      WriteAs(p + m->offset, GarbagePointer(random_));
-    } else {
-      WriteNumber(p + m->offset, m->size, Handles::kGarbage);
+// Garbage where a valid program may leave it, in the inputs from `first` on: every condition is asked before anything is spoilt.
+void Filler::FillIgnored(size_t first, const wire::Around& around) {
+  std::vector<std::pair<const Member*, uint8_t*>> spoilt;
+  for (size_t i = first; i < inputs_.size(); ++i) {
+    const auto& [s, p] = inputs_[i];
+    for (const Member& m : s->members) {
+      if (m.read_if == nullptr) continue;
+      const bool read = m.read_if(p, around);
+      const bool by_value = m.what == What::kStruct && m.pointers == 0;
+      const bool is_null = !by_value && ReadNumber(p + m.offset, m.pointers != 0 ? sizeof(void*) : m.size) == 0;
+      if (!is_null) (read ? read_ : ignored_).insert(&m);
+      if (!read && !is_null) spoilt.emplace_back(&m, p + m.offset);
     }
+  }
+  inputs_.resize(first);
+  for (const auto& [m, at] : spoilt) Spoil(*m, at);
+}
+
+void Filler::Spoil(const Member& m, uint8_t* at) {
+  if (m.pointers != 0) {
+    WriteAs(at, GarbagePointer(random_));
+  } else if (m.what == What::kStruct) {
+    for (const Member& inner : m.type->members) {
+      if (inner.pointers != 0 || inner.what == What::kChain) WriteAs(at + inner.offset, GarbagePointer(random_));
+    }
+  } else {
+    WriteNumber(at, m.size, Handles::kGarbage);
   }
 }
 

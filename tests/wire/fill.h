@@ -78,12 +78,14 @@ struct Shape {
   static constexpr size_t kAnyChain = SIZE_MAX;
   bool full = false;         // everything optional is there, no array is empty
   size_t chain = kAnyChain;  // every chain holds the extending struct of this number alone
-  // Members of few values, e.g. VkBool32, take the digit of this number of their place in the struct: after kDigits
-  // iterations no two members of a struct had the same values, which chance does not promise to a struct that few see.
+  // Members of few values, e.g. VkBool32 and bit-fields, take the digit of this number of their place in the struct, and handles
+  // that may be null are null where it is 1: after kDigits iterations no two members of a struct had the same values, which chance
+  // does not promise to a struct that few see.
   static constexpr size_t kByChance = SIZE_MAX;
   size_t digit = kByChance;
 
   static constexpr size_t kDigits = 7;  // structs of up to 127 VkBool32
+  bool DigitOf(size_t place) const { return (place >> digit & 1) != 0; }
 };
 
 // One of the values of a member that has a list of them.
@@ -97,6 +99,9 @@ class Filler {
 
   void Fill(const Struct& s, uint8_t* p, Role role);
   const Visited& visited() const { return visited_; }
+  // Members with a condition that were left as garbage, and those that were not.
+  const std::set<const Member*>& ignored() const { return ignored_; }
+  const std::set<const Member*>& read() const { return read_; }
   // Union members that were chosen.
   const std::set<const Member*>& arms() const { return arms_; }
 
@@ -111,7 +116,8 @@ class Filler {
   uint8_t* FillArray(const Struct& s, const Member& m, uint8_t* p, uint64_t n);
   uint8_t* Stranger();
   uint8_t* Text(const Struct& s, const Member& m);
-  void FillIgnored(const Struct& s, uint8_t* p);
+  void Spoil(const Member& m, uint8_t* at);
+  void FillIgnored(size_t first, const wire::Around& around);
   bool Small() const { return memory_->used() > 96 * 1024; }
 
   Random* random_;
@@ -119,6 +125,9 @@ class Filler {
   Memory* memory_;
   Shape shape_;
   Visited visited_;
+  std::vector<std::pair<const Struct*, uint8_t*>> inputs_;  // within the outermost struct that surrounds others
+  std::set<const Member*> ignored_, read_;
+  bool surrounded_ = false;
   std::set<const Member*> arms_;
   uint32_t minted_ = Handles::kSlots;
   int depth_ = 0;

@@ -6,9 +6,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "generated/vk/commands.h"
+#include "runtime/wire/encoder.h"
 
 namespace vesper::test {
 
@@ -35,12 +37,12 @@ struct Struct;
 
 struct Member {
   const char* name = nullptr;
+  size_t offset = 0;
+  size_t size = 0;  // of one element
   What what = What::kNumber;
   uint32_t (*get)(const void* owner) = nullptr;
   void (*set)(void* owner, uint32_t value) = nullptr;
   uint32_t bits = 0;
-  size_t offset = 0;
-  size_t size = 0;  // of one element
   uint32_t pointers = 0;
   uint32_t extent = 0;  // of a fixed array
   bool is_const = false;
@@ -51,7 +53,8 @@ struct Member {
   int64_t (*selector)(const void* owner) = nullptr;
   std::span<const int64_t> (*selection)() = nullptr;  // values of the selector that mean this member
   std::span<const int64_t> (*values)() = nullptr;     // of an enumeration
-  uint64_t (*length)(const void* owner) = nullptr;    // elements, 1 without
+  size_t own_count = 0;  // where the count of an array of enumerators stands that nothing else has
+  uint64_t (*length)(const void* owner) = nullptr;  // elements, 1 without
   uint64_t (*row_length)(const void* owner, size_t row) = nullptr;
   bool is_written = false;      // by the callee
   const char* bound = nullptr;  // the member that holds the room before the call and the count after it
@@ -61,8 +64,8 @@ struct Member {
   bool is_stride = false;
   bool is_optional = false;
   bool is_ignorable = false;
-  bool (*read_if)(const void* owner) = nullptr;  // garbage where this is false
-  bool is_output_chain = false;                  // an argument: any of the extenders, written by the driver
+  bool (*read_if)(const void* owner, const wire::Around& around) = nullptr;  // garbage where this is false
+  bool is_output_chain = false;  // an argument: any of the extenders, written by the driver
 };
 
 // The role of a chain whose owner has `role`.
@@ -75,13 +78,14 @@ struct Struct {
   bool is_union;
   std::span<const Member> members;
   std::span<const Struct* const> extenders;  // what its chain may hold
+  bool surrounds = false;                    // conditions of what it holds look at it
 };
 
 struct CommandTable {
   Command id;
   Struct args;
-  void (*call)(void* args);  // as the server calls the driver
-  PFN_vkVoidFunction entry;  // the recording driver's
+  void (*call)(void* args, PFN_vkVoidFunction entry);  // as the server calls the driver
+  PFN_vkVoidFunction entry;                            // the recording driver's
   std::span<const int32_t> codes;
   size_t result;
   size_t result_size;
@@ -100,6 +104,12 @@ extern const size_t kCommandTableCount;
 // The structs that the generator says travel.
 extern const char* const kTravellingStructs[];
 extern const size_t kTravellingStructCount;
+
+// Rows of tables, where S is the owner: a member that has an address, whose elements are of `type`, and a bit-field.
+#define VESPER_AT(member, type) .name = #member, .offset = offsetof(S, member), .size = sizeof(type)
+#define VESPER_BITS(member, count)                                                          \
+  .name = #member, .what = What::kBits, .get = Get<S, [](const S& v) { return v.member; }>, \
+  .set = Set<S, [](S& v, uint32_t x) { v.member = x & (0xffffffffu >> (32 - count)); }>, .bits = count
 
 // Members of tables; `F` is a lambda over the owner.
 template <typename T, auto F>
@@ -127,9 +137,29 @@ uint64_t RowLength(const void* owner, size_t row) {
   return static_cast<uint64_t>(F(*static_cast<const T*>(owner), row));
 }
 template <typename T, auto F>
-bool Condition(const void* owner) {
-  return F(*static_cast<const T*>(owner));
+bool Condition(const void* owner, const wire::Around& around) {
+  return F(*static_cast<const T*>(owner), around);
 }
+// The recording driver's function for a command: puts what it is called with into `members` of Args.
+template <Command command, typename Args, auto... members>
+struct Recording {
+  template <typename Result, typename... Parameters>
+  static Result VKAPI_CALL Call(Parameters... parameters) {
+    Args v{};
+    (Put(v.*members, parameters), ...);
+    return static_cast<Result>(Driver::Called(command, &v));
+  }
+
+ private:
+  template <typename T>
+  static void Put(T& member, T parameter) {
+    member = parameter;
+  }
+  template <typename T, size_t count>
+  static void Put(T (&member)[count], const T* parameter) {
+    std::memcpy(member, parameter, sizeof(member));
+  }
+};
 template <int64_t... Values>
 std::span<const int64_t> Selection() {
   static constexpr int64_t kValues[] = {Values...};

@@ -1,4 +1,5 @@
 // All of vesper-compute.
+// Public: see docs/compute.md.
 #pragma once
 
 #include "vesper/compute/buffer.h"

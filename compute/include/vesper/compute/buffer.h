@@ -2,6 +2,7 @@
 //
 // Order: everything that this library submits for a buffer (launches, copies, on whichever queue,
 // by whichever thread) happens in the order of the calls, and each sees what those before it wrote.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

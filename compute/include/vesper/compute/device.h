@@ -1,6 +1,7 @@
 // A GPU to compute with: queues, memory, pipeline cache. Buffers, kernels and submissions hold on
 // to what they need of it, so the handles may be destroyed in any order; the VkDevice ends with the
 // last of them, after its work has finished.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -4,6 +4,7 @@
 // often fails is a constructor, which has no other way to say so; and a failure in the middle of a
 // batch or a stream of copies must release what was taken so far. The C ABI (rt_vk.h) catches at
 // its boundary and returns codes.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -1,4 +1,5 @@
 // Where everything starts: the Vulkan instance, the devices it offers and which of them is best.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

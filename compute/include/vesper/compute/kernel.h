@@ -1,4 +1,5 @@
 // Compute shaders: checked, reflected, specialized, launched alone or in batches.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

@@ -5,6 +5,7 @@
 // every element type. Products of the same operands differ from the exact ones by at most about K ·
 // 2⁻²⁴ · Σ|aᵢₖ bₖⱼ|, in practice by far less; float16 operands and quantized weights are what the
 // encoding made of them (see EncodeWeights).
+// Public: see docs/compute.md.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // Single steps for programs that bring Vulkan code of their own, under the names by which the
 // field's compute back ends have them. Each runs to completion, within the device's time limit.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

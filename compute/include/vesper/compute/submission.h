@@ -1,4 +1,5 @@
 // What the device has been given to do: waitable.
+// Public: see docs/compute.md.
 #pragma once
 
 #include <vulkan/vulkan.h>

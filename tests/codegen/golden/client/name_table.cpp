@@ -5,19 +5,34 @@
 #include <cstring>
 #include <iterator>
 
-#include "client/counting.h"
-#include "client/delivery.h"
+#include "client/base/counting.h"
+#include "client/session/delivery.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
 namespace vesper::client {
 namespace {
 
+constexpr bool kOfPhysicalDevice = true;
+
+// What enables a name: a core version, one of some extensions, or either.
+constexpr Enable Core(uint32_t major, uint32_t minor) { return {VK_MAKE_API_VERSION(0, major, minor, 0), nullptr, 0}; }
+template <uint32_t count>
+constexpr Enable With(const char* const (&extensions)[count]) {
+  return {0, extensions, count};
+}
+template <uint32_t count>
+constexpr Enable Core(uint32_t major, uint32_t minor, const char* const (&extensions)[count]) {
+  return {VK_MAKE_API_VERSION(0, major, minor, 0), extensions, count};
+}
+
 template <auto function, Command command>
-EntryFunctions Functions() {
+NameEntry Entry(const char* name, Level level, Enable enable, bool of_physical_device = false) {
   auto counting = function;
   if constexpr (command != kNoCommand) counting = Counting<function, command>::Call;
-  return {reinterpret_cast<PFN_vkVoidFunction>(function), reinterpret_cast<PFN_vkVoidFunction>(counting)};
+  const EntryFunctions functions = {reinterpret_cast<PFN_vkVoidFunction>(function),
+                                    reinterpret_cast<PFN_vkVoidFunction>(counting)};
+  return {name, functions, command, level, of_physical_device, enable};
 }
 
 constexpr const char* kExtensions0[] = {
@@ -28,37 +43,35 @@ constexpr const char* kExtensions1[] = {
 };
 
 const NameEntry kEntries[] = {
-    {"vkCmdBuild", Functions<&entry::CmdBuild, Command::kCmdBuild>(), Command::kCmdBuild, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkCmdDraw", Functions<&entry::CmdDraw, Command::kCmdDraw>(), Command::kCmdDraw, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkCmdMark", Functions<&entry::CmdMark, Command::kCmdMark>(), Command::kCmdMark, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkCreateThing", Functions<&Delivering<&entry::CreateThing>::Call, Command::kCreateThing>(), Command::kCreateThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkDestroyThing", Functions<&Delivering<&entry::DestroyThing>::Call, Command::kDestroyThing>(), Command::kDestroyThing, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkEnumeratePhysicalDevices", Functions<&Delivering<&overrides::EnumeratePhysicalDevices>::Call, Command::kEnumeratePhysicalDevices>(), Command::kEnumeratePhysicalDevices, Level::kInstance, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkFreeThings", Functions<&Delivering<&entry::FreeThings>::Call, Command::kFreeThings>(), Command::kFreeThings, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetDeviceProcAddr", Functions<&Delivering<&overrides::GetDeviceProcAddr>::Call, Command::kGetDeviceProcAddr>(), Command::kGetDeviceProcAddr, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAddress", Functions<&Delivering<&entry::GetThingAddress>::Call, Command::kGetThingAddress>(), Command::kGetThingAddress, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingAnything", Functions<&Delivering<&entry::GetThingAnything>::Call, Command::kGetThingAnything>(), Command::kGetThingAnything, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingCapture", Functions<&Delivering<&entry::GetThingCapture>::Call, Command::kGetThingCapture>(), Command::kGetThingCapture, Level::kDevice, false, {0, kExtensions1, 1}},
-    {"vkGetThingData", Functions<&Delivering<&entry::GetThingData>::Call, Command::kGetThingData>(), Command::kGetThingData, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 0, 0), nullptr, 0}},
-    {"vkGetThingProperties", Functions<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(), Command::kGetThingProperties, Level::kDevice, false, {VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, 0}},
-    {"vkGetThingPropertiesKHR", Functions<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(), Command::kGetThingProperties, Level::kDevice, false, {0, kExtensions0, 1}},
+    Entry<&entry::CmdBuild, Command::kCmdBuild>("vkCmdBuild", Level::kDevice, With(kExtensions1)),
+    Entry<&entry::CmdDraw, Command::kCmdDraw>("vkCmdDraw", Level::kDevice, Core(1, 0)),
+    Entry<&entry::CmdMark, Command::kCmdMark>("vkCmdMark", Level::kDevice, With(kExtensions1)),
+    Entry<&Delivering<&entry::CreateThing>::Call, Command::kCreateThing>("vkCreateThing", Level::kDevice, Core(1, 0)),
+    Entry<&Delivering<&entry::DestroyThing>::Call, Command::kDestroyThing>("vkDestroyThing", Level::kDevice,
+                                                                           Core(1, 0)),
+    Entry<&Delivering<&overrides::EnumeratePhysicalDevices>::Call, Command::kEnumeratePhysicalDevices>(
+        "vkEnumeratePhysicalDevices", Level::kInstance, Core(1, 0)),
+    Entry<&Delivering<&entry::FreeThings>::Call, Command::kFreeThings>("vkFreeThings", Level::kDevice, Core(1, 0)),
+    Entry<&Delivering<&overrides::GetDeviceProcAddr>::Call, Command::kGetDeviceProcAddr>("vkGetDeviceProcAddr",
+                                                                                         Level::kDevice, Core(1, 0)),
+    Entry<&Delivering<&entry::GetThingAddress>::Call, Command::kGetThingAddress>("vkGetThingAddress", Level::kDevice,
+                                                                                 Core(1, 0)),
+    Entry<&Delivering<&entry::GetThingAnything>::Call, Command::kGetThingAnything>("vkGetThingAnything", Level::kDevice,
+                                                                                   With(kExtensions1)),
+    Entry<&Delivering<&entry::GetThingCapture>::Call, Command::kGetThingCapture>("vkGetThingCapture", Level::kDevice,
+                                                                                 With(kExtensions1)),
+    Entry<&Delivering<&entry::GetThingData>::Call, Command::kGetThingData>("vkGetThingData", Level::kDevice,
+                                                                           Core(1, 0)),
+    Entry<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(
+        "vkGetThingProperties", Level::kDevice, Core(1, 1)),
+    Entry<&Delivering<&overrides::GetThingPropertiesKHR>::Call, Command::kGetThingProperties>(
+        "vkGetThingPropertiesKHR", Level::kDevice, With(kExtensions0)),
 };
 
 constexpr VkResult kLostResults[kCommandCount] = {
-    VK_SUCCESS,
-    VK_ERROR_UNKNOWN,
-    VK_ERROR_UNKNOWN,
-    VK_SUCCESS,
-    VK_ERROR_UNKNOWN,
-    VK_SUCCESS,
-    VK_ERROR_DEVICE_LOST,
-    VK_ERROR_UNKNOWN,
-    VK_ERROR_UNKNOWN,
-    VK_SUCCESS,
-    VK_SUCCESS,
-    VK_SUCCESS,
-    VK_SUCCESS,
-    VK_SUCCESS,
+    VK_SUCCESS, VK_ERROR_UNKNOWN,     VK_ERROR_UNKNOWN, VK_SUCCESS,       VK_ERROR_UNKNOWN,
+    VK_SUCCESS, VK_ERROR_DEVICE_LOST, VK_ERROR_UNKNOWN, VK_ERROR_UNKNOWN, VK_SUCCESS,
+    VK_SUCCESS, VK_SUCCESS,           VK_SUCCESS,       VK_SUCCESS,
 };
 
 }  // namespace

@@ -4,29 +4,17 @@
 namespace vesper {
 
 const char* const kCommandNames[kCommandCount] = {
-    "vkGetDeviceProcAddr",
-    "vkEnumeratePhysicalDevices",
-    "vkCreateThing",
-    "vkDestroyThing",
-    "vkFreeThings",
-    "vkGetThingProperties",
-    "vkGetThingData",
-    "vkGetThingCapture",
-    "vkGetThingAnything",
-    "vkGetThingAddress",
-    "vkCmdDraw",
-    "vkCmdBuild",
-    "vkCmdMark",
-    "vkRefusedThing",
+    "vkGetDeviceProcAddr", "vkEnumeratePhysicalDevices",
+    "vkCreateThing",       "vkDestroyThing",
+    "vkFreeThings",        "vkGetThingProperties",
+    "vkGetThingData",      "vkGetThingCapture",
+    "vkGetThingAnything",  "vkGetThingAddress",
+    "vkCmdDraw",           "vkCmdBuild",
+    "vkCmdMark",           "vkRefusedThing",
 };
 
 const char* const kHandleTypeNames[kHandleTypeCount] = {
-    "none",
-    "VkInstance",
-    "VkPhysicalDevice",
-    "VkDevice",
-    "VkCommandBuffer",
-    "VkThing",
+    "none", "VkInstance", "VkPhysicalDevice", "VkDevice", "VkCommandBuffer", "VkThing",
 };
 
 bool IsDispatchable(HandleType type) {

@@ -12,11 +12,20 @@ namespace {
 
 // Sorted by name.
 constexpr Extension kExtensions[] = {
-    {"VK_EXT_capture", ExtensionSide::kRemote, true, 0, 0, nullptr},
-    {"VK_EXT_needs_refused", ExtensionSide::kRefused, false, 0, 0, "needs VK_EXT_refused, which is not offered"},
-    {"VK_EXT_refused", ExtensionSide::kRefused, true, 0, 0, "its command is refused"},
-    {"VK_KHR_thing_properties", ExtensionSide::kRemote, true, 0, VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr},
-    {"VK_KHR_win32_thing", ExtensionSide::kRefused, true, 0, 0, "belongs to the platform win32"},
+    {"VK_EXT_capture", ExtensionSide::kRemote, true, 0, 0, nullptr, false},
+    {"VK_EXT_needs_refused", ExtensionSide::kRefused, false, 0, 0, "needs VK_EXT_refused, which is not offered", false},
+    {"VK_EXT_refused", ExtensionSide::kRefused, true, 0, 0, "its command is refused", false},
+    {"VK_KHR_thing_properties", ExtensionSide::kRemote, true, 0, VK_MAKE_API_VERSION(0, 1, 1, 0), nullptr, false},
+    {"VK_KHR_win32_thing", ExtensionSide::kRefused, true, 0, 0, "belongs to the platform win32", false},
+};
+
+constexpr const char* kNeed2[] = {"VK_EXT_capture"};
+constexpr const char* kNeed3[] = {"VK_KHR_thing_properties"};
+constexpr std::span<const char* const> kNeeds[] = {
+    {},
+    {},
+    kNeed2,
+    kNeed3,
 };
 
 }  // namespace
@@ -28,6 +37,8 @@ const Extension* FindExtension(const char* name) {
                                        [](const Extension& e, const char* n) { return std::strcmp(e.name, n) < 0; });
   return found != std::end(kExtensions) && std::strcmp(found->name, name) == 0 ? found : nullptr;
 }
+
+std::span<const char* const> ExtensionsNeeded(size_t need) { return kNeeds[need]; }
 
 ExtensionSide SideOf(const char* name) {
   const Extension* found = FindExtension(name);

@@ -38,26 +38,29 @@ void DecodeResultAs(Decoder& d, void* v) {
 }
 
 template <typename T>
-constexpr ChainCodec ShapeOf(int32_t type) {
-  return {type, sizeof(T), false, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
+constexpr ChainCodec ShapeOf(int32_t type, uint16_t needs) {
+  return {
+      type, sizeof(T), needs, nullptr, false, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
 }
 template <typename T>
-constexpr ChainCodec ValuesOf(int32_t type) {
-  return {type, sizeof(T), true, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
+constexpr ChainCodec ValuesOf(int32_t type, uint16_t needs) {
+  return {
+      type, sizeof(T), needs, nullptr, true, EncodeShapeAs<T>, DecodeShapeAs<T>, EncodeResultAs<T>, DecodeResultAs<T>};
 }
 template <typename T>
-constexpr ChainCodec ContentsOf(int32_t type) {
-  return {type, sizeof(T), false, EncodeAs<T>, DecodeAs<T>, nullptr, nullptr};
+constexpr ChainCodec ContentsOf(int32_t type, uint16_t needs, const char* refusal = nullptr) {
+  return {type, sizeof(T), needs, refusal, false, EncodeAs<T>, DecodeAs<T>, nullptr, nullptr};
 }
 template <typename T>
-constexpr ChainCodec EchoingOf(int32_t type) {
-  return {type, sizeof(T), false, EncodeAs<T>, DecodeAs<T>, EncodeEchoAs<T>, DecodeEchoAs<T>};
+constexpr ChainCodec EchoingOf(int32_t type, uint16_t needs, const char* refusal = nullptr) {
+  return {type, sizeof(T), needs, refusal, false, EncodeAs<T>, DecodeAs<T>, EncodeEchoAs<T>, DecodeEchoAs<T>};
 }
 
-constexpr ChainCodec kThingExtraIn = ContentsOf<VkThingExtra>(VK_STRUCTURE_TYPE_THING_EXTRA);
-constexpr ChainCodec kThingFeedbackIn = EchoingOf<VkThingFeedback>(VK_STRUCTURE_TYPE_THING_FEEDBACK);
-constexpr ChainCodec kThingOwnerIn = ContentsOf<VkThingOwner>(VK_STRUCTURE_TYPE_THING_OWNER);
-constexpr ChainCodec kThingMorePropertiesOut = ValuesOf<VkThingMoreProperties>(VK_STRUCTURE_TYPE_THING_MORE_PROPERTIES);
+constexpr ChainCodec kThingExtraIn = ContentsOf<VkThingExtra>(VK_STRUCTURE_TYPE_THING_EXTRA, 0);
+constexpr ChainCodec kThingFeedbackIn = EchoingOf<VkThingFeedback>(VK_STRUCTURE_TYPE_THING_FEEDBACK, 0);
+constexpr ChainCodec kThingOwnerIn = ContentsOf<VkThingOwner>(VK_STRUCTURE_TYPE_THING_OWNER, 2);
+constexpr ChainCodec kThingMorePropertiesOut =
+    ValuesOf<VkThingMoreProperties>(VK_STRUCTURE_TYPE_THING_MORE_PROPERTIES, 3);
 
 constexpr const ChainCodec* kThingCreateInfoInChainEntries[] = {
     &kThingFeedbackIn,
@@ -73,8 +76,8 @@ constexpr const ChainCodec* kGetThingAnythingOutChainEntries[] = {
 
 }  // namespace
 
-const ChainTable kThingCreateInfoInChain{kThingCreateInfoInChainEntries};
-const ChainTable kThingPropertiesOutChain{kThingPropertiesOutChainEntries};
-const ChainTable kGetThingAnythingOutChain{kGetThingAnythingOutChainEntries};
+const ChainTable kThingCreateInfoInChain = kThingCreateInfoInChainEntries;
+const ChainTable kThingPropertiesOutChain = kThingPropertiesOutChainEntries;
+const ChainTable kGetThingAnythingOutChain = kGetThingAnythingOutChainEntries;
 
 }  // namespace vesper::wire

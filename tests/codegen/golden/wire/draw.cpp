@@ -6,121 +6,92 @@
 namespace vesper::wire {
 
 // vkCmdDraw
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pDraws != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const CmdDrawArgs& v) {
+  const uint32_t present0 = v.pDraws != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(36);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
-  Store(p + 12, v.drawCount);
-  Store(p + 16, v.stride);
+  StoreAll(p + 12, v.drawCount, v.stride);
   std::memcpy(p + 20, v.blend, 16);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.drawCount);
     uint8_t* p = e.Take(8 * n);
-    for (size_t i = 0; i < n; ++i) {
-      Store(p + 8 * i, Strided(v.pDraws, i, v.stride));
-    }
+    for (size_t i = 0; i < n; ++i) Store(p + 8 * i, Strided(v.pDraws, i, v.stride));
   }
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawArgs& v) {
+void DecodeRequest(Decoder& d, CmdDrawArgs& v) {
   const uint8_t* p = d.Take(36);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  v.drawCount = Load<uint32_t>(p + 12);
-  v.stride = Load<uint32_t>(p + 16);
+  LoadAll(p + 12, v.drawCount, v.stride);
   std::memcpy(v.blend, p + 20, 16);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.drawCount), 8);
-    auto* items = d.Array<VkDraw>(n);
-    d.CopyTo(items, size_t{n} * 8);
+    v.pDraws = DecodeCopy<VkDraw>(d, v.drawCount);
     v.stride = sizeof(VkDraw);
-    v.pDraws = items;
   } else if (v.drawCount != 0) {
     d.Fail("vkCmdDraw: pDraws is absent");
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdDrawArgs& v) {
-}
+void EncodeReply(Encoder&, const CmdDrawArgs&) {}
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdDrawArgs& v) {
-}
+void DecodeReply(Decoder&, CmdDrawArgs&) {}
 
 // vkCmdBuild
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pInfos != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const CmdBuildArgs& v) {
+  uint32_t present0 = v.pInfos != nullptr ? 0x1u : 0;
   if (v.ppRanges != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(16);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 12, v.infoCount);
-  if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(v.infoCount);
-    e.Bytes(v.pInfos, n * 4);
-  }
+  if ((present0 & 0x1u) != 0) EncodeCopy(e, v.pInfos, v.infoCount);
   if ((present0 & 0x2u) != 0) {
     const size_t n = static_cast<size_t>(v.infoCount);
-    for (size_t i = 0; i < n; ++i) {
-      const size_t m = static_cast<size_t>(v.pInfos[i].rangeCount);
-      e.Bytes(v.ppRanges[i], m * 8);
-    }
+    for (size_t i = 0; i < n; ++i) EncodeCopy(e, v.ppRanges[i], v.pInfos[i].rangeCount);
   }
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildArgs& v) {
+void DecodeRequest(Decoder& d, CmdBuildArgs& v) {
   const uint8_t* p = d.Take(16);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.infoCount = Load<uint32_t>(p + 12);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.infoCount), 4);
-    auto* items = d.Array<VkRanges>(n);
-    d.CopyTo(items, size_t{n} * 4);
-    v.pInfos = items;
+    v.pInfos = DecodeCopy<VkRanges>(d, v.infoCount);
   } else if (v.infoCount != 0) {
     d.Fail("vkCmdBuild: pInfos is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.OutputCount(static_cast<uint64_t>(v.infoCount), sizeof(void*));
+    const uint32_t n = d.OutputCount(v.infoCount, sizeof(void*));
     auto** rows = d.Array<VkExtent*>(n);
-    for (uint32_t i = 0; d.ok() && i < n; ++i) {
-      const uint32_t m = d.Count(static_cast<uint64_t>(v.pInfos[i].rangeCount), 8);
-      auto* items = d.Array<VkExtent>(m);
-      d.CopyTo(items, size_t{m} * 8);
-      rows[i] = items;
-    }
+    for (uint32_t i = 0; d.ok() && i < n; ++i) rows[i] = DecodeCopy<VkExtent>(d, v.pInfos[i].rangeCount);
     v.ppRanges = rows;
   } else if (v.infoCount != 0) {
     d.Fail("vkCmdBuild: ppRanges is absent");
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdBuildArgs& v) {
-}
+void EncodeReply(Encoder&, const CmdBuildArgs&) {}
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdBuildArgs& v) {
-}
+void DecodeReply(Decoder&, CmdBuildArgs&) {}
 
 // vkCmdMark
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdMarkArgs& v) {
+void EncodeRequest(Encoder& e, const CmdMarkArgs& v) {
   uint8_t* p = e.Take(16);
-  Store(p + 0, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, v.commandBuffer));
   Store(p + 8, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(v.pMarker)));
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdMarkArgs& v) {
+void DecodeRequest(Decoder& d, CmdMarkArgs& v) {
   const uint8_t* p = d.Take(16);
-  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 0), HandleUse::kRequired);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pMarker = reinterpret_cast<const void*>(static_cast<uintptr_t>(Load<uint64_t>(p + 8)));
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CmdMarkArgs& v) {
-}
+void EncodeReply(Encoder&, const CmdMarkArgs&) {}
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CmdMarkArgs& v) {
-}
+void DecodeReply(Decoder&, CmdMarkArgs&) {}
 
 }  // namespace vesper::wire

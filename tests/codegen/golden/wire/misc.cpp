@@ -6,12 +6,11 @@
 namespace vesper::wire {
 
 // vkEnumeratePhysicalDevices
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumeratePhysicalDevicesArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pCount != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const EnumeratePhysicalDevicesArgs& v) {
+  uint32_t present0 = v.pCount != nullptr ? 0x1u : 0;
   if (v.pDevices != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(16);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kInstance, v.instance));
   Store(p + 12, Value(v.pCount));
   if ((present0 & 0x2u) != 0) {
@@ -21,41 +20,41 @@ void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const Enumerate
   }
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysicalDevicesArgs& v) {
+void DecodeRequest(Decoder& d, EnumeratePhysicalDevicesArgs& v) {
   const uint8_t* p = d.Take(16);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  if ((present0 & 0x1u) != 0) v.pCount = d.Array<uint32_t>(1);
-  else d.Fail("vkEnumeratePhysicalDevices: pCount is absent");
-  v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  if (v.pCount != nullptr) {
-    *v.pCount = Load<uint32_t>(p + 12);
+  const uint32_t present0 = Load<uint32_t>(p);
+  if ((present0 & 0x1u) != 0) {
+    v.pCount = d.Array<uint32_t>(1);
+  } else {
+    d.Fail("vkEnumeratePhysicalDevices: pCount is absent");
   }
+  v.instance = d.Handle<VkInstance>(HandleType::kInstance, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  if (v.pCount != nullptr) *v.pCount = Load<uint32_t>(p + 12);
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(Value(v.pCount)), 8);
+    const uint32_t n = d.Count(Value(v.pCount), 8);
     v.pDevices_ids = d.NewIds(HandleType::kPhysicalDevice, n);
     v.pDevices = d.Array<VkPhysicalDevice>(n);
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const EnumeratePhysicalDevicesArgs& v) {
+void EncodeReply(Encoder& e, const EnumeratePhysicalDevicesArgs& v) {
   uint8_t* p = e.Take(8);
   Store(p, v.result);
   Store(p + 4, Value(v.pCount));
-  for (size_t i = 0; v.pDevices != nullptr && i < static_cast<size_t>(Value(v.pCount)); ++i) {
-    Store(e.Take(1), static_cast<uint8_t>(v.pDevices[i] != VK_NULL_HANDLE));
+  if (v.pDevices != nullptr) {
+    const size_t n = static_cast<size_t>(Value(v.pCount));
+    for (size_t i = 0; i < n; ++i) Store(e.Take(1), static_cast<uint8_t>(v.pDevices[i] != VK_NULL_HANDLE));
   }
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysicalDevicesArgs& v) {
-  [[maybe_unused]] const auto capacity_pCount = Value(v.pCount);
+void DecodeReply(Decoder& d, EnumeratePhysicalDevicesArgs& v) {
+  const auto capacity_pCount = Value(v.pCount);
   const uint8_t* p = d.Take(8);
   v.result = Load<VkResult>(p);
-  if (v.pCount != nullptr) {
-    *v.pCount = Load<uint32_t>(p + 4);
-  }
+  if (v.pCount != nullptr) *v.pCount = Load<uint32_t>(p + 4);
   if (v.pDevices != nullptr) {
     const size_t n = static_cast<size_t>(Value(v.pCount));
-    if (n > static_cast<size_t>(capacity_pCount)) d.Fail("vkEnumeratePhysicalDevices: more pDevices than there is room for");
+    if (n > static_cast<size_t>(capacity_pCount)) d.Fail("vkEnumeratePhysicalDevices: more pDevices than fit");
     for (size_t i = 0; d.ok() && i < n; ++i) {
       if (*d.Take(1) == 0) v.pDevices[i] = VK_NULL_HANDLE;
     }
@@ -63,38 +62,27 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] EnumeratePhysical
 }
 
 // vkCreateThing
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateThingArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pCreateInfo != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const CreateThingArgs& v) {
+  uint32_t present0 = v.pCreateInfo != nullptr ? 0x1u : 0;
   if (v.pThing != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(12);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    for (size_t i = 0; i < n; ++i) Encode(e, v.pCreateInfo[i]);
-  }
-  if ((present0 & 0x2u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    uint8_t* ids = e.Take(8 * n);
-    for (size_t i = 0; i < n; ++i) Store(ids + 8 * i, e.Id(HandleType::kThing, v.pThing[i]));
-  }
+  if ((present0 & 0x1u) != 0) Encode(e, *v.pCreateInfo);
+  if ((present0 & 0x2u) != 0) Store(e.Take(8), e.Id(HandleType::kThing, *v.pThing));
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs& v) {
+void DecodeRequest(Decoder& d, CreateThingArgs& v) {
   const uint8_t* p = d.Take(12);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
-    auto* items = d.Array<VkThingCreateInfo>(n);
-    for (uint32_t i = 0; d.ok() && i < n; ++i) Decode(d, items[i]);
-    v.pCreateInfo = items;
+    v.pCreateInfo = DecodeOne<VkThingCreateInfo>(d, 4);
   } else {
     d.Fail("vkCreateThing: pCreateInfo is absent");
   }
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 8);
+    const uint32_t n = d.Count(1, 8);
     v.pThing_ids = d.NewIds(HandleType::kThing, n);
     v.pThing = d.Array<VkThing>(n);
   } else {
@@ -102,12 +90,10 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateThingArgs& v) {
+void EncodeReply(Encoder& e, const CreateThingArgs& v) {
   uint8_t* p = e.Take(4);
   Store(p, v.result);
-  for (size_t i = 0; v.pThing != nullptr && i < static_cast<size_t>(1); ++i) {
-    Store(e.Take(1), static_cast<uint8_t>(v.pThing[i] != VK_NULL_HANDLE));
-  }
+  if (v.pThing != nullptr) Store(e.Take(1), static_cast<uint8_t>(*v.pThing != VK_NULL_HANDLE));
   const size_t frame_pCreateInfo = e.BeginFrame(0xead7bd9eu);
   for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) {
     const size_t item = e.BeginFrame(0);
@@ -117,14 +103,12 @@ void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const CreateThing
   e.EndFrame(frame_pCreateInfo);
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs& v) {
+void DecodeReply(Decoder& d, CreateThingArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
-  if (v.pThing != nullptr) {
-    const size_t n = static_cast<size_t>(1);
-    for (size_t i = 0; d.ok() && i < n; ++i) {
-      if (*d.Take(1) == 0) v.pThing[i] = VK_NULL_HANDLE;
-    }
+  if (v.pThing != nullptr && d.ok() && *d.Take(1) == 0) *v.pThing = VK_NULL_HANDLE;
+  if (d.nothing()) {
+    for (size_t i = 0; v.pCreateInfo != nullptr && i < static_cast<size_t>(1); ++i) DecodeEcho(d, v.pCreateInfo[i]);
   }
   uint32_t tag = 0;
   while (const uint8_t* outer = d.NextFrame(&tag)) {
@@ -142,54 +126,49 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] CreateThingArgs& 
 }
 
 // vkDestroyThing
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyThingArgs& v) {
+void EncodeRequest(Encoder& e, const DestroyThingArgs& v) {
   uint8_t* p = e.Take(16);
-  Store(p + 0, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 8, e.Id(HandleType::kThing, v.thing));
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyThingArgs& v) {
+void DecodeRequest(Decoder& d, DestroyThingArgs& v) {
   const uint8_t* p = d.Take(16);
-  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 0), HandleUse::kRequired);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 8), HandleUse::kOptional);
   v.thing_id = Load<ObjectId>(p + 8);
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const DestroyThingArgs& v) {
-}
+void EncodeReply(Encoder&, const DestroyThingArgs&) {}
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] DestroyThingArgs& v) {
-}
+void DecodeReply(Decoder&, DestroyThingArgs&) {}
 
 // vkFreeThings
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeThingsArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pThings != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const FreeThingsArgs& v) {
+  const uint32_t present0 = v.pThings != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(16);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 12, v.count);
   if ((present0 & 0x1u) != 0) {
     const size_t n = static_cast<size_t>(v.count);
     uint8_t* p = e.Take(8 * n);
-    for (size_t i = 0; i < n; ++i) {
-      Store(p + 8 * i, e.Id(HandleType::kThing, v.pThings[i]));
-    }
+    for (size_t i = 0; i < n; ++i) Store(p + 8 * i, e.Id(HandleType::kThing, v.pThings[i]));
   }
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeThingsArgs& v) {
+void DecodeRequest(Decoder& d, FreeThingsArgs& v) {
   const uint8_t* p = d.Take(16);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.count = Load<uint32_t>(p + 12);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.count), 8);
+    const uint32_t n = d.Count(v.count, 8);
     auto* items = d.Array<VkThing>(n);
     auto* ids = d.Array<ObjectId>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint8_t* p = d.Take(8);
-      items[i] = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 0), HandleUse::kRequired);
+      items[i] = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p), HandleUse::kRequired);
       ids[i] = Load<ObjectId>(p);
     }
     v.pThings = items;
@@ -199,108 +178,91 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeThingsArgs&
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const FreeThingsArgs& v) {
+void EncodeReply(Encoder& e, const FreeThingsArgs& v) {
   uint8_t* p = e.Take(4);
   Store(p, v.result);
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] FreeThingsArgs& v) {
+void DecodeReply(Decoder& d, FreeThingsArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
 }
 
 // vkGetThingProperties
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingPropertiesArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pProperties != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const GetThingPropertiesArgs& v) {
+  const uint32_t present0 = v.pProperties != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(20);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 12, e.Id(HandleType::kThing, v.thing));
-  if ((present0 & 0x1u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    for (size_t i = 0; i < n; ++i) EncodeShape(e, v.pProperties[i]);
-  }
+  if ((present0 & 0x1u) != 0) EncodeShape(e, *v.pProperties);
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingPropertiesArgs& v) {
+void DecodeRequest(Decoder& d, GetThingPropertiesArgs& v) {
   const uint8_t* p = d.Take(20);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 12), HandleUse::kRequired);
   if ((present0 & 0x1u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 4);
-    v.pProperties = d.Array<VkThingProperties>(d.OutputCount(n, sizeof(VkThingProperties)));
-    for (uint32_t i = 0; d.ok() && i < n; ++i) DecodeShape(d, v.pProperties[i]);
+    const uint32_t n = d.Count(1, 4);
+    v.pProperties = DecodeOutput<VkThingProperties>(d, n);
+    if (d.ok()) DecodeShape(d, *v.pProperties);
   } else {
     d.Fail("vkGetThingProperties: pProperties is absent");
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingPropertiesArgs& v) {
-  if (v.pProperties != nullptr) {
-    const size_t n = static_cast<size_t>(1);
-    for (size_t i = 0; i < n; ++i) EncodeResult(e, v.pProperties[i]);
-  }
+void EncodeReply(Encoder& e, const GetThingPropertiesArgs& v) {
+  if (v.pProperties != nullptr) EncodeResult(e, *v.pProperties);
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingPropertiesArgs& v) {
-  if (v.pProperties != nullptr) {
-    size_t n = static_cast<size_t>(1);
-    for (size_t i = 0; d.ok() && i < n; ++i) DecodeResult(d, v.pProperties[i]);
-  }
+void DecodeReply(Decoder& d, GetThingPropertiesArgs& v) {
+  if (v.pProperties != nullptr) DecodeResult(d, *v.pProperties);
 }
 
 // vkGetThingData
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingDataArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pDataSize != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const GetThingDataArgs& v) {
+  uint32_t present0 = v.pDataSize != nullptr ? 0x1u : 0;
   if (v.pData != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(28);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 12, e.Id(HandleType::kThing, v.thing));
   Store(p + 20, uint64_t{Value(v.pDataSize)});
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingDataArgs& v) {
+void DecodeRequest(Decoder& d, GetThingDataArgs& v) {
   const uint8_t* p = d.Take(28);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  if ((present0 & 0x1u) != 0) v.pDataSize = d.Array<size_t>(1);
-  else d.Fail("vkGetThingData: pDataSize is absent");
+  const uint32_t present0 = Load<uint32_t>(p);
+  if ((present0 & 0x1u) != 0) {
+    v.pDataSize = d.Array<size_t>(1);
+  } else {
+    d.Fail("vkGetThingData: pDataSize is absent");
+  }
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 12), HandleUse::kRequired);
-  if (v.pDataSize != nullptr) {
-    *v.pDataSize = static_cast<size_t>(Load<uint64_t>(p + 20));
-  }
-  if ((present0 & 0x2u) != 0) {
-    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(Value(v.pDataSize)), 1));
-  }
+  if (v.pDataSize != nullptr) *v.pDataSize = static_cast<size_t>(Load<uint64_t>(p + 20));
+  if ((present0 & 0x2u) != 0) v.pData = DecodeOutput<uint8_t>(d, Value(v.pDataSize));
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingDataArgs& v) {
+void EncodeReply(Encoder& e, const GetThingDataArgs& v) {
   uint8_t* p = e.Take(12);
   Store(p, v.result);
   Store(p + 4, uint64_t{Value(v.pDataSize)});
   if (v.result < 0) return;
-  if (v.pData != nullptr) {
-    const size_t n = static_cast<size_t>(Value(v.pDataSize));
-    e.Bytes(v.pData, n * 1);
-  }
+  if (v.pData != nullptr) e.Bytes(v.pData, static_cast<size_t>(Value(v.pDataSize)));
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingDataArgs& v) {
-  [[maybe_unused]] const auto capacity_pDataSize = Value(v.pDataSize);
+void DecodeReply(Decoder& d, GetThingDataArgs& v) {
+  const auto capacity_pDataSize = Value(v.pDataSize);
   const uint8_t* p = d.Take(12);
   v.result = Load<VkResult>(p);
-  if (v.pDataSize != nullptr) {
-    *v.pDataSize = static_cast<size_t>(Load<uint64_t>(p + 4));
-  }
+  if (v.pDataSize != nullptr) *v.pDataSize = static_cast<size_t>(Load<uint64_t>(p + 4));
   if (v.result < 0) return;
   if (v.pData != nullptr) {
     size_t n = static_cast<size_t>(Value(v.pDataSize));
     if (n > static_cast<size_t>(capacity_pDataSize)) {
-      d.Fail("vkGetThingData: more pData than there is room for");
+      d.Fail("vkGetThingData: more pData than fit");
       n = 0;
     }
     if (d.ok()) d.CopyTo(v.pData, n * 1);
@@ -308,64 +270,57 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingDataArgs&
 }
 
 // vkGetThingCapture
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingCaptureArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pData != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const GetThingCaptureArgs& v) {
+  const uint32_t present0 = v.pData != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(28);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 12, e.Id(HandleType::kThing, v.thing));
   Store(p + 20, static_cast<uint64_t>(v.pData_size));
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingCaptureArgs& v) {
+void DecodeRequest(Decoder& d, GetThingCaptureArgs& v) {
   const uint8_t* p = d.Take(28);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 12), HandleUse::kRequired);
   v.pData_size = static_cast<size_t>(Load<uint64_t>(p + 20));
   if ((present0 & 0x1u) != 0) {
-    v.pData = d.Array<uint8_t>(d.OutputCount(static_cast<uint64_t>(v.pData_size), 1));
+    v.pData = DecodeOutput<uint8_t>(d, v.pData_size);
   } else if (v.pData_size != 0) {
     d.Fail("vkGetThingCapture: pData is absent");
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingCaptureArgs& v) {
+void EncodeReply(Encoder& e, const GetThingCaptureArgs& v) {
   uint8_t* p = e.Take(4);
   Store(p, v.result);
   if (v.result < 0) return;
-  if (v.pData != nullptr) {
-    const size_t n = static_cast<size_t>(v.pData_size);
-    e.Bytes(v.pData, n * 1);
-  }
+  if (v.pData != nullptr) e.Bytes(v.pData, static_cast<size_t>(v.pData_size));
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingCaptureArgs& v) {
+void DecodeReply(Decoder& d, GetThingCaptureArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
   if (v.result < 0) return;
   if (v.pData != nullptr) {
-    size_t n = static_cast<size_t>(v.pData_size);
+    const size_t n = static_cast<size_t>(v.pData_size);
     if (d.ok()) d.CopyTo(v.pData, n * 1);
   }
 }
 
 // vkGetThingAnything
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingAnythingArgs& v) {
-  uint32_t present0 = 0;
-  if (v.pAnything != nullptr) present0 |= 0x1u;
+void EncodeRequest(Encoder& e, const GetThingAnythingArgs& v) {
+  const uint32_t present0 = v.pAnything != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(12);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pAnything, kGetThingAnythingOutChain);
-  }
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pAnything, kGetThingAnythingOutChain);
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAnythingArgs& v) {
+void DecodeRequest(Decoder& d, GetThingAnythingArgs& v) {
   const uint8_t* p = d.Take(12);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
   if ((present0 & 0x1u) != 0) {
     v.pAnything = static_cast<VkBaseOutStructure*>(DecodeChain(d, kGetThingAnythingOutChain));
@@ -375,14 +330,14 @@ void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAnythin
   }
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingAnythingArgs& v) {
+void EncodeReply(Encoder& e, const GetThingAnythingArgs& v) {
   uint8_t* p = e.Take(4);
   Store(p, v.result);
   if (v.result < 0) return;
   EncodeChainReply(e, v.pAnything, kGetThingAnythingOutChain);
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAnythingArgs& v) {
+void DecodeReply(Decoder& d, GetThingAnythingArgs& v) {
   const uint8_t* p = d.Take(4);
   v.result = Load<VkResult>(p);
   if (v.result < 0) return;
@@ -390,24 +345,24 @@ void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAnythingA
 }
 
 // vkGetThingAddress
-void EncodeRequest([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingAddressArgs& v) {
+void EncodeRequest(Encoder& e, const GetThingAddressArgs& v) {
   uint8_t* p = e.Take(16);
-  Store(p + 0, e.DispatchableId(HandleType::kDevice, v.device));
+  Store(p, e.DispatchableId(HandleType::kDevice, v.device));
   Store(p + 8, e.Id(HandleType::kThing, v.thing));
 }
 
-void DecodeRequest([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAddressArgs& v) {
+void DecodeRequest(Decoder& d, GetThingAddressArgs& v) {
   const uint8_t* p = d.Take(16);
-  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 0), HandleUse::kRequired);
+  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p), HandleUse::kRequired);
   v.thing = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 8), HandleUse::kRequired);
 }
 
-void EncodeReply([[maybe_unused]] Encoder& e, [[maybe_unused]] const GetThingAddressArgs& v) {
+void EncodeReply(Encoder& e, const GetThingAddressArgs& v) {
   uint8_t* p = e.Take(8);
   Store(p, v.result);
 }
 
-void DecodeReply([[maybe_unused]] Decoder& d, [[maybe_unused]] GetThingAddressArgs& v) {
+void DecodeReply(Decoder& d, GetThingAddressArgs& v) {
   const uint8_t* p = d.Take(8);
   v.result = Load<VkDeviceSize>(p);
 }

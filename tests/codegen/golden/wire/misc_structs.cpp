@@ -8,27 +8,25 @@ static_assert(sizeof(VkExtent) == 8);
 
 static_assert(sizeof(VkRaw) == 16);
 
-void Put([[maybe_unused]] Encoder& e, uint8_t* p, const VkBits& v) {
+void Put(Encoder&, uint8_t* p, const VkBits& v) {
   Store(p + 8, static_cast<uint32_t>(v.index));
   Store(p + 8, Load<uint32_t>(p + 8) | static_cast<uint32_t>(v.mask) << 24);
-  Store(p + 0, v.address);
+  Store(p, v.address);
 }
 
-void Get([[maybe_unused]] Decoder& d, const uint8_t* p, VkBits& v) {
+void Get(Decoder&, const uint8_t* p, VkBits& v) {
   v.index = (Load<uint32_t>(p + 8) >> 0) & 0xffffffu;
   v.mask = (Load<uint32_t>(p + 8) >> 24) & 0xffu;
-  v.address = Load<VkDeviceSize>(p + 0);
+  v.address = Load<VkDeviceSize>(p);
 }
 
-void Put([[maybe_unused]] Encoder& e, uint8_t* p, const VkGap& v) {
-  Store(p + 0, v.small);
-  Store(p + 4, v.large);
+void Put(Encoder&, uint8_t* p, const VkGap& v) {
+  StoreAll(p, v.small, v.large);
   Store(p + 12, static_cast<uint64_t>(v.pointerSized));
 }
 
-void Get([[maybe_unused]] Decoder& d, const uint8_t* p, VkGap& v) {
-  v.small = Load<uint32_t>(p + 0);
-  v.large = Load<VkDeviceSize>(p + 4);
+void Get(Decoder&, const uint8_t* p, VkGap& v) {
+  LoadAll(p, v.small, v.large);
   v.pointerSized = static_cast<size_t>(Load<uint64_t>(p + 12));
 }
 
@@ -36,28 +34,21 @@ static_assert(sizeof(VkMatrix) == 48);
 
 static_assert(sizeof(VkRanges) == 4);
 
-void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkStrings& v) {
-  uint32_t present0 = 0;
-  if (v.pName != nullptr) present0 |= 0x1u;
+void Encode(Encoder& e, const VkStrings& v) {
+  uint32_t present0 = v.pName != nullptr ? 0x1u : 0;
   if (v.ppNames != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(8);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, v.nameCount);
-  if ((present0 & 0x1u) != 0) {
-    e.String(v.pName);
-  }
-  if ((present0 & 0x2u) != 0) {
-    e.Strings(v.ppNames, v.nameCount);
-  }
+  if ((present0 & 0x1u) != 0) e.String(v.pName);
+  if ((present0 & 0x2u) != 0) e.Strings(v.ppNames, v.nameCount);
 }
 
-void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkStrings& v) {
+void Decode(Decoder& d, VkStrings& v) {
   const uint8_t* p = d.Take(8);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.nameCount = Load<uint32_t>(p + 4);
-  if ((present0 & 0x1u) != 0) {
-    v.pName = d.String();
-  }
+  if ((present0 & 0x1u) != 0) v.pName = d.String();
   if ((present0 & 0x2u) != 0) {
     v.ppNames = d.Strings(v.nameCount);
   } else if (v.nameCount != 0) {
@@ -67,28 +58,24 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkStrings& v) {
 
 void Encode(Encoder& e, const VkChoice& v, VkKind selector) {
   switch (selector) {
-    case VK_KIND_NUMBER:
-    {
+    case VK_KIND_NUMBER: {
       uint8_t* p = e.Take(8);
-      Store(p + 0, v.number);
+      Store(p, v.number);
       break;
     }
     case VK_KIND_EXTENT:
-    case VK_KIND_SIZE:
-    {
+    case VK_KIND_SIZE: {
       uint8_t* p = e.Take(8);
-      Store(p + 0, v.extent);
+      Store(p, v.extent);
       break;
     }
-    case VK_KIND_POINTER:
-    {
+    case VK_KIND_POINTER: {
       Store(e.Take(4), uint32_t{v.pExtent != nullptr});
       if (v.pExtent == nullptr) break;
-      e.Bytes(v.pExtent, 1 * 8);
+      EncodeCopy(e, v.pExtent, 1);
       break;
     }
-    case VK_KIND_DEEP:
-    {
+    case VK_KIND_DEEP: {
       Encode(e, v.strings);
       break;
     }
@@ -99,30 +86,24 @@ void Encode(Encoder& e, const VkChoice& v, VkKind selector) {
 
 void Decode(Decoder& d, VkChoice& v, VkKind selector) {
   switch (selector) {
-    case VK_KIND_NUMBER:
-    {
+    case VK_KIND_NUMBER: {
       const uint8_t* p = d.Take(8);
-      v.number = Load<uint64_t>(p + 0);
+      v.number = Load<uint64_t>(p);
       break;
     }
     case VK_KIND_EXTENT:
-    case VK_KIND_SIZE:
-    {
+    case VK_KIND_SIZE: {
       const uint8_t* p = d.Take(8);
-      v.extent = Load<VkExtent>(p + 0);
+      v.extent = Load<VkExtent>(p);
       break;
     }
-    case VK_KIND_POINTER:
-    {
+    case VK_KIND_POINTER: {
       if (Load<uint32_t>(d.Take(4)) == 0) break;
-      auto* items = d.Array<VkExtent>(1);
-      const uint32_t n = items == nullptr ? 0 : 1;
-      d.CopyTo(items, size_t{n} * 8);
-      v.pExtent = items;
+      v.pExtent = DecodeCopy<VkExtent>(d, 1);
+
       break;
     }
-    case VK_KIND_DEEP:
-    {
+    case VK_KIND_DEEP: {
       Decode(d, v.strings);
       break;
     }
@@ -132,108 +113,87 @@ void Decode(Decoder& d, VkChoice& v, VkKind selector) {
   }
 }
 
-void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingExtra& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
+void Encode(Encoder& e, const VkThingExtra& v) {
+  const uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(8);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, v.enabled);
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, ChainTable());
-  }
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, ChainTable());
 }
 
-void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingExtra& v) {
+void Decode(Decoder& d, VkThingExtra& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_EXTRA;
   const uint8_t* p = d.Take(8);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.enabled = Load<VkBool32>(p + 4);
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, ChainTable());
-  }
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
 }
 
-void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingFeedback& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
+void Encode(Encoder& e, const VkThingFeedback& v) {
+  uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   if (v.pFeedback != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(4);
-  Store(p + 0, present0);
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, ChainTable());
-  }
+  Store(p, present0);
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, ChainTable());
 }
 
-void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingFeedback& v) {
+void Decode(Decoder& d, VkThingFeedback& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_FEEDBACK;
   const uint8_t* p = d.Take(4);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, ChainTable());
-  }
+  const uint32_t present0 = Load<uint32_t>(p);
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
   if ((present0 & 0x2u) != 0) {
-    v.pFeedback = d.Array<VkExtent>(d.OutputCount(static_cast<uint64_t>(1), sizeof(VkExtent)));
+    v.pFeedback = DecodeOutput<VkExtent>(d, 1);
   } else {
     d.Fail("VkThingFeedback: pFeedback is absent");
   }
 }
 
-void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingFeedback& v) {
-  if (v.pFeedback != nullptr) {
-    const size_t n = static_cast<size_t>(1);
-    e.Bytes(v.pFeedback, n * 8);
-  }
+void EncodeEcho(Encoder& e, const VkThingFeedback& v) {
+  if (v.pFeedback != nullptr) EncodeCopy(e, v.pFeedback, 1);
 }
 
-void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkThingFeedback& v) {
-  if (v.pFeedback != nullptr) {
-    size_t n = static_cast<size_t>(1);
-    if (d.ok()) d.CopyTo(v.pFeedback, n * 8);
-  }
+void DecodeEcho(Decoder& d, const VkThingFeedback& v) {
+  if (v.pFeedback != nullptr) DecodeInto(d, v.pFeedback, 1);
 }
 
-bool Echoes([[maybe_unused]] const VkThingFeedback& v) {
+bool Echoes(const VkThingFeedback& v) {
   if (v.pFeedback != nullptr) return true;
   return false;
 }
 
-void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingOwner& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
+void Encode(Encoder& e, const VkThingOwner& v) {
+  const uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(16);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, v.objectType);
   Store(p + 8, HiddenId(e, v.objectType, v.object));
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, ChainTable());
-  }
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, ChainTable());
 }
 
-void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingOwner& v) {
+void Decode(Decoder& d, VkThingOwner& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_OWNER;
   const uint8_t* p = d.Take(16);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.objectType = Load<VkObjectType>(p + 4);
   v.object = HiddenHandle(d, v.objectType, Load<ObjectId>(p + 8));
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, ChainTable());
-  }
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
 }
 
-void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInfo& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
-  if (v.pSiblings != nullptr && (!(((v.flags & (VK_SHAPE_ROUND_BIT)) != 0)) && ((v.kind == VK_KIND_EXTENT || v.kind == VK_KIND_SIZE)))) present0 |= 0x2u;
+void Encode(Encoder& e, const VkThingCreateInfo& v) {
+  uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   if (v.pCode != nullptr) present0 |= 0x4u;
   if (v.pData != nullptr) present0 |= 0x8u;
   if (v.pGap != nullptr) present0 |= 0x10u;
+  if (v.pSiblings != nullptr &&
+      (!(((v.flags & VK_SHAPE_ROUND_BIT) != 0)) && ((v.kind == VK_KIND_EXTENT || v.kind == VK_KIND_SIZE)))) {
+    present0 |= 0x2u;
+  }
   uint8_t* p = e.Take(168);
-  Store(p + 0, present0);
-  Store(p + 4, v.flags);
-  Store(p + 8, v.wide);
+  Store(p, present0);
+  StoreAll(p + 4, v.flags, v.wide);
   Store(p + 16, OnWire(v.kind));
-  Store(p + 20, v.raw);
-  Store(p + 36, v.extent);
+  StoreAll(p + 20, v.raw, v.extent);
   Put(e, p + 44, v.bits);
   Put(e, p + 56, v.gap);
   Store(p + 76, v.matrix);
@@ -242,44 +202,29 @@ void Encode([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInf
   Store(p + 148, v.siblingCount);
   Store(p + 152, static_cast<uint64_t>(v.codeSize));
   Store(p + 160, static_cast<uint64_t>(v.dataSize));
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, kThingCreateInfoInChain);
-  }
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, kThingCreateInfoInChain);
   Encode(e, v.choice, v.kind);
   Encode(e, v.strings);
   if ((present0 & 0x2u) != 0) {
     const size_t n = static_cast<size_t>(v.siblingCount);
     uint8_t* p = e.Take(8 * n);
-    for (size_t i = 0; i < n; ++i) {
-      Store(p + 8 * i, e.Id(HandleType::kThing, v.pSiblings[i]));
-    }
+    for (size_t i = 0; i < n; ++i) Store(p + 8 * i, e.Id(HandleType::kThing, v.pSiblings[i]));
   }
-  if ((present0 & 0x4u) != 0) {
-    const size_t n = static_cast<size_t>(v.codeSize / 4);
-    e.Bytes(v.pCode, n * 4);
-  }
-  if ((present0 & 0x8u) != 0) {
-    const size_t n = static_cast<size_t>(v.dataSize);
-    e.Bytes(v.pData, n);
-  }
+  if ((present0 & 0x4u) != 0) EncodeCopy(e, v.pCode, v.codeSize / 4);
+  if ((present0 & 0x8u) != 0) e.Bytes(v.pData, static_cast<size_t>(v.dataSize));
   if ((present0 & 0x10u) != 0) {
-    const size_t n = static_cast<size_t>(1);
-    uint8_t* p = e.Take(20 * n);
-    for (size_t i = 0; i < n; ++i) {
-      Put(e, p + 20 * i, v.pGap[i]);
-    }
+    uint8_t* p = e.Take(20);
+    Put(e, p, *v.pGap);
   }
 }
 
-void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingCreateInfo& v) {
+void Decode(Decoder& d, VkThingCreateInfo& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_CREATE_INFO;
   const uint8_t* p = d.Take(168);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  v.flags = Load<VkShapeFlags>(p + 4);
-  v.wide = Load<VkWideFlagBits>(p + 8);
+  const uint32_t present0 = Load<uint32_t>(p);
+  LoadAll(p + 4, v.flags, v.wide);
   v.kind = Load<VkKind>(p + 16);
-  v.raw = Load<VkRaw>(p + 20);
-  v.extent = Load<VkExtent>(p + 36);
+  LoadAll(p + 20, v.raw, v.extent);
   Get(d, p + 44, v.bits);
   Get(d, p + 56, v.gap);
   v.matrix = Load<VkMatrix>(p + 76);
@@ -288,52 +233,43 @@ void Decode([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingCreateInfo& v) 
   v.siblingCount = Load<uint32_t>(p + 148);
   v.codeSize = static_cast<size_t>(Load<uint64_t>(p + 152));
   v.dataSize = static_cast<size_t>(Load<uint64_t>(p + 160));
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, kThingCreateInfoInChain);
-  }
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, kThingCreateInfoInChain);
   Decode(d, v.choice, v.kind);
   Decode(d, v.strings);
   if ((present0 & 0x2u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.siblingCount), 8);
+    const uint32_t n = d.Count(v.siblingCount, 8);
     auto* items = d.Array<VkThing>(n);
     for (uint32_t i = 0; d.ok() && i < n; ++i) {
       const uint8_t* p = d.Take(8);
-      items[i] = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p + 0), HandleUse::kIgnorable);
+      items[i] = d.Handle<VkThing>(HandleType::kThing, Load<ObjectId>(p), HandleUse::kRequired);
     }
     v.pSiblings = items;
   }
   if ((present0 & 0x4u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.codeSize / 4), 4);
-    auto* items = d.Array<uint32_t>(n);
-    d.CopyTo(items, size_t{n} * 4);
-    v.pCode = items;
+    v.pCode = DecodeCopy<uint32_t>(d, v.codeSize / 4);
   } else if (v.codeSize / 4 != 0) {
     d.Fail("VkThingCreateInfo: pCode is absent");
   }
-  if ((present0 & 0x8u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(v.dataSize), 1);
-    auto* items = d.Array<uint8_t>(n);
-    d.CopyTo(items, size_t{n} * 1);
-    v.pData = items;
-  }
+  if ((present0 & 0x8u) != 0) v.pData = DecodeCopy<uint8_t>(d, v.dataSize);
   if ((present0 & 0x10u) != 0) {
-    const uint32_t n = d.Count(static_cast<uint64_t>(1), 20);
+    const uint32_t n = d.Count(1, 20);
     auto* items = d.Array<VkGap>(n);
-    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+    if (d.ok()) {
       const uint8_t* p = d.Take(20);
-      Get(d, p + 0, items[i]);
+      Get(d, p, *items);
     }
     v.pGap = items;
   }
 }
 
-void EncodeEcho([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingCreateInfo& v) {
+void EncodeEcho(Encoder& e, const VkThingCreateInfo& v) {
   const size_t frame_pNext = e.BeginFrame(0xf6a434d2u);
   EncodeChainReply(e, v.pNext, kThingCreateInfoInChain);
   e.EndFrame(frame_pNext);
 }
 
-void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkThingCreateInfo& v) {
+void DecodeEcho(Decoder& d, const VkThingCreateInfo& v) {
+  if (d.nothing()) DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingCreateInfoInChain);
   uint32_t tag = 0;
   while (const uint8_t* outer = d.NextFrame(&tag)) {
     if (tag == 0xf6a434d2u) {
@@ -343,90 +279,75 @@ void DecodeEcho([[maybe_unused]] Decoder& d, [[maybe_unused]] const VkThingCreat
   }
 }
 
-bool Echoes([[maybe_unused]] const VkThingCreateInfo& v) {
+bool Echoes(const VkThingCreateInfo& v) {
   if (ChainEchoes(v.pNext, kThingCreateInfoInChain)) return true;
   return false;
 }
 
-void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingMoreProperties& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
+void EncodeShape(Encoder& e, const VkThingMoreProperties& v) {
+  const uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(4);
-  Store(p + 0, present0);
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, ChainTable());
-  }
+  Store(p, present0);
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, ChainTable());
 }
 
-void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingMoreProperties& v) {
+void DecodeShape(Decoder& d, VkThingMoreProperties& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_MORE_PROPERTIES;
   const uint8_t* p = d.Take(4);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, ChainTable());
-  }
+  const uint32_t present0 = Load<uint32_t>(p);
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
 }
 
-void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingMoreProperties& v) {
+void EncodeResult(Encoder& e, const VkThingMoreProperties& v) {
   uint8_t* p = e.Take(20);
-  Put(e, p + 0, v.gap);
+  Put(e, p, v.gap);
   EncodeChainReply(e, v.pNext, ChainTable());
 }
 
-void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingMoreProperties& v) {
+void DecodeResult(Decoder& d, VkThingMoreProperties& v) {
   const uint8_t* p = d.Take(20);
-  Get(d, p + 0, v.gap);
+  Get(d, p, v.gap);
   DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), ChainTable());
 }
 
-void EncodeShape([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingProperties& v) {
-  uint32_t present0 = 0;
-  if (v.pNext != nullptr) present0 |= 0x1u;
+void EncodeShape(Encoder& e, const VkThingProperties& v) {
+  uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   if (v.pExtents != nullptr) present0 |= 0x2u;
   uint8_t* p = e.Take(8);
-  Store(p + 0, present0);
+  Store(p, present0);
   Store(p + 4, v.extentCount);
-  if ((present0 & 0x1u) != 0) {
-    EncodeChain(e, v.pNext, kThingPropertiesOutChain);
-  }
+  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, kThingPropertiesOutChain);
 }
 
-void DecodeShape([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingProperties& v) {
+void DecodeShape(Decoder& d, VkThingProperties& v) {
   v.sType = VK_STRUCTURE_TYPE_THING_PROPERTIES;
   const uint8_t* p = d.Take(8);
-  const uint32_t present0 = Load<uint32_t>(p + 0);
+  const uint32_t present0 = Load<uint32_t>(p);
   v.extentCount = Load<uint32_t>(p + 4);
-  if ((present0 & 0x1u) != 0) {
-    v.pNext = DecodeChain(d, kThingPropertiesOutChain);
-  }
-  if ((present0 & 0x2u) != 0) {
-    v.pExtents = d.Array<VkExtent>(d.OutputCount(static_cast<uint64_t>(v.extentCount), sizeof(VkExtent)));
-  }
+  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, kThingPropertiesOutChain);
+  if ((present0 & 0x2u) != 0) v.pExtents = DecodeOutput<VkExtent>(d, v.extentCount);
 }
 
-void EncodeResult([[maybe_unused]] Encoder& e, [[maybe_unused]] const VkThingProperties& v) {
+void EncodeResult(Encoder& e, const VkThingProperties& v) {
   uint8_t* p = e.Take(28);
-  std::memcpy(p + 0, v.name, 16);
+  std::memcpy(p, v.name, 16);
   Store(p + 16, static_cast<uint64_t>(v.dataSize));
   Store(p + 24, v.extentCount);
   EncodeChainReply(e, v.pNext, kThingPropertiesOutChain);
-  if (v.pExtents != nullptr) {
-    const size_t n = static_cast<size_t>(v.extentCount);
-    e.Bytes(v.pExtents, n * 8);
-  }
+  if (v.pExtents != nullptr) EncodeCopy(e, v.pExtents, v.extentCount);
 }
 
-void DecodeResult([[maybe_unused]] Decoder& d, [[maybe_unused]] VkThingProperties& v) {
-  [[maybe_unused]] const auto capacity_extentCount = v.extentCount;
+void DecodeResult(Decoder& d, VkThingProperties& v) {
+  const auto capacity_extentCount = v.extentCount;
   const uint8_t* p = d.Take(28);
-  std::memcpy(v.name, p + 0, 16);
+  std::memcpy(v.name, p, 16);
   v.dataSize = static_cast<size_t>(Load<uint64_t>(p + 16));
   v.extentCount = Load<uint32_t>(p + 24);
   DecodeChainReply(d, const_cast<void*>(static_cast<const void*>(v.pNext)), kThingPropertiesOutChain);
   if (v.pExtents != nullptr) {
     size_t n = static_cast<size_t>(v.extentCount);
     if (n > static_cast<size_t>(capacity_extentCount)) {
-      d.Fail("VkThingProperties: more pExtents than there is room for");
+      d.Fail("VkThingProperties: more pExtents than fit");
       n = 0;
     }
     if (d.ok()) d.CopyTo(v.pExtents, n * 8);

@@ -1,0 +1,67 @@
+// What a session did, counted: how often an entry point blocked for a reply, how much travelled, how much changed in mapped
+// memory. Printed or written as VESPER_STATS says, and read by tests in the same process.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "generated/vk/commands.h"
+
+namespace vesper::client {
+
+// Counters are relaxed atomics: any thread adds to them without a lock.
+struct CommandCounters {
+  std::atomic<uint64_t> calls{0};  // by the application, in the whole process; sessions leave it at zero
+  std::atomic<uint64_t> round_trips{0};
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> bytes_received{0};
+};
+
+struct Statistics {
+  std::atomic<uint64_t> round_trips{0};      // an entry point sent and blocked for its reply; the handshake is one
+  std::atomic<uint64_t> waits{0};            // an entry point blocked for a pushed completion
+  std::atomic<uint64_t> bytes_sent{0};       // with framing
+  std::atomic<uint64_t> bytes_received{0};   // with framing
+  std::atomic<uint64_t> stalled_ns{0};       // time spent blocked, over all threads
+  std::atomic<uint64_t> dirty_bytes{0};      // of mapped memory that the application was seen to have changed
+  std::atomic<uint64_t> blocks_received{0};  // runs of mapped memory that the device changed
+  std::atomic<uint64_t> received_bytes{0};   // of mapped memory, in these runs
+  std::array<CommandCounters, kCommandCount> commands;
+  std::atomic<const char*> transport{""};  // a constant: what carries the messages, of the last session that began
+
+  void CountSent(Command command, uint64_t bytes) noexcept {
+    CommandCounters& counters = commands[static_cast<uint16_t>(command)];
+    counters.bytes_sent.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  void CountReply(Command command, uint64_t bytes) noexcept {
+    CommandCounters& counters = commands[static_cast<uint16_t>(command)];
+    counters.round_trips.fetch_add(1, std::memory_order_relaxed);
+    counters.bytes_received.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  // Adds what `other` counted.
+  void Add(const Statistics& other) noexcept;
+};
+
+inline void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) noexcept {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+// {"round_trips": …, "commands": {"vkCreateBuffer": {…}}}: only commands that were called or sent.
+std::string ToJson(const Statistics& statistics);
+std::string ToTable(const Statistics& statistics);
+
+// Everything that this process counted, ended sessions included. Sessions register their counters while they live.
+void RegisterStatistics(Statistics* statistics);
+void RetireStatistics(Statistics* statistics);
+void SumStatistics(Statistics* sum);
+// Whether VESPER_STATS asks for statistics: entry points are then given out as those of client/base/counting.h.
+bool CountsEntries() noexcept;
+void CountEntry(Command command) noexcept;
+// Does what VESPER_STATS=FILE asks for. Called at vkDestroyInstance; at exit the library does it by itself.
+void WriteStatistics() noexcept;
+// In the child of a fork: what the parent counted is not the child's to report.
+void ForgetStatisticsAfterFork() noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,208 @@
+#include "client/connection/outgoing.h"
+
+#include <array>
+#include <new>
+#include <utility>
+
+#include "client/base/limits.h"
+#include "client/base/log.h"
+#include "client/base/thread.h"
+#include "runtime/wire/record.h"
+
+namespace vesper::client {
+
+Outgoing::Outgoing(Channel* channel, Statistics* statistics, Owner* owner)
+    : channel_(channel), statistics_(statistics), owner_(owner) {
+  spare_.reserve(limits::kSpareBatches);
+  writer_ = StartWithoutSignals([this] { return std::thread([this] { Write(); }); });
+}
+
+Outgoing::~Outgoing() {
+  if (!writer_.joinable()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  writer_.join();
+}
+
+void Outgoing::AbandonAfterFork() noexcept {
+  // The thread exists in the parent alone; std::thread would end the process for being joinable.
+  new (&writer_) std::thread;
+}
+
+// --- filling -------------------------------------------------------------------------------------------------------------
+
+template <typename Fill>
+bool Outgoing::AppendWith(Fill fill, bool* started) noexcept {
+  const std::lock_guard lock(mutex_);
+  const size_t mark = batch_.size();
+  try {
+    if (!fill()) {
+      batch_.Truncate(mark);
+      return false;
+    }
+  } catch (const std::bad_alloc&) {
+    batch_.Truncate(mark);
+    return false;
+  }
+  unsent_.fetch_add(batch_.size() - mark, std::memory_order_relaxed);
+  *started = mark == 0;
+  if (mark == 0) batch_since_.store(std::chrono::steady_clock::now().time_since_epoch().count());
+  if (batch_.size() >= limits::kBatchBytes) Seal();
+  return true;
+}
+
+bool Outgoing::Append(uint16_t command, Encode encode, size_t* bytes, bool* started) noexcept {
+  const auto write = [&] {
+    const size_t mark = wire::BeginRecord(&batch_, command, 0);
+    encode(&batch_);
+    if (!wire::EndRecord(&batch_, mark)) return false;
+    if (bytes != nullptr) *bytes = batch_.size() - mark;
+    return true;
+  };
+  return AppendWith(write, started);
+}
+
+bool Outgoing::AppendAsking(uint16_t command, Encode encode, Expect expect, size_t* bytes, bool* started) noexcept {
+  const auto write = [&] {
+    const size_t mark = wire::BeginRecord(&batch_, command, wire::kWantsReply);
+    encode(&batch_);
+    if (!wire::EndRecord(&batch_, mark)) return false;
+    if (bytes != nullptr) *bytes = batch_.size() - mark;
+    expect(last_sequence_ + 1);
+    ++last_sequence_;
+    if (batch_first_ == 0) batch_first_ = last_sequence_;
+    return true;
+  };
+  return AppendWith(write, started);
+}
+
+bool Outgoing::AppendRecords(std::span<const uint8_t> records, bool* started) noexcept {
+  const auto write = [&] {
+    batch_.Append(records.data(), records.size());
+    return true;
+  };
+  return AppendWith(write, started);
+}
+
+// With the mutex held: the next batch begins. Without memory for that the present one goes on growing.
+void Outgoing::Seal() noexcept {
+  try {
+    sealed_.emplace_back();
+  } catch (const std::bad_alloc&) {
+    flush_ = true;
+    changed_.notify_all();
+    return;
+  }
+  TakeBatch(&sealed_.back());
+  if (!sending_) changed_.notify_all();
+}
+
+// With the mutex held.
+void Outgoing::TakeBatch(Batch* batch) noexcept {
+  batch->first_sequence = std::exchange(batch_first_, 0);
+  batch->last_sequence = last_sequence_;
+  std::swap(batch->bytes, batch_);
+  if (!spare_.empty()) {
+    batch_ = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  flush_ = false;
+  batch_since_.store(0);
+}
+
+// --- sending -------------------------------------------------------------------------------------------------------------
+
+void Outgoing::Flush() noexcept {
+  std::unique_lock lock(mutex_);
+  flush_ = !batch_.empty();
+  if (sending_) return;  // who sends looks again when it has
+  for (int i = 0; i < limits::kBatchesAtOnce && pending(); ++i) {
+    const size_t size = sealed_.empty() ? batch_.size() : sealed_.front().bytes.size();
+    if (!channel_->SendsAtOnce(size)) break;
+    SendNext(lock);
+  }
+  if (pending()) changed_.notify_all();
+}
+
+void Outgoing::FlushByWriter() noexcept {
+  const std::lock_guard lock(mutex_);
+  flush_ = !batch_.empty();
+  if (!sending_ && pending()) changed_.notify_all();
+}
+
+// With the mutex held, which is released meanwhile; something is pending and nobody is sending.
+void Outgoing::SendNext(std::unique_lock<std::mutex>& lock) noexcept {
+  Batch batch;
+  if (sealed_.empty()) {
+    TakeBatch(&batch);
+  } else {
+    batch = std::move(sealed_.front());
+    sealed_.pop_front();
+  }
+  sending_ = true;
+  lock.unlock();
+  const size_t size = batch.bytes.size();
+  const ChannelStatus status = Send(batch);
+  const size_t before = unsent_.fetch_sub(size, std::memory_order_relaxed);
+  if (status != ChannelStatus::kOk) {
+    owner_->OnSendFailed();
+  } else if (before > limits::kMaxUnsentBytes / 2 && before - size <= limits::kMaxUnsentBytes / 2) {
+    owner_->OnRoom();
+  }
+  lock.lock();
+  sending_ = false;
+  sent_sequence_.store(batch.last_sequence);
+  batch.bytes.clear();
+  if (spare_.size() < limits::kSpareBatches) spare_.push_back(std::move(batch.bytes));  // within what is reserved
+  if (status != ChannelStatus::kOk) failed_ = true;
+  if (failed_ || !pending()) changed_.notify_all();
+}
+
+ChannelStatus Outgoing::Send(const Batch& batch) noexcept {
+  const std::array<std::span<const uint8_t>, 1> parts{{{batch.bytes.data(), batch.bytes.size()}}};
+  ChannelStatus status = ChannelStatus::kClosed;
+  try {
+    status = channel_->Send(batch.kind, batch.first_sequence, parts);
+  } catch (const std::bad_alloc&) {
+    Log(LogLevel::kError, "memory is exhausted while sending");
+  }
+  statistics_->bytes_sent.store(channel_->bytes_sent(), std::memory_order_relaxed);
+  return status;
+}
+
+void Outgoing::Write() noexcept {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopping_ || (!sending_ && pending()); });
+    if (stopping_) return;
+    SendNext(lock);
+  }
+}
+
+// --- the end -------------------------------------------------------------------------------------------------------------
+
+void Outgoing::Goodbye() noexcept {
+  std::unique_lock lock(mutex_);
+  flush_ = !batch_.empty();
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
+  if (failed_) return;
+  try {
+    sealed_.emplace_back().kind = MessageKind::kGoodbye;
+  } catch (const std::bad_alloc&) {
+    return;  // the server learns it from the end of the channel
+  }
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
+}
+
+void Outgoing::Fail() noexcept {
+  const std::lock_guard lock(mutex_);
+  failed_ = true;
+  changed_.notify_all();
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,134 @@
+// The client's dispatchable objects, which Vulkan's dispatchable handles point to. The loader writes its word into the
+// first bytes of each; then come the id (runtime/object_id.h, DispatchableHeader) and the session.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "client/base/ids.h"
+#include "client/memory/mapped_memory.h"
+#include "client/objects/recordings.h"
+#include "runtime/mutex.h"
+#include "runtime/object_id.h"
+#include "runtime/wire/encoder.h"
+
+namespace vesper::client {
+
+class Session;
+struct PhysicalDevice;
+struct Device;
+struct CommandPoolState;
+
+struct Dispatchable {
+  Dispatchable(Session* owner, ObjectId id);
+  Dispatchable(const Dispatchable&) = delete;
+  Dispatchable& operator=(const Dispatchable&) = delete;
+
+  DispatchableHeader header;
+  Session* const session;
+};
+static_assert(std::is_standard_layout_v<Dispatchable>);
+static_assert(offsetof(Dispatchable, header) == 0 && offsetof(DispatchableHeader, loader_data) == 0);
+
+struct Instance : Dispatchable {
+  using Dispatchable::Dispatchable;
+  std::shared_ptr<Session> keeps_session;
+  uint32_t api_version = VK_API_VERSION_1_0;                      // as the application asked
+  uint32_t server_version = VK_API_VERSION_1_0;                   // of instance-level commands that the server has
+  std::vector<std::string> extensions;                            // enabled
+  std::vector<std::unique_ptr<PhysicalDevice>> physical_devices;  // fetched once, when the instance is made
+};
+
+struct PhysicalDevice : Dispatchable {
+  PhysicalDevice(Instance* of, ObjectId id);
+  Instance* const instance;
+  uint32_t api_version = VK_API_VERSION_1_0;
+  std::once_flag fetch_extensions;
+  VkResult extensions_result = VK_SUCCESS;
+  std::vector<VkExtensionProperties> extensions;  // offered to the application
+};
+
+// Owned by its device. Any thread; the counts are guarded by the session's lane.
+struct Queue : Dispatchable {
+  Queue(Device* of, ObjectId id);
+  Device* const device;
+  VkDeviceQueueInfo2 info{};
+  uint64_t submitted = 0;  // serial of the last submit
+  uint64_t completed = 0;  // serial up to which everything has completed
+};
+
+// State that a room above this one keeps for a device; the device deletes it. Its own lock is its own business.
+struct DeviceSubsystem {
+  virtual ~DeviceSubsystem() = default;
+};
+
+struct Device : Dispatchable {
+  Device(PhysicalDevice* of, ObjectId id, MemoryLink* link, std::unique_ptr<DeviceSubsystem> of_windows);
+  PhysicalDevice* const physical_device;
+  std::vector<std::string> extensions;  // enabled
+  VkPhysicalDeviceMemoryProperties memory_properties{};
+  Mutex queues_mutex;  // taken before the lane
+  std::vector<std::unique_ptr<Queue>> queues VESPER_GUARDED_BY(queues_mutex);
+  MappedMemory mapped_memory;  // what of its memory is mapped now
+  Recordings recordings;
+  std::atomic<bool> lost{false};
+  std::atomic<bool> submitted{false};              // by any thread, ever
+  const std::unique_ptr<DeviceSubsystem> windows;  // client/wsi/device_windows.h
+  const uint64_t number = NextNumber();            // unique in this process, unlike its address
+
+ private:
+  static uint64_t NextNumber() noexcept;
+};
+
+// The first notes that the calling thread submits to the device. The second says whether the calling thread's last submit was
+// to this device.
+void NoteSubmit(Device* device) noexcept;
+bool HasSubmitted(const Device& device) noexcept;
+
+// Owned by its pool. No lock: Vulkan gives a command buffer and its pool to one thread at a time.
+struct CommandBuffer : Dispatchable {
+  CommandBuffer(Device* of, CommandPoolState* from, VkCommandBufferLevel how, ObjectId id);
+
+  Device* const device;
+  CommandPoolState* const pool;
+  const VkCommandBufferLevel level;
+  wire::ByteBuffer records;        // recorded and not sent
+  uint64_t recording = 0;          // its number in device->recordings while it is being recorded
+  std::vector<ObjectId> unproven;  // objects it uses whose creation was undecided then (client/session/verdicts.h)
+  VkResult failure = VK_SUCCESS;
+};
+
+struct CommandPoolState : ObjectState {
+  using ObjectState::ObjectState;
+  std::vector<std::unique_ptr<CommandBuffer>> command_buffers;
+};
+
+template <typename T, typename H>
+T* FromHandle(H handle) {
+  static_assert(std::is_pointer_v<H>);
+  return reinterpret_cast<T*>(handle);
+}
+template <typename H, typename T>
+H ToHandle(T* object) {
+  return reinterpret_cast<H>(object);
+}
+
+// The id in a non-dispatchable handle and back.
+template <typename H>
+ObjectId IdOf(H handle) {
+  static_assert(sizeof(H) == sizeof(ObjectId));
+  ObjectId id;
+  __builtin_memcpy(&id, &handle, sizeof(id));
+  return id;
+}
+
+}  // namespace vesper::client

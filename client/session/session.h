@@ -1,0 +1,131 @@
+// A client's session with a server: one connection, the ids of its objects, and what the client knows about them. One for
+// each VkInstance. The spare is the session that a question asked before any instance exists has opened; the next
+// vkCreateInstance adopts it. docs/architecture.md ("Errors") says what "lost" means.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "client/base/ids.h"
+#include "client/base/statistics.h"
+#include "client/connection/connection.h"
+#include "client/objects/object.h"
+#include "client/session/call.h"
+#include "client/session/messages.h"
+#include "client/session/recipes.h"
+#include "client/session/verdicts.h"
+#include "runtime/handshake.h"
+#include "runtime/mutex.h"
+
+namespace vesper::client {
+
+class Session final : private EventHandler, public MemoryLink {
+ public:
+  // After the handshake.
+  Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing = {});
+  ~Session() override;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // See Call for these; `reply` gets what came beside the results; `failure` gets the code to return when there is no answer.
+  VkResult Post(Command command, const void* args) noexcept;
+  bool Ask(Command command, void* args, VkResult* failure, Reply* reply = nullptr) noexcept;
+  // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
+  bool AskCached(Command command, void* args, VkResult* failure) noexcept;
+  // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
+  std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
+  bool Finish(Command command, const LaterReply& later, void* args) noexcept;
+  // The objects are made by this command; `args` without their ids says of what.
+  void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
+  // Equal for requests that differ only in the ids of what they make, which are `made`; 0 when memory is exhausted.
+  uint64_t DigestOf(Command command, const void* args, std::span<const uint64_t> made) noexcept;
+  // Asks for a control record; true when the reply has come.
+  bool AskControl(wire::Control control, const void* body, size_t size) noexcept override;
+  bool AwaitRoom() noexcept override { return connection_.AwaitRoom(); }
+  bool PostControl(wire::Control control, const void* body, size_t size) noexcept override;
+  // Sends what was recorded into a command buffer, counting it, and empties the buffer.
+  void SendRecords(CommandBuffer* buffer) noexcept;
+
+  Connection& connection() { return connection_; }
+  Ids& ids() { return ids_; }
+  States& states() { return states_; }
+  Statistics& statistics() noexcept override { return *statistics_; }
+  bool lost() const noexcept override { return connection_.lost(); }
+  bool abandoned() const noexcept override { return connection_.abandoned(); }
+  void MarkLost(std::string_view why) noexcept override { connection_.MarkLost(why); }
+  bool PostRecords(std::span<const uint8_t> records) noexcept override {
+    return connection_.PostRecords(records) == Connection::Posted::kOk;
+  }
+  void StartPulse() noexcept override { connection_.StartPulse(); }
+  const MemoryState* FindMemory(ObjectId id) const noexcept override {
+    return static_cast<const MemoryState*>(states_.Find(id));
+  }
+  // Whether the server knows the command: false for those that only a newer client has. Commands without a number are the
+  // client's alone.
+  bool Decodes(Command command) const;
+  // In the child of a fork.
+  void Abandon() noexcept;
+
+  // Dispatchable objects that events and replies name.
+  void AddQueue(Queue* queue);
+  void RemoveQueue(Queue* queue) noexcept;
+  void AddDevice(Device* device);
+  void RemoveDevice(Device* device) noexcept;
+  // How often a submit has been seen to complete. Guarded by the lane.
+  uint64_t completions() const { return completions_; }
+  void SetInstance(Instance* instance) { instance_.store(instance); }
+  Instance* instance() const { return instance_.load(); }
+  void AddCommandBuffers(std::span<const std::unique_ptr<CommandBuffer>> buffers);
+  void RemoveCommandBuffer(ObjectId id) noexcept;
+  // The object behind an id as the application knows it, or nullptr.
+  Dispatchable* FindDispatchable(HandleType type, ObjectId id);
+
+  Messages& messages() { return messages_; }
+  Verdicts& verdicts() { return verdicts_; }
+
+ private:
+  void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
+  void OnLost(std::string_view why) override;
+  bool OnPulse() override;
+  // A round trip; false, with the code to return, when there is no answer.
+  bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
+  bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
+  void Completed(const wire::Completed& completed);
+  void MemoryChanged(std::span<const uint8_t> body);
+  void DeviceLost(std::span<const uint8_t> body);
+  Device* NextDevice(const Device* after);
+
+  const std::unique_ptr<Statistics> statistics_;
+  Ids ids_;
+  States states_;
+  std::vector<bool> decoded_by_server_;  // by command; empty: all
+  std::atomic<Instance*> instance_{nullptr};
+  Mutex pulse_mutex_;         // held through a pulse, so that no device goes; taken before objects_mutex_
+  Mutex objects_mutex_;       // taken before the memory mutex and the lane, never while sending
+  uint64_t completions_ = 0;  // guarded by the lane
+  std::unordered_map<ObjectId, Queue*> queues_ VESPER_GUARDED_BY(objects_mutex_);
+  std::map<ObjectId, Device*> devices_ VESPER_GUARDED_BY(objects_mutex_);
+  std::unordered_map<ObjectId, CommandBuffer*> command_buffers_ VESPER_GUARDED_BY(objects_mutex_);
+  Recipes recipes_;
+  Verdicts verdicts_;
+  Messages messages_;
+  Mutex answers_mutex_;
+  ByBytes<std::vector<uint8_t>> answers_ VESPER_GUARDED_BY(answers_mutex_);
+  Connection connection_;  // last: its thread uses the rest
+};
+
+// A live session: one that exists already, else the spare, which is connected when needed. nullptr with a line on stderr
+// when no server can be reached.
+std::shared_ptr<Session> AnySession() noexcept;
+// The session for a new instance: the spare, or a fresh one.
+std::shared_ptr<Session> TakeSession() noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,204 @@
+// Which sessions this process has: the spare, those of instances, and what a fork leaves of them. Declared in session.h.
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/base/immortal.h"
+#include "client/base/limits.h"
+#include "client/base/log.h"
+#include "client/memory/shared_memory.h"
+#include "client/session/session.h"
+#include "client/tracking/tracker.h"
+#include "runtime/address.h"
+#include "runtime/configuration.h"
+#include "runtime/environment.h"
+#include "runtime/mutex.h"
+
+namespace vesper::client {
+namespace {
+
+struct Sessions {
+  Mutex mutex;  // held while connecting: others that want a session wait for the same answer
+  std::shared_ptr<Session> spare VESPER_GUARDED_BY(mutex);
+  std::vector<std::weak_ptr<Session>> live VESPER_GUARDED_BY(mutex);
+  Clock::time_point failed_slowly VESPER_GUARDED_BY(mutex){};
+  bool complained VESPER_GUARDED_BY(mutex) = false;
+};
+
+// For the child of a fork, which may take no lock: every session's address, in slots that are written once each.
+std::atomic<Session*> g_for_fork[limits::kMaxSessions];
+
+Sessions& All() {
+  static Immortal<Sessions> all;
+  return *all;
+}
+
+void AfterForkInChild() {
+  for (std::atomic<Session*>& entry : g_for_fork) {
+    Session* session = entry.load(std::memory_order_relaxed);
+    if (session != nullptr) session->Abandon();
+    entry.store(nullptr, std::memory_order_relaxed);
+  }
+  static std::byte inherited[sizeof(Sessions)];  // what they hold is not ours to end, yet is not lost
+  // NOLINTNEXTLINE(bugprone-undefined-memory-manipulation): only for tools that look for lost memory to find it here
+  std::memcpy(inherited, &All(), sizeof(inherited));
+  new (&All()) Sessions;  // over the old, whose lock may be held by a thread that is not here
+  ReplaceSharedMappingsAfterFork();
+  ForgetStatisticsAfterFork();
+  AbandonTrackersAfterFork();
+}
+
+void RemoveForFork(Session* session) {
+  for (std::atomic<Session*>& entry : g_for_fork) {
+    Session* expected = session;
+    if (entry.compare_exchange_strong(expected, nullptr)) return;
+  }
+}
+
+bool AddForFork(Session* session) {
+  static const int registered = pthread_atfork(nullptr, nullptr, AfterForkInChild);
+  if (registered != 0) return false;
+  for (std::atomic<Session*>& entry : g_for_fork) {
+    Session* expected = nullptr;
+    if (entry.compare_exchange_strong(expected, session)) return true;
+  }
+  return false;
+}
+
+void EndSession(Session* session) {
+  RemoveForFork(session);
+  // An abandoned one stays: destroying a condition variable waits for sleepers that this process does not have.
+  if (!session->abandoned()) delete session;
+}
+
+// VESPER_MEMORY: what names a way of finding changes wants it, also where memory could be shared.
+bool WantsSharedMemory() {
+  const char* how = Setting("VESPER_MEMORY");
+  return how == nullptr || std::strcmp(how, "auto") == 0 || std::strcmp(how, "shared") == 0;
+}
+
+Hello MakeHello(const Channel& channel) {
+  Hello hello;
+  hello.shares_memory = channel.CarriesDescriptors() && WantsSharedMemory();
+  hello.ring = WantsRing(channel);
+  hello.fingerprint = kRegistryFingerprint;
+  hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
+  hello.pid = static_cast<uint32_t>(getpid());
+  const char* validation = Setting("VESPER_VALIDATION");
+  hello.validation = validation != nullptr && std::strcmp(validation, "1") == 0;
+  hello.program = program_invocation_short_name;
+  return hello;
+}
+
+bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
+  Hello hello = MakeHello(*channel);
+  if (!Greet(*channel, hello, welcome, error)) return false;
+  if (welcome->names_wanted) {
+    hello.commands.assign(kCommandNames, kCommandNames + kCommandCount);
+    hello.handle_types.assign(kHandleTypeNames, kHandleTypeNames + kHandleTypeCount);
+    if (!Greet(*channel, hello, welcome, error)) return false;
+  }
+  if (*error = UnmetTransport(*channel); !error->empty()) return false;
+  if (hello.validation && !welcome->validation) {
+    Log(LogLevel::kWarn, "VESPER_VALIDATION is set, but the server does not validate: start it with --validation");
+  }
+  return true;
+}
+
+// VESPER_GRACE: seconds of silence after which the server counts as lost.
+Timing ChosenTiming() {
+  Timing timing;
+  const char* text = Setting("VESPER_GRACE");
+  if (text == nullptr) return timing;
+  char* end = nullptr;
+  const double seconds = std::strtod(text, &end);
+  if (end == text || *end != '\0' || !(seconds >= limits::kLeastGrace && seconds <= limits::kMostGrace)) {
+    Log(LogLevel::kWarn, "VESPER_GRACE=%s is no number of seconds from %g to %g", text, limits::kLeastGrace,
+        limits::kMostGrace);
+    return timing;
+  }
+  timing.grace = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  timing.heartbeat_after = std::min(timing.heartbeat_after, timing.grace / 4);
+  return timing;
+}
+
+std::shared_ptr<Session> Open(Sessions* all) VESPER_REQUIRES(all->mutex) {
+  const auto start = Clock::now();
+  std::string error;
+  bool chosen = false;
+  const std::optional<Address> address = ServerOfThisProgram(&chosen, &error);
+  if (!address && error.empty()) return nullptr;  // whoever configured it wants no GPU of ours here
+  if (address) {
+    Welcome welcome;
+    std::unique_ptr<Channel> channel = Connect(*address, static_cast<int>(limits::kConnectPatience.count()), &error);
+    if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
+      if (!IsLoopback(*address)) {
+        const bool naked = address->kind == Address::Kind::kTcp;
+        Log(naked ? LogLevel::kWarn : LogLevel::kInfo, "using the server at %s%s", address->ToString().c_str(),
+            naked ? ", without TLS: whoever is between sees and changes what passes" : "");
+      }
+      std::shared_ptr<Session> session(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
+      if (!AddForFork(session.get())) return nullptr;
+      std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
+      all->live.push_back(session);
+      return session;
+    }
+    error = address->ToString() + " (" + error + ")";
+  }
+  if (Clock::now() - start > limits::kSlowFailure) all->failed_slowly = Clock::now();
+  if (!std::exchange(all->complained, true)) {
+    // The driver may be installed for everybody and used by few: nobody else hears of it.
+    Log(chosen ? LogLevel::kError : LogLevel::kDebug,
+        "no server at %s: start vesper-server, or name its address in VESPER_SERVER or by `vesper use`", error.c_str());
+  }
+  return nullptr;
+}
+
+std::shared_ptr<Session> OpenUnlessHopeless(Sessions* all) VESPER_REQUIRES(all->mutex) {
+  if (Setting("VESPER_WORKER") != nullptr) return nullptr;
+  if (all->failed_slowly != Clock::time_point{} && Clock::now() - all->failed_slowly < limits::kRetryAfter)
+    return nullptr;
+  return Open(all);
+}
+
+}  // namespace
+
+std::shared_ptr<Session> AnySession() noexcept {
+  Sessions& all = All();
+  const MutexLock lock(all.mutex);
+  try {
+    for (const std::weak_ptr<Session>& each : all.live) {
+      std::shared_ptr<Session> session = each.lock();
+      if (session != nullptr && !session->lost()) return session;
+    }
+    all.spare = OpenUnlessHopeless(&all);
+    return all.spare;
+  } catch (const std::exception& error) {
+    Log(LogLevel::kError, "cannot begin a session: %s", error.what());
+    return nullptr;
+  }
+}
+
+std::shared_ptr<Session> TakeSession() noexcept {
+  Sessions& all = All();
+  const MutexLock lock(all.mutex);
+  try {
+    std::shared_ptr<Session> session = std::move(all.spare);
+    all.spare = nullptr;
+    if (session != nullptr && !session->lost()) return session;
+    return OpenUnlessHopeless(&all);
+  } catch (const std::exception& error) {
+    Log(LogLevel::kError, "cannot begin a session: %s", error.what());
+    return nullptr;
+  }
+}
+
+}  // namespace vesper::client

@@ -1,0 +1,76 @@
+// How the client learns which bytes of mapped memory the application wrote. One Tracker watches one mapping: anonymous shadow
+// memory that the application writes, and a twin that holds what the server is known to have. Implementations differ in how
+// they find candidates (docs/memory.md); that exact byte runs are sent never differs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "client/base/function_ref.h"
+#include "client/tracking/pages.h"
+#include "runtime/wire/memory_runs.h"
+
+namespace vesper::client {
+
+// Gets what changed, at most a block at a time, valid during the call; in ascending order. Bytes were read once: what the sink
+// sees is what the twin then holds, whatever the application writes meanwhile.
+using ChangeSink = FunctionRef<void(const wire::Changes& changes, size_t count)>;
+
+// Owned by MappedMemory, whose lock guards it. The application reads and writes shadow() at any time without a lock.
+class Tracker {
+ public:
+  // False when memory was exhausted while it was made: then it must not be used.
+  explicit Tracker(uint64_t size) : size_(size), shadow_(static_cast<size_t>(size)), twin_(static_cast<size_t>(size)) {}
+  virtual ~Tracker() = default;
+  bool valid() const { return shadow_.valid() && twin_.valid(); }
+
+  // What the application reads and writes: `size` bytes, page-aligned, zero at first.
+  uint8_t* shadow() const { return shadow_.data(); }
+  uint64_t size() const { return size_; }
+
+  // Finds what the application changed in the range since the last time and takes it over into the twin. May throw
+  // std::bad_alloc.
+  void Collect(uint64_t offset, uint64_t size, ChangeSink sink);
+
+  // Puts bytes that the device wrote into shadow and twin together. Out of range: ignored, false.
+  bool Apply(const wire::Run& run);
+
+ protected:
+  // Over memory of the application's own.
+  explicit Tracker(std::span<uint8_t> shadow) : size_(shadow.size()), shadow_(shadow), twin_(shadow.size()) {}
+  // Collect() of a range that lies within the memory and is not empty.
+  virtual void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) = 0;
+  // Apply() of a run that lies within the memory.
+  virtual void Place(const wire::Run& run);
+
+  // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin.
+  void Compare(uint64_t offset, uint64_t size, ChangeSink sink);
+  // The same for one block that was, or is being, read from `current`. The application may write on.
+  void CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink);
+  uint8_t* twin() const { return twin_.data(); }
+
+ private:
+  const uint64_t size_;
+  const Pages shadow_;
+  const Pages twin_;
+};
+
+enum class TrackerKind : uint8_t { kUffd, kHash, kMemcmp };
+
+// "uffd", "hash", "memcmp".
+const char* NameOf(TrackerKind kind);
+// Whether this machine has what the kind needs; if not, `why` gets a reason.
+bool Affords(TrackerKind kind, std::string* why);
+// nullptr when memory is exhausted or the machine lacks what the kind needs.
+std::unique_ptr<Tracker> MakeTracker(TrackerKind kind, uint64_t size) noexcept;
+
+// What VESPER_MEMORY asks for if this machine affords it, else the best that it does. Says once on stderr what it cannot follow.
+TrackerKind ChosenTracker() noexcept;
+
+// In the child of a fork, which may take no lock: gives back what belongs to the parent's memory.
+void AbandonTrackersAfterFork() noexcept;
+
+}  // namespace vesper::client

@@ -1,0 +1,235 @@
+// Every limit, timeout and size that the server chooses, with its unit and reason. runtime/wire/limits.h bounds single messages
+// and arrays for both ends.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/handle_table.h"
+#include "runtime/wire/limits.h"
+
+namespace vesper::server {
+
+// What one session may use of the server. The defaults are generous: they end programs that have gone wild and hostile
+// clients, not large ones.
+struct SessionLimits {
+  uint32_t objects = HandleTable::kMaxSlots;      // alive at the same time
+  size_t message_bytes = wire::kMaxMessageBytes;  // one batch of commands
+  size_t command_bytes = wire::kMaxArenaBytes;    // one decoded command
+  size_t queued_bytes = size_t{2} << 30;          // decoded commands that wait for the pool or a queue
+  size_t unread_bytes = size_t{512} << 20;        // what the client has not read yet
+};
+
+namespace limits {
+
+// Devices of one session at the same time: each has threads of its own. More are VK_ERROR_TOO_MANY_OBJECTS.
+inline constexpr size_t kMaxDevices = 64;
+
+// --- log and messages ----------------------------------------------------------------------------------------------------
+
+// Bytes of a line: what a pipe takes whole or not at all; the rest is cut.
+inline constexpr size_t kMaxLine = 4000;
+// Bytes of a line's text where the line is a JSON object, whose other members need the rest.
+inline constexpr size_t kMaxJsonText = kMaxLine - 200;
+// Lines and bytes of one session, so that no client fills a disk with the log, and those left to say how it ended.
+inline constexpr size_t kSessionLogLines = 2000;
+inline constexpr size_t kSessionLogBytes = size_t{1} << 20;
+inline constexpr size_t kLastLogLines = 8;
+inline constexpr size_t kLastLogBytes = size_t{16} << 10;
+// Lines of one session about commands that were skipped, and of the validation layer; more are counted.
+inline constexpr uint64_t kMaxInertLines = 50;
+inline constexpr uint64_t kMaxValidationLines = 500;
+// Messages for the client's debug callbacks: bytes of one, a longer one is dropped, and of all that it has not taken yet.
+inline constexpr size_t kMaxDebugMessageBytes = size_t{64} << 10;
+inline constexpr size_t kMaxQueuedMessageBytes = size_t{1} << 20;
+
+// --- memory --------------------------------------------------------------------------------------------------------------
+
+// Bytes compared under one hold of the lock, and those of one comparison.
+inline constexpr size_t kScanPiece = size_t{256} << 10;
+inline constexpr size_t kScanBlock = 4096;
+// Small changes that one scan sets aside, to be sent last; when there are more they are no flags.
+inline constexpr size_t kMaxLate = 256;
+// Bytes: a change of at most so many, and at least so far from others, may be a flag that the program polls.
+inline constexpr size_t kAlone = 64;
+// Parts of memory that a command buffer writes which are told apart; with more it counts as writing everything.
+inline constexpr size_t kMaxWrittenParts = 4096;
+// Command buffers that execute others, followed so deep.
+inline constexpr int kMaxExecuteDepth = 4;
+// Ids of a shader that is read for what it writes; a larger one counts as writing everything.
+inline constexpr uint32_t kMaxShaderIds = 1u << 22;
+// Bytes of the machine's memory that shared memory leaves to everyone else: a machine without any ends processes.
+inline constexpr uint64_t kReservedMemory = uint64_t{256} << 20;
+// Bytes: whether so little is free is not looked up, which takes longer than the allocation.
+inline constexpr uint64_t kSmallSharing = uint64_t{4} << 20;
+// Bytes that an import is aligned to at most (limits of VK_EXT_external_memory_host).
+inline constexpr size_t kImportAlignment = size_t{64} << 10;
+// Pages whose presence is asked for at once: a byte of stack each.
+inline constexpr uint64_t kPagesAtOnce = 4096;
+// Bytes from which malloc's blocks are pages of their own. What a driver on the CPU takes for each work group is smaller, and
+// is kept; device memory is larger, and is fresh zeros.
+inline constexpr int kMallocOwnPages = 1 << 20;
+
+// --- devices and queues --------------------------------------------------------------------------------------------------
+
+// How long the driver is asked to wait at once: a queue that is to stop notices within it.
+inline constexpr std::chrono::milliseconds kDriverWait{100};
+// While jobs run, mapped memory is looked at this often, and for at most one part in kExchangeShare + 1 of the time; a wait
+// until then is no shorter than kLeastExchangeWait, since each is a call of the driver.
+inline constexpr std::chrono::milliseconds kExchangeInterval{10};
+inline constexpr int kExchangeShare = 9;
+inline constexpr std::chrono::milliseconds kLeastExchangeWait{1};
+// Without any progress for so long a device is destroyed although it has work: work that never ends must not keep the session.
+inline constexpr std::chrono::milliseconds kDrainPatience{5000};
+// How long the reset or destruction of a fence is held up by the thread that waits for it. Its wait ends at once when the fence
+// is signalled, so a longer one is a program's fault.
+inline constexpr std::chrono::milliseconds kFencePatience{2000};
+// What the probe's dispatch of an empty shader may take: a driver on a busy machine may have to start a compiler.
+inline constexpr std::chrono::seconds kProbeDispatch{10};
+
+// --- the sandbox ---------------------------------------------------------------------------------------------------------
+
+// Descriptors and threads of a worker: drivers need hundreds of each; these only end what goes wild.
+inline constexpr uint64_t kMaxDescriptors = 8192;
+inline constexpr uint64_t kMaxThreads = 1024;
+// What the kernel adds to a worker's share of memory, in thousandths, when it looks for a process to end: the worker with the
+// most memory goes first, the supervisor last.
+inline constexpr int kOomScore = 500;
+
+// --- peers that have no worker yet ---------------------------------------------------------------------------------------
+
+// Peers that have not said who they are, of all origins and of one (a network or a local user): the oldest makes way for a new
+// one. Each costs a descriptor.
+inline constexpr size_t kMaxStrangers = 512;
+inline constexpr size_t kMaxStrangersOfOneOrigin = 64;
+// Until such a peer has said Hello, or shown its token, which takes a client on the other side of the world a second.
+inline constexpr std::chrono::milliseconds kStrangerPatience{5000};
+// Bytes of an IPv6 address that tell origins apart: one customer has a whole /64.
+inline constexpr size_t kOriginBytesV6 = 8;
+// Connections accepted from one listener, and events taken at once, before others have their turn.
+inline constexpr int kMaxAccepted = 64;
+inline constexpr size_t kEventsAtOnce = 64;
+// Between lines about refused peers, and about a lack of descriptors: peers come and are refused as fast as they like.
+inline constexpr std::chrono::milliseconds kRefusalLines{1000};
+// Reads of what a refused peer has sent, of kMaxFirstHelloBytes each. More than that it only sends to keep us busy.
+inline constexpr int kMaxFarewellReads = 4;
+// After a connection for which no descriptor is left, so that the loop does not spin.
+inline constexpr std::chrono::milliseconds kTurnAwayPause{20};
+// Groups that the kernel names of a peer: at first, and at most, which is what Linux allows a process.
+inline constexpr size_t kUsualGroups = 64;
+inline constexpr size_t kMaxGroups = 65536;
+
+// --- the door ------------------------------------------------------------------------------------------------------------
+
+// TLS handshakes that have begun. Only these cost more than a descriptor: OpenSSL keeps buffers for each.
+inline constexpr size_t kMaxHandshakes = 128;
+// Between looks at who has been there for too long or may be heard again.
+inline constexpr std::chrono::milliseconds kDoorTick{100};
+// An origin may fail that often; then it is not listened to for a while, which doubles with each failure from the first pause
+// to the longest: handshakes cost time. Failures are forgotten after a while without any.
+inline constexpr size_t kFailuresForFree = 4;
+inline constexpr std::chrono::milliseconds kFirstPause{50};
+inline constexpr std::chrono::milliseconds kLongestPause{2000};
+inline constexpr std::chrono::seconds kForgetFailures{60};
+// Origins whose failures are kept in mind. When there are more, all are forgotten: an attacker with so many addresses is not
+// slowed down by pauses.
+inline constexpr size_t kMaxOrigins = 4096;
+// Bytes of a key, a certificate, an authority or the file of tokens.
+inline constexpr size_t kMaxFileBytes = size_t{1} << 20;
+// Tokens, and letters of the name of one: looking one up takes time for each.
+inline constexpr size_t kMaxTokens = 10000;
+inline constexpr size_t kMaxTokenName = 40;
+// Bytes of a client's or program's name between processes, with the zero at its end. "certificate: " and a name must fit.
+inline constexpr size_t kAdmissionNameBytes = 48;
+// Bytes of a sentence from the door, with the zero at its end: longer ones are cut.
+inline constexpr size_t kDoorTextBytes = 256;
+// How long the door's process may take to begin, and how long it stays away after it has ended: one that fails at once must not
+// keep the supervisor busy.
+inline constexpr std::chrono::seconds kDoorPatience{20};
+inline constexpr std::chrono::milliseconds kDoorRestartAfter{500};
+// Reports of the door that are taken before others have their turn.
+inline constexpr int kMaxDoorReports = 64;
+
+// --- sessions and workers ------------------------------------------------------------------------------------------------
+
+// What is so without an option, and the most that options take: sessions with a device, sessions with or without one for each
+// of these, workers started ahead, and how long a client waits for its turn.
+inline constexpr uint32_t kDevices = 64;
+inline constexpr uint32_t kClientsOfDevice = 4;
+inline constexpr uint32_t kSpares = 2;
+inline constexpr std::chrono::seconds kWait{60};
+inline constexpr uint32_t kMostDevices = 4096;
+inline constexpr uint32_t kMostClients = kClientsOfDevice * kMostDevices;
+inline constexpr uint32_t kMostSpares = 256;
+inline constexpr std::chrono::hours kMostWait{24};
+// The fewest objects that a session may be limited to: with less, hardly a program would run.
+inline constexpr uint32_t kLeastObjects = 1024;
+// MiB that options about sizes take at most, and that about shared memory: sums of such bytes must fit 64 bits.
+inline constexpr uint32_t kMostMebibytes = 1u << 20;
+inline constexpr uint64_t kMostSharedMebibytes = uint64_t{1} << 40;
+
+// Clients that wait for a worker.
+inline constexpr size_t kMaxQueued = 1024;
+// Between looks at those that wait.
+inline constexpr std::chrono::milliseconds kTick{250};
+// Who is served sooner need not be told that it waits; who waits longer hears again, so that its own patience does not end.
+inline constexpr std::chrono::milliseconds kTellAfter{500};
+inline constexpr std::chrono::milliseconds kTellAgain{1000};
+// While places are free, clients wait for the machine and not for each other: a busy one may take so long to load a driver.
+inline constexpr std::chrono::seconds kStartPatience{60};
+
+// Workers started at a time, by the number of processors: more would only take these from each other.
+inline constexpr size_t kLeastStarting = 2;
+inline constexpr size_t kMostStarting = 16;
+// Workers that fail in a row before clients are told, and the pause after each.
+inline constexpr size_t kMaxStartFailures = 3;
+inline constexpr std::chrono::milliseconds kStartAgainAfter{200};
+// Reports of one worker that are taken before others have their turn, and bytes of the text of one.
+inline constexpr int kMaxWorkerReports = 16;
+inline constexpr size_t kMaxReportText = 512;
+// How long workers may take to end when the server does, and between looks whether they have.
+inline constexpr std::chrono::milliseconds kCrewPatience{3000};
+inline constexpr std::chrono::milliseconds kCrewLook{20};
+// How long a probe of the GPU may take: a driver on a busy machine loads slowly. And between looks at a process that starts.
+inline constexpr std::chrono::seconds kProbePatience{60};
+inline constexpr std::chrono::milliseconds kStartLook{100};
+// Users of workers where each has its own: those that systemd gives to services, which also are within what containers have.
+inline constexpr uint32_t kFirstDynamicUser = 61184;
+inline constexpr uint32_t kDynamicUsers = 4336;
+
+// How long a client that has a worker may take to greet it, and how long the driver may take to let go of what a client left.
+inline constexpr std::chrono::seconds kGreetingPatience{10};
+inline constexpr std::chrono::seconds kEndPatience{10};
+// Between looks at what a session uses, and how many of these there are to a report to the supervisor.
+inline constexpr std::chrono::milliseconds kAccountLook{250};
+inline constexpr int kAccountLooksOfReport = 4;
+// How long the session of a client that has ended goes on reading what it sent before its end, usually a goodbye.
+inline constexpr std::chrono::milliseconds kPeerLastWords{300};
+// Reads, and bytes of each, of what the client of a crashing worker has sent, without which our last words would be lost.
+inline constexpr int kMaxLastReads = 64;
+inline constexpr size_t kLastReadBytes = 4096;
+
+// Bytes of a message that the thread which has it sends by itself while nothing is queued: more would keep it from its work.
+inline constexpr size_t kDirectBytes = 16 * 1024;
+// How often a client hears that its session lives while nothing else is to be said; well within its least grace.
+inline constexpr std::chrono::milliseconds kAliveInterval{250};
+// How long a session that ends lets its last messages leave.
+inline constexpr std::chrono::milliseconds kLastFlush{500};
+// A call of the driver for a submit that takes longer would hold up the session's other commands: for a while the queue's
+// executor makes them.
+inline constexpr std::chrono::milliseconds kQuickSubmit{1};
+inline constexpr std::chrono::seconds kSlowSubmitsFor{1};
+// How long the thread that handed a submit over attends its end: as long as waking the watcher takes, so that it costs at most
+// twice of what is best. After so many in vain only every so-many-th submit is attended, until one ends in time.
+inline constexpr std::chrono::microseconds kAttend{20};
+inline constexpr unsigned kMaxAttendedInVain = 8;
+// Bytes that a parked unit costs beside its records and itself, and for each object that it notes.
+inline constexpr size_t kParkedUnitBytes = 64;
+inline constexpr size_t kParkedNoteBytes = 64;
+
+// Threads that answer at the address of --metrics.
+inline constexpr size_t kMetricsThreads = 2;
+
+}  // namespace limits
+}  // namespace vesper::server

@@ -1,0 +1,46 @@
+#include "server/channel/events.h"
+
+#include "runtime/wire/memory_runs.h"
+#include "runtime/wire/record.h"
+
+namespace vesper::server {
+namespace {
+
+size_t Begin(wire::ByteBuffer* out, wire::EventKind kind) {
+  return wire::BeginRecord(out, static_cast<uint16_t>(kind), 0);
+}
+
+template <typename T>
+void SendStruct(Outbox* outbox, wire::EventKind kind, const T& body, std::string_view text = {}) {
+  wire::ByteBuffer out;
+  const size_t mark = Begin(&out, kind);
+  out.Append(&body, sizeof(T));
+  out.Append(text.data(), text.size());
+  wire::EndRecord(&out, mark);
+  outbox->Send(MessageKind::kEvent, 0, {out.data(), out.size()});
+}
+
+}  // namespace
+
+// In shared memory where there is some: no thread of the client but the one that waits for it learns of it.
+void Events::Completed(ObjectId queue, uint64_t serial) {
+  if (outbox_->Raise(queue, serial)) return;
+  SendStruct(outbox_, wire::EventKind::kCompleted, wire::Completed{queue, serial});
+}
+
+void Events::Made(ObjectId object, VkResult result) {
+  SendStruct(outbox_, wire::EventKind::kMade, wire::Made{object, result});
+}
+
+void Events::DeviceLost(ObjectId device, std::string_view why) {
+  SendStruct(outbox_, wire::EventKind::kDeviceLost, wire::DeviceLost{device}, why);
+}
+
+void Events::MemoryChanged(ObjectId memory, const wire::Changes& changes) {
+  thread_local wire::RunWriter writer(static_cast<uint16_t>(wire::EventKind::kMemoryChanged));
+  writer.Begin(memory);
+  writer.Add(changes);
+  outbox_->Send(MessageKind::kEvent, 0, writer.Finish());
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,38 @@
+// What the server says unasked: completions, memory that the GPU wrote, losses, creations that
+// ended. Used by the queues, the pool and the memory module of a session.
+#pragma once
+
+#include <vulkan/vulkan.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "runtime/object_id.h"
+#include "runtime/wire/control.h"
+#include "runtime/wire/encoder.h"
+#include "server/channel/outbox.h"
+
+namespace vesper::wire {
+struct Changes;
+}
+
+namespace vesper::server {
+
+// Builds event records and puts them into the outbox, in the order of the calls. Thread-safe. A
+// client that is gone is no error here: the session's reader notices.
+class Events {
+ public:
+  explicit Events(Outbox* outbox) : outbox_(outbox) {}
+
+  void Completed(ObjectId queue, uint64_t serial);
+  void Made(ObjectId object, VkResult result);
+  // Every device of the session for a null id.
+  void DeviceLost(ObjectId device, std::string_view why);
+  void MemoryChanged(ObjectId memory, const wire::Changes& changes);
+
+ private:
+  Outbox* const outbox_;
+};
+
+}  // namespace vesper::server

@@ -1,0 +1,99 @@
+// What a session sends: in order, without ever making the session's reader wait for a client that
+// does not read.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/channel.h"
+#include "server/base/limits.h"
+
+namespace vesper::server {
+
+// A bounded queue in front of a Channel with a thread that empties it. A message is sent by the
+// caller's thread when nothing is queued and the channel takes it at once. Thread-safe.
+class Outbox {
+ public:
+  explicit Outbox(Channel* channel, size_t limit = SessionLimits{}.unread_bytes);
+  ~Outbox();  // closes the channel if the writer still waits for the peer
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+
+  // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it.
+  // False once the session must end: the channel is lost or the client has left more than the limit
+  // unread; the channel is then closed, which wakes the reader.
+  bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second = {},
+            Descriptor descriptor = {});
+
+  // Send() for an event that may be left out: false, and the event is dropped, while `limit`
+  // bytes of such wait already.
+  bool SendIfRoom(std::span<const uint8_t> event, size_t limit);
+
+  // Channel::Raise(), if everything sent before is on its way; else false, and a message is to say it.
+  bool Raise(uint64_t key, uint64_t value);
+
+  // Around whatever the session's thread does for a message, during which it reads none: while one
+  // such takes long, a call of the driver perhaps, the client hears every limits::kAliveInterval that the
+  // server lives.
+  void BeginWork() noexcept;
+  void EndWork() noexcept { work_.fetch_add(1); }
+
+  // Waits until everything is sent, the channel is lost or the time is over.
+  void Flush(std::chrono::milliseconds timeout);
+
+  // Why Send() said no, for the log; empty while all is well.
+  std::string error() const;
+  size_t queued_bytes() const;
+
+ private:
+  struct Entry {
+    MessageKind kind;
+    uint64_t sequence;
+    std::vector<uint8_t> payload;
+    Descriptor descriptor;
+    bool optional = false;
+  };
+  ChannelStatus SendNow(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+                        const Descriptor& descriptor);
+  bool SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
+                  std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
+                  bool optional);
+  void Write();
+  void WaitForEntry(std::unique_lock<std::mutex>& lock);
+  void FailLocked(std::string error);
+
+  Channel* const channel_;
+  const size_t limit_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Entry> entries_;
+  size_t bytes_ = 0;
+  size_t optional_bytes_ = 0;  // of them, what SendIfRoom() queued
+  bool sending_ = false;       // someone is inside channel_->Send()
+  bool stopping_ = false;
+  std::string error_;
+  std::atomic<uint64_t> work_{0};      // odd: the session's thread is at work
+  std::atomic<bool> watching_{false};  // the writer looks at it every interval; not while the session is idle
+  std::thread writer_;
+};
+
+class Working {
+ public:
+  explicit Working(Outbox* outbox) : outbox_(outbox) { outbox_->BeginWork(); }
+  ~Working() { outbox_->EndWork(); }
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+
+ private:
+  Outbox* const outbox_;
+};
+
+}  // namespace vesper::server

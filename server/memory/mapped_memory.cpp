@@ -1,0 +1,250 @@
+#include "server/memory/mapped_memory.h"
+
+#include <fmt/core.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/memory_runs.h"
+#include "server/base/limits.h"
+
+namespace vesper::server {
+
+MappedMemory::~MappedMemory() {
+  if (twin_ != nullptr) munmap(twin_, memory_.size);
+}
+
+bool MappedMemory::Check(const wire::MemoryRange& range, const char* what, std::string* error) const {
+  if (range.offset <= memory_.size && range.size <= memory_.size - range.offset) return true;
+  *error = fmt::format("{} of {} bytes at {} of {}", what, range.size, range.offset, memory_.size);
+  return false;
+}
+
+bool MappedMemory::Map() {
+  if (retired_) return false;
+  if (mapping_ != nullptr) return true;
+  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (twin == MAP_FAILED) return false;
+  void* mapping = nullptr;
+  if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) != VK_SUCCESS) {
+    munmap(twin, memory_.size);
+    return false;
+  }
+  twin_ = static_cast<uint8_t*>(twin);
+  mapping_ = static_cast<uint8_t*>(mapping);
+  return true;
+}
+
+VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const {
+  const uint64_t atom = std::max<uint64_t>(memory_.atom, 1);
+  const uint64_t begin = offset / atom * atom;
+  const uint64_t end = (offset + size + atom - 1) / atom * atom;
+  return {VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, nullptr, memory_.memory, begin,
+          end >= memory_.size ? VK_WHOLE_SIZE : end - begin};
+}
+
+// What the client takes for zeros must be zeros here: it sends only what differs.
+void MappedMemory::Clear() {
+  static constexpr uint8_t kZeros[limits::kScanBlock] = {};
+  for (uint64_t at = 0; at < memory_.size; at += limits::kScanBlock) {
+    const auto block = static_cast<size_t>(std::min<uint64_t>(limits::kScanBlock, memory_.size - at));
+    // Pages that were never touched stay so.
+    if (!memory_.cached || std::memcmp(mapping_ + at, kZeros, block) != 0) std::memset(mapping_ + at, 0, block);
+  }
+  if (memory_.flushed) {
+    const VkMappedMemoryRange all = Rounded(0, memory_.size);
+    memory_.table->FlushMappedMemoryRanges(memory_.device, 1, &all);
+  }
+}
+
+bool MappedMemory::AddRange(const wire::MemoryMapping& mapping, std::string* error) {
+  if (!Check(mapping.range, "a mapping", error)) return false;
+  const MutexLock lock(mutex_);
+  if (mapping.fresh != 0 && mapping_ == nullptr && Map()) Clear();
+  ranges_.push_back(mapping.range);
+  followed_ = false;
+  return true;
+}
+
+bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* error) {
+  if (!Check(range, "an unmapping", error)) return false;
+  const MutexLock lock(mutex_);
+  const auto same = [&](const wire::MemoryRange& r) { return r.offset == range.offset && r.size == range.size; };
+  const auto found = std::find_if(ranges_.begin(), ranges_.end(), same);
+  if (found != ranges_.end()) ranges_.erase(found);
+  return true;
+}
+
+bool MappedMemory::AddWritable(const wire::MemoryRange& range, std::string* error) {
+  if (!Check(range, "a writable range", error)) return false;
+  const MutexLock lock(mutex_);
+  writable_.Add(range.offset, range.offset + range.size);
+  return true;
+}
+
+bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::string* error) {
+  const MutexLock lock(mutex_);
+  const bool mapped = Map();
+  std::vector<VkMappedMemoryRange> flushes;
+  for (uint32_t i = 0; i < count; ++i) {
+    wire::Run run;
+    if (!wire::NextRun(&runs, &run)) {
+      *error = fmt::format("{} memory runs announced, {} well-formed", count, i);
+      return false;
+    }
+    if (!Check({memory_.id, run.offset, run.extent}, "a write", error)) return false;
+    if (!mapped || run.extent == 0) continue;
+    wire::PlaceRun(run, mapping_ + run.offset, twin_ + run.offset);
+    if (memory_.flushed) flushes.push_back(Rounded(run.offset, run.extent));
+  }
+  if (!flushes.empty()) {
+    memory_.table->FlushMappedMemoryRanges(memory_.device, static_cast<uint32_t>(flushes.size()), flushes.data());
+  }
+  return true;
+}
+
+bool MappedMemory::Watched() {
+  const MutexLock lock(mutex_);
+  for (const wire::MemoryRange& range : ranges_) {
+    if (writable_.Intersects(range.offset, range.offset + range.size)) return true;
+  }
+  return false;
+}
+
+bool MappedMemory::Mapped() {
+  const MutexLock lock(mutex_);
+  return !ranges_.empty();
+}
+
+bool MappedMemory::Followed() {
+  const MutexLock lock(mutex_);
+  return std::exchange(followed_, true);
+}
+
+uint64_t MappedMemory::Scan(Events* events, const WriteSet& set, const Look& look, uint64_t* found) {
+  const auto written = set.ranges.find(memory_.memory);
+  const bool all = set.everything || memory_.foreign;
+  if (!all && written == set.ranges.end()) return 0;
+  RangeSet watched;
+  const auto watch = [&watched](uint64_t begin, uint64_t end) { watched.Add(begin, end); };
+  {
+    const MutexLock lock(mutex_);
+    for (const wire::MemoryRange& range : ranges_) {
+      writable_.ForEachIn(range.offset, range.offset + range.size, [&](uint64_t begin, uint64_t end) {
+        if (all) {
+          watch(begin, end);
+        } else {
+          written->second.ForEachIn(begin, end, watch);
+        }
+      });
+    }
+  }
+  uint64_t compared = 0;
+  watched.ForEachIn(0, memory_.size, [&](uint64_t begin, uint64_t end) {
+    *found += ScanRange(begin, end - begin, events, look);
+    compared += end - begin;
+  });
+  return compared;
+}
+
+bool MappedMemory::Fetch(const wire::MemoryRange& range, Events* events, std::string* error) {
+  if (!Check(range, "a fetch", error)) return false;
+  ScanRange(range.offset, range.size, events, {});
+  return true;
+}
+
+uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events, const Look& look) {
+  uint64_t changed = 0;
+  while (size != 0) {
+    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, limits::kScanPiece));
+    const MutexLock lock(mutex_);
+    if (!Map()) return changed;
+    changed += ScanPiece(offset, piece, events, look);
+    offset += piece;
+    size -= piece;
+  }
+  return changed;
+}
+
+uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, const Look& look) {
+  if (memory_.flushed) {
+    const VkMappedMemoryRange range = Rounded(offset, size);
+    memory_.table->InvalidateMappedMemoryRanges(memory_.device, 1, &range);
+  }
+  snapshot_.resize(limits::kScanPiece);
+  mask_.resize(wire::LinesOf(limits::kScanPiece));
+  size_t changed = wire::FindChanges(mapping_ + offset, twin_ + offset, size, snapshot_.data(), mask_.data());
+  if (changed == 0) return 0;
+  const wire::Changes found{offset, std::span(snapshot_).first(size), mask_.data()};
+  if (look.small != Small::kSend) {
+    SetSmallAside(found, look.small, look.late);
+    changed = 0;
+    for (size_t line = 0; line < wire::LinesOf(size); ++line)
+      changed += static_cast<size_t>(std::popcount(mask_[line]));
+  }
+  wire::TakeOver(found, twin_ + offset);
+  for (size_t line = 0; look.changed != nullptr && line < wire::LinesOf(size); ++line) {
+    if (mask_[line] != 0) look.changed->Add(offset + line * wire::kLine, offset + (line + 1) * wire::kLine);
+  }
+  // Sent under the lock, so that changes of one byte reach the client in the order in which they were found.
+  if (changed != 0) events->MemoryChanged(memory_.id, found);
+  return changed;
+}
+
+// Takes changes that stand alone off the mask. Those within a line are near each other, and to those of the next line only
+// the last of them may be.
+void MappedMemory::SetSmallAside(const wire::Changes& found, Small small, std::vector<LateBytes>* late) {
+  const size_t lines = wire::LinesOf(found.bytes.size());
+  const std::span<const uint64_t> mask(mask_);
+  const auto begin_in = [mask](size_t line) {
+    return line * wire::kLine + static_cast<size_t>(std::countr_zero(mask[line]));
+  };
+  const auto end_in = [mask](size_t line) {
+    return (line + 1) * wire::kLine - static_cast<size_t>(std::countl_zero(mask[line]));
+  };
+  for (size_t line = 0; line < lines;) {
+    if (mask[line] == 0) {
+      ++line;
+      continue;
+    }
+    const size_t first = line;
+    size_t last = line;
+    for (++line; line < lines && line <= last + 1; ++line) {
+      if (mask[line] == 0) continue;
+      if (begin_in(line) - end_in(last) >= limits::kAlone) break;
+      last = line;
+    }
+    if (end_in(last) - begin_in(first) <= limits::kAlone) SetAside(found, first, last - first + 1, small, late);
+  }
+}
+
+// One such group, of at most two lines.
+void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_t lines, Small small,
+                            std::vector<LateBytes>* late) {
+  if (late != nullptr && late->size() >= limits::kMaxLate) return;  // too many to be flags
+  const size_t begin = first_line * wire::kLine;
+  const size_t size = std::min(lines * wire::kLine, found.bytes.size() - begin);
+  uint64_t* const mask = mask_.data() + first_line;
+  uint8_t* const seen = snapshot_.data() + begin;
+  uint8_t* const known = twin_ + found.offset + begin;
+  if (small == Small::kHold) {
+    LateBytes held{memory_.id, found.offset + begin, size, {}, {}};
+    std::memcpy(held.bytes.data(), seen, size);
+    std::copy_n(mask, lines, held.mask.begin());
+    late->push_back(held);
+    wire::TakeOver(held.Changes(), known);
+  }
+  std::fill_n(mask, lines, uint64_t{0});
+}
+
+void MappedMemory::Retire() {
+  const MutexLock lock(mutex_);
+  retired_ = true;
+  ranges_.clear();
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,60 @@
+// Memory that this worker, its driver and the client share: a sealed memfd whose pages exist from the start, so that
+// exhaustion is an error code and never SIGBUS. server/memory/import.h gives it to the driver.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "runtime/descriptor.h"
+#include "runtime/mutex.h"
+
+namespace vesper::server {
+
+// How much of the machine's memory one session may have as shared pages. Thread-safe; outlives the pages.
+class SharedBudget {
+ public:
+  // 0 stands for half of the machine's memory, or of what its control group may have.
+  explicit SharedBudget(uint64_t limit);
+
+  // False when the limit or what the machine has free now does not allow it.
+  bool Take(uint64_t size);
+  void Return(uint64_t size);
+  uint64_t peak() const;
+
+ private:
+  const uint64_t limit_;
+  mutable Mutex mutex_;
+  uint64_t used_ VESPER_GUARDED_BY(mutex_) = 0;
+  uint64_t peak_ VESPER_GUARDED_BY(mutex_) = 0;
+};
+
+// Pages that hold zeros at first. Owned by the Importer while they are imported. Not thread-safe.
+class SharedPages {
+ public:
+  // `size` and `alignment` in whole pages; alignment a power of two. nullptr when memory, budget or descriptors are
+  // exhausted.
+  static std::unique_ptr<SharedPages> Make(uint64_t size, uint64_t alignment, SharedBudget* budget);
+  ~SharedPages();
+  SharedPages(const SharedPages&) = delete;
+  SharedPages& operator=(const SharedPages&) = delete;
+
+  uint8_t* data() const { return data_; }
+  // Gives the memory back to the system and the budget, although the client may still hold the file, which then holds zeros
+  // again and no memory. The mapping stays. So does the destructor.
+  void GiveBack();
+  // For the client; this process does not need it any more.
+  Descriptor TakeDescriptor() { return std::move(descriptor_); }
+
+ private:
+  SharedPages(uint64_t size, SharedBudget* budget) : size_(size), budget_(budget) {}
+  bool Map(uint64_t alignment);
+
+  const uint64_t size_;
+  SharedBudget* const budget_;
+  Descriptor descriptor_;
+  uint8_t* data_ = nullptr;
+  bool returned_ = false;
+};
+
+}  // namespace vesper::server

@@ -1,0 +1,262 @@
+#include "server/process/worker.h"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "runtime/address.h"
+#include "runtime/mutex.h"
+#include "runtime/tls/openssl.h"
+#include "server/base/last_words.h"
+#include "server/base/limits.h"
+#include "server/base/log.h"
+#include "server/desk/account.h"
+#include "server/device/gpu_time.h"
+#include "server/process/peer_watch.h"
+#include "server/process/worker_line.h"
+#include "server/sandbox/sandbox.h"
+#include "server/session/session.h"
+
+namespace vesper::server {
+namespace {
+
+// Allocations beyond it fail, those of the driver as well.
+void LimitMemory(uint32_t mebibytes) {
+  if (mebibytes == 0) return;
+  const rlim_t bytes = rlim_t{mebibytes} << 20;
+  const rlimit limit{bytes, bytes};
+  if (setrlimit(RLIMIT_DATA, &limit) != 0) {
+    Log(LogLevel::kError, "--max-memory has no effect: {}", std::strerror(errno));
+  }
+}
+
+// Tells a thread to end which otherwise acts at intervals. That thread calls SleepUntil(), its owner End().
+class Alarm {
+ public:
+  // False when it is to end.
+  bool SleepUntil(std::chrono::steady_clock::time_point time) {
+    const MutexLock lock(mutex_);
+    while (!ended_) {
+      if (!changed_.WaitUntil(mutex_, time)) return !ended_;
+    }
+    return false;
+  }
+  void End() {
+    const MutexLock lock(mutex_);
+    ended_ = true;
+    changed_.NotifyAll();
+  }
+
+ private:
+  Mutex mutex_;
+  Condition changed_;
+  bool ended_ VESPER_GUARDED_BY(mutex_) = false;
+};
+
+// Calls `act` on a thread of its own after `patience`, unless it is destroyed before. The destructor waits for `act`.
+class Timer {
+ public:
+  Timer(std::chrono::seconds patience, std::function<void()> act)
+      : thread_([this, patience, act = std::move(act)] {
+          if (alarm_.SleepUntil(std::chrono::steady_clock::now() + patience)) act();
+        }) {}
+  ~Timer() {
+    alarm_.End();
+    thread_.join();
+  }
+
+ private:
+  Alarm alarm_;
+  std::thread thread_;
+};
+
+// Asks the supervisor, which counts the devices of all sessions. The session's reader calls it.
+class LineSlot final : public DeviceSlot {
+ public:
+  LineSlot(int line, int client) : line_(line), client_(client) {}
+
+  bool Take() override {
+    if (!SendReport(line_, Report::kWantsDevice)) return false;
+    pollfd entries[] = {{line_, POLLIN, 0}, {client_, POLLRDHUP, 0}};
+    while (poll(entries, 2, -1) < 0 && errno == EINTR) {
+    }
+    OrderMessage order;
+    int none = -1;
+    if (entries[0].revents != 0 && ReceiveOrder(line_, 0, &order, &none) == LineStatus::kMessage &&
+        order.order == Order::kDeviceGranted) {
+      return true;
+    }
+    SendReport(line_,
+               Report::kGaveDeviceUp);  // the client has gone, but the supervisor may be granting the device just now
+    return false;
+  }
+  void GiveBack() override { SendReport(line_, Report::kGaveDeviceUp); }
+
+ private:
+  const int line_;
+  const int client_;
+};
+
+// Regularly tells the supervisor what the session has used, and ends the session when that is too much. Has a thread of its own,
+// which alone touches what changes; session and channel live longer.
+class Accountant {
+ public:
+  struct Limits {
+    std::chrono::seconds gpu{0}, idle{0};  // zero: none
+  };
+  Accountant(int line, Session* session, Channel* channel, const Limits& limits)
+      : line_(line), session_(session), channel_(channel), limits_(limits), thread_([this] { Run(); }) {}
+  ~Accountant() {
+    alarm_.End();
+    thread_.join();
+    Tell();
+  }
+
+ private:
+  void Run() {
+    int looks = 0;
+    while (alarm_.SleepUntil(std::chrono::steady_clock::now() + limits::kAccountLook)) {
+      if (++looks % limits::kAccountLooksOfReport == 1) Tell();
+      Judge();
+    }
+  }
+  void Tell() {
+    const SessionStats& stats = session_->stats();
+    const Account account{channel_->bytes_received(),
+                          channel_->bytes_sent(),
+                          stats.messages,
+                          stats.commands,
+                          stats.replies,
+                          GpuNanoseconds()};
+    SendReport(line_, Report::kAccount, {reinterpret_cast<const char*>(&account), sizeof(account)});
+  }
+  void Judge() {
+    const auto now = std::chrono::steady_clock::now();
+    if (const uint64_t messages = session_->stats().messages; messages != messages_ || LongestGpuRun().count() != 0) {
+      messages_ = messages;
+      busy_ = now;
+    }
+    if (limits_.gpu.count() != 0 && LongestGpuRun() > limits_.gpu) {
+      End(fmt::format("a submit has kept its queue for more than {} s (--max-gpu-time)", limits_.gpu.count()));
+    } else if (limits_.idle.count() != 0 && now - busy_ > limits_.idle) {
+      End(fmt::format("it has said nothing for more than {} s (--max-idle)", limits_.idle.count()));
+    }
+  }
+  void End(const std::string& why) {
+    if (std::exchange(ended_, true)) return;
+    const std::string words = "over its limits: " + why;
+    Log(LogLevel::kError, "the session is ended, {}", words);
+    const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(words.data()), words.size());
+    if (channel_->SendsAtOnce(words.size())) channel_->Send(MessageKind::kGoodbye, 0, {&part, 1});
+    session_->Stop();
+  }
+
+  const int line_;
+  Session* const session_;
+  Channel* const channel_;
+  const Limits limits_;
+  uint64_t messages_ = 0;
+  std::chrono::steady_clock::time_point busy_ = std::chrono::steady_clock::now();
+  bool ended_ = false;
+  Alarm alarm_;
+  std::thread thread_;
+};
+
+// The smaller of two limits, where 0 is none.
+uint32_t Stricter(uint32_t one, uint32_t other) {
+  return one == 0 || other == 0 ? std::max(one, other) : std::min(one, other);
+}
+
+// Returns a timer that ends the process in case work that the client left keeps the driver busy for ever.
+std::unique_ptr<Timer> Serve(Session* session, int socket, uint64_t number, int line, Channel* channel,
+                             const Accountant::Limits& limits) {
+  std::string error;
+  bool greeted;
+  {
+    const Timer timer(limits::kGreetingPatience, [&] { session->Stop(); });
+    greeted = session->Greet(&error);
+  }
+  if (greeted) {
+    SetLastListener(socket, LastKind::kGoodbye);
+    const Accountant accountant(line, session, channel, limits);
+    const std::string reason = session->Run();
+    LimitLog({limits::kLastLogLines, limits::kLastLogBytes});
+    Log(LogLevel::kInfo, "session {} ended: {}", number, reason);
+    Log(LogLevel::kInfo, "{}", session->Summary());
+  } else {
+    Log(LogLevel::kWarning, "session {} did not begin: {}", number, error);
+  }
+  return std::make_unique<Timer>(limits::kEndPatience, [] { _exit(0); });
+}
+
+}  // namespace
+
+int RunWorker(const ServerOptions& options) {
+  prctl(PR_SET_NAME, "vesper-worker");
+  LeaveLastWords();
+  std::string error;
+  const Sandbox sandbox = SandboxOf(options.sandbox).value_or(Sandbox::kOff);
+  if (!EnterSandbox(sandbox, options.worker_uid, options.worker_fd, &error)) {
+    SendReport(options.worker_fd, Report::kFailed, "it cannot be confined: " + error);
+    return 1;
+  }
+  LimitMemory(options.max_memory);
+  PrepareDriverEnvironment();
+  if (options.tls && tls::Open(&error) == nullptr) Log(LogLevel::kError, "{}", error);
+  error.clear();
+  const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
+  if (driver == nullptr) {
+    SendReport(options.worker_fd, Report::kFailed, error);
+    return 1;
+  }
+  // Brings the drivers into memory ahead of the client, whose instance is then made quickly.
+  const VkInstance warm = driver->CreateBare();
+  if (!SealSandbox(sandbox, &error)) {
+    SendReport(options.worker_fd, Report::kFailed, "it cannot be confined: " + error);
+    return 1;
+  }
+  SendReport(options.worker_fd, Report::kReady);
+  OrderMessage order;
+  int socket = -1;
+  if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;
+  // Under TLS the last words would have to be encrypted, which a crashing process does not do: the client sees only the end.
+  const int listener = order.admission.secured() ? -1 : socket;
+  SetLastListener(listener, LastKind::kRefused);
+  LimitLog({limits::kSessionLogLines, limits::kSessionLogBytes});
+  if (order.admission.memory_mib != 0) LimitMemory(Stricter(options.max_memory, order.admission.memory_mib));
+  std::unique_ptr<Timer> end;
+  {
+    std::unique_ptr<Channel> channel = order.admission.secured()
+                                           ? MakeTlsChannel(socket, order.admission.secrets, tls::End::kServer, &error)
+                                           : MakeSocketChannel(socket);
+    explicit_bzero(&order.admission.secrets, sizeof(order.admission.secrets));
+    if (channel == nullptr) {
+      Log(LogLevel::kError, "session {} has no channel: {}", order.session,
+          error.empty() ? "no file descriptor is left; raise ulimit -n" : error);
+      return 1;
+    }
+    Channel* const its_channel = channel.get();
+    LineSlot slot(options.worker_fd, socket);
+    Session session(std::move(channel), driver.get(), order.session, options.limits());
+    session.set_device_slot(&slot);
+    const PeerWatch watch(socket, [&session] { session.Stop(); });
+    end = Serve(&session, listener, order.session, options.worker_fd, its_channel,
+                {std::chrono::seconds(Stricter(options.max_gpu_time, order.admission.gpu_seconds)),
+                 std::chrono::seconds(Stricter(options.max_idle, order.admission.idle_seconds))});
+    SetLastListener(-1, LastKind::kGoodbye);
+  }
+  driver->DestroyBare(warm);
+  return 0;
+}
+
+}  // namespace vesper::server

@@ -1,0 +1,471 @@
+#include "server/session/session.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "generated/wire/codecs.h"
+#include "runtime/wire/decoder.h"
+#include "runtime/wire/encoder.h"
+#include "server/base/limits.h"
+#include "server/base/log.h"
+#include "server/memory/write_ledger.h"
+#include "server/session/command_result.h"
+
+namespace vesper::server {
+namespace {
+
+// The next message. Until it comes, a submit that ends at once is noticed here: nobody is woken for it.
+ChannelStatus Next(Channel* channel, Message* message) {
+  ChannelStatus status = ChannelStatus::kTimeout;
+  Queue::Attend([&] {
+    status = channel->Receive(message, std::chrono::milliseconds(0));
+    return status != ChannelStatus::kTimeout;
+  });
+  return status == ChannelStatus::kTimeout ? channel->Receive(message, std::chrono::milliseconds(-1)) : status;
+}
+
+thread_local CommandRun* t_run = nullptr;
+
+size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8); }
+
+bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
+  PFN_vkVoidFunction entry;
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+  return entry != nullptr;
+}
+
+}  // namespace
+
+Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number, const SessionLimits& limits)
+    : channel_(std::move(channel)),
+      driver_(driver),
+      number_(number),
+      limits_(limits),
+      table_(limits.objects),
+      outbox_(channel_.get(), limits.unread_bytes),
+      events_(&outbox_),
+      memories_(&events_),
+      debug_messages_(&table_, &outbox_, number, driver->options().validation),
+      query_uses_(&table_),
+      run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
+      pool_(PoolThreads()) {}
+
+Session::~Session() {
+  channel_->Close();
+  pool_.Drain();
+  for (const auto& [handle, device] : devices_) device->StopQueues();
+  for (const auto& [handle, instance] : instances_) debug_messages_.End(instance.get());
+}
+
+bool Session::Greet(std::string* error) {
+  Hello hello;
+  if (!ReceiveHello(*channel_, &hello, error)) return false;
+  const auto refuse = [&](std::string why) {
+    SendRefused(*channel_, why);
+    *error = std::move(why);
+    return false;
+  };
+  if (hello.protocol != kProtocolVersion) {
+    return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one", hello.protocol,
+                              kProtocolVersion));
+  }
+  Welcome welcome;
+  welcome.fingerprint = kRegistryFingerprint;
+  welcome.session = number_;
+  welcome.max_objects = limits_.objects - 1;  // slot 0 is none
+  welcome.validation = driver_->options().validation;
+  if (hello.fingerprint != kRegistryFingerprint) {
+    welcome.names_wanted = hello.commands.empty();
+    welcome.commands = DecodedCommands();
+    welcome.handle_types = DecodedHandleTypes();
+    if (welcome.names_wanted) {
+      if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
+      if (!ReceiveHello(*channel_, &hello, error)) return false;
+      if (hello.commands.empty()) return refuse("the client's registry differs and it did not say its names");
+      welcome.names_wanted = false;
+    }
+    translation_ = Translation(hello.commands, hello.handle_types);
+    table_.TranslateTypes(translation_.handle_types());
+  }
+  shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
+  welcome.ring = hello.ring && channel_->OffersRing();
+  program_ = hello.program;
+  debug_messages_.ForwardValidation(hello.validation);
+  if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
+  // It could not map memory of ours: between us may be a relay that passes no descriptors.
+  if (welcome.ring && !channel_->PollsForNothing()) shares_memory_ = false;
+  Log(LogLevel::kInfo, "session {}: {} (pid {}, {}){}", number_, program_, hello.pid, channel_->name(),
+      translation_.by_name() ? ", of another registry" : "");
+  return true;
+}
+
+std::string Session::Run() {
+  Message message;
+  Queue::SetAttends(channel_->PollsForNothing());
+  while (end_reason_.empty()) {
+    switch (Next(channel_.get(), &message)) {
+      case ChannelStatus::kTimeout:
+        continue;
+      case ChannelStatus::kClosed:
+        end_reason_ = outbox_.error();
+        if (end_reason_.empty()) end_reason_ = "the connection ended " + channel_->error();
+        continue;
+      case ChannelStatus::kMalformed:
+        Malformed(channel_->error());
+        continue;
+      case ChannelStatus::kOk:
+        break;
+    }
+    ++stats_.messages;
+    const Working working(&outbox_);
+    if (message.payload.size() > limits_.message_bytes) {
+      Exceeded(
+          fmt::format("a message of {} bytes; --max-message allows {}", message.payload.size(), limits_.message_bytes));
+      continue;
+    }
+    try {
+      if (message.kind == MessageKind::kBatch) {
+        Execute(message);
+      } else if (message.kind == MessageKind::kGoodbye) {
+        orderly_ = true;
+        end_reason_ = "the client said goodbye";
+      } else {
+        Malformed(fmt::format("a message of kind {}", static_cast<int>(message.kind)));
+      }
+    } catch (const std::bad_alloc&) {
+      end_reason_ = "the server has no memory left";
+    }
+  }
+  Queue::SetAttends(false);
+  if (!orderly_) {
+    outbox_.Send(MessageKind::kGoodbye, 0, {reinterpret_cast<const uint8_t*>(end_reason_.data()), end_reason_.size()});
+    outbox_.Flush(limits::kLastFlush);
+  }
+  channel_->Close();
+  return end_reason_;
+}
+
+bool Session::Malformed(std::string what) {
+  end_reason_ = "malformed: " + std::move(what);
+  Log(LogLevel::kError, "session {}: {}", number_, end_reason_);
+  return false;
+}
+
+bool Session::Exceeded(std::string what) {
+  end_reason_ = "over its limits: " + std::move(what);
+  Log(LogLevel::kError, "session {}: {}", number_, end_reason_);
+  return false;
+}
+
+bool Session::Execute(const Message& message) {
+  std::span<const uint8_t> bytes = message.payload;
+  uint64_t sequence = message.sequence;
+  Record record{};
+  while (!bytes.empty()) {
+    Queue::LeaveAttended();  // commands come first
+    if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
+      return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
+    }
+    record.sequence = sequence;
+    if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
+    const bool control = record.header.command >= static_cast<uint16_t>(wire::Control::kHeartbeat);
+    if (!(control ? ExecuteControl(record) : ExecuteCommand(record))) return false;
+  }
+  return true;
+}
+
+bool Session::ExecuteControl(const Record& record) {
+  const auto control = static_cast<wire::Control>(record.header.command);
+  std::string error;
+  switch (control) {
+    case wire::Control::kHeartbeat:
+      break;
+    case wire::Control::kMemoryMapped:
+    case wire::Control::kMemoryUnmapped:
+    case wire::Control::kMemoryWrite:
+    case wire::Control::kMemoryFetch:
+    case wire::Control::kMemoryWritable:
+      if (!memories_.Execute(control, record.body, &error)) return Malformed(std::move(error));
+      break;
+    default:  // of a newer client; a reply says so
+      if ((record.header.flags & wire::kWantsReply) != 0) {
+        Answer(record.sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+      }
+      return true;
+  }
+  if ((record.header.flags & wire::kWantsReply) != 0) Answer(record.sequence, wire::ReplyKind::kAnswer, VK_SUCCESS);
+  return true;
+}
+
+bool Session::ExecuteCommand(const Record& record) {
+  const bool wants_reply = (record.header.flags & wire::kWantsReply) != 0;
+  const uint16_t command = translation_.Command(record.header.command);
+  if (command >= kCommandCount || wire::kCodecs[command].decode_request == nullptr ||
+      kServerCommands[command].invoke == nullptr) {
+    if (command >= kCommandCount && !translation_.by_name()) {
+      return Malformed(fmt::format("command {} of {}", record.header.command, kCommandCount));
+    }
+    if (wants_reply) Answer(record.sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+    return true;
+  }
+  const uint16_t needs = kServerCommands[command].needs;
+  if (needs == wire::kNotOffered) {
+    return Malformed(fmt::format("{} is of no extension that is offered", kCommandNames[command]));
+  }
+  ++stats_.commands;
+  CommandRun* run = run_.get();
+  run->command = command;
+  run->wants_reply = wants_reply;
+  run->sequence = record.sequence;
+  const bool slow = kServerCommands[command].slow;
+  const bool after_users = kServerCommands[command].destroys_any() || kServerCommands[command].after_users;
+  std::string error;
+  if (!Decode(run, record.body, OptionsOf(command), &error)) return Malformed(std::move(error));
+  if (needs != wire::kNeedsNothing && !run->handles.IsEnabled(needs)) {
+    return Malformed(fmt::format("{} is of an extension that was not enabled", kCommandNames[command]));
+  }
+  if (slow || run->handles.blocked() || (after_users && run->handles.contested())) {
+    Defer(record);
+  } else if (run->handles.inert()) {
+    Skip(run);
+  } else {
+    Invoke(run);
+  }
+  if (run_->kept) {
+    run_ = std::make_shared<CommandRun>(&table_, limits_.command_bytes);
+  } else {
+    run_->arena.Reset();
+  }
+  if (queued_bytes_ > limits_.queued_bytes) {
+    return Exceeded(fmt::format("{} bytes of work wait for their turn; --max-queued allows {}", queued_bytes_.load(),
+                                limits_.queued_bytes));
+  }
+  retired_devices_.clear();
+  retired_instances_.clear();
+  return true;
+}
+
+bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options,
+                     std::string* error) {
+  const wire::CommandCodec& codec = wire::kCodecs[run->command];
+  const ServerCommand& command = kServerCommands[run->command];
+  options.checked = command.informed;
+  run->handles.Begin(options);
+  run->args = run->arena.Allocate(codec.args_size);
+  if (run->args == nullptr) {
+    run->handles.EndDecoding();
+    *error = "no memory for arguments";
+    return false;
+  }
+  wire::Decoder decoder(body, &run->arena, &run->handles);
+  codec.decode_request(decoder, run->args);
+  std::string wrong = decoder.ok() ? "" : decoder.error();
+  if (!run->handles.refused().empty()) wrong = run->handles.refused();
+  if (decoder.ok() && command.check != nullptr && !run->handles.blocked() && !run->handles.inert()) {
+    wrong = command.check(run->handles, run->args);
+  }
+  run->handles.EndDecoding();
+  if (wrong.empty()) return true;
+  *error = fmt::format("{}: {}", kCommandNames[run->command], wrong);
+  return false;
+}
+
+void Session::Invoke(CommandRun* run) {
+  const auto* context = static_cast<const DispatchContext*>(run->handles.context());
+  const vk::DispatchTable& table = context == nullptr ? driver_->global() : context->table;
+  const ServerCommand& command = kServerCommands[run->command];
+  // Without a context the command names no object to be called on: it must be one that needs none.
+  if ((context == nullptr || !command.overridden) && !HasEntry(table, run->command)) {
+    Log(LogLevel::kWarning, "session {}: the driver has no {}", number_, kCommandNames[run->command]);
+    run->handles.Finish(run->wants_reply, VK_ERROR_EXTENSION_NOT_PRESENT);
+    if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+    return;
+  }
+  CommandRun* const outer = std::exchange(t_run, run);
+  command.invoke(*this, table, run->args);
+  t_run = outer;
+  // Where memory is shared there is little to compare, and what was not noted may write everything.
+  if (!shares_memory_ && context != nullptr && context->device != nullptr) {
+    memories_.writes().Note(context->device->handle(), run->command, run->args);
+  }
+  NoteRecorded(*run);
+  const VkResult result = ResultOf(command, run->args);
+  run->handles.Finish(run->wants_reply, result);
+  if (command.destroys_any()) run->handles.ForgetFailed();
+  if (run->reply_deferred) return;
+  if (command.accesses && context != nullptr && context->device != nullptr) {
+    const auto writes = memories_.writes().Unknown(context->device->handle());
+    context->device->ScanAfterHostAccess();
+  }
+  if (run->wants_reply) {
+    SendReply(*run);
+  } else if (result < 0) {
+    ReportFailure(*run, result);
+  }
+}
+
+CommandHandles::Options Session::OptionsOf(uint16_t command) {
+  const ServerCommand& entry = kServerCommands[command];
+  const bool ends = command == static_cast<uint16_t>(Command::kEndCommandBuffer);
+  return {.destroys = entry.destroys_any(), .whole = entry.records || entry.submit || ends};
+}
+
+// What later commands have to know of what a command buffer holds.
+void Session::NoteRecorded(const CommandRun& run) {
+  const CommandHandles& handles = run.handles;
+  if (run.command == static_cast<uint16_t>(Command::kBeginCommandBuffer)) {
+    query_uses_.Begin(handles.first_dispatchable());
+    const HandleTable::Lock lock = table_.Acquire();
+    if (Object* object = table_.Find(lock, handles.first_dispatchable())) object->result = 0;
+  } else if (handles.records_queries()) {
+    for (const ObjectId id : handles.named()) {
+      const HandleType type = table_.TypeOfPeer(id);
+      if (type == HandleType::kQueryPool) query_uses_.Record(handles.first_dispatchable(), id);
+      if (type == HandleType::kCommandBuffer) query_uses_.Execute(handles.first_dispatchable(), id);
+    }
+  }
+}
+
+// A command was left out of a command buffer since what it uses could not be made: what follows may build on it. Nothing
+// more is recorded until the command buffer begins anew, and it cannot be submitted.
+void Session::NoteLacking(const CommandRun& run) {
+  if (!kServerCommands[run.command].records || !(run.handles.failed() || run.handles.lacking())) return;
+  const HandleTable::Lock lock = table_.Acquire();
+  if (Object* object = table_.Find(lock, run.handles.first_dispatchable())) object->result = run.handles.result();
+}
+
+void Session::Lose(const CommandRun& run, const std::string& why) {
+  const auto* context = static_cast<const DispatchContext*>(run.handles.context());
+  if (context != nullptr && context->device != nullptr) {
+    context->device->Lose(why);
+  } else {
+    events_.DeviceLost(kNullObject, why);
+  }
+}
+
+// An asynchronous command failed. What it should have made is a tombstone now; a failure without
+// one loses the device.
+void Session::ReportFailure(const CommandRun& run, VkResult result) {
+  const char* name = kCommandNames[run.command];
+  if (!run.handles.new_objects().empty()) {
+    Log(LogLevel::kWarning, "session {}: {} failed with {}", number_, name, static_cast<int>(result));
+    return;
+  }
+  Lose(run, fmt::format("{} failed with {}", name, static_cast<int>(result)));
+}
+
+void Session::Skip(CommandRun* run) {
+  NoteLacking(*run);
+  const bool follows = run->handles.lacking() && !kServerCommands[run->command].submit;
+  if (++stats_.inert <= limits::kMaxInertLines && !follows) {
+    Log(LogLevel::kWarning, "session {}: {} not executed: {}", number_, kCommandNames[run->command],
+        run->handles.reason());
+  }
+  run->handles.Finish(run->wants_reply, run->handles.result());
+  if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kInert, run->handles.result());
+  if (kServerCommands[run->command].submit) {
+    Lose(*run, fmt::format("{}: {}", kCommandNames[run->command], run->handles.reason()));
+  }
+}
+
+void Session::Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result) {
+  const wire::ReplyHeader header{kind, result};
+  outbox_.Send(MessageKind::kReply, sequence, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)});
+  ++stats_.replies;
+}
+
+void Session::SendReply(CommandRun& run) {
+  thread_local wire::ByteBuffer out;
+  out.clear();
+  const wire::ReplyHeader header{wire::ReplyKind::kAnswer, ResultOf(kServerCommands[run.command], run.args)};
+  out.Append(&header, sizeof(header));
+  wire::Encoder encoder(&out, &run.handles);
+  const auto encode = wire::kCodecs[run.command].encode_reply;
+  if (encode != nullptr) encode(encoder, run.args);
+  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()}, {}, std::move(run.descriptor));
+  ++stats_.replies;
+}
+
+std::string Session::Summary() {
+  const HandleTable::Lock lock = table_.Acquire();
+  return fmt::format(
+      "session {}: {} messages, {} commands ({} slow, {} inert), {} bytes in, {} bytes out, {} "
+      "objects at most, {} left, "
+      "{} bytes of memory received, {} sent, {} compared, {} missed, {}",
+      number_, stats_.messages.load(), stats_.commands.load(), stats_.slow.load(), stats_.inert.load(),
+      channel_->bytes_received(), channel_->bytes_sent(), table_.peak(lock), table_.live(lock),
+      memories_.written_bytes(), memories_.changed_bytes(), memories_.compared_bytes(), memories_.missed_bytes(),
+      debug_messages_.Summary());
+}
+
+CommandRun& Session::run() { return *t_run; }
+const CommandRun* Session::current() { return t_run; }
+CommandHandles& Session::handles() { return t_run->handles; }
+
+const DispatchContext& Session::context() {
+  const auto* context = static_cast<const DispatchContext*>(t_run->handles.context());
+  return context == nullptr ? driver_->global_context() : *context;
+}
+
+std::shared_ptr<CommandRun> Session::KeepRun() {
+  CommandRun* run = t_run;
+  if (!run->kept) {  // else it may be with another thread already, which the reader only asks after
+    run->kept = true;
+    run->Count(&queued_bytes_);
+  }
+  return run->shared_from_this();
+}
+
+std::shared_ptr<CommandRun> Session::DeferReply() {
+  std::shared_ptr<CommandRun> run = KeepRun();
+  run->reply_deferred = true;
+  return run;
+}
+
+Instance* Session::AddInstance(std::unique_ptr<Instance> instance) {
+  Instance* added = instance.get();
+  instances_.insert_or_assign(added->handle, std::move(instance));
+  return added;
+}
+
+void Session::RemoveInstance(VkInstance instance) {
+  const auto found = instances_.find(instance);
+  if (found == instances_.end()) return;
+  retired_instances_.push_back(std::move(found->second));
+  instances_.erase(found);
+}
+
+Device* Session::AddDevice(std::unique_ptr<Device> device) {
+  Device* added = device.get();
+  devices_.insert_or_assign(added->handle(), std::move(device));
+  return added;
+}
+
+std::vector<Device*> Session::DevicesOf(const Instance* instance) {
+  std::vector<Device*> devices;
+  for (const auto& [handle, device] : devices_) {
+    if (device->parts().instance == instance) devices.push_back(device.get());
+  }
+  return devices;
+}
+
+void Session::EndDevice(Device* device) {
+  const VkDevice handle = device->handle();
+  DrainJobs();
+  device->Drain();
+  memories_.UnregisterAll(handle);
+  device->StopQueues();
+  device->table().DestroyDevice(handle, nullptr);
+  if (device->importer() != nullptr) device->importer()->DropAll();
+  const auto found = devices_.find(handle);
+  retired_devices_.push_back(std::move(found->second));
+  devices_.erase(found);
+  ReturnDeviceSlot();
+}
+
+}  // namespace vesper::server

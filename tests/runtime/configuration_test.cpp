@@ -1,0 +1,144 @@
+// Protects what decides which server a program uses: the user's file ahead of the system's, rules by program, and that a file
+// with a mistake says so and does nothing.
+#include "runtime/configuration.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+namespace vesper {
+namespace {
+
+constexpr char kUser[] = R"(
+server = "near"
+[servers.near]
+address = "unix:/run/near.sock"
+[[programs]]
+match = "blender*"
+server = "far"
+)";
+constexpr char kSystem[] = R"(
+server = "far"
+[servers.near]
+address = "unix:/run/other.sock"
+[servers.far]
+address = "tls://gpu.example:7700"
+token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+[[programs]]
+match = "blender"
+server = "none"
+[[programs]]
+match = "?cat"
+server = "tcp://127.0.0.1:7"
+)";
+
+Configuration Both(std::vector<std::string>* wrong) {
+  return Configuration::Of({{"user", kUser}, {"system", kSystem}}, wrong);
+}
+
+TEST(ConfigurationTest, TheUsersFileComesFirst) {
+  std::vector<std::string> wrong;
+  const Configuration both = Both(&wrong);
+  EXPECT_TRUE(wrong.empty()) << wrong.front();
+  std::string error;
+  ASSERT_TRUE(both.Find("near", &error)) << error;
+  EXPECT_EQ(both.Find("near", &error)->path, "/run/near.sock");
+  ASSERT_TRUE(both.Find("far", &error)) << error;
+  EXPECT_EQ(both.Find("far", &error)->token.substr(0, 4), "0123");
+  EXPECT_EQ(both.For("anything"), "near");
+  EXPECT_EQ(both.For("blender-4"), "far");
+  EXPECT_EQ(both.For("blender"), "far") << "the user's rule, though the system's is closer";
+  EXPECT_EQ(both.For("scat"), "tcp://127.0.0.1:7");
+  EXPECT_EQ(both.servers().size(), 2u);
+}
+
+TEST(ConfigurationTest, AddressesNeedNoName) {
+  std::string error;
+  const Configuration none;
+  EXPECT_TRUE(none.Find("unix:/run/x.sock", &error)) << error;
+  EXPECT_FALSE(none.Find("workstation", &error));
+  EXPECT_NE(error.find("vesper servers"), std::string::npos) << error;
+  EXPECT_EQ(none.For("anything"), "");
+}
+
+TEST(ConfigurationTest, MistakesAreNamedAndNothingOfTheFileHolds) {
+  const std::pair<const char*, const char*> mistakes[] = {
+      {"server = ", "line 1"},
+      {"sever = \"near\"", "sever is nothing"},
+      {"[servers.near]\naddress = \"near\"", "servers.near: "},
+      {"[servers.near]\naddress = \"unix:/x\"\ntoken = \"0\"", "tls:// alone"},
+      {"[servers.near]\naddress = \"unix:/x\"\nport = 7", "port is nothing"},
+      {"[servers]\nnear = \"unix:/x\"", "it is no table"},
+      {"[[programs]]\nmatch = \"x\"", "programs[0]: "},
+  };
+  for (const auto& [text, why] : mistakes) {
+    std::vector<std::string> wrong;
+    std::string file = "server = \"unix:/y\"\n";
+    file += text;
+    const Configuration one = Configuration::Of({{"file", file}, {"system", kSystem}}, &wrong);
+    ASSERT_EQ(wrong.size(), 1u) << text;
+    EXPECT_EQ(wrong.front().substr(0, 6), "file: ");
+    const std::string place = std::string_view(why) == "line 1" ? "line " : why;  // after the line ahead of it
+    EXPECT_NE(wrong.front().find(place), std::string::npos) << wrong.front();
+    EXPECT_EQ(one.For("x"), "far") << "the other file holds";
+  }
+}
+
+class ConfiguredProgram : public testing::Test {
+ protected:
+  ConfiguredProgram() {
+    char pattern[] = "/tmp/vesper-configuration-XXXXXX";
+    folder_ = mkdtemp(pattern);
+    std::filesystem::create_directory(folder_ + "/vesper");
+    setenv("XDG_CONFIG_HOME", folder_.c_str(), 1);
+    unsetenv("VESPER_SERVER");
+  }
+  ~ConfiguredProgram() override {
+    unsetenv("XDG_CONFIG_HOME");
+    unsetenv("VESPER_SERVER");
+    std::filesystem::remove_all(folder_);
+  }
+  void Write(const std::string& text) { std::ofstream(folder_ + "/vesper/config.toml") << text; }
+
+  std::string folder_;
+  bool chosen_ = false;
+  std::string error_;
+};
+
+TEST_F(ConfiguredProgram, FollowsItsRuleAndTheEnvironmentWins) {
+  std::string text = kUser;
+  text += "[[programs]]\nmatch = \"runtime_*\"\nserver = \"unix:/run/mine.sock\"\n";
+  Write(text);
+  auto address = ServerOfThisProgram(&chosen_, &error_);
+  ASSERT_TRUE(address) << error_;
+  EXPECT_TRUE(chosen_);
+  EXPECT_EQ(address->path, "/run/mine.sock");
+  setenv("VESPER_SERVER", "near", 1);
+  address = ServerOfThisProgram(&chosen_, &error_);
+  ASSERT_TRUE(address) << error_;
+  EXPECT_EQ(address->path, "/run/near.sock");
+}
+
+TEST_F(ConfiguredProgram, MayBeToldToUseNone) {
+  Write("server = \"none\"\n");
+  EXPECT_FALSE(ServerOfThisProgram(&chosen_, &error_));
+  EXPECT_EQ(error_, "");
+}
+
+TEST_F(ConfiguredProgram, WithoutAWordUsesTheUsersSocketAndHasChosenNothing) {
+  const auto address = ServerOfThisProgram(&chosen_, &error_);
+  ASSERT_TRUE(address) << error_;
+  EXPECT_FALSE(chosen_);
+  EXPECT_EQ(address->path, DefaultUnixAddress().path);
+}
+
+TEST_F(ConfiguredProgram, DoesNotGuessWhereTheFileIsWrong) {
+  Write("server = near\n");
+  EXPECT_FALSE(ServerOfThisProgram(&chosen_, &error_));
+  EXPECT_NE(error_.find("config.toml: line 1"), std::string::npos) << error_;
+}
+
+}  // namespace
+}  // namespace vesper

@@ -1,0 +1,107 @@
+// What a worker that somebody has taken over can still reach: each attempt runs in a process of its own that has been
+// confined as a worker is.
+#include "server/sandbox/sandbox.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <string>
+
+namespace vesper::server {
+namespace {
+
+constexpr uint32_t kUser = 61184;
+constexpr int kCannotEnter = 100;
+
+enum Outcome : int { kDenied = 0, kAllowed = 1 };
+
+// The exit status of a confined process that makes `attempt`, which says whether it was allowed.
+int Confined(Sandbox sandbox, const std::function<bool()>& attempt) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::string error;
+    const uint32_t user = geteuid() == 0 ? kUser : 0;
+    if (!EnterSandbox(sandbox, user, -1, &error) || !SealSandbox(sandbox, &error)) _exit(kCannotEnter);
+    _exit(attempt() ? kAllowed : kDenied);
+  }
+  int status = 0;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool Opens(const char* path, int flags) { return open(path, flags | O_CLOEXEC, 0600) >= 0; }
+
+bool Connects(int family) {
+  const int fd = socket(family, SOCK_STREAM, 0);
+  if (fd < 0) return false;
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_port = htons(1);
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // Nobody listens there: with a network, the answer is a refusal.
+  return family == AF_UNIX || connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 ||
+         errno == ECONNREFUSED;
+}
+
+struct Attempt {
+  const char* name;
+  bool (*make)();
+};
+
+const Attempt kAttempts[] = {
+    {"WriteAFile", [] { return Opens("/tmp/vesper_sandbox_test", O_WRONLY | O_CREAT); }},
+    {"WriteToUsr", [] { return Opens("/usr/vesper_sandbox_test", O_WRONLY | O_CREAT); }},
+    {"ConnectOverTheNetwork", [] { return Connects(AF_INET); }},
+    {"TraceAnother", [] { return ptrace(PTRACE_ATTACH, getppid(), nullptr, nullptr) == 0; }},
+    {"KillAnother", [] { return kill(getppid(), 0) == 0; }},
+    {"StartAProcess", [] { return fork() >= 0; }},
+    {"RunAProgram", [] { return execl("/bin/true", "true", nullptr) != -1; }},
+    {"Mount", [] { return mount("none", "/mnt", "tmpfs", 0, nullptr) == 0; }},
+    {"BecomeRoot", [] { return setuid(0) == 0; }},
+};
+
+class Confinement : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!SandboxWorks()) GTEST_SKIP() << "a build with sanitizers";
+    if (Confined(Sandbox::kStrict, [] { return false; }) == kCannotEnter) GTEST_SKIP() << "this kernel has no Landlock";
+  }
+};
+
+class Attempts : public Confinement, public testing::WithParamInterface<Attempt> {};
+
+TEST_P(Attempts, IsDenied) { EXPECT_EQ(Confined(Sandbox::kStrict, GetParam().make), kDenied); }
+
+INSTANTIATE_TEST_SUITE_P(Sandbox, Attempts, testing::ValuesIn(kAttempts),
+                         [](const auto& param_info) { return param_info.param.name; });
+
+TEST_F(Confinement, WhatAWorkerNeedsIsAllowed) {
+  EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/usr", O_RDONLY | O_DIRECTORY); }), kAllowed);
+  EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/dev/null", O_RDWR); }), kAllowed);
+}
+
+TEST_F(Confinement, NothingOfTheUsersCanBeRead) {
+  EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/etc/passwd", O_RDONLY); }), kDenied);
+  EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/tmp", O_RDONLY | O_DIRECTORY); }), kDenied);
+}
+
+TEST(Sandboxes, GoBothWays) {
+  for (const Sandbox sandbox : {Sandbox::kOff, Sandbox::kDriver, Sandbox::kStrict}) {
+    EXPECT_EQ(SandboxOf(NameOf(sandbox)), sandbox);
+  }
+  EXPECT_EQ(SandboxOf("none"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace vesper::server
