@@ -35,7 +35,7 @@ VkResult WithState(VkResult result, VkDevice device, const Info& info, Handle* h
 }
 
 void ForgetSets(Session& session, DescriptorPoolState* pool) {
-  for (const ObjectId set : pool->Clear()) session.ids().Forget(set);
+  pool->Clear([&session](ObjectId set) { session.ids().Forget(set); });
 }
 
 VkResult Allocate(Session& session, DescriptorPoolState* pool, VkDevice device, const VkDescriptorSetAllocateInfo& info,
@@ -44,18 +44,23 @@ VkResult Allocate(Session& session, DescriptorPoolState* pool, VkDevice device, 
   args.device = device;
   args.pAllocateInfo = &info;
   args.pDescriptorSets = sets;
-  const bool certain = pool->CertainlyHolds(session.states(), info);
+  const std::vector<SharedCost> costs = CostsOf(session.states(), info);
+  std::vector<uint64_t> ids(info.descriptorSetCount);
+  const bool certain = pool->Holds(costs);
   Call call(session, Command::kAllocateDescriptorSets);
   call.Mint(HandleType::kDescriptorSet, sets, info.descriptorSetCount);
-  const std::vector<uint64_t> ids(reinterpret_cast<uint64_t*>(sets),
-                                  reinterpret_cast<uint64_t*>(sets) + info.descriptorSetCount);
+  for (uint32_t i = 0; i < info.descriptorSetCount; ++i) ids[i] = IdOf(sets[i]);
+  if (!pool->Enter(costs, ids)) {
+    for (const uint64_t id : ids) call.Forget(HandleType::kDescriptorSet, id);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
   VkResult result = VK_SUCCESS;
   if (certain) {
     result = call.Post(&args);
   } else {
     result = call.Ask(&args) ? call.Settle(args.result) : call.failure();
   }
-  if (result == VK_SUCCESS) pool->Enter(session.states(), info, ids);
+  for (size_t i = 0; result != VK_SUCCESS && i < ids.size(); ++i) pool->Leave(ids[i]);
   return result;
 }
 
@@ -134,7 +139,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateDescriptorSets(VkDevice device, const VkD
 VKAPI_ATTR VkResult VKAPI_CALL FreeDescriptorSets(VkDevice device, VkDescriptorPool descriptorPool,
                                                   uint32_t descriptorSetCount, const VkDescriptorSet* pDescriptorSets) {
   auto* pool = SessionOf(device).states().Get<DescriptorPoolState>(descriptorPool);
-  for (uint32_t i = 0; pool != nullptr && i < descriptorSetCount; ++i) pool->sets.erase(IdOf(pDescriptorSets[i]));
+  for (uint32_t i = 0; pool != nullptr && i < descriptorSetCount; ++i) pool->Leave(IdOf(pDescriptorSets[i]));
   return entry::FreeDescriptorSets(device, descriptorPool, descriptorSetCount, pDescriptorSets);
 }
 

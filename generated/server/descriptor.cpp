@@ -42,14 +42,14 @@ void DestroyDescriptorSetLayout(Session& session, const vk::DispatchTable& drive
 
 void CreateDescriptorPool(Session& session, const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::CreateDescriptorPoolArgs*>(args);
-  v.result = driver.CreateDescriptorPool(v.device, v.pCreateInfo, nullptr, v.pDescriptorPool);
+  overrides::CreateDescriptorPool(session, driver, v);
   if (v.result < 0) *v.pDescriptorPool = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kDescriptorPool, v.pDescriptorPool_ids, v.pDescriptorPool, 1);
 }
 
 void DestroyDescriptorPool(Session& session, const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::DestroyDescriptorPoolArgs*>(args);
-  driver.DestroyDescriptorPool(v.device, v.descriptorPool, nullptr);
+  overrides::DestroyDescriptorPool(session, driver, v);
   session.handles().Forget(HandleType::kDescriptorPool, v.descriptorPool_id);
 }
 
@@ -60,7 +60,7 @@ void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, void
 
 void AllocateDescriptorSets(Session& session, const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::AllocateDescriptorSetsArgs*>(args);
-  v.result = driver.AllocateDescriptorSets(v.device, v.pAllocateInfo, v.pDescriptorSets);
+  overrides::AllocateDescriptorSets(session, driver, v);
   if (v.pDescriptorSets != nullptr) {
     const auto made = static_cast<uint32_t>((v.pAllocateInfo != nullptr ? v.pAllocateInfo->descriptorSetCount : 0));
     session.handles().Adopt(HandleType::kDescriptorSet, v.pDescriptorSets_ids, v.pDescriptorSets, made);
@@ -70,7 +70,7 @@ void AllocateDescriptorSets(Session& session, const vk::DispatchTable& driver, v
 
 void FreeDescriptorSets(Session& session, const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::FreeDescriptorSetsArgs*>(args);
-  v.result = driver.FreeDescriptorSets(v.device, v.descriptorPool, v.descriptorSetCount, v.pDescriptorSets);
+  overrides::FreeDescriptorSets(session, driver, v);
   for (uint32_t i = 0; v.pDescriptorSets != nullptr && i < v.descriptorSetCount; ++i) {
     session.handles().Forget(HandleType::kDescriptorSet, v.pDescriptorSets_ids[i]);
   }

@@ -42,7 +42,11 @@ void DestroyDebugUtilsMessengerEXT(Session& session, const vk::DispatchTable& dr
                                    wire::DestroyDebugUtilsMessengerEXTArgs& v);
 
 // descriptor.cpp
+void CreateDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::CreateDescriptorPoolArgs& v);
+void DestroyDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::DestroyDescriptorPoolArgs& v);
 void ResetDescriptorPool(Session& session, const vk::DispatchTable& driver, wire::ResetDescriptorPoolArgs& v);
+void AllocateDescriptorSets(Session& session, const vk::DispatchTable& driver, wire::AllocateDescriptorSetsArgs& v);
+void FreeDescriptorSets(Session& session, const vk::DispatchTable& driver, wire::FreeDescriptorSetsArgs& v);
 
 // device.cpp
 void EnumeratePhysicalDevices(Session& session, const vk::DispatchTable& driver, wire::EnumeratePhysicalDevicesArgs& v);

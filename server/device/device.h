@@ -16,6 +16,7 @@
 #include "runtime/mutex.h"
 #include "runtime/object_id.h"
 #include "server/base/job_pool.h"
+#include "server/device/descriptor_pools.h"
 #include "server/device/needs.h"
 #include "server/device/queue.h"
 #include "server/memory/import.h"
@@ -74,6 +75,8 @@ class Device {
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
   bool is_cpu() const { return type_ == VK_PHYSICAL_DEVICE_TYPE_CPU; }
+
+  DescriptorPools& descriptor_pools() { return descriptor_pools_; }
 
   // The threads of a queue, started on first use.
   Queue& QueueOf(VkQueue queue, ObjectId id);
@@ -146,6 +149,7 @@ class Device {
   VkPhysicalDeviceLimits limits_{};
   VkPhysicalDeviceType type_ = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   std::unique_ptr<Importer> importer_;
+  DescriptorPools descriptor_pools_{&context_.table};
   Mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_ VESPER_GUARDED_BY(semaphores_mutex_);
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_ VESPER_GUARDED_BY(semaphores_mutex_);

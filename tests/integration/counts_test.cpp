@@ -215,35 +215,41 @@ TEST_F(CountsTest, PropertiesAreAskedOnce) {
   });
 }
 
+// Layouts of so many buffers each, and a pool for a set of each and a few more.
+struct LayoutsAndPool {
+  LayoutsAndPool(Context& gpu, std::initializer_list<uint32_t> counts, VkDescriptorPoolCreateFlags flags) {
+    VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
+    for (const uint32_t count : counts) {
+      const VkDescriptorSetLayoutBinding binding = Binding(0, size.type, VK_SHADER_STAGE_ALL, count);
+      layouts.push_back(MakeSetLayout(gpu, {&binding, 1}));
+      size.descriptorCount += count;
+    }
+    pool = MakeDescriptorPool(gpu, 4, {&size, 1}, flags);
+  }
+  std::vector<Owned<VkDescriptorSetLayout>> layouts;
+  Owned<VkDescriptorPool> pool;
+};
+
 TEST_F(CountsTest, DescriptorSetsWithinThePool) {
   ExpectNoRoundTrips([](Context& gpu) {
-    VkDescriptorSetLayoutBinding binding = {0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_ALL, nullptr};
-    VkDescriptorSetLayoutCreateInfo layout_info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
-    layout_info.bindingCount = 1;
-    layout_info.pBindings = &binding;
-    VkDescriptorSetLayout raw_layout;
-    VK_CHECK(vkCreateDescriptorSetLayout(gpu.device(), &layout_info, nullptr, &raw_layout));
-    const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 4};
-    VkDescriptorPoolCreateInfo pool_info = {VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
-    pool_info.maxSets = 4;
-    pool_info.poolSizeCount = 1;
-    pool_info.pPoolSizes = &size;
-    VkDescriptorPool raw_pool;
-    VK_CHECK(vkCreateDescriptorPool(gpu.device(), &pool_info, nullptr, &raw_pool));
-    const VkDevice device = gpu.device();
-    auto pool = std::shared_ptr<std::remove_pointer_t<VkDescriptorPool>>(
-        raw_pool, [device](VkDescriptorPool it) { vkDestroyDescriptorPool(device, it, nullptr); });
-    auto layout = std::shared_ptr<std::remove_pointer_t<VkDescriptorSetLayout>>(
-        raw_layout, [device](VkDescriptorSetLayout it) { vkDestroyDescriptorSetLayout(device, it, nullptr); });
-    return [&gpu, pool, layout](uint32_t) {
-      VkDescriptorSetAllocateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO};
-      VkDescriptorSetLayout set_layout = layout.get();
-      info.descriptorPool = pool.get();
-      info.descriptorSetCount = 1;
-      info.pSetLayouts = &set_layout;
-      VkDescriptorSet set;
-      VK_CHECK(vkAllocateDescriptorSets(gpu.device(), &info, &set));
-      VK_CHECK(vkResetDescriptorPool(gpu.device(), pool.get(), 0));
+    const auto sets = std::make_shared<LayoutsAndPool>(gpu, std::initializer_list<uint32_t>{1}, 0);
+    return [&gpu, sets](uint32_t) {
+      AllocateSet(gpu, sets->pool, sets->layouts[0]);
+      VK_CHECK(vkResetDescriptorPool(gpu.device(), sets->pool, 0));
+    };
+  });
+}
+
+// Of different sizes, freed when others have been allocated.
+TEST_F(CountsTest, DescriptorSetsFreedOneByOne) {
+  ExpectNoRoundTrips([](Context& gpu) {
+    const auto sets = std::make_shared<LayoutsAndPool>(gpu, std::initializer_list<uint32_t>{1, 3, 2},
+                                                       VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT);
+    const auto last = std::make_shared<VkDescriptorSet>(AllocateSet(gpu, sets->pool, sets->layouts[2]));
+    return [&gpu, sets, last](uint32_t i) {
+      const VkDescriptorSet next = AllocateSet(gpu, sets->pool, sets->layouts[i % 3]);
+      VK_CHECK(vkFreeDescriptorSets(gpu.device(), sets->pool, 1, last.get()));
+      *last = next;
     };
   });
 }
