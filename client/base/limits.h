@@ -37,6 +37,8 @@ inline constexpr size_t kMaxDecodedMessageBytes = size_t{1} << 20;
 
 // Answers of one session, by their questions' bytes; beyond, each call asks.
 inline constexpr size_t kMaxAnswers = size_t{1} << 16;
+// Objects whose addresses are asked for with the one that is wanted: their questions take less than may lie unsent.
+inline constexpr size_t kAddressesAtOnce = 8192;
 // Create-infos that objects are known by; objects beyond answer for themselves.
 inline constexpr uint32_t kMaxRecipes = 1u << 16;
 // Pipelines that were refused; an equal one is waited for.

@@ -128,7 +128,7 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   return Posted::kOk;
 }
 
-std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode) noexcept {
+std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode, When when) noexcept {
   if (lost()) return nullptr;
   std::shared_ptr<LaterReply> later;
   bool started = false;
@@ -136,11 +136,14 @@ std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode
     later = std::make_shared<LaterReply>();
     later->sequence = sequence;
     const std::lock_guard lane(lane_);
-    std::erase_if(later_, [](const auto& each) { return each.expired(); });
-    later_.push_back(later);
+    later_.emplace(sequence, later);
   };
   if (!outgoing_.AppendAsking(command, encode, expect, nullptr, &started)) return nullptr;
-  outgoing_.Flush();
+  if (when == When::kNow) {
+    outgoing_.Flush();
+  } else {
+    Appended(true, started);
+  }
   return later;
 }
 
@@ -281,16 +284,15 @@ void Connection::Handle(Message* message) {
 
 // With the lane locked: an answer that nobody waits for, or whose asker has given up.
 void Connection::HandleLater(Message* message) {
-  for (auto it = later_.begin(); it != later_.end(); ++it) {
-    const std::shared_ptr<LaterReply> later = it->lock();
-    if (later == nullptr || later->sequence != message->sequence) continue;
-    later_.erase(it);
-    if (message->payload.size() < sizeof(wire::ReplyHeader)) return;
-    later->reply.header = wire::Load<wire::ReplyHeader>(message->payload.data());
-    later->reply.payload = std::move(message->payload);
-    later->answered = true;
-    return;
-  }
+  const auto found = later_.find(message->sequence);
+  if (found == later_.end()) return;
+  const std::shared_ptr<LaterReply> later = found->second.lock();
+  later_.erase(found);
+  if (later == nullptr || message->payload.size() < sizeof(wire::ReplyHeader)) return;
+  later->reply.header = wire::Load<wire::ReplyHeader>(message->payload.data());
+  later->reply.payload = std::move(message->payload);
+  later->answered = true;
+  WakeWaiters();
 }
 
 void Connection::HandleEvents(std::span<const uint8_t> records) {

@@ -30,6 +30,7 @@
 #include <span>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "client/base/function_ref.h"
@@ -79,6 +80,9 @@ struct LaterReply {
   Reply reply;
 };
 
+// When a question leaves that nobody waits for: at once, or with what is sent next.
+enum class When : uint8_t { kNow, kWithTheNext };
+
 enum class WaitOutcome : uint8_t { kDone, kTimeout, kLost };
 
 class Connection final : private Outgoing::Owner {
@@ -108,7 +112,7 @@ class Connection final : private Outgoing::Owner {
 
   // The same without waiting: what comes back is put into the reply by whoever reads it. nullptr when the session is lost or
   // memory is exhausted. The lane must not be held.
-  std::shared_ptr<LaterReply> AskLater(uint16_t command, Encode encode) noexcept;
+  std::shared_ptr<LaterReply> AskLater(uint16_t command, Encode encode, When when = When::kNow) noexcept;
 
   // Guards who reads and waits, and whatever else completions change. Take it only when !lost() in a process that forked.
   std::mutex& lane() { return lane_; }
@@ -174,7 +178,7 @@ class Connection final : private Outgoing::Owner {
   bool reading_ = false;
   bool background_reading_ = false;
   std::vector<Waiter*> waiters_;
-  std::vector<std::weak_ptr<LaterReply>> later_;
+  std::unordered_map<uint64_t, std::weak_ptr<LaterReply>> later_;  // by sequence, until the answer has come
   Clock::time_point last_leader_{};
   Clock::time_point last_poll_{};
   std::condition_variable background_wake_;

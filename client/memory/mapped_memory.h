@@ -12,6 +12,7 @@
 
 #include "client/base/fair_mutex.h"
 #include "client/base/ids.h"
+#include "client/connection/remote_value.h"
 #include "client/memory/link.h"
 #include "client/memory/shared_memory.h"
 #include "client/tracking/tracker.h"
@@ -40,7 +41,10 @@ struct MemoryState : ObjectState {
 struct BufferState : ObjectState {
   using ObjectState::ObjectState;
   uint64_t size = 0;
-  bool writable = true;  // by the device
+  bool writable = true;    // by the device
+  bool addressed = false;  // it has an address once memory is bound
+  RemoteValue address;
+  RemoteValue captured;  // its opaque capture address
 };
 
 // Owned by the device. Any thread, but for calls that Vulkan has the application synchronize, such as two that map the same

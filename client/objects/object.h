@@ -16,6 +16,7 @@
 
 #include "client/base/ids.h"
 #include "client/memory/mapped_memory.h"
+#include "client/objects/addresses.h"
 #include "client/objects/recordings.h"
 #include "runtime/mutex.h"
 #include "runtime/object_id.h"
@@ -80,6 +81,7 @@ struct Device : Dispatchable {
   std::vector<std::unique_ptr<Queue>> queues VESPER_GUARDED_BY(queues_mutex);
   MappedMemory mapped_memory;  // what of its memory is mapped now
   Recordings recordings;
+  AllAddresses addresses;
   std::atomic<bool> lost{false};
   std::atomic<bool> submitted{false};              // by any thread, ever
   const std::unique_ptr<DeviceSubsystem> windows;  // client/wsi/device_windows.h

@@ -8,6 +8,7 @@
 
 #include "client/connection/connection.h"
 #include "client/objects/object.h"
+#include "client/overrides/addresses.h"
 #include "client/overrides/guard.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
@@ -26,6 +27,12 @@ void NoteBufferBinding(Device* device, VkBuffer buffer, VkDeviceMemory memory, V
   const auto* bound = states.Get<BufferState>(buffer);
   if (state == nullptr || state->shared.valid() || (bound != nullptr && !bound->writable)) return;
   device->mapped_memory.NoteWritable(*state, offset, bound == nullptr ? VK_WHOLE_SIZE : bound->size);
+}
+
+void ExpectAddressOf(Device* device, VkBuffer buffer) {
+  auto* bound = device->session->states().Get<BufferState>(buffer);
+  if (bound == nullptr || !bound->addressed) return;
+  ExpectAddress(Addressed::kBuffer, device, bound->id, &bound->address);
 }
 
 // How much of the memory an image takes is the server's knowledge: all that follows.
@@ -220,7 +227,9 @@ VKAPI_ATTR VkResult VKAPI_CALL GetMemoryHostPointerPropertiesEXT(
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory(VkDevice device, VkBuffer buffer, VkDeviceMemory memory,
                                                 VkDeviceSize memoryOffset) {
   NoteBufferBinding(FromHandle<Device>(device), buffer, memory, memoryOffset);
-  return entry::BindBufferMemory(device, buffer, memory, memoryOffset);
+  const VkResult result = entry::BindBufferMemory(device, buffer, memory, memoryOffset);
+  if (result == VK_SUCCESS) ExpectAddressOf(FromHandle<Device>(device), buffer);
+  return result;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindInfoCount,
@@ -229,7 +238,11 @@ VKAPI_ATTR VkResult VKAPI_CALL BindBufferMemory2(VkDevice device, uint32_t bindI
     NoteBufferBinding(FromHandle<Device>(device), pBindInfos[i].buffer, pBindInfos[i].memory,
                       pBindInfos[i].memoryOffset);
   }
-  return entry::BindBufferMemory2(device, bindInfoCount, pBindInfos);
+  const VkResult result = entry::BindBufferMemory2(device, bindInfoCount, pBindInfos);
+  for (uint32_t i = 0; result == VK_SUCCESS && i < bindInfoCount; ++i) {
+    ExpectAddressOf(FromHandle<Device>(device), pBindInfos[i].buffer);
+  }
+  return result;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL BindImageMemory(VkDevice device, VkImage image, VkDeviceMemory memory,

@@ -176,11 +176,12 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
   }
 }
 
-std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args) noexcept {
-  return connection_.AskLater(static_cast<uint16_t>(command), [&](wire::ByteBuffer* out) {
+std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args, When when) noexcept {
+  const auto encode = [&](wire::ByteBuffer* out) {
     RequestEncoder encoder(out);
     CodecOf(command).encode_request(encoder, args);
-  });
+  };
+  return connection_.AskLater(static_cast<uint16_t>(command), encode, when);
 }
 
 bool Session::Finish(Command command, const LaterReply& later, void* args) noexcept {

@@ -41,7 +41,7 @@ class Session final : private EventHandler, public MemoryLink {
   // Like Ask(), and remembers the answer: for commands whose answer to equal arguments is always the same.
   bool AskCached(Command command, void* args, VkResult* failure) noexcept;
   // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
-  std::shared_ptr<LaterReply> AskLater(Command command, const void* args) noexcept;
+  std::shared_ptr<LaterReply> AskLater(Command command, const void* args, When when = When::kNow) noexcept;
   bool Finish(Command command, const LaterReply& later, void* args) noexcept;
   // The objects are made by this command; `args` without their ids says of what.
   void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;

@@ -1146,7 +1146,7 @@ const NameEntry kEntries[] = {
         "vkCopyMicromapEXT", Level::kDevice, With(kExtensions119)),
     Entry<&Delivering<&entry::CreateAccelerationStructure2KHR>::Call, Command::kCreateAccelerationStructure2KHR>(
         "vkCreateAccelerationStructure2KHR", Level::kDevice, With(kExtensions153)),
-    Entry<&Delivering<&entry::CreateAccelerationStructureKHR>::Call, Command::kCreateAccelerationStructureKHR>(
+    Entry<&Delivering<&overrides::CreateAccelerationStructureKHR>::Call, Command::kCreateAccelerationStructureKHR>(
         "vkCreateAccelerationStructureKHR", Level::kDevice, With(kExtensions72)),
     Entry<&Delivering<&entry::CreateAccelerationStructureNV>::Call, Command::kCreateAccelerationStructureNV>(
         "vkCreateAccelerationStructureNV", Level::kDevice, With(kExtensions70)),
@@ -1279,7 +1279,7 @@ const NameEntry kEntries[] = {
         "vkDebugReportMessageEXT", Level::kInstance, With(kExtensions17)),
     Entry<&Delivering<&entry::DeferredOperationJoinKHR>::Call, Command::kDeferredOperationJoinKHR>(
         "vkDeferredOperationJoinKHR", Level::kDevice, With(kExtensions89)),
-    Entry<&Delivering<&entry::DestroyAccelerationStructureKHR>::Call, Command::kDestroyAccelerationStructureKHR>(
+    Entry<&Delivering<&overrides::DestroyAccelerationStructureKHR>::Call, Command::kDestroyAccelerationStructureKHR>(
         "vkDestroyAccelerationStructureKHR", Level::kDevice, With(kExtensions72)),
     Entry<&Delivering<&entry::DestroyAccelerationStructureNV>::Call, Command::kDestroyAccelerationStructureNV>(
         "vkDestroyAccelerationStructureNV", Level::kDevice, With(kExtensions70)),
@@ -1428,7 +1428,7 @@ const NameEntry kEntries[] = {
     Entry<&Delivering<&entry::GetAccelerationStructureBuildSizesKHR>::Call,
           Command::kGetAccelerationStructureBuildSizesKHR>("vkGetAccelerationStructureBuildSizesKHR", Level::kDevice,
                                                            With(kExtensions72)),
-    Entry<&Delivering<&entry::GetAccelerationStructureDeviceAddressKHR>::Call,
+    Entry<&Delivering<&overrides::GetAccelerationStructureDeviceAddressKHR>::Call,
           Command::kGetAccelerationStructureDeviceAddressKHR>("vkGetAccelerationStructureDeviceAddressKHR",
                                                               Level::kDevice, With(kExtensions72)),
     Entry<&Delivering<&entry::GetAccelerationStructureHandleNV>::Call, Command::kGetAccelerationStructureHandleNV>(
@@ -1439,11 +1439,11 @@ const NameEntry kEntries[] = {
     Entry<&Delivering<&entry::GetAccelerationStructureOpaqueCaptureDescriptorDataEXT>::Call,
           Command::kGetAccelerationStructureOpaqueCaptureDescriptorDataEXT>(
         "vkGetAccelerationStructureOpaqueCaptureDescriptorDataEXT", Level::kDevice, With(kExtensions109)),
-    Entry<&Delivering<&entry::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
+    Entry<&Delivering<&overrides::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
         "vkGetBufferDeviceAddress", Level::kDevice, Core(1, 2)),
-    Entry<&Delivering<&entry::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
+    Entry<&Delivering<&overrides::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
         "vkGetBufferDeviceAddressEXT", Level::kDevice, With(kExtensions81)),
-    Entry<&Delivering<&entry::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
+    Entry<&Delivering<&overrides::GetBufferDeviceAddress>::Call, Command::kGetBufferDeviceAddress>(
         "vkGetBufferDeviceAddressKHR", Level::kDevice, With(kExtensions80)),
     Entry<&Delivering<&entry::GetBufferMemoryRequirements>::Call, Command::kGetBufferMemoryRequirements>(
         "vkGetBufferMemoryRequirements", Level::kDevice, Core(1, 0)),
@@ -1451,9 +1451,9 @@ const NameEntry kEntries[] = {
         "vkGetBufferMemoryRequirements2", Level::kDevice, Core(1, 1)),
     Entry<&Delivering<&entry::GetBufferMemoryRequirements2>::Call, Command::kGetBufferMemoryRequirements2>(
         "vkGetBufferMemoryRequirements2KHR", Level::kDevice, With(kExtensions48)),
-    Entry<&Delivering<&entry::GetBufferOpaqueCaptureAddress>::Call, Command::kGetBufferOpaqueCaptureAddress>(
+    Entry<&Delivering<&overrides::GetBufferOpaqueCaptureAddress>::Call, Command::kGetBufferOpaqueCaptureAddress>(
         "vkGetBufferOpaqueCaptureAddress", Level::kDevice, Core(1, 2)),
-    Entry<&Delivering<&entry::GetBufferOpaqueCaptureAddress>::Call, Command::kGetBufferOpaqueCaptureAddress>(
+    Entry<&Delivering<&overrides::GetBufferOpaqueCaptureAddress>::Call, Command::kGetBufferOpaqueCaptureAddress>(
         "vkGetBufferOpaqueCaptureAddressKHR", Level::kDevice, With(kExtensions80)),
     Entry<&Delivering<&entry::GetBufferOpaqueCaptureDescriptorDataEXT>::Call,
           Command::kGetBufferOpaqueCaptureDescriptorDataEXT>("vkGetBufferOpaqueCaptureDescriptorDataEXT",

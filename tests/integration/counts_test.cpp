@@ -254,6 +254,30 @@ TEST_F(CountsTest, DescriptorSetsFreedOneByOne) {
   });
 }
 
+// The first question brings the addresses of all buffers made before; later ones come without being waited for.
+TEST_F(CountsTest, AddressesOfBuffers) {
+  File();
+  if (Context().features().v12.bufferDeviceAddress == VK_FALSE) GTEST_SKIP() << "not offered";
+  const auto ask = [](int times) -> Prepare {
+    return [times](Context& gpu) {
+      auto buffers = std::make_shared<std::vector<Buffer>>();
+      for (int i = 0; i < 100; ++i) {
+        buffers->push_back(MakeBuffer(gpu, 256, VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT, Placement::kDevice));
+      }
+      return [&gpu, buffers, times](uint32_t) {
+        for (int i = 0; i < times; ++i) {
+          VkBufferDeviceAddressInfo info = {VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO};
+          info.buffer = (*buffers)[static_cast<size_t>(i) % buffers->size()].handle;
+          EXPECT_NE(vkGetBufferDeviceAddress(gpu.device(), &info), 0u);
+        }
+      };
+    };
+  };
+  const Counts none = Measure(ask(0), 1);
+  const Counts all = Measure(ask(1000), 1);
+  EXPECT_EQ(all.round_trips, none.round_trips + 1);
+}
+
 TEST_F(CountsTest, RecordingAndSubmitting) {
   ExpectNoRoundTrips([](Context& gpu) {
     // The pool goes when nothing of it is pending any more.
