@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/admin.h"
+#include "tools/bench/bench.h"
 #include "tools/commands.h"
 
 namespace {
@@ -15,6 +16,41 @@ namespace {
 constexpr char kServerHelp[] =
     "the server: a name that `vesper servers` lists, unix:PATH, tls://HOST:PORT or tcp://HOST:PORT (else "
     "$VESPER_SERVER, else what the configuration says, else the user's own Unix socket)";
+
+CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
+  CLI::App* bench = app.add_subcommand("bench", "measure what Vesper costs here, beside the local driver");
+  bench->add_option(
+      "--server", options->server,
+      "the server: a name that `vesper servers` lists, or an address (else one that is started for this)");
+  bench->add_option("--rows", options->rows, "which rows: shell patterns with | between")
+      ->type_name("PATTERNS")
+      ->capture_default_str();
+  bench
+      ->add_option("--transport", options->transport,
+                   "how messages travel; tcp only to a server that is started for this")
+      ->check(CLI::IsMember({"ring", "socket", "tcp"}));
+  bench->add_option("--delay", options->delay_ms, "what a line in between adds to each round trip")
+      ->type_name("MS")
+      ->check(CLI::Range(0.0, 10000.0).description(""));
+  bench->add_option("--rate", options->rate_mbit, "what it carries each way; 0: no limit")
+      ->type_name("MBIT/S")
+      ->check(CLI::Range(0.0, 1e6).description(""));
+  bench->add_flag("--matrix", options->matrix, "lines of 0, 1 and 20 ms, each of 100 Mbit/s, 1 Gbit/s and no limit");
+  bench->add_option("--json", options->json, "write everything to this file")->type_name("FILE");
+  bench->add_option("--svg", options->svg, "draw it into this file")->type_name("FILE");
+  bench
+      ->add_option("--native-driver", options->native_driver,
+                   "manifest of the driver to compare with, which a server that is started uses, too (else what the "
+                   "loader finds)")
+      ->type_name("ICD.json")
+      ->check(CLI::ExistingFile.description(""));
+  bench->add_flag("--quick", options->quick, "one batch a round: whether it works, not how fast");
+  bench->add_flag("--list", options->list, "only list the rows");
+  bench->footer(
+      "Columns: the median of the rounds on the local driver and through the server, vesper/native, and for each "
+      "operation the client's round trips, waits, and bytes sent and received.");
+  return bench;
+}
 
 int Main(int argc, char** argv) {
   CLI::App app("Vulkan programs on a GPU that is somewhere else");
@@ -36,6 +72,10 @@ int Main(int argc, char** argv) {
   CLI::App* use = app.add_subcommand("use", "choose the server that this user's programs use from now on");
   use->add_option("SERVER", chosen, "a name that `vesper servers` lists, an address, or none")->required();
   use->add_option("--as", name, "keep the address under this name");
+
+  vesper::tools::BenchOptions bench_options;
+  const CLI::App* bench = AddBench(app, &bench_options);
+  const CLI::App* bench_rows = app.add_subcommand("bench-rows")->group("");  // what `bench` runs
 
   std::string admin;
   uint64_t session = 0;
@@ -61,6 +101,8 @@ int Main(int argc, char** argv) {
   if (doctor->parsed()) return vesper::tools::Doctor(server);
   if (servers->parsed()) return vesper::tools::ListServers();
   if (use->parsed()) return vesper::tools::UseServer(chosen, name);
+  if (bench->parsed()) return vesper::tools::Bench(bench_options);
+  if (bench_rows->parsed()) return vesper::tools::BenchRows();
   if (ps->parsed()) return vesper::tools::ListSessions(admin);
   if (top->parsed()) return vesper::tools::WatchSessions(admin, seconds);
   if (kill->parsed()) return vesper::tools::EndSession(admin, session);

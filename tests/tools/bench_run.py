@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""bench_run.py VESPER DRIVER.json: `vesper bench` runs rows on the driver and through servers of its own, moves what it should,
+and says the same as a table, as JSON and as a drawing. How fast it was is of no interest."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as xml
+
+VESPER, DRIVER = sys.argv[1:]
+ROWS = "sync.*|mem.readback_4b"
+SYNC_ROWS = 9
+
+
+def run(folder: pathlib.Path, *options: str) -> tuple[str, dict]:
+    found = subprocess.run(
+        [VESPER, "bench", "--quick", "--native-driver", DRIVER, "--json", folder / "found.json", "--svg", folder / "found.svg", *options],
+        capture_output=True, text=True,
+    )
+    assert found.returncode == 0, f"{options}: status {found.returncode}\n{found.stdout}\n{found.stderr}"
+    return found.stdout, json.loads((folder / "found.json").read_text())
+
+
+def check(folder: pathlib.Path, table: str, found: dict, transport: str) -> None:
+    (one,) = found["runs"]
+    assert one["transport"] == transport, one["transport"]
+    assert one["native_device"] == one["vesper_device"] != "", one
+    lines = [line.split() for line in table.splitlines()]
+    assert lines[0] == ["row", "unit", "native", "vesper", "ratio", "trips", "waits", "sent", "received"], lines[0]
+    assert len(one["rows"]) == SYNC_ROWS + 1
+    for row, line in zip(one["rows"], lines[1:], strict=False):
+        assert row["failure"] is None and row["native"]["median"] > 0 and row["vesper"]["rounds"] == 3, row
+        assert line[:2] == [row["name"], row["unit"]] and len(line) == 9, line
+        assert abs(row["ratio"] * row["native"]["median"] / row["vesper"]["median"] - 1) < 1e-3, row
+    counts = {row["name"]: row["per_operation"] for row in one["rows"]}
+    # What a fence is at is never asked for; four bytes from the GPU are waited for, once, and not asked for either.
+    assert counts["sync.fence_signaled"]["round_trips"] == counts["sync.fence_signaled"]["bytes_sent"] == 0, counts
+    assert counts["mem.readback_4b"]["round_trips"] == 0 and counts["mem.readback_4b"]["waits"] <= 1, counts
+    drawing = xml.parse(folder / "found.svg").getroot()
+    assert len(re.findall("circle", "".join(each.tag for each in drawing))) == SYNC_ROWS + 1 + 1  # and the legend's
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        check(folder, *run(folder, "--rows", ROWS, "--transport", "socket"), "unix")
+        _, found = run(folder, "--rows", "mem.upload_4k|mem.download_4k", "--delay", "2", "--rate", "100")
+        (one,) = found["runs"]
+        assert one["transport"] == "tcp" and one["delay_ms"] == 2, one
+        for row in one["rows"]:  # 4 KiB and a round trip of 2 ms
+            assert row["failure"] is None and 0 < row["vesper"]["most"] < 4096 / 2e-3 / 1e6, row
+    refused = subprocess.run([VESPER, "bench", "--rows", "no.such"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "no row is called" in refused.stderr, refused
+
+
+main()

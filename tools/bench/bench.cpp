@@ -1,0 +1,147 @@
+#include "tools/bench/bench.h"
+
+#include <cstdio>
+#include <fstream>
+#include <stdexcept>
+
+#include "runtime/address.h"
+#include "runtime/configuration.h"
+#include "tools/bench/measure.h"
+#include "tools/bench/process.h"
+#include "tools/bench/proxy.h"
+#include "tools/bench/report.h"
+#include "tools/bench/rows.h"
+#include "tools/bench/wake.h"
+#include "tools/bench/worker.h"
+#include "tools/installation.h"
+
+namespace vesper::tools {
+namespace {
+
+using namespace bench;  // NOLINT: this is its command
+
+constexpr double kDelays[] = {0, 1, 20}, kRates[] = {100, 1000, 0};
+
+std::vector<const Row*> Chosen(const std::string& patterns) {
+  std::vector<const Row*> rows;
+  for (const Row& row : AllRows()) {
+    if (Matches(row.name, patterns)) rows.push_back(&row);
+  }
+  if (rows.empty()) throw std::runtime_error("no row is called " + patterns + "; see vesper bench --list");
+  return rows;
+}
+
+std::vector<Line> LinesOf(const BenchOptions& options) {
+  if (!options.matrix) return {{options.delay_ms, options.rate_mbit}};
+  std::vector<Line> lines;
+  for (const double delay : kDelays) {
+    for (const double rate : kRates) lines.push_back({delay, rate});
+  }
+  return lines;
+}
+
+// The server, as given or one of our own, and what is between it and the clients.
+class Destination {
+ public:
+  Destination(const BenchOptions& options, const PrivateFolder& folder) {
+    std::string given = options.server;
+    if (given.empty()) {
+      const bool tcp =
+          options.matrix || options.transport == "tcp" || Line{options.delay_ms, options.rate_mbit}.is_proxied();
+      const std::string listen = tcp ? "tcp://127.0.0.1:0" : "unix:" + folder.path() + "/server.sock";
+      server_ = std::make_unique<OwnServer>(listen, options.native_driver, folder);
+      given = server_->address();
+    }
+    std::vector<std::string> wrong;
+    std::string error;
+    address_ = Configuration::Read(&wrong).Find(given, &error);
+    if (!address_) throw std::runtime_error("--server " + given + ": " + error);
+  }
+  std::string Through(const Line& line) {
+    proxy_.reset();
+    if (!line.is_proxied()) return address_->WithSecrets();
+    proxy_ = std::make_unique<Proxy>(*address_, line);
+    return proxy_->address();
+  }
+
+ private:
+  std::unique_ptr<OwnServer> server_;
+  std::optional<Address> address_;
+  std::unique_ptr<Proxy> proxy_;
+};
+
+// The local driver, and no server should our own be installed, too.
+Environment NativeEnvironment(const BenchOptions& options) {
+  Environment environment = {{"VESPER_SERVER", "none"}, {"VESPER_STATS", std::nullopt}};
+  if (!options.native_driver.empty()) {
+    for (const char* name : {"VK_ICD_FILENAMES", "VK_DRIVER_FILES"}) environment[name] = options.native_driver;
+    environment["VK_ADD_DRIVER_FILES"] = std::nullopt;
+  }
+  return environment;
+}
+
+// Of a client that sees nothing but the server, as `vesper run` has it.
+Environment VesperEnvironment(const BenchOptions& options, const std::string& address) {
+  Environment environment = {{"VESPER_SERVER", address},
+                             {"VK_ICD_FILENAMES", ManifestPath()},
+                             {"VK_DRIVER_FILES", ManifestPath()},
+                             {"VK_ADD_DRIVER_FILES", std::nullopt},
+                             {"VESPER_STATS", std::nullopt}};
+  if (options.transport == "ring" || options.transport == "socket") environment["VESPER_TRANSPORT"] = options.transport;
+  return environment;
+}
+
+Report RunOn(const Line& line, const BenchOptions& options, const std::vector<const Row*>& rows,
+             Destination* destination, const PrivateFolder& folder) {
+  Report report;
+  report.line = line;
+  report.wake_us = WakeMicroseconds(options.quick ? 50 : 500);
+  const Environment vesper = VesperEnvironment(options, destination->Through(line));
+  Environment counting = vesper;
+  counting["VESPER_STATS"] = folder.path() + "/counts.json";
+  Measurement measurement(NativeEnvironment(options), vesper, counting, options.quick ? kQuick : Effort{});
+  std::fputs(TableHead().c_str(), stdout);
+  measurement.Run(rows, &report, [](const Result& result) {
+    std::fputs(TableLine(result).c_str(), stdout);
+    std::fflush(stdout);
+  });
+  std::printf("%s\n\n", Heading(report).c_str());
+  return report;
+}
+
+void Write(const std::string& path, const std::string& text) {
+  if (path.empty()) return;
+  std::ofstream file(path);
+  file << text;
+  if (!file.flush()) throw std::runtime_error("cannot write " + path);
+}
+
+}  // namespace
+
+int Bench(const BenchOptions& options) {
+  if (options.list) {
+    for (const Row& row : AllRows()) std::printf("%-32s %s\n", row.name.c_str(), std::string(NameOf(row.unit)).c_str());
+    return 0;
+  }
+  const std::vector<const Row*> rows = Chosen(options.rows);
+  const PrivateFolder folder;
+  Destination destination(options, folder);
+  std::vector<Report> reports;
+  for (const Line& line : LinesOf(options)) {
+    reports.push_back(RunOn(line, options, rows, &destination, folder));
+    // After each, so that a run that is ended leaves what it found.
+    Write(options.json, ToJson(reports));
+    Write(options.svg, ToSvg(reports));
+  }
+  if (reports.size() > 1) std::fputs(MatrixTable(reports).c_str(), stdout);
+  for (const Report& report : reports) {
+    for (const Result& result : report.results) {
+      if (!result.failure.empty()) return 1;
+    }
+  }
+  return 0;
+}
+
+int BenchRows() { return Serve(); }
+
+}  // namespace vesper::tools

@@ -1,0 +1,162 @@
+#include "tools/bench/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+#include "tools/installation.h"
+
+extern char** environ;
+
+namespace vesper::tools::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr int kGraceMilliseconds = 10'000, kListenMilliseconds = 60'000;
+constexpr int kNoProgram = 127;  // as a shell says it
+
+std::vector<std::string> Merged(const Environment& changes) {
+  std::vector<std::string> merged;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    if (!changes.contains(text.substr(0, text.find('=')))) merged.push_back(text);
+  }
+  for (const auto& [name, value] : changes) {
+    if (value) merged.push_back(name + "=" + *value);
+  }
+  return merged;
+}
+
+std::vector<char*> Pointers(std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  for (std::string& string : strings) pointers.push_back(string.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+void MakePipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error(std::string("pipe: ") + std::strerror(errno));
+}
+
+int Left(Clock::time_point deadline) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+  return left < 0 ? 0 : static_cast<int>(left);
+}
+
+}  // namespace
+
+PrivateFolder::PrivateFolder() {
+  path_ = (std::filesystem::temp_directory_path() / "vesper-bench-XXXXXX").string();
+  if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make a folder like " + path_);
+}
+
+PrivateFolder::~PrivateFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+Process::Process(std::vector<std::string> arguments, const Environment& environment, const std::string& log) {
+  signal(SIGPIPE, SIG_IGN);  // who does not read any more is noticed by Say()
+  std::vector<std::string> merged = Merged(environment);
+  const std::vector<char*> argv = Pointers(arguments), envp = Pointers(merged);
+  int in[2], out[2];
+  MakePipe(in);
+  MakePipe(out);
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) {
+    // Only async-signal-safe calls: there may be other threads.
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) _exit(kNoProgram);
+    const int err = log.empty() ? STDERR_FILENO : open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dup2(in[0], STDIN_FILENO);
+    dup2(out[1], STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    execve(argv[0], argv.data(), envp.data());
+    _exit(kNoProgram);
+  }
+  close(in[0]);
+  close(out[1]);
+  to_ = in[1];
+  from_ = out[0];
+  if (pid_ < 0) throw std::runtime_error("cannot fork");
+}
+
+Process::~Process() {
+  close(to_);
+  if (!WaitFor(kGraceMilliseconds)) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  close(from_);
+}
+
+void Process::Terminate() {
+  if (pid_ > 0) kill(pid_, SIGTERM);
+}
+
+bool Process::WaitFor(int timeout_ms) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (waitpid(pid_, nullptr, WNOHANG) == 0) {
+    if (Clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+bool Process::Say(const std::string& line) {
+  const std::string text = line + '\n';
+  return write(to_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+std::optional<std::string> Process::Hear(int timeout_ms) {
+  const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  for (;;) {
+    if (const size_t end = heard_.find('\n'); end != std::string::npos) {
+      std::string line = heard_.substr(0, end);
+      heard_.erase(0, end + 1);
+      return line;
+    }
+    pollfd entry = {from_, POLLIN, 0};
+    if (poll(&entry, 1, Left(deadline)) <= 0) return std::nullopt;
+    char bytes[4096];
+    const ssize_t count = read(from_, bytes, sizeof(bytes));
+    if (count <= 0) return std::nullopt;
+    heard_.append(bytes, static_cast<size_t>(count));
+  }
+}
+
+OwnServer::OwnServer(const std::string& listen, const std::string& driver, const PrivateFolder& folder) {
+  const std::string log = folder.path() + "/server.log";
+  Environment environment;
+  if (!driver.empty()) environment = {{"VK_ICD_FILENAMES", driver}, {"VK_DRIVER_FILES", driver}};
+  process_ = std::make_unique<Process>(
+      std::vector<std::string>{BinaryFolder() + "/vesper-server", "--listen", listen, "--admin", "none"}, environment,
+      log);
+  constexpr std::string_view kListening = "listening on ";
+  while (const auto line = process_->Hear(kListenMilliseconds)) {
+    if (!line->starts_with(kListening)) continue;
+    address_ = line->substr(kListening.size());
+    return;
+  }
+  std::ifstream file(log);
+  std::ostringstream said;
+  said << file.rdbuf();
+  throw std::runtime_error("vesper-server does not listen on " + listen + "\n" + said.str());
+}
+
+OwnServer::~OwnServer() { process_->Terminate(); }
+
+}  // namespace vesper::tools::bench

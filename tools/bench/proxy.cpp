@@ -1,0 +1,264 @@
+#include "tools/bench/proxy.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <deque>
+#include <list>
+#include <optional>
+#include <stdexcept>
+#include <vector>
+
+#include "tools/bench/report.h"
+
+namespace vesper::tools::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+constexpr size_t kMaxPiece = size_t{64} << 10;  // read at once
+constexpr size_t kMinPiece = 1500;              // a packet
+constexpr size_t kMaxHeld = size_t{64} << 20;   // of one direction, whatever delay and rate are
+constexpr double kBurst = 0.5e-3;               // s: how far ahead of the rate bytes are taken
+
+Clock::duration ToDuration(double seconds) { return std::chrono::duration_cast<Clock::duration>(Seconds(seconds)); }
+
+struct Pace {
+  explicit Pace(const Line& line)
+      : delay(ToDuration(line.delay_ms / 2e3)),
+        rate(line.rate_mbit * 1e6 / 8),
+        piece(rate == 0 ? kMaxPiece : std::clamp(static_cast<size_t>(rate * kBurst), kMinPiece, kMaxPiece)) {}
+  Clock::duration Takes(size_t bytes) const {
+    return rate == 0 ? Clock::duration(0) : ToDuration(static_cast<double>(bytes) / rate);
+  }
+  const Clock::duration delay;  // one way
+  const double rate;            // bytes a second; 0: no limit
+  const size_t piece;
+};
+
+// The earlier of two moments, of which the first may be none.
+void Sooner(std::optional<Clock::time_point>* moment, Clock::time_point other) {
+  if (!*moment || other < **moment) *moment = other;
+}
+
+// One direction of a connection.
+class Way {
+ public:
+  Way(int from, int to, const Pace& pace) : from_(from), to_(to), pace_(pace) {}
+
+  bool ended() const { return ended_; }
+  bool broken() const { return broken_; }
+  bool WantsToRead(Clock::time_point now) const {
+    return !heard_all_ && !ended_ && held_ < kMaxHeld && busy_until_ <= now + ToDuration(kBurst);
+  }
+  bool WantsToWrite(Clock::time_point now) const { return !ended_ && !pieces_.empty() && pieces_.front().due <= now; }
+  // When something will be to be done that no descriptor tells.
+  void NextMoment(Clock::time_point now, std::optional<Clock::time_point>* moment) const {
+    if (ended_) return;
+    if (!pieces_.empty() && pieces_.front().due > now) Sooner(moment, pieces_.front().due);
+    if (!heard_all_ && held_ < kMaxHeld && !WantsToRead(now)) Sooner(moment, busy_until_ - ToDuration(kBurst));
+  }
+
+  void Read(Clock::time_point now) {
+    std::vector<char> bytes(pace_.piece);
+    const ssize_t count = recv(from_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    bytes.resize(count < 0 ? 0 : static_cast<size_t>(count));
+    heard_all_ = count <= 0;
+    busy_until_ = std::max(busy_until_, now) + pace_.Takes(bytes.size());
+    held_ += bytes.size();
+    pieces_.push_back({busy_until_ + pace_.delay, std::move(bytes)});  // an empty one is the end
+  }
+  // False when there is nothing more to be done now.
+  bool Write() {
+    const Piece& piece = pieces_.front();
+    if (piece.bytes.empty()) {
+      shutdown(to_, SHUT_WR);
+      ended_ = true;
+      return false;
+    }
+    const ssize_t count =
+        send(to_, piece.bytes.data() + sent_, piece.bytes.size() - sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) {
+      broken_ = errno != EAGAIN && errno != EINTR;
+      return false;
+    }
+    sent_ += static_cast<size_t>(count);
+    if (sent_ < piece.bytes.size()) return false;
+    held_ -= piece.bytes.size();
+    sent_ = 0;
+    pieces_.pop_front();
+    return true;
+  }
+
+ private:
+  struct Piece {
+    Clock::time_point due;
+    std::vector<char> bytes;
+  };
+  const int from_, to_;
+  const Pace& pace_;
+  std::deque<Piece> pieces_;
+  size_t held_ = 0, sent_ = 0;
+  Clock::time_point busy_until_ = Clock::now();
+  bool heard_all_ = false, ended_ = false, broken_ = false;
+};
+
+struct Connection {
+  Connection(int a, int b, const Pace& pace) : client(a), server(b), there(a, b, pace), back(b, a, pace) {}
+  ~Connection() {
+    close(client);
+    close(server);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  // When one end does not take what comes, the other shall hear of it.
+  bool has_ended() const { return (there.ended() && back.ended()) || there.broken() || back.broken(); }
+  const int client, server;
+  Way there, back;
+};
+
+// What waits in the kernel's buffers would count as sent although it still waits for the line.
+void Prepare(int fd, const Pace& pace) {
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  if (pace.rate == 0) return;
+  const int bytes = static_cast<int>(std::clamp(pace.rate * 2e-3, 64.0 * 1024, 4.0 * 1024 * 1024));
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
+int Dial(const Address& server, const Pace& pace) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(server.host.c_str(), std::to_string(server.port).c_str(), &hints, &found) != 0) return -1;
+  int fd = -1;
+  for (const addrinfo* each = found; each != nullptr && fd < 0; each = each->ai_next) {
+    fd = socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) continue;
+    Prepare(fd, pace);
+    if (connect(fd, each->ai_addr, each->ai_addrlen) == 0) break;
+    close(fd);
+    fd = -1;
+  }
+  freeaddrinfo(found);
+  return fd;
+}
+
+}  // namespace
+
+class Proxy::Relay {
+ public:
+  Relay(Address server, const Line& line, int stop, std::atomic<size_t>* count)
+      : server_(std::move(server)), pace_(line), stop_(stop), count_(*count) {
+    std::string error;
+    listener_ = Listener::Open({.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = 0}, &error);
+    if (listener_ == nullptr) throw std::runtime_error(error);
+    Prepare(listener_->fd(), pace_);  // its sockets are like it
+  }
+
+  // As the server is called, but for where it is.
+  std::string Name() const {
+    Address line = server_;
+    line.host = listener_->address().host;
+    line.port = listener_->address().port;
+    return line.WithSecrets();
+  }
+
+  void Run() {
+    prctl(PR_SET_TIMERSLACK, 1);  // ns
+    while (Sleep()) {
+      const auto now = Clock::now();
+      for (auto each = connections_.begin(); each != connections_.end();) {
+        Serve(*each, now);
+        each = each->has_ended() ? connections_.erase(each) : std::next(each);
+      }
+      Accept();
+      count_ = connections_.size();
+    }
+    connections_.clear();
+    count_ = 0;
+  }
+
+ private:
+  // Until there is something to do; false when it is to end.
+  bool Sleep() {
+    entries_ = {{stop_, POLLIN, 0}, {listener_->fd(), POLLIN, 0}};
+    const auto now = Clock::now();
+    std::optional<Clock::time_point> moment;
+    for (Connection& each : connections_) {
+      const auto events = [now](const Way& in, const Way& out) {
+        return static_cast<short>((in.WantsToRead(now) ? POLLIN : 0) | (out.WantsToWrite(now) ? POLLOUT : 0));
+      };
+      // A negative descriptor is not looked at: that one has hung up would be told again and again.
+      const auto add = [this](int fd, short wanted) { entries_.push_back({wanted == 0 ? -1 : fd, wanted, 0}); };
+      add(each.client, events(each.there, each.back));
+      add(each.server, events(each.back, each.there));
+      each.there.NextMoment(now, &moment);
+      each.back.NextMoment(now, &moment);
+    }
+    timespec left = {};
+    if (moment) {
+      const auto wait = std::max(*moment - now, Clock::duration(0));
+      left.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(wait).count();
+      left.tv_nsec = (wait % std::chrono::seconds(1)).count();
+    }
+    ppoll(entries_.data(), entries_.size(), moment ? &left : nullptr, nullptr);
+    return entries_[0].revents == 0;
+  }
+
+  static void Serve(Connection& each, Clock::time_point now) {
+    for (Way* way : {&each.there, &each.back}) {
+      if (way->WantsToRead(now)) way->Read(now);
+      while (way->WantsToWrite(now) && way->Write()) {
+      }
+    }
+  }
+
+  void Accept() {
+    const int client = listener_->Accept();
+    if (client < 0) return;
+    const int server = Dial(server_, pace_);
+    if (server < 0) {
+      close(client);
+      return;
+    }
+    Prepare(client, pace_);
+    connections_.emplace_back(client, server, pace_);
+  }
+
+  const Address server_;
+  const Pace pace_;
+  const int stop_;
+  std::atomic<size_t>& count_;
+  std::unique_ptr<Listener> listener_;
+  std::list<Connection> connections_;
+  std::vector<pollfd> entries_;
+};
+
+Proxy::Proxy(const Address& server, const Line& line) : stop_(eventfd(0, EFD_CLOEXEC)) {
+  if (server.kind == Address::Kind::kUnix)
+    throw std::runtime_error("a line with a delay or a rate is TCP: no Unix socket");
+  relay_ = std::make_unique<Relay>(server, line, stop_, &connections_);
+  address_ = relay_->Name();
+  thread_ = std::thread([this] { relay_->Run(); });
+}
+
+Proxy::~Proxy() {
+  eventfd_write(stop_, 1);
+  thread_.join();
+  close(stop_);
+}
+
+}  // namespace vesper::tools::bench
