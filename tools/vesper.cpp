@@ -52,6 +52,12 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
   return bench;
 }
 
+int RunProgram(const std::string& server, const std::vector<std::string>& program) {
+  if (!program.empty()) return vesper::tools::Run(server, program);
+  std::fprintf(stderr, "vesper run: which program? vesper run -- PROGRAM [ARGUMENT...]\n");
+  return 2;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Vulkan programs on a GPU that is somewhere else");
   app.set_version_flag("--version", VESPER_VERSION);
@@ -110,11 +116,7 @@ int Main(int argc, char** argv) {
   if (reload->parsed()) return vesper::tools::ReloadTokens(admin);
   std::vector<std::string> program = run->remaining();
   if (end != argv + argc) program.insert(program.end(), end + 1, argv + argc);
-  if (program.empty()) {
-    std::fprintf(stderr, "vesper run: which program? vesper run -- PROGRAM [ARGUMENT...]\n");
-    return 2;
-  }
-  return vesper::tools::Run(server, program);
+  return RunProgram(server, program);
 }
 
 }  // namespace

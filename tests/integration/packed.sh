@@ -1,6 +1,6 @@
 #!/bin/bash
 # packed.sh BUILD: makes a pack of BUILD (bench/pack) and uses it: every library that its programs need is in it or the C
-# library's, and a program runs through its driver and server.
+# library's, a program runs through its driver and server, and it measures itself.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -16,3 +16,6 @@ elsewhere=$(ldd "$pack"/bin/* "$pack"/lib/*.so | sed -n 's/.* => \([^ ]*\).*/\1/
 
 export VESPER_SERVER_BINARY=$pack/bin/vesper-server VESPER_ICD_MANIFEST=$pack/share/vulkan/icd.d/vesper_icd.$(uname -m).json
 "$pack/tests/integration/run_remote.sh" -- "$pack/bin/first_execution"
+
+MEASURE_RESULTS=$folder/results "$pack/measure" "/usr/share/vulkan/icd.d/lvp_icd.$(uname -m).json" --quick --rows submit.empty \
+  >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }

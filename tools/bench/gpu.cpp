@@ -117,8 +117,8 @@ std::string Gpu::Name() const {
 
 uint32_t Gpu::MemoryType(uint32_t bits, VkMemoryPropertyFlags wanted) const {
   // Nobody maps what is not visible; being cached or device-local is only a wish.
-  for (const VkMemoryPropertyFlags least :
-       {wanted, wanted & ~VK_MEMORY_PROPERTY_HOST_CACHED_BIT, wanted & ~VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT}) {
+  for (const VkMemoryPropertyFlags least : {wanted, wanted & ~VkMemoryPropertyFlags{VK_MEMORY_PROPERTY_HOST_CACHED_BIT},
+                                            wanted & ~VkMemoryPropertyFlags{VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT}}) {
     for (uint32_t i = 0; i < memory_.memoryTypeCount; ++i) {
       if ((bits >> i & 1) != 0 && (memory_.memoryTypes[i].propertyFlags & least) == least) return i;
     }

@@ -18,8 +18,6 @@
 
 #include "tools/installation.h"
 
-extern char** environ;
-
 namespace vesper::tools::bench {
 namespace {
 
@@ -103,11 +101,11 @@ Process::~Process() {
   close(from_);
 }
 
-void Process::Terminate() {
+void Process::Terminate() const {
   if (pid_ > 0) kill(pid_, SIGTERM);
 }
 
-bool Process::WaitFor(int timeout_ms) {
+bool Process::WaitFor(int timeout_ms) const {
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   while (waitpid(pid_, nullptr, WNOHANG) == 0) {
     if (Clock::now() >= deadline) return false;
@@ -116,7 +114,7 @@ bool Process::WaitFor(int timeout_ms) {
   return true;
 }
 
-bool Process::Say(const std::string& line) {
+bool Process::Say(const std::string& line) const {
   const std::string text = line + '\n';
   return write(to_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
@@ -139,12 +137,14 @@ std::optional<std::string> Process::Hear(int timeout_ms) {
 }
 
 OwnServer::OwnServer(const std::string& listen, const std::string& driver, const PrivateFolder& folder) {
-  const std::string log = folder.path() + "/server.log";
+  const std::string log = folder.path() + "/server.log", program = BinaryFolder() + "/vesper-server";
+  if (access(program.c_str(), X_OK) != 0) {
+    throw std::runtime_error("there is no " + program + " to start; say which server by --server");
+  }
   Environment environment;
   if (!driver.empty()) environment = {{"VK_ICD_FILENAMES", driver}, {"VK_DRIVER_FILES", driver}};
-  process_ = std::make_unique<Process>(
-      std::vector<std::string>{BinaryFolder() + "/vesper-server", "--listen", listen, "--admin", "none"}, environment,
-      log);
+  process_ = std::make_unique<Process>(std::vector<std::string>{program, "--listen", listen, "--admin", "none"},
+                                       environment, log);
   constexpr std::string_view kListening = "listening on ";
   while (const auto line = process_->Hear(kListenMilliseconds)) {
     if (!line->starts_with(kListening)) continue;

@@ -37,14 +37,14 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   // False when it does not read any more.
-  bool Say(const std::string& line);
+  bool Say(const std::string& line) const;
   // The next line that it says; nullopt when it ended, or said nothing for so long.
   std::optional<std::string> Hear(int timeout_ms);
   // By a signal, which it is given time to heed.
-  void Terminate();
+  void Terminate() const;
 
  private:
-  bool WaitFor(int timeout_ms);
+  bool WaitFor(int timeout_ms) const;
 
   pid_t pid_ = -1;
   int to_ = -1, from_ = -1;

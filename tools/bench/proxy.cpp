@@ -27,10 +27,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-constexpr size_t kMaxPiece = size_t{64} << 10;  // read at once
-constexpr size_t kMinPiece = 1500;              // a packet
-constexpr size_t kMaxHeld = size_t{64} << 20;   // of one direction, whatever delay and rate are
-constexpr double kBurst = 0.5e-3;               // s: how far ahead of the rate bytes are taken
+constexpr size_t kMaxPiece = size_t{64} << 10;           // read at once
+constexpr size_t kMinPiece = 1500;                       // a packet
+constexpr size_t kMaxHeld = size_t{64} << 20;            // of one direction, whatever delay and rate are
+constexpr auto kBurst = std::chrono::microseconds(500);  // how far ahead of the rate bytes are taken
+constexpr auto kLate = std::chrono::milliseconds(5);
 
 Clock::duration ToDuration(double seconds) { return std::chrono::duration_cast<Clock::duration>(Seconds(seconds)); }
 
@@ -38,7 +39,8 @@ struct Pace {
   explicit Pace(const Line& line)
       : delay(ToDuration(line.delay_ms / 2e3)),
         rate(line.rate_mbit * 1e6 / 8),
-        piece(rate == 0 ? kMaxPiece : std::clamp(static_cast<size_t>(rate * kBurst), kMinPiece, kMaxPiece)) {}
+        piece(rate == 0 ? kMaxPiece
+                        : std::clamp(static_cast<size_t>(rate * Seconds(kBurst).count()), kMinPiece, kMaxPiece)) {}
   Clock::duration Takes(size_t bytes) const {
     return rate == 0 ? Clock::duration(0) : ToDuration(static_cast<double>(bytes) / rate);
   }
@@ -60,25 +62,30 @@ class Way {
   bool ended() const { return ended_; }
   bool broken() const { return broken_; }
   bool WantsToRead(Clock::time_point now) const {
-    return !heard_all_ && !ended_ && held_ < kMaxHeld && busy_until_ <= now + ToDuration(kBurst);
+    return !heard_all_ && !ended_ && held_ < kMaxHeld && busy_until_ <= now + kBurst;
   }
   bool WantsToWrite(Clock::time_point now) const { return !ended_ && !pieces_.empty() && pieces_.front().due <= now; }
   // When something will be to be done that no descriptor tells.
   void NextMoment(Clock::time_point now, std::optional<Clock::time_point>* moment) const {
     if (ended_) return;
     if (!pieces_.empty() && pieces_.front().due > now) Sooner(moment, pieces_.front().due);
-    if (!heard_all_ && held_ < kMaxHeld && !WantsToRead(now)) Sooner(moment, busy_until_ - ToDuration(kBurst));
+    if (!heard_all_ && held_ < kMaxHeld && !WantsToRead(now)) Sooner(moment, busy_until_ - kBurst);
   }
 
   void Read(Clock::time_point now) {
     std::vector<char> bytes(pace_.piece);
     const ssize_t count = recv(from_, bytes.data(), bytes.size(), MSG_DONTWAIT);
-    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
+      was_waited_for_ = false;
+      return;
+    }
     bytes.resize(count < 0 ? 0 : static_cast<size_t>(count));
     heard_all_ = count <= 0;
-    busy_until_ = std::max(busy_until_, now) + pace_.Takes(bytes.size());
+    // What may have waited for the line does not pay for this thread's having been late.
+    busy_until_ = std::max(busy_until_, was_waited_for_ ? now - kLate : now) + pace_.Takes(bytes.size());
+    was_waited_for_ = busy_until_ > now + kBurst;
     held_ += bytes.size();
-    pieces_.push_back({busy_until_ + pace_.delay, std::move(bytes)});  // an empty one is the end
+    pieces_.push_back({std::max(busy_until_, now) + pace_.delay, std::move(bytes)});  // an empty one is the end
   }
   // False when there is nothing more to be done now.
   bool Write() {
@@ -112,7 +119,7 @@ class Way {
   std::deque<Piece> pieces_;
   size_t held_ = 0, sent_ = 0;
   Clock::time_point busy_until_ = Clock::now();
-  bool heard_all_ = false, ended_ = false, broken_ = false;
+  bool heard_all_ = false, ended_ = false, broken_ = false, was_waited_for_ = false;
 };
 
 struct Connection {

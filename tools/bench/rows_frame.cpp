@@ -71,11 +71,12 @@ class Frame {
     const uint32_t word = random->Word();
     std::memcpy(colours_[i].data(), &word, sizeof(word));
     const Colour& colour = colours_[i];
+    const uint32_t column = i % kColumns, line = i / kColumns;
     Triangle triangle = {};
     triangle.size[0] = 2.0f / kColumns;
     triangle.size[1] = 2.0f / kLines;
-    triangle.corner[0] = -1 + triangle.size[0] * static_cast<float>(i % kColumns);
-    triangle.corner[1] = -1 + triangle.size[1] * static_cast<float>(i / kColumns);
+    triangle.corner[0] = -1 + triangle.size[0] * static_cast<float>(column);
+    triangle.corner[1] = -1 + triangle.size[1] * static_cast<float>(line);
     for (size_t k = 0; k < colour.size(); ++k) triangle.colour[k] = static_cast<float>(colour[k]) / 255;
     return triangle;
   }
