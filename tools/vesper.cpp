@@ -35,7 +35,9 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
   bench->add_option("--rate", options->rate_mbit, "what it carries each way; 0: no limit")
       ->type_name("MBIT/S")
       ->check(CLI::Range(0.0, 1e6).description(""));
-  bench->add_flag("--matrix", options->matrix, "lines of 0, 1 and 20 ms, each of 100 Mbit/s, 1 Gbit/s and no limit");
+  bench->add_flag("--matrix", options->matrix, "lines of 0, 1 and 20 ms, each of 100 Mbit/s, 1 Gbit/s and no limit")
+      ->excludes("--delay")
+      ->excludes("--rate");
   bench->add_option("--json", options->json, "write everything to this file")->type_name("FILE");
   bench->add_option("--svg", options->svg, "draw it into this file")->type_name("FILE");
   bench

@@ -56,6 +56,9 @@ class Destination {
     std::string error;
     address_ = Configuration::Read(&wrong).Find(given, &error);
     if (!address_) throw std::runtime_error("--server " + given + ": " + error);
+    if (options.transport == "tcp" && address_->kind == Address::Kind::kUnix) {
+      throw std::runtime_error("--transport tcp: " + given + " is a Unix socket");
+    }
   }
   std::string Through(const Line& line) {
     proxy_.reset();

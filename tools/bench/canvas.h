@@ -21,9 +21,8 @@ class Canvas {
 
   // What was in the picture is gone; draws follow.
   void Begin(VkCommandBuffer commands) const;
-  void Draw(VkCommandBuffer commands, const Triangle& triangle) const {
+  void Push(VkCommandBuffer commands, const Triangle& triangle) const {
     vkCmdPushConstants(commands, layout_, VK_SHADER_STAGE_VERTEX_BIT, 0, sizeof(triangle), &triangle);
-    vkCmdDraw(commands, 3, 1, 0, 0);
   }
   // The picture can then be copied.
   void End(VkCommandBuffer commands) const;

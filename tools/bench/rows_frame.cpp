@@ -33,7 +33,10 @@ class Frame {
   void Submit(Random* random) {
     commands_.Begin(VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT);
     canvas_.Begin(commands_.get());
-    for (uint32_t i = 0; i < kDraws; ++i) canvas_.Draw(commands_.get(), Next(i, random));
+    for (uint32_t i = 0; i < kDraws; ++i) {
+      canvas_.Push(commands_.get(), Next(i, random));
+      vkCmdDraw(commands_.get(), 3, 1, 0, 0);
+    }
     canvas_.End(commands_.get());
     if (reads_back_) canvas_.CopyTo(commands_.get(), picture_.handle);
     commands_.End();

@@ -24,6 +24,7 @@ auto Recorded(const Gpu& gpu, Record record) {
 
 void RecordDraws(VkCommandBuffer commands, const Canvas& canvas) {
   canvas.Begin(commands);
+  canvas.Push(commands, {});
   for (uint64_t i = 0; i < kCommands; ++i) vkCmdDraw(commands, 3, 1, 0, 0);
   canvas.End(commands);
 }
