@@ -39,6 +39,10 @@ inline constexpr size_t kMaxDecodedMessageBytes = size_t{1} << 20;
 inline constexpr size_t kMaxAnswers = size_t{1} << 16;
 // Objects whose addresses are asked for with the one that is wanted: their questions take less than may lie unsent.
 inline constexpr size_t kAddressesAtOnce = 8192;
+// Ranges of a query pool about which the last answer is kept, and 64-bit values of one that is asked for ahead: more are read
+// when they are wanted.
+inline constexpr size_t kQueryAnswers = 64;
+inline constexpr size_t kQueryValuesAhead = 4096;
 // Create-infos that objects are known by; objects beyond answer for themselves.
 inline constexpr uint32_t kMaxRecipes = 1u << 16;
 // Pipelines that were refused; an equal one is waited for.

@@ -4,6 +4,7 @@
 
 #include <vulkan/vulkan.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -103,10 +104,16 @@ struct CommandBuffer : Dispatchable {
   Device* const device;
   CommandPoolState* const pool;
   const VkCommandBufferLevel level;
-  wire::ByteBuffer records;        // recorded and not sent
-  uint64_t recording = 0;          // its number in device->recordings while it is being recorded
-  std::vector<ObjectId> unproven;  // objects it uses whose creation was undecided then (client/session/verdicts.h)
+  wire::ByteBuffer records;           // recorded and not sent
+  uint64_t recording = 0;             // its number in device->recordings while it is being recorded
+  std::vector<ObjectId> query_pools;  // that its commands use
+  std::vector<ObjectId> unproven;     // objects it uses whose creation was undecided then (client/session/verdicts.h)
   VkResult failure = VK_SUCCESS;
+
+  // May throw std::bad_alloc.
+  void NoteQueryPool(ObjectId id) {
+    if (std::find(query_pools.begin(), query_pools.end(), id) == query_pools.end()) query_pools.push_back(id);
+  }
 };
 
 struct CommandPoolState : ObjectState {

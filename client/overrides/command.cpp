@@ -21,6 +21,7 @@ namespace {
 void Discard(CommandBuffer* buffer) {
   buffer->records.clear();
   buffer->unproven.clear();
+  buffer->query_pools.clear();
   buffer->failure = VK_SUCCESS;
   EndRecording(buffer);
 }
@@ -165,6 +166,20 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetCommandBuffer(VkCommandBuffer commandBuffer,
   args.commandBuffer = commandBuffer;
   args.flags = flags;
   return Call(commandBuffer, Command::kResetCommandBuffer).Post(&args);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdExecuteCommands(VkCommandBuffer commandBuffer, uint32_t commandBufferCount,
+                                              const VkCommandBuffer* pCommandBuffers) {
+  CommandBuffer* buffer = FromHandle<CommandBuffer>(commandBuffer);
+  const VkResult noted = Guarded([&] {
+    for (uint32_t i = 0; i < commandBufferCount; ++i) {
+      for (const ObjectId pool : FromHandle<CommandBuffer>(pCommandBuffers[i])->query_pools)
+        buffer->NoteQueryPool(pool);
+    }
+    return VK_SUCCESS;
+  });
+  if (noted != VK_SUCCESS) buffer->failure = noted;
+  entry::CmdExecuteCommands(commandBuffer, commandBufferCount, pCommandBuffers);
 }
 
 }  // namespace overrides

@@ -1,5 +1,5 @@
-// Query results: waited for in the client, and scattered here, so that what is not available leaves the application's memory
-// untouched.
+// Query results: waited for in the client, asked for ahead and remembered (client/objects/query_pool.h), and scattered here, so
+// that what is not available leaves the application's memory untouched.
 #include "generated/wire/query.h"
 
 #include <algorithm>
@@ -12,8 +12,10 @@
 
 #include "client/base/limits.h"
 #include "client/objects/object.h"
+#include "client/objects/query_pool.h"
 #include "client/objects/sync.h"
 #include "client/overrides/guard.h"
+#include "client/overrides/queries.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "generated/client/entry_points.h"
@@ -22,21 +24,6 @@
 
 namespace vesper::client {
 namespace {
-
-// Values that one query of the pool writes, or 0 where the client does not know: then results pass as they come.
-struct QueryPoolState : ObjectState {
-  using ObjectState::ObjectState;
-  uint32_t values = 0;
-
-  // The last answer that was not complete, in the packed form, so that polling for it is no round trip.
-  Mutex mutex;  // taken before the lane
-  uint32_t first VESPER_GUARDED_BY(mutex) = 0;
-  uint32_t count VESPER_GUARDED_BY(mutex) = 0;
-  std::vector<uint64_t> packed VESPER_GUARDED_BY(mutex);  // empty: none
-  VkResult result VESPER_GUARDED_BY(mutex) = VK_SUCCESS;
-  uint64_t as_of VESPER_GUARDED_BY(mutex) = 0;  // Session::completions() before it was asked for
-  Clock::time_point asked_at VESPER_GUARDED_BY(mutex){};
-};
 
 uint32_t ValuesOf(const VkQueryPoolCreateInfo& info) {
   switch (static_cast<int>(info.queryType)) {
@@ -68,7 +55,7 @@ struct Wanted {
   VkQueryResultFlags flags = 0;
 };
 
-VkResult AskResults(VkDevice device, VkQueryPool pool, const Wanted& wanted) {
+wire::GetQueryPoolResultsArgs ArgsOf(VkDevice device, VkQueryPool pool, const Wanted& wanted) {
   wire::GetQueryPoolResultsArgs args{};
   args.device = device;
   args.queryPool = pool;
@@ -78,6 +65,11 @@ VkResult AskResults(VkDevice device, VkQueryPool pool, const Wanted& wanted) {
   args.pData = wanted.data;
   args.stride = wanted.stride;
   args.flags = wanted.flags;
+  return args;
+}
+
+VkResult AskResults(VkDevice device, VkQueryPool pool, const Wanted& wanted) {
+  auto args = ArgsOf(device, pool, wanted);
   Call call(device, Command::kGetQueryPoolResults);
   return call.Ask(&args) ? args.result : call.failure();
 }
@@ -143,6 +135,13 @@ void Scatter(const std::vector<uint64_t>& packed, uint32_t values, const Wanted&
   }
 }
 
+VkQueryPool PoolHandle(const QueryPoolState& state) {
+  VkQueryPool handle;
+  static_assert(sizeof(handle) == sizeof(state.id));
+  std::memcpy(&handle, &state.id, sizeof(handle));
+  return handle;
+}
+
 size_t PackedSize(const QueryPoolState& state, uint32_t count) { return count * (state.values + size_t{1}); }
 
 // How the client asks for results that it scatters itself.
@@ -162,39 +161,155 @@ bool IsComplete(const QueryPoolState& state, const std::vector<uint64_t>& packed
   return true;
 }
 
-// Whether the last answer still holds: nothing has completed since, and nothing is outstanding or it is quite new.
-bool IsCurrent(Device* device, const QueryPoolState& state, const Wanted& wanted) VESPER_REQUIRES(state.mutex) {
-  if (state.packed.empty() || state.first != wanted.first || state.count != wanted.count) return false;
+// What was answered last about these queries, as the last of all answers. May throw std::bad_alloc.
+QueryAnswer& AnswerFor(QueryPoolState* state, const Wanted& wanted) VESPER_REQUIRES(state->mutex) {
+  auto& answers = state->answers;
+  const auto found = std::find_if(answers.begin(), answers.end(), [&](const QueryAnswer& each) {
+    return each.first == wanted.first && each.count == wanted.count;
+  });
+  if (found != answers.end()) {
+    std::rotate(found, found + 1, answers.end());
+  } else {
+    if (answers.size() >= limits::kQueryAnswers) answers.erase(answers.begin());
+    answers.emplace_back();
+    answers.back().first = wanted.first;
+    answers.back().count = wanted.count;
+  }
+  return answers.back();
+}
+
+// Takes over the answer that was asked for ahead. When all that it tells of has completed it is there, or about to be.
+void TakeComing(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted, QueryAnswer* answer)
+    VESPER_REQUIRES(state->mutex) {
+  if (answer->coming == nullptr) return;
+  Connection& connection = device->session->connection();
+  const std::shared_ptr<LaterReply> coming = answer->coming;
+  {
+    std::unique_lock lane(connection.lane());
+    connection.TryPoll(lane);
+    const bool settled = state->IsSettled();
+    const auto has_come = [&] { return coming->answered; };
+    if (answer->coming_changes == state->changes && settled)
+      connection.WaitFor(lane, has_come, Clock::time_point::max());
+    if (answer->coming_changes == state->changes && !coming->answered) return;  // too early
+  }
+  answer->coming = nullptr;
+  if (!coming->answered) return;
+  std::vector<uint64_t> packed(PackedSize(*state, wanted.count));
+  auto args = ArgsOf(ToHandle<VkDevice>(device), pool, Packed(*state, wanted, packed.data()));
+  if (!device->session->Finish(Command::kGetQueryPoolResults, *coming, &args) || args.result < 0) return;
+  answer->packed = std::move(packed);
+  answer->result = args.result;
+  answer->changes = answer->coming_changes;
+}
+
+// Whether the last answer still holds: nothing has changed since. Or it may: nothing has completed since, and nothing is
+// outstanding or it is quite new.
+bool Holds(Device* device, const QueryPoolState& state, const QueryAnswer& answer) {
+  if (answer.packed.empty()) return false;
+  const std::lock_guard lane(device->session->connection().lane());
+  return answer.changes == state.changes;
+}
+bool IsCurrent(Device* device, const QueryAnswer& answer) {
+  if (answer.packed.empty() || answer.changes != QueryAnswer::kPassing) return false;
   const MutexLock queues(device->queues_mutex);
   std::unique_lock lane(device->session->connection().lane());
   device->session->connection().TryPoll(lane);
-  if (device->session->lost() || state.as_of != device->session->completions()) return false;
+  if (device->session->lost() || answer.as_of != device->session->completions()) return false;
   const bool idle = std::all_of(device->queues.begin(), device->queues.end(),
                                 [](const auto& queue) { return queue->completed >= queue->submitted; });
-  return idle || Clock::now() - state.asked_at < limits::kStaleQuery;
+  return idle || Clock::now() - answer.asked_at < limits::kStaleQuery;
 }
 
-// Results of one moment, without waiting for them.
-VkResult PollResults(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted) {
-  const MutexLock lock(state->mutex);
-  if (!IsCurrent(device, *state, wanted)) {
-    {
-      const std::lock_guard lane(device->session->connection().lane());
-      state->as_of = device->session->completions();
-    }
-    state->asked_at = Clock::now();
-    state->packed.assign(PackedSize(*state, wanted.count), 0);
-    state->first = wanted.first;
-    state->count = wanted.count;
-    state->result = AskResults(ToHandle<VkDevice>(device), pool, Packed(*state, wanted, state->packed.data()));
+void AskAnew(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted, QueryAnswer* answer)
+    VESPER_REQUIRES(state->mutex) {
+  answer->packed.assign(PackedSize(*state, wanted.count), 0);
+  {
+    const std::lock_guard lane(device->session->connection().lane());
+    answer->as_of = device->session->completions();
+    answer->changes = state->IsSettled() ? state->changes : QueryAnswer::kPassing;
   }
-  const VkResult result = state->result;
-  if (result >= 0) Scatter(state->packed, state->values, wanted);
-  if (result < 0 || IsComplete(*state, state->packed)) state->packed.clear();
+  answer->asked_at = Clock::now();
+  answer->result = AskResults(ToHandle<VkDevice>(device), pool, Packed(*state, wanted, answer->packed.data()));
+}
+
+// Results of one moment, without waiting for them. `poll`: one that passed a moment ago will do.
+VkResult ResultsNow(Device* device, VkQueryPool pool, QueryPoolState* state, const Wanted& wanted, bool poll) {
+  const MutexLock lock(state->mutex);
+  QueryAnswer& answer = AnswerFor(state, wanted);
+  answer.read = true;
+  if (!Holds(device, *state, answer)) {
+    TakeComing(device, pool, state, wanted, &answer);
+    if (!Holds(device, *state, answer) && !(poll && IsCurrent(device, answer))) {
+      AskAnew(device, pool, state, wanted, &answer);
+    }
+  }
+  const VkResult result = answer.result;
+  if (result >= 0) Scatter(answer.packed, state->values, wanted);
+  const bool passing = answer.changes == QueryAnswer::kPassing && IsComplete(*state, answer.packed);
+  if (result < 0 || passing) answer.packed.clear();
   return result;
 }
 
+// The same until they are available.
+VkResult AwaitResults(Device* device, VkQueryPool pool, QueryPoolState* state, Wanted wanted) {
+  wanted.flags &= ~static_cast<VkQueryResultFlags>(VK_QUERY_RESULT_WAIT_BIT);
+  VkResult result = ResultsNow(device, pool, state, wanted, false);
+  while (result == VK_NOT_READY) {
+    if (device->lost.load() || device->session->lost()) return VK_ERROR_DEVICE_LOST;
+    AwaitProgress(device);
+    result = ResultsNow(device, pool, state, wanted, false);
+  }
+  return result;
+}
+
+// A status in place of the availability passes as it comes.
+bool AsksOtherwise(VkQueryResultFlags flags) {
+#ifdef VK_KHR_video_queue
+  return (flags & VK_QUERY_RESULT_WITH_STATUS_BIT_KHR) != 0;
+#else
+  return flags == VK_QUERY_RESULT_FLAG_BITS_MAX_ENUM;
+#endif
+}
+
 }  // namespace
+
+void QueryPoolsUsed::Note(const States& states, const CommandBuffer& commands, const SubmitPoint& point) {
+  for (const ObjectId id : commands.query_pools) {
+    auto* pool = static_cast<QueryPoolState*>(states.Find(id));
+    if (pool == nullptr || pool->values == 0) continue;
+    auto use = std::find_if(uses_.begin(), uses_.end(), [pool](const Use& each) { return each.pool == pool; });
+    if (use == uses_.end()) use = uses_.insert(uses_.end(), {pool, 0, 0});
+    pool->NoteUse(point);
+    use->changes = pool->changes;
+    ++use->submits;
+  }
+}
+
+void QueryPoolsUsed::AskAhead(Device* device) noexcept {
+  Session& session = *device->session;
+  std::mutex& lane = session.connection().lane();
+  for (const Use& use : uses_) {
+    const MutexLock lock(use.pool->mutex);
+    {
+      const std::lock_guard locked(lane);
+      use.pool->unposted -= use.submits;
+      if (use.pool->unposted != 0 || use.pool->changes != use.changes) continue;  // the last one asks
+    }
+    for (QueryAnswer& answer : use.pool->answers) {
+      if (!answer.read || PackedSize(*use.pool, answer.count) > limits::kQueryValuesAhead) continue;
+      Wanted wanted;
+      wanted.first = answer.first;
+      wanted.count = answer.count;
+      wanted.flags = VK_QUERY_RESULT_WAIT_BIT;  // to the server: when what uses the pool has completed
+      uint64_t nowhere = 0;
+      const auto args = ArgsOf(ToHandle<VkDevice>(device), PoolHandle(*use.pool), Packed(*use.pool, wanted, &nowhere));
+      answer.coming = session.AskLater(Command::kGetQueryPoolResults, &args, When::kWithTheNext);
+      answer.coming_changes = use.changes;
+      answer.read = false;
+    }
+  }
+}
 
 namespace overrides {
 
@@ -222,8 +337,8 @@ VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool
   entry::ResetQueryPool(device, queryPool, firstQuery, queryCount);
   auto* state = session.states().Get<QueryPoolState>(queryPool);
   if (state == nullptr || session.abandoned()) return;
-  const MutexLock lock(state->mutex);
-  state->packed.clear();
+  const std::lock_guard lane(session.connection().lane());
+  ++state->changes;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetQueryPoolResults(VkDevice device, VkQueryPool queryPool, uint32_t firstQuery,
@@ -232,13 +347,16 @@ VKAPI_ATTR VkResult VKAPI_CALL GetQueryPoolResults(VkDevice device, VkQueryPool 
   Device* object = FromHandle<Device>(device);
   const Wanted wanted{firstQuery, queryCount, dataSize, pData, stride, flags};
   auto* state = object->session->states().Get<QueryPoolState>(queryPool);
-  if (state == nullptr || state->values == 0) {
+  if (object->lost.load() || object->session->lost()) return VK_ERROR_DEVICE_LOST;
+  if (state == nullptr || state->values == 0 || AsksOtherwise(flags)) {
     return Guarded([&] { return AskUntilAvailable(object, queryPool, wanted); });
   }
-  if (object->session->lost()) return VK_ERROR_DEVICE_LOST;
-  constexpr VkQueryResultFlags kOwnWay = VK_QUERY_RESULT_WAIT_BIT | VK_QUERY_RESULT_PARTIAL_BIT;
-  if ((flags & kOwnWay) == 0) return Guarded([&] { return PollResults(object, queryPool, state, wanted); });
   return Guarded([&] {
+    const bool partial = (flags & VK_QUERY_RESULT_PARTIAL_BIT) != 0;
+    if (!partial && (flags & VK_QUERY_RESULT_WAIT_BIT) == 0) {
+      return ResultsNow(object, queryPool, state, wanted, true);
+    }
+    if (!partial) return AwaitResults(object, queryPool, state, wanted);
     std::vector<uint64_t> packed(PackedSize(*state, queryCount));
     const VkResult result = AskUntilAvailable(object, queryPool, Packed(*state, wanted, packed.data()));
     if (result >= 0) Scatter(packed, state->values, wanted);

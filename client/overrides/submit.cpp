@@ -7,6 +7,7 @@
 #include "client/objects/object.h"
 #include "client/objects/sync.h"
 #include "client/overrides/guard.h"
+#include "client/overrides/queries.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "client/wsi/device_windows.h"
@@ -44,6 +45,16 @@ void ForEachWait(const Batch& batch, auto wait) {
   for (uint32_t i = 0; i < batch.waitSemaphoreCount; ++i) wait(batch.pWaitSemaphores[i]);
 }
 
+void ForEachCommandBuffer(const VkSubmitInfo2& batch, auto use) {
+  for (uint32_t i = 0; i < batch.commandBufferInfoCount; ++i) use(batch.pCommandBufferInfos[i].commandBuffer);
+}
+
+void ForEachCommandBuffer(const VkSubmitInfo& batch, auto use) {
+  for (uint32_t i = 0; i < batch.commandBufferCount; ++i) use(batch.pCommandBuffers[i]);
+}
+
+void ForEachCommandBuffer(const VkBindSparseInfo&, auto) {}
+
 template <typename Batch>
 bool SignalsTimeline(const States& states, const Batch& batch) {
   bool found = false;
@@ -53,9 +64,10 @@ bool SignalsTimeline(const States& states, const Batch& batch) {
   return found;
 }
 
-// Counts one submit of `batches` and notes what it signals. Before it is sent: its completion may come at once.
+// Counts one submit of `batches` and notes what it signals and which query pools it uses. Before it is sent: its completion may
+// come at once.
 template <typename Batch>
-void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
+void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence, QueryPoolsUsed* queries) {
   const States& states = queue->session->states();
   const std::lock_guard lane(queue->session->connection().lane());
   const SubmitPoint point{queue, ++queue->submitted};
@@ -64,6 +76,9 @@ void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) {
     ForEachSignal(batches[i], [&](VkSemaphore semaphore, uint64_t value) {
       auto* timeline = states.Get<TimelineState>(semaphore);
       if (timeline != nullptr) timeline->SignalAt(point, value);
+    });
+    ForEachCommandBuffer(batches[i], [&](VkCommandBuffer commands) {
+      queries->Note(states, *FromHandle<CommandBuffer>(commands), point);
     });
   }
   auto* state = fence == VK_NULL_HANDLE ? nullptr : states.Get<FenceState>(fence);
@@ -115,7 +130,8 @@ VkResult SignalAcquired(Queue* queue, const Batch* batches, uint32_t count) {
   batch.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
   batch.signalSemaphoreCount = static_cast<uint32_t>(signals.size());
   batch.pSignalSemaphores = signals.data();
-  Number(queue, &batch, 1, VK_NULL_HANDLE);
+  QueryPoolsUsed none;
+  Number(queue, &batch, 1, VK_NULL_HANDLE, &none);
   return PostBatches(ToHandle<VkQueue>(queue), &batch, 1, VK_NULL_HANDLE);
 }
 
@@ -129,6 +145,7 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
   NoteSubmit(queue->device);
   const VkResult result = Guarded([&] {
     uint32_t first = 0;
+    QueryPoolsUsed queries;
     VkResult result = SignalAcquired(queue, batches, count);
     if (result != VK_SUCCESS) return result;
     do {
@@ -136,10 +153,11 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
       while (end < count && !SignalsTimeline(queue->session->states(), batches[end])) ++end;
       end = std::min(count, end + 1);
       const VkFence part_fence = end == count ? fence : VK_NULL_HANDLE;
-      Number(queue, batches + first, end - first, part_fence);
+      Number(queue, batches + first, end - first, part_fence, &queries);
       result = PostBatches(handle, batches + first, end - first, part_fence);
       first = end;
     } while (first < count && result == VK_SUCCESS);
+    if (result == VK_SUCCESS) queries.AskAhead(queue->device);
     if (queue->device->mapped_memory.WantsExchange()) queue->session->connection().StartPulse();
     return queue->session->connection().Flush() ? result : VK_ERROR_DEVICE_LOST;
   });

@@ -131,4 +131,13 @@ void Record(VkCommandBuffer command_buffer, Command command, const void* args) n
   buffer->session->connection().Flush();  // who reads already is not woken
 }
 
+void NoteQueryPool(VkCommandBuffer command_buffer, VkQueryPool pool) noexcept {
+  CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);
+  try {
+    buffer->NoteQueryPool(IdOf(pool));
+  } catch (const std::bad_alloc&) {
+    buffer->failure = VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+}
+
 }  // namespace vesper::client

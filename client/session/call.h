@@ -104,4 +104,7 @@ void NoteUnknownBinding(VkDevice handle) noexcept;
 // Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept;
 
+// The command that is recorded next uses the pool; see client/objects/query_pool.h.
+void NoteQueryPool(VkCommandBuffer command_buffer, VkQueryPool pool) noexcept;
+
 }  // namespace vesper::client

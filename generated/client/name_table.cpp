@@ -842,7 +842,8 @@ const NameEntry kEntries[] = {
         "vkCmdEndTransformFeedbackEXT", Level::kDevice, With(kExtensions65)),
     Entry<&entry::CmdEndVideoCodingKHR, Command::kCmdEndVideoCodingKHR>("vkCmdEndVideoCodingKHR", Level::kDevice,
                                                                         With(kExtensions102)),
-    Entry<&entry::CmdExecuteCommands, Command::kCmdExecuteCommands>("vkCmdExecuteCommands", Level::kDevice, Core(1, 0)),
+    Entry<&overrides::CmdExecuteCommands, Command::kCmdExecuteCommands>("vkCmdExecuteCommands", Level::kDevice,
+                                                                        Core(1, 0)),
     Entry<&entry::CmdExecuteGeneratedCommandsEXT, Command::kCmdExecuteGeneratedCommandsEXT>(
         "vkCmdExecuteGeneratedCommandsEXT", Level::kDevice, With(kExtensions21)),
     Entry<&entry::CmdExecuteGeneratedCommandsNV, Command::kCmdExecuteGeneratedCommandsNV>(

@@ -75,6 +75,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginQuery(VkCommandBuffer commandBuffer, VkQueryP
   v.queryPool = queryPool;
   v.query = query;
   v.flags = flags;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdBeginQuery, &v);
 }
 
@@ -83,6 +84,7 @@ VKAPI_ATTR void VKAPI_CALL CmdEndQuery(VkCommandBuffer commandBuffer, VkQueryPoo
   v.commandBuffer = commandBuffer;
   v.queryPool = queryPool;
   v.query = query;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdEndQuery, &v);
 }
 
@@ -93,6 +95,7 @@ VKAPI_ATTR void VKAPI_CALL CmdResetQueryPool(VkCommandBuffer commandBuffer, VkQu
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
   v.queryCount = queryCount;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdResetQueryPool, &v);
 }
 
@@ -103,6 +106,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp(VkCommandBuffer commandBuffer, VkPi
   v.pipelineStage = pipelineStage;
   v.queryPool = queryPool;
   v.query = query;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdWriteTimestamp, &v);
 }
 
@@ -119,6 +123,7 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyQueryPoolResults(VkCommandBuffer commandBuffer
   v.dstOffset = dstOffset;
   v.stride = stride;
   v.flags = flags;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdCopyQueryPoolResults, &v);
 }
 
@@ -143,6 +148,7 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginQueryIndexedEXT(VkCommandBuffer commandBuffer
   v.query = query;
   v.flags = flags;
   v.index = index;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdBeginQueryIndexedEXT, &v);
 }
 
@@ -153,6 +159,7 @@ VKAPI_ATTR void VKAPI_CALL CmdEndQueryIndexedEXT(VkCommandBuffer commandBuffer, 
   v.queryPool = queryPool;
   v.query = query;
   v.index = index;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdEndQueryIndexedEXT, &v);
 }
 
@@ -257,6 +264,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp2(VkCommandBuffer commandBuffer, VkP
   v.stage = stage;
   v.queryPool = queryPool;
   v.query = query;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdWriteTimestamp2, &v);
 }
 
@@ -286,6 +294,7 @@ VKAPI_ATTR void VKAPI_CALL CmdCopyQueryPoolResultsToMemoryKHR(VkCommandBuffer co
   v.pDstRange = pDstRange;
   v.dstFlags = dstFlags;
   v.queryResultFlags = queryResultFlags;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdCopyQueryPoolResultsToMemoryKHR, &v);
 }
 

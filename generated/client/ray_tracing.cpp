@@ -148,6 +148,7 @@ CmdWriteAccelerationStructuresPropertiesKHR(VkCommandBuffer commandBuffer, uint3
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdWriteAccelerationStructuresPropertiesKHR, &v);
 }
 
@@ -162,6 +163,7 @@ CmdWriteAccelerationStructuresPropertiesNV(VkCommandBuffer commandBuffer, uint32
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdWriteAccelerationStructuresPropertiesNV, &v);
 }
 
@@ -637,6 +639,7 @@ VKAPI_ATTR void VKAPI_CALL CmdWriteMicromapsPropertiesEXT(VkCommandBuffer comman
   v.queryType = queryType;
   v.queryPool = queryPool;
   v.firstQuery = firstQuery;
+  NoteQueryPool(commandBuffer, queryPool);
   Record(commandBuffer, Command::kCmdWriteMicromapsPropertiesEXT, &v);
 }
 

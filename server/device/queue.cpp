@@ -289,14 +289,23 @@ void Queue::Complete(std::vector<QueueJob> jobs) {
   const auto works = std::count_if(jobs.begin(), jobs.end(), [](const auto& job) { return job.works; });
   device_->WorkEnded(static_cast<uint64_t>(works));
   device_->ScanMemory();
+  RunWaitersAhead(jobs.back().serial);
   device_->parts().events->Completed(id_, jobs.back().serial);
   const MutexLock lock(mutex_);
   completed_ = jobs.back().serial;
 }
 
-void Queue::WhenCompleted(uint64_t serial, std::function<void()> done) { AddWaiter({serial, false, std::move(done)}); }
+void Queue::WhenCompleted(uint64_t serial, std::function<void()> done) {
+  AddWaiter({serial, Until::kTold, std::move(done)});
+}
 
-void Queue::WhenHandedOver(uint64_t serial, std::function<void()> done) { AddWaiter({serial, true, std::move(done)}); }
+void Queue::WithCompletion(uint64_t serial, std::function<void()> done) {
+  AddWaiter({serial, Until::kCompleted, std::move(done)});
+}
+
+void Queue::WhenHandedOver(uint64_t serial, std::function<void()> done) {
+  AddWaiter({serial, Until::kHandedOver, std::move(done)});
+}
 
 bool Queue::IsIdle() {
   const MutexLock lock(mutex_);
@@ -312,14 +321,24 @@ void Queue::AddWaiter(Waiter waiter) {
 }
 
 void Queue::RunWaiters() {
+  const bool all = stopping_ || device_->lost();
+  RunThose([&](const Waiter& waiter) VESPER_NOT_ANALYSED {
+    return all || waiter.serial <= (waiter.until == Until::kHandedOver ? handed_over_ : completed_);
+  });
+}
+
+void Queue::RunWaitersAhead(uint64_t completed) {
+  RunThose(
+      [completed](const Waiter& waiter) { return waiter.until == Until::kCompleted && waiter.serial <= completed; });
+}
+
+template <typename IsReady>
+void Queue::RunThose(IsReady is_ready) {
   std::vector<Waiter> ready;
   {
     const MutexLock lock(mutex_);
-    const bool all = stopping_ || device_->lost();
-    const uint64_t completed = completed_, handed_over = handed_over_;
-    const auto middle = std::partition(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
-      return !all && waiter.serial > (waiter.handed_over ? handed_over : completed);
-    });
+    const auto middle =
+        std::partition(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) { return !is_ready(waiter); });
     ready.assign(std::make_move_iterator(middle), std::make_move_iterator(waiters_.end()));
     waiters_.erase(middle, waiters_.end());
   }

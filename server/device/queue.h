@@ -87,6 +87,8 @@ class Queue {
   // Calls `done` once the submit of that number has completed, which may be before this returns, or when the device is lost or
   // the queue stops. On the thread that notices.
   void WhenCompleted(uint64_t serial, std::function<void()> done);
+  // The same, but after the submit has completed and before the client is told, where that is still to come. It must not wait.
+  void WithCompletion(uint64_t serial, std::function<void()> done);
   // The same, once the submit has been handed to the driver.
   void WhenHandedOver(uint64_t serial, std::function<void()> done);
   bool IsIdle();
@@ -96,9 +98,10 @@ class Queue {
   VkFence TakeFence();
 
  private:
+  enum class Until : uint8_t { kHandedOver, kCompleted, kTold };
   struct Waiter {
     uint64_t serial;
-    bool handed_over;  // it waits for that alone, not for the completion
+    Until until;
     std::function<void()> done;
   };
   void Execute();
@@ -119,6 +122,10 @@ class Queue {
   void Complete(std::vector<QueueJob> jobs);
   void AddWaiter(Waiter waiter);
   void RunWaiters();
+  // Those that want to hear of the completion of the submits up to that number before the client does.
+  void RunWaitersAhead(uint64_t completed);
+  template <typename IsReady>
+  void RunThose(IsReady is_ready);
 
   Device* const device_;
   const VkQueue queue_;

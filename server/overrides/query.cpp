@@ -23,8 +23,9 @@ bool Tells(const wire::GetQueryPoolResultsArgs& v) {
 
 }  // namespace
 
-// After the submits before it that use the pool were handed over, and behind no others. What the device wrote ahead of a
-// result is sent before it.
+// After the submits before it that use the pool were handed over, or, when the client asks ahead (VK_QUERY_RESULT_WAIT_BIT),
+// have completed, and behind no others. What the device wrote ahead of a result is sent before it. What is asked ahead is sent
+// before the completion, unless reading may wait for what else the device does.
 void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire::GetQueryPoolResultsArgs& v) {
   Device& device = session.device();
   if (session.NothingWaits() && device.IsIdle()) {
@@ -33,16 +34,28 @@ void GetQueryPoolResults(Session& session, const vk::DispatchTable& driver, wire
   }
   const ObjectId pool = session.handles().Named(HandleType::kQueryPool);
   const std::vector<QueryUses::Use> uses = session.query_uses().LastUses(pool);
-  // Runs when the last copy goes, which each queue holds until that submit was handed over.
-  const std::shared_ptr<void> last(nullptr, [&session, &driver, &v, &device, run = session.DeferReply()](void*) {
-    device.ReadAside([&session, &driver, &v, &device, run] {
-      Read(driver, v);
-      if (device.lost()) v.result = VK_ERROR_DEVICE_LOST;
-      if (Tells(v)) device.ScanMemory();
-      session.SendReply(*run);
-    });
+  const bool ahead = (v.flags & VK_QUERY_RESULT_WAIT_BIT) != 0;
+  const auto answer = [&session, &driver, &v, &device, run = session.DeferReply()] {
+    Read(driver, v);
+    if (device.lost()) v.result = VK_ERROR_DEVICE_LOST;
+    if (Tells(v)) device.ScanMemory();
+    session.SendReply(*run);
+  };
+  // Runs when the last copy goes, which each queue holds until that submit is as far.
+  const std::shared_ptr<void> last(nullptr, [&device, ahead, answer](void*) {
+    if (ahead && !device.is_cpu()) {
+      answer();
+    } else {
+      device.ReadAside(answer);
+    }
   });
-  for (const QueryUses::Use& use : uses) use.queue->WhenHandedOver(use.serial, [last] {});
+  for (const QueryUses::Use& use : uses) {
+    if (ahead) {
+      use.queue->WithCompletion(use.serial, [last] {});
+    } else {
+      use.queue->WhenHandedOver(use.serial, [last] {});
+    }
+  }
 }
 
 }  // namespace vesper::server::overrides

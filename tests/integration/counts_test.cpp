@@ -440,5 +440,44 @@ TEST_F(CountsTest, PollingAQuery) {
   EXPECT_LE(many.round_trips, few.round_trips + 2) << "how often the last polls ask depends on the time";
 }
 
+// A timestamp in each submit, read when its fence is signalled: what the first read asks for comes with the others' completion.
+TEST_F(CountsTest, QueriesOfEachSubmit) {
+  const auto reads = [](uint32_t times) -> Prepare {
+    return [times](Context& gpu) {
+      VkQueryPoolCreateInfo info = {VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO};
+      info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+      info.queryCount = 3;
+      auto queries = std::make_shared<Owned<VkQueryPool>>(
+          Create<VkQueryPool>(gpu.device(), vkCreateQueryPool, vkDestroyQueryPool, info));
+      auto pool = std::make_shared<Owned<VkCommandPool>>(MakeCommandPool(gpu));
+      const VkCommandBuffer commands = AllocateCommands(gpu, *pool);
+      BeginCommands(commands);
+      vkCmdResetQueryPool(commands, *queries, 0, 3);
+      vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, *queries, 1);
+      VK_CHECK(vkEndCommandBuffer(commands));
+      auto last = std::make_shared<uint64_t>(0);
+      return [&gpu, queries, pool, commands, last, times](uint32_t) {
+        const Owned<VkFence> done = MakeFence(gpu);
+        Submit(gpu, commands, done);
+        VK_CHECK(vkWaitForFences(gpu.device(), 1, done.address(), VK_TRUE, UINT64_MAX));
+        uint64_t stamp = 0;
+        for (uint32_t i = 0; i < times; ++i) {
+          VK_CHECK(vkGetQueryPoolResults(gpu.device(), *queries, 1, 1, sizeof(stamp), &stamp, sizeof(stamp),
+                                         VK_QUERY_RESULT_64_BIT));
+          if (i == 0) {
+            EXPECT_GT(stamp, *last) << "of this submit";
+            *last = stamp;
+          }
+          EXPECT_EQ(stamp, *last);
+        }
+      };
+    };
+  };
+  File();
+  const Counts once = Measure(reads(1), 1);
+  const Counts often = Measure(reads(10), kMany);
+  EXPECT_EQ(once.round_trips, often.round_trips);
+}
+
 }  // namespace
 }  // namespace vesper::test

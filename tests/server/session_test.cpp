@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <thread>
@@ -51,8 +52,8 @@ void Fill(TestDevice& device, VkCommandBuffer commands, VkBuffer buffer, VkDevic
   device.client->Post(Command::kCmdFillBuffer, &fill);
 }
 
-// What became of the submits of all that was sent.
-const Queue::Counts& CountsOf(TestDevice& device) {
+// When all that was sent has been decoded.
+Queue& QueueOf(TestDevice& device) {
   device.client->AskControl(wire::Control::kHeartbeat, nullptr, 0);  // what was sent before has been decoded
   const ObjectId id = TestClient::IdOf(device.queue);
   HandleTable& table = device.client->session().objects();
@@ -61,8 +62,11 @@ const Queue::Counts& CountsOf(TestDevice& device) {
   const auto* context = static_cast<const DispatchContext*>(object->context);
   VkQueue queue;
   std::memcpy(&queue, &object->handle, sizeof(queue));
-  return context->device->QueueOf(queue, id).counts();
+  return context->device->QueueOf(queue, id);
 }
+
+// What became of the submits of all that was sent.
+const Queue::Counts& CountsOf(TestDevice& device) { return QueueOf(device).counts(); }
 
 // Both ends in this process.
 ChannelPair MakeRing() {
@@ -207,6 +211,21 @@ TEST_F(SessionTest, ASubmitIsNotLookedAfterWhileCommandsWait) {
     ASSERT_EQ(client.WaitFor(wire::EventKind::kCompleted).As<wire::Completed>().serial, i);
   }
   EXPECT_EQ(CountsOf(device).attended, 0u);
+}
+
+// Answers that are asked for with a submit are there when the client hears of its end.
+TEST_F(SessionTest, WhatGoesWithACompletionIsSentBeforeIt) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  QueueOf(device).WithCompletion(1, [&] { client.session().events().Made(7, VK_SUCCESS); });
+  wire::QueueSubmitArgs nothing{};
+  nothing.queue = device.queue;
+  client.Post(Command::kQueueSubmit, &nothing);
+  client.WaitFor(wire::EventKind::kCompleted);
+  const std::vector<TestEvent> before = client.TakeEvents();
+  EXPECT_EQ(std::count_if(before.begin(), before.end(),
+                          [](const TestEvent& event) { return event.kind == wire::EventKind::kMade; }),
+            1);
 }
 
 TEST_F(SessionTest, AHostSignalReleasesASubmitThatTheReaderHasPassed) {
