@@ -19,6 +19,7 @@ Report TwoRows() {
   report.transport = "ring";
   report.native_device = report.vesper_device = "a \"GPU\"";
   report.wake_us = 5;
+  report.socket = BareSocket{900, 30};
   Result time = {.name = "sync.x", .unit = Unit::kMicroseconds, .native = Exactly(2), .vesper = Exactly(6)};
   time.counts = PerOperation{1, 0.5, 100, 20};
   const Result rate = {.name = "mem.<y>", .unit = Unit::kMegabytes, .native = Exactly(1000), .vesper = Exactly(500)};
@@ -82,7 +83,7 @@ TEST(ReportTest, ALineOfTheTable) {
 TEST(ReportTest, Json) {
   EXPECT_EQ(ToJson({TwoRows()}), R"({
   "runs": [
-    {"delay_ms": 0, "rate_mbit": 0, "transport": "ring", "native_device": "a \"GPU\"", "vesper_device": "a \"GPU\"", "wake_us": 5,
+    {"delay_ms": 0, "rate_mbit": 0, "transport": "ring", "native_device": "a \"GPU\"", "vesper_device": "a \"GPU\"", "wake_us": 5, "bare_socket": {"megabytes_per_second": 900, "trip_us": 30},
      "rows": [
       {"name": "sync.x", "unit": "us", "better": "less",
        "native": {"median": 2, "least": 2, "most": 2, "rounds": 1},

@@ -6,6 +6,7 @@
 
 #include "runtime/address.h"
 #include "runtime/configuration.h"
+#include "tools/bench/bare_socket.h"
 #include "tools/bench/measure.h"
 #include "tools/bench/process.h"
 #include "tools/bench/proxy.h"
@@ -60,6 +61,7 @@ class Destination {
       throw std::runtime_error("--transport tcp: " + given + " is a Unix socket");
     }
   }
+  bool is_tcp() const { return address_->kind != Address::Kind::kUnix; }
   std::string Through(const Line& line) {
     proxy_.reset();
     if (!line.is_proxied()) return address_->WithSecrets();
@@ -99,6 +101,7 @@ Report RunOn(const Line& line, const BenchOptions& options, const std::vector<co
   Report report;
   report.line = line;
   report.wake_us = WakeMicroseconds(options.quick ? 50 : 500);
+  if (destination->is_tcp()) report.socket = MeasureBareSocket(line, options.quick);
   const Environment vesper = VesperEnvironment(options, destination->Through(line));
   Environment counting = vesper;
   counting["VESPER_STATS"] = folder.path() + "/counts.json";

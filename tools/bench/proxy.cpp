@@ -1,9 +1,6 @@
 #include "tools/bench/proxy.h"
 
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -20,6 +17,7 @@
 #include <vector>
 
 #include "tools/bench/report.h"
+#include "tools/bench/tcp.h"
 
 namespace vesper::tools::bench {
 namespace {
@@ -123,44 +121,20 @@ class Way {
 };
 
 struct Connection {
-  Connection(int a, int b, const Pace& pace) : client(a), server(b), there(a, b, pace), back(b, a, pace) {}
-  ~Connection() {
-    close(client);
-    close(server);
-  }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+  Connection(Descriptor a, Descriptor b, const Pace& pace)
+      : client(std::move(a)),
+        server(std::move(b)),
+        there(client.get(), server.get(), pace),
+        back(server.get(), client.get(), pace) {}
   // When one end does not take what comes, the other shall hear of it.
   bool has_ended() const { return (there.ended() && back.ended()) || there.broken() || back.broken(); }
-  const int client, server;
+  const Descriptor client, server;
   Way there, back;
 };
 
 // What waits in the kernel's buffers would count as sent although it still waits for the line.
-void Prepare(int fd, const Pace& pace) {
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  if (pace.rate == 0) return;
-  const int bytes = static_cast<int>(std::clamp(pace.rate * 2e-3, 64.0 * 1024, 4.0 * 1024 * 1024));
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-}
-
-int Dial(const Address& server, const Pace& pace) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(server.host.c_str(), std::to_string(server.port).c_str(), &hints, &found) != 0) return -1;
-  int fd = -1;
-  for (const addrinfo* each = found; each != nullptr && fd < 0; each = each->ai_next) {
-    fd = socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) continue;
-    Prepare(fd, pace);
-    if (connect(fd, each->ai_addr, each->ai_addrlen) == 0) break;
-    close(fd);
-    fd = -1;
-  }
-  freeaddrinfo(found);
-  return fd;
+int ReceiveBytes(const Pace& pace) {
+  return pace.rate == 0 ? 0 : static_cast<int>(std::clamp(pace.rate * 2e-3, 64.0 * 1024, 4.0 * 1024 * 1024));
 }
 
 }  // namespace
@@ -172,7 +146,7 @@ class Proxy::Relay {
     std::string error;
     listener_ = Listener::Open({.kind = Address::Kind::kTcp, .path = {}, .host = "127.0.0.1", .port = 0}, &error);
     if (listener_ == nullptr) throw std::runtime_error(error);
-    Prepare(listener_->fd(), pace_);  // its sockets are like it
+    PrepareTcp(listener_->fd(), ReceiveBytes(pace_));  // its sockets are like it
   }
 
   // As the server is called, but for where it is.
@@ -210,8 +184,8 @@ class Proxy::Relay {
       };
       // A negative descriptor is not looked at: that one has hung up would be told again and again.
       const auto add = [this](int fd, short wanted) { entries_.push_back({wanted == 0 ? -1 : fd, wanted, 0}); };
-      add(each.client, events(each.there, each.back));
-      add(each.server, events(each.back, each.there));
+      add(each.client.get(), events(each.there, each.back));
+      add(each.server.get(), events(each.back, each.there));
       each.there.NextMoment(now, &moment);
       each.back.NextMoment(now, &moment);
     }
@@ -234,15 +208,12 @@ class Proxy::Relay {
   }
 
   void Accept() {
-    const int client = listener_->Accept();
-    if (client < 0) return;
-    const int server = Dial(server_, pace_);
-    if (server < 0) {
-      close(client);
-      return;
-    }
-    Prepare(client, pace_);
-    connections_.emplace_back(client, server, pace_);
+    Descriptor client(listener_->Accept());
+    if (!client.valid()) return;
+    Descriptor server = DialTcp(server_, ReceiveBytes(pace_));
+    if (!server.valid()) return;
+    PrepareTcp(client.get(), 0);
+    connections_.emplace_back(std::move(client), std::move(server), pace_);
   }
 
   const Address server_;

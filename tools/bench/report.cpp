@@ -50,6 +50,11 @@ std::string JsonOf(const std::optional<PerOperation>& counts) {
                 counts->waits, counts->sent, counts->received);
 }
 
+std::string JsonOf(const std::optional<BareSocket>& socket) {
+  if (!socket) return "null";
+  return Format(R"({"megabytes_per_second": %.6g, "trip_us": %.6g})", socket->megabytes, socket->trip_us);
+}
+
 std::string JsonOf(const Result& result) {
   return "{\"name\": " + Quoted(result.name) + ", \"unit\": \"" + std::string(NameOf(result.unit)) +
          "\", \"better\": \"" + (IsRate(result.unit) ? "more" : "less") +
@@ -63,7 +68,7 @@ std::string JsonOf(const Report& report) {
       Format("    {\"delay_ms\": %.6g, \"rate_mbit\": %.6g, ", report.line.delay_ms, report.line.rate_mbit);
   text += "\"transport\": " + Quoted(report.transport) + ", \"native_device\": " + Quoted(report.native_device) +
           ", \"vesper_device\": " + Quoted(report.vesper_device) + ", \"wake_us\": " + JsonOf(report.wake_us) +
-          ",\n     \"rows\": [";
+          ", \"bare_socket\": " + JsonOf(report.socket) + ",\n     \"rows\": [";
   const char* separator = "\n      ";
   for (const Result& result : report.results) {
     text += separator + JsonOf(result);
@@ -180,6 +185,10 @@ std::string Heading(const Report& report) {
     text += "; native: " + (report.native_device.empty() ? "none" : report.native_device);
   }
   if (report.wake_us) text += "; a wake is " + Short(*report.wake_us) + " us";
+  if (report.socket) {
+    text += "; a bare socket carries " + Short(report.socket->megabytes) + " MB/s, there and back in " +
+            Short(report.socket->trip_us) + " us";
+  }
   return text;
 }
 

@@ -34,10 +34,17 @@ struct Line {
   std::string Name() const;  // "1 ms, 100 Mbit/s"
 };
 
+// What the same line does for plain TCP.
+struct BareSocket {
+  double megabytes = 0;  // a second
+  double trip_us = 0;
+};
+
 struct Report {
   Line line;
   std::string address, transport, native_device, vesper_device;
   std::optional<double> wake_us;
+  std::optional<BareSocket> socket = {};  // where messages travel by TCP
   std::vector<Result> results;
 };
 
