@@ -33,6 +33,7 @@ struct Welcome {
   bool shares_memory = false;  // allocations may come as shared memory; only if the client asked
   bool ring = false;           // shared memory for messages follows; only if the client asked
   bool validation = false;     // the server runs the validation layer
+  bool answers_marks = false;  // it says how far it has come (wire::Control::kMark)
   bool names_wanted = false;   // the client says Hello again, with its names; then comes the final Welcome
   uint32_t max_objects = 0;    // that may live at the same time; 0: the server does not say
   // The names that the server decodes, when the fingerprints differ; what is not here must not be offered.

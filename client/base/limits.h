@@ -57,6 +57,14 @@ inline constexpr size_t kPendingSignals = 64;
 inline constexpr size_t kBatchBytes = size_t{32} << 10;
 // Bytes that wait for the line before callers wait for room. More only delays what comes later.
 inline constexpr size_t kMaxUnsentBytes = size_t{1} << 20;
+// How far the client runs ahead of its server, in nanoseconds of the server's work; a round trip comes on top. Whoever waits for
+// something waits this much longer than it takes. Marks go among the records this often.
+inline constexpr uint64_t kLeadNs = 20'000'000;
+inline constexpr uint64_t kMarkEveryNs = 2'000'000;
+// What a command costs before the server has said it (drivers take 0.4 ms for a fence), and a KiB of recordings and of memory.
+inline constexpr uint32_t kUnknownCostNs = 100'000;
+inline constexpr uint32_t kUnknownRecordingNs = 4'000;
+inline constexpr uint32_t kUnknownWriteNs = 1'000;
 // Buffers of sent batches that are kept for new ones.
 inline constexpr size_t kSpareBatches = 4;
 // Batches that a thread sends when it flushes, before the writer goes on with those of other threads.

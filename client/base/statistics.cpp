@@ -35,10 +35,11 @@ struct Total {
   std::atomic<uint64_t> Statistics::*counter;
 };
 constexpr Total kTotals[] = {
-    {"round_trips", &Statistics::round_trips},         {"waits", &Statistics::waits},
-    {"bytes_sent", &Statistics::bytes_sent},           {"bytes_received", &Statistics::bytes_received},
-    {"stalled_ns", &Statistics::stalled_ns},           {"dirty_bytes", &Statistics::dirty_bytes},
-    {"blocks_received", &Statistics::blocks_received}, {"received_bytes", &Statistics::received_bytes}};
+    {"round_trips", &Statistics::round_trips},       {"waits", &Statistics::waits},
+    {"held_back", &Statistics::held_back},           {"bytes_sent", &Statistics::bytes_sent},
+    {"bytes_received", &Statistics::bytes_received}, {"stalled_ns", &Statistics::stalled_ns},
+    {"dirty_bytes", &Statistics::dirty_bytes},       {"blocks_received", &Statistics::blocks_received},
+    {"received_bytes", &Statistics::received_bytes}};
 
 const char* Wanted() noexcept { return Setting("VESPER_STATS"); }
 

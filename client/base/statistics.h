@@ -22,6 +22,7 @@ struct CommandCounters {
 struct Statistics {
   std::atomic<uint64_t> round_trips{0};      // an entry point sent and blocked for its reply; the handshake is one
   std::atomic<uint64_t> waits{0};            // an entry point blocked for a pushed completion
+  std::atomic<uint64_t> held_back{0};        // an entry point blocked since the server had enough to do
   std::atomic<uint64_t> bytes_sent{0};       // with framing
   std::atomic<uint64_t> bytes_received{0};   // with framing
   std::atomic<uint64_t> stalled_ns{0};       // time spent blocked, over all threads

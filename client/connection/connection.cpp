@@ -88,6 +88,7 @@ bool Connection::Flush() noexcept {
 
 bool Connection::WaitForRoom() noexcept {
   if (lost()) return false;
+  if (!outgoing_.lead().HasRoom()) Count(statistics_->held_back);
   const auto start = Clock::now();
   std::unique_lock lane(lane_);
   const WaitOutcome outcome = Enter(
@@ -114,8 +115,10 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   Sleep(
       lane, [&] { return self.answered; }, Clock::time_point::max(), &self);
   lane.unlock();
-  Count(statistics_->stalled_ns, static_cast<uint64_t>((Clock::now() - start).count()));
+  const int64_t trip = (Clock::now() - start).count();
+  Count(statistics_->stalled_ns, static_cast<uint64_t>(trip));
   if (!self.answered) return Posted::kLost;
+  outgoing_.lead().NoteTrip(trip);
   if (self.reply.payload.size() < sizeof(wire::ReplyHeader)) {
     MarkLost("a reply without its header");
     return Posted::kLost;
@@ -303,7 +306,13 @@ void Connection::HandleEvents(std::span<const uint8_t> records) {
       MarkLost("an event is longer than its message");
       return;
     }
-    handler_->OnEvent(static_cast<wire::EventKind>(header.command), body);
+    const auto kind = static_cast<wire::EventKind>(header.command);
+    if (kind != wire::EventKind::kProgress) {
+      handler_->OnEvent(kind, body);
+    } else if (body.size() >= sizeof(wire::Progress)) {
+      outgoing_.lead().Learn(body.subspan(sizeof(wire::Progress)));
+      outgoing_.lead().Reached(wire::Load<wire::Progress>(body.data()).marks);
+    }
   }
   const std::lock_guard lane(lane_);
   WakeWaiters();
@@ -316,9 +325,14 @@ void Connection::WakeWaiters() noexcept {
   }
 }
 
-// What the server raises is how far its queues have completed: as if it had sent an event of each.
+// What the server raises is how far its queues have completed, as if it had sent an event of each, and how far it has come.
 void Connection::HandleNumbers(std::span<const uint8_t> pairs) {
   for (; pairs.size() >= sizeof(wire::Completed); pairs = pairs.subspan(sizeof(wire::Completed))) {
+    const auto number = wire::Load<wire::Completed>(pairs.data());
+    if (number.queue == wire::kProgressKey) {
+      outgoing_.lead().Reached(number.serial);
+      continue;
+    }
     handler_->OnEvent(wire::EventKind::kCompleted, pairs.first(sizeof(wire::Completed)));
   }
   const std::lock_guard lane(lane_);

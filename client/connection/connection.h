@@ -126,6 +126,8 @@ class Connection final : private Outgoing::Owner {
   void StartPulse() noexcept;
   // Wakes all who wait for completions, to evaluate their conditions again. The lane must not be held.
   void NotifyWaiters() noexcept;
+  // The server answers marks (lead.h). Before anything is posted.
+  void BoundLead() { outgoing_.lead().Start(); }
   // Whether a thread waits for the reply to that record. The lane must not be held.
   bool IsAwaited(uint64_t sequence) noexcept;
 

@@ -35,7 +35,7 @@ void Outgoing::AbandonAfterFork() noexcept {
 // --- filling -------------------------------------------------------------------------------------------------------------
 
 template <typename Fill>
-bool Outgoing::AppendWith(Fill fill, bool* started) noexcept {
+bool Outgoing::AppendWith(uint16_t command, Fill fill, bool* started) noexcept {
   const std::lock_guard lock(mutex_);
   const size_t mark = batch_.size();
   try {
@@ -43,6 +43,7 @@ bool Outgoing::AppendWith(Fill fill, bool* started) noexcept {
       batch_.Truncate(mark);
       return false;
     }
+    CountAhead(command, batch_.size() - mark);
   } catch (const std::bad_alloc&) {
     batch_.Truncate(mark);
     return false;
@@ -54,6 +55,18 @@ bool Outgoing::AppendWith(Fill fill, bool* started) noexcept {
   return true;
 }
 
+// With the mutex held, after records of that size. Without memory for a mark none is set.
+void Outgoing::CountAhead(uint16_t command, size_t bytes) noexcept {
+  if (!lead_.Post(command, bytes)) return;
+  const size_t end = batch_.size();
+  try {
+    wire::EndRecord(&batch_, wire::BeginRecord(&batch_, static_cast<uint16_t>(wire::Control::kMark), 0));
+    lead_.AddMark();
+  } catch (const std::bad_alloc&) {
+    batch_.Truncate(end);
+  }
+}
+
 bool Outgoing::Append(uint16_t command, Encode encode, size_t* bytes, bool* started) noexcept {
   const auto write = [&] {
     const size_t mark = wire::BeginRecord(&batch_, command, 0);
@@ -62,7 +75,7 @@ bool Outgoing::Append(uint16_t command, Encode encode, size_t* bytes, bool* star
     if (bytes != nullptr) *bytes = batch_.size() - mark;
     return true;
   };
-  return AppendWith(write, started);
+  return AppendWith(command, write, started);
 }
 
 bool Outgoing::AppendAsking(uint16_t command, Encode encode, Expect expect, size_t* bytes, bool* started) noexcept {
@@ -76,7 +89,14 @@ bool Outgoing::AppendAsking(uint16_t command, Encode encode, Expect expect, size
     if (batch_first_ == 0) batch_first_ = last_sequence_;
     return true;
   };
-  return AppendWith(write, started);
+  return AppendWith(command, write, started);
+}
+
+// What a row of records counts as: all of a command buffer's are one kind, runs of memory another.
+static uint16_t KindOf(std::span<const uint8_t> records) {
+  if (records.size() < sizeof(wire::RecordHeader)) return wire::kRecordings;
+  const auto first = wire::Load<wire::RecordHeader>(records.data());
+  return first.command == static_cast<uint16_t>(wire::Control::kMemoryWrite) ? first.command : wire::kRecordings;
 }
 
 bool Outgoing::AppendRecords(std::span<const uint8_t> records, bool* started) noexcept {
@@ -84,7 +104,7 @@ bool Outgoing::AppendRecords(std::span<const uint8_t> records, bool* started) no
     batch_.Append(records.data(), records.size());
     return true;
   };
-  return AppendWith(write, started);
+  return AppendWith(KindOf(records), write, started);
 }
 
 // With the mutex held: the next batch begins. Without memory for that the present one goes on growing.

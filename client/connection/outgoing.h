@@ -19,6 +19,7 @@
 #include "client/base/function_ref.h"
 #include "client/base/limits.h"
 #include "client/base/statistics.h"
+#include "client/connection/lead.h"
 #include "runtime/channel.h"
 #include "runtime/wire/encoder.h"
 
@@ -63,8 +64,11 @@ class Outgoing {
   // In the child of a fork, which has no writer.
   void AbandonAfterFork() noexcept;
 
-  bool HasRoom() const { return unsent_.load(std::memory_order_relaxed) <= limits::kMaxUnsentBytes; }
-  bool HasAmpleRoom() const { return unsent_.load(std::memory_order_relaxed) <= limits::kMaxUnsentBytes / 2; }
+  bool HasRoom() const { return unsent_.load(std::memory_order_relaxed) <= limits::kMaxUnsentBytes && lead_.HasRoom(); }
+  bool HasAmpleRoom() const {
+    return unsent_.load(std::memory_order_relaxed) <= limits::kMaxUnsentBytes / 2 && lead_.HasAmpleRoom();
+  }
+  Lead& lead() { return lead_; }
   // When the first record was put into the batch, by the steady clock; 0 while it is empty.
   int64_t batch_since() const { return batch_since_.load(); }
   // All records that want a reply have left up to the one with this number.
@@ -78,7 +82,8 @@ class Outgoing {
     wire::ByteBuffer bytes;
   };
   template <typename Fill>
-  bool AppendWith(Fill fill, bool* started) noexcept;
+  bool AppendWith(uint16_t command, Fill fill, bool* started) noexcept;
+  void CountAhead(uint16_t command, size_t bytes) noexcept;
   void Seal() noexcept;
   void TakeBatch(Batch* batch) noexcept;
   bool pending() const { return !failed_ && (!sealed_.empty() || (flush_ && !batch_.empty())); }
@@ -89,6 +94,7 @@ class Outgoing {
   Channel* const channel_;
   Statistics* const statistics_;
   Owner* const owner_;
+  Lead lead_;
 
   std::mutex mutex_;
   wire::ByteBuffer batch_;

@@ -81,6 +81,7 @@ Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const
       connection_(std::move(channel), this, statistics_.get(), timing) {
   Count(statistics_->round_trips);  // the handshake
   statistics_->transport = connection_.channel().name();
+  if (welcome.answers_marks) connection_.BoundLead();
   RegisterStatistics(statistics_.get());
 }
 
@@ -326,8 +327,9 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
         verdicts_.Decided(made.object, static_cast<VkResult>(made.result));
       }
       return;
-    case wire::EventKind::kAlive:
-      return;  // that it came is all it says
+    case wire::EventKind::kAlive:     // that it came is all it says
+    case wire::EventKind::kProgress:  // the connection's own
+      return;
     case wire::EventKind::kDebugMessage:
       if (!messages_.Arrived(body, [this](uint64_t sequence) { return connection_.IsAwaited(sequence); }))
         connection_.MarkLost("an event with a message for a debug callback is malformed");

@@ -131,6 +131,7 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->session = in.getSession();
   welcome->shares_memory = in.getSharesMemory();
   welcome->ring = in.getRing();
+  welcome->answers_marks = in.getAnswersMarks();
   welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) && DecodeNames(in.getHandleTypes(), &welcome->handle_types);
 }
@@ -317,6 +318,7 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setMaxObjects(welcome.max_objects);
     out.setSharesMemory(welcome.shares_memory);
     out.setRing(welcome.ring);
+    out.setAnswersMarks(welcome.answers_marks);
     out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));

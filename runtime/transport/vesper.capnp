@@ -44,6 +44,7 @@ struct Welcome {  # server to client
   maxObjects @7 :UInt32;        # that may live at the same time; 0: not said
   sharesMemory @8 :Bool;        # allocations may be shared memory
   ring @9 :Bool;                # an Event with the memory comes next; see docs/wire.md
+  answersMarks @10 :Bool;       # the server says how far it has come
 }
 
 struct Refused {  # server to client, last

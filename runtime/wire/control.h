@@ -15,7 +15,8 @@ enum class Control : uint16_t {
   kMemoryUnmapped = 0xff02,  // MemoryRange (whole mapping): no more changes are wanted
   kMemoryWrite = 0xff03,  // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
   kMemoryFetch = 0xff04,  // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
-  kMemoryWritable = 0xff05  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
+  kMemoryWritable = 0xff05,  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
+  kMark = 0xff06             // no body: the server says Progress when it has come to it
 };
 
 // Server → client, in event messages.
@@ -25,6 +26,7 @@ enum class EventKind : uint16_t {
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
   kDebugMessage = 6,   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
   kMade = 8,           // Made
+  kProgress = 9,       // Progress, then any number of CommandCost that have changed
   kAlive = 7           // no body: the server has been busy with one message for a while and lives
 };
 
@@ -59,6 +61,20 @@ struct Completed {
   ObjectId queue = 0;
   uint64_t serial = 0;
 };
+// All that was sent before that many marks (Control::kMark) of this session has been executed, or waits for something else. Where
+// there is shared memory it is a number of the key kProgressKey (Channel::Raise), unless costs have changed.
+struct Progress {
+  uint64_t marks = 0;
+};
+inline constexpr uint64_t kProgressKey = ~uint64_t{0};
+// What one command costs the server now, on the thread that takes the session's commands; of recordings (vkCmd*, all alike) and
+// of kMemoryWrite what each KiB does.
+struct CommandCost {
+  uint32_t command = 0;  // the client's number, kMemoryWrite, or kRecordings
+  uint32_t ns = 0;
+};
+inline constexpr uint16_t kRecordings = 0xfffe;
+
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session
 };

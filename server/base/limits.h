@@ -231,5 +231,12 @@ inline constexpr size_t kParkedNoteBytes = 64;
 // Threads that answer at the address of --metrics.
 inline constexpr size_t kMetricsThreads = 2;
 
+// --- how far clients run ahead -------------------------------------------------------------------------------------------
+
+// What a command costs is the mean over about so many of its kind. Costs that are told at once, and the highest, in nanoseconds.
+inline constexpr double kCostMemory = 8;
+inline constexpr size_t kMaxCostsAtOnce = 64;
+inline constexpr double kMaxCostNs = 4e9;
+
 }  // namespace limits
 }  // namespace vesper::server

@@ -28,6 +28,12 @@ void Events::Completed(ObjectId queue, uint64_t serial) {
   SendStruct(outbox_, wire::EventKind::kCompleted, wire::Completed{queue, serial});
 }
 
+void Events::Progress(uint64_t marks, std::span<const wire::CommandCost> changed) {
+  if (changed.empty() && outbox_->Raise(wire::kProgressKey, marks)) return;
+  const std::string_view costs(reinterpret_cast<const char*>(changed.data()), changed.size_bytes());
+  SendStruct(outbox_, wire::EventKind::kProgress, wire::Progress{marks}, costs);
+}
+
 void Events::Made(ObjectId object, VkResult result) {
   SendStruct(outbox_, wire::EventKind::kMade, wire::Made{object, result});
 }

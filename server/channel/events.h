@@ -26,6 +26,8 @@ class Events {
   explicit Events(Outbox* outbox) : outbox_(outbox) {}
 
   void Completed(ObjectId queue, uint64_t serial);
+  // That many marks were come to, and what commands cost now.
+  void Progress(uint64_t marks, std::span<const wire::CommandCost> changed);
   void Made(ObjectId object, VkResult result);
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);

@@ -94,6 +94,7 @@ bool Session::Greet(std::string* error) {
   }
   shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   welcome.ring = hello.ring && channel_->OffersRing();
+  welcome.answers_marks = true;
   program_ = hello.program;
   debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
@@ -162,6 +163,12 @@ bool Session::Exceeded(std::string what) {
   return false;
 }
 
+// What the meter knows the record by.
+uint16_t Session::KindOf(const wire::RecordHeader& header) const {
+  const uint16_t command = translation_.Command(header.command);
+  return command < kCommandCount && kServerCommands[command].records ? wire::kRecordings : header.command;
+}
+
 bool Session::Execute(const Message& message) {
   std::span<const uint8_t> bytes = message.payload;
   uint64_t sequence = message.sequence;
@@ -172,10 +179,12 @@ bool Session::Execute(const Message& message) {
       return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
     }
     record.sequence = sequence;
+    meter_.Begin(KindOf(record.header), record.body.size());
     if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
     const bool control = record.header.command >= static_cast<uint16_t>(wire::Control::kHeartbeat);
     if (!(control ? ExecuteControl(record) : ExecuteCommand(record))) return false;
   }
+  meter_.Stop();
   return true;
 }
 
@@ -184,6 +193,9 @@ bool Session::ExecuteControl(const Record& record) {
   std::string error;
   switch (control) {
     case wire::Control::kHeartbeat:
+      break;
+    case wire::Control::kMark:
+      events_.Progress(++marks_, meter_.TakeChanged());
       break;
     case wire::Control::kMemoryMapped:
     case wire::Control::kMemoryUnmapped:

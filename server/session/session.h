@@ -30,6 +30,7 @@
 #include "server/memory/memory.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
+#include "server/session/meter.h"
 #include "server/session/query_uses.h"
 #include "server/session/translation.h"
 #include "server/session/wait_graph.h"
@@ -129,6 +130,7 @@ class Session {
   };
   // These return false when the session must end, having set end_reason_.
   bool Execute(const Message& message);
+  uint16_t KindOf(const wire::RecordHeader& header) const;
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
   bool Malformed(std::string what);
@@ -162,6 +164,8 @@ class Session {
   std::string program_;
   Translation translation_;
   SessionStats stats_;
+  Meter meter_;
+  uint64_t marks_ = 0;  // that were come to
   std::string end_reason_;
   bool orderly_ = false;
   bool shares_memory_ = false;

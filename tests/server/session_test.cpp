@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "runtime/address.h"
+#include "runtime/wire/decoder.h"
 #include "tests/server/test_client.h"
 
 namespace vesper::server {
@@ -83,6 +84,40 @@ ObjectId Raw(VkDeviceMemory memory) {
   ObjectId id;
   std::memcpy(&id, &memory, sizeof(id));
   return id;
+}
+
+wire::Progress Mark(TestClient& client) {
+  client.PostControl(wire::Control::kMark, nullptr, 0);
+  client.Flush();
+  return client.WaitFor(wire::EventKind::kProgress).As<wire::Progress>();
+}
+
+TEST_F(SessionTest, MarksAreAnsweredWithWhatCommandsCost) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  client.PostControl(wire::Control::kMark, nullptr, 0);
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  client.TakeEvents();
+  const VkCommandBuffer commands = device.Begin();
+  const VkFence fence = MakeFence(device);
+  MakeFence(device);
+  client.PostControl(wire::Control::kMark, nullptr, 0);
+  client.Flush();
+  const TestEvent event = client.WaitFor(wire::EventKind::kProgress);
+  EXPECT_EQ(event.As<wire::Progress>().marks, 2u);
+  const size_t costs = (event.body.size() - sizeof(wire::Progress)) / sizeof(wire::CommandCost);
+  ASSERT_EQ(event.body.size(), sizeof(wire::Progress) + costs * sizeof(wire::CommandCost));
+  bool told = false;
+  for (size_t i = 0; i < costs; ++i) {
+    const auto cost =
+        wire::Load<wire::CommandCost>(&event.body[sizeof(wire::Progress) + i * sizeof(wire::CommandCost)]);
+    EXPECT_GT(cost.ns, 0u) << cost.command;
+    told = told || cost.command == static_cast<uint16_t>(Command::kCreateFence);
+  }
+  EXPECT_TRUE(told) << "of a command that the client did not know the cost of";
+  EXPECT_EQ(Mark(client).marks, 3u);
+  device.Submit(commands, fence);
+  client.WaitFor(wire::EventKind::kCompleted);
 }
 
 TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
