@@ -69,6 +69,7 @@ class Renderer:
             has_entry=self.offers.has_entry,
             level=self.offers.level,
             needs=self.offers.needs,
+            is_taken=is_taken,
             checks_of=lambda c: self.checks.by_command.get(c.name, []),
             call_arguments=call_arguments,
             short=short,
@@ -97,10 +98,12 @@ class Renderer:
         flags = {
             "overridden": command.server_override, "slow": command.slow, "after_users": command.after_users,
             "submit": command.submit, "accesses": command.memory == "accesses",
-            "records": command.mode == "record", "informed": checked or command.learn,
+            "records": command.mode == "record" and not is_plain(command), "plain": is_plain(command),
+            "learns": command.learn,
         }  # fmt: skip
         check = f"check::{command.short}" if checked else ""
-        values = {"invoke": f"invoke::{command.short}", "check": check, "result": result}
+        take = f"take::{command.short}" if is_taken(command) else ""
+        values = {"invoke": f"invoke::{command.short}", "check": check, "take": take, "result": result}
         values |= {name: "true" for name, set_ in flags.items() if set_}
         ended = _field(command, command.destroyed).handle if command.destroyed else ""
         values["destroys"] = f"HandleType::{ended}" if ended else ""
@@ -287,6 +290,24 @@ def as_operand(condition: str) -> str:
 def has_outputs(plan: CommandPlan | StructPlan) -> bool:
     """Whether anything follows the fixed part of a reply."""
     return any(f.has_reply and f.reply_offset < 0 and f.op not in ("none", "new_handle") for f in plan.fields)
+
+
+def is_plain(command: CommandPlan) -> bool:
+    """Whether the server, when it has called the driver, has nothing left to do for a command of living objects."""
+    special = command.server_override or command.slow or command.after_users or command.submit or command.destroyed
+    more = command.created or command.learn or command.measured or command.memory == "accesses"
+    return command.mode == "record" and command.returns == "void" and not special and not more
+
+
+def is_taken(command: CommandPlan) -> bool:
+    """Whether a plain command is made of values and handles."""
+    return is_plain(command) and is_fixed(command)
+
+
+def is_fixed(command: CommandPlan) -> bool:
+    """Whether all that a command says lies in the fixed part of its request."""
+    fixed = all(f.request_offset >= 0 and not f.pointers and f.op != "opaque" for f in command.fields)
+    return fixed and not command.words and all(f.element in ("scalar", "size", "handle", "copy") for f in command.fields)
 
 
 def echo_tag(plan: CommandPlan | StructPlan, field: Field) -> str:

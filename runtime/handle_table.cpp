@@ -10,13 +10,37 @@ HandleTable::~HandleTable() {
     for (size_t i = 0; page != nullptr && i < kPageSlots; ++i) delete (*page)[i].facts;
   }
   for (const auto& [id, object] : aside_) delete object.facts;
+  DropFacts(retired_);
+}
+
+void HandleTable::DropFacts(ObjectFacts* first) {
+  while (first != nullptr) delete std::exchange(first, first->next_retired);
+}
+
+// With the lock: the facts of the object, which was copied or not, are needed by the table no longer.
+void HandleTable::Retire(const Object& object) {
+  if (object.facts == nullptr || !object.copied) {
+    delete object.facts;
+    return;
+  }
+  object.facts->next_retired = retired_.load(std::memory_order_relaxed);
+  while (!retired_.compare_exchange_weak(object.facts->next_retired, object.facts)) {
+  }
 }
 
 void HandleTable::SetFacts(const Lock& lock, ObjectId id, std::unique_ptr<ObjectFacts> facts) {
   Object* object = Find(lock, id);
   if (object == nullptr) return;
-  delete object->facts;
+  if (object->copied) Outdate();
+  Retire(*object);
   object->facts = facts.release();
+}
+
+void HandleTable::SetResult(const Lock& lock, ObjectId id, int32_t result) {
+  Object* object = Find(lock, id);
+  if (object == nullptr || object->result == result) return;
+  if (object->copied) Outdate();
+  object->result = result;
 }
 
 Object* HandleTable::Slot(uint32_t slot) const {
@@ -108,7 +132,8 @@ void HandleTable::Remove(const Lock& lock, Object* object) {
     const auto found = std::find_if(first, last, [&](const auto& entry) { return entry.second == object->id; });
     if (found != last) ids_.erase(found);
   }
-  delete object->facts;
+  if (object->copied) Outdate();
+  Retire(*object);
   const ObjectId id = object->id;
   if (aside_.erase(id) == 0) {
     *object = Object{};
@@ -159,6 +184,7 @@ void HandleTable::Hold(const Lock& lock, ObjectId id) {
   if (object == nullptr) return;
   ++object->holds;
   ++held_;
+  Outdate();  // what belongs to it is held, too
 }
 
 void HandleTable::Release(const Lock& lock, ObjectId id) {

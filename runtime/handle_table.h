@@ -1,9 +1,10 @@
 // The server's side of object ids: a paged array from an id's slot to the driver's handle and what
 // is known of the object. One per session; the session's reader, its pool and its queues use it at
-// the same time (server/session/command_handles.h).
+// the same time (server/handles/command_handles.h).
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -25,6 +26,7 @@ enum class ObjectState : uint8_t {
 // What somebody knows of an object beside its handle.
 struct ObjectFacts {
   virtual ~ObjectFacts() = default;
+  ObjectFacts* next_retired = nullptr;  // the table's own
 };
 
 struct Object {
@@ -43,6 +45,7 @@ struct Object {
   HandleType type{};         // as this side numbers types
   bool reversible = false;   // found by IdOf()
   bool outlives_id = false;  // its destruction waits for a pin although the client may use the slot again
+  bool copied = false;       // the session's reader has a copy of what is said here
 };
 
 // Everything that takes a Lock wants the one that Acquire() gave; pointers to objects are valid
@@ -95,6 +98,8 @@ class HandleTable {
 
   // Keeps `facts` as long as the object; of an unknown id they are dropped.
   void SetFacts(const Lock& lock, ObjectId id, std::unique_ptr<ObjectFacts> facts);
+  // Of an object that lives: why it lacks something, or 0.
+  void SetResult(const Lock& lock, ObjectId id, int32_t result);
 
   // Forgets the object and everything it owns. Unknown ids are ignored.
   void Forget(const Lock& lock, ObjectId id);
@@ -112,6 +117,18 @@ class HandleTable {
   void Release(const Lock& lock, ObjectId id);
   bool any_held(const Lock&) const { return held_ != 0; }
 
+  // --- copies: what one thread, the session's reader, keeps so as not to take the lock for each command ---
+
+  // Another number whenever something is held, and when what was copied is forgotten or changes. Any thread, without the lock:
+  // what was copied at this version says what the lock's last holder could have read.
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  // The caller keeps what is said of the object, and may read its facts without the lock until DropRetired().
+  void NoteCopied(const Lock&, Object* object) { object->copied = true; }
+  // Facts of objects that were copied stay until this call, by the thread that has the copies and is using none.
+  void DropRetired() {
+    if (retired_.load(std::memory_order_relaxed) != nullptr) DropFacts(retired_.exchange(nullptr));
+  }
+
   // The id under which a reversible driver handle is known, or kNullObject.
   ObjectId IdOf(const Lock& lock, HandleType type, uint64_t handle) const;
 
@@ -127,6 +144,9 @@ class HandleTable {
   void Link(Object* object);
   void Unlink(Object* object);
   void Remove(const Lock& lock, Object* object);
+  void Outdate() { version_.store(version_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void Retire(const Object& object);
+  static void DropFacts(ObjectFacts* first);
 
   const uint32_t max_slots_;
   std::mutex mutex_;
@@ -138,6 +158,8 @@ class HandleTable {
   size_t live_ = 0;
   size_t peak_ = 0;
   size_t held_ = 0;  // the sum of all holds
+  std::atomic<uint64_t> version_ = 1;
+  std::atomic<ObjectFacts*> retired_ = nullptr;  // a list
 };
 
 }  // namespace vesper

@@ -4,8 +4,10 @@
 #include "generated/server/invoke.h"
 #include "generated/wire/all.h"
 #include "runtime/wire/chain.h"
+#include "runtime/wire/items.h"
 #include "server/checks/checker.h"
 #include "server/checks/checks.h"
+#include "server/handles/plain_handles.h"
 
 namespace vesper::server {
 namespace {
@@ -19,213 +21,213 @@ namespace check {
 
 using wire::Value;
 
-std::string CreateDevice(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateDevice(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateDeviceArgs*>(args);
   checks::NewDevice(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string GetDeviceQueue(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding GetDeviceQueue(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::GetDeviceQueueArgs*>(args);
   checks::QueueOf(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string AllocateMemory(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding AllocateMemory(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::AllocateMemoryArgs*>(args);
   c.Index("pAllocateInfo->memoryTypeIndex", v.pAllocateInfo->memoryTypeIndex, c.device().memory_types);
-  return c.error();
+  return c.finding();
 }
 
-std::string BindBufferMemory(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding BindBufferMemory(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::BindBufferMemoryArgs*>(args);
   checks::BoundBuffer(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string BindImageMemory(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding BindImageMemory(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::BindImageMemoryArgs*>(args);
   checks::BoundImage(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string GetQueryPoolResults(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding GetQueryPoolResults(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::GetQueryPoolResultsArgs*>(args);
   c.Span("firstQuery queryCount", v.firstQuery, v.queryCount, c.Of(HandleType::kQueryPool, v.queryPool).count);
   checks::QueryResults(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string ResetQueryPool(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding ResetQueryPool(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::ResetQueryPoolArgs*>(args);
   c.Span("firstQuery queryCount", v.firstQuery, v.queryCount, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateBufferView(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateBufferView(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateBufferViewArgs*>(args);
   c.Bytes("pCreateInfo->offset pCreateInfo->range", v.pCreateInfo->offset, v.pCreateInfo->range,
           c.Of(HandleType::kBuffer, v.pCreateInfo->buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateImageView(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateImageView(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateImageViewArgs*>(args);
   checks::View(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string UpdateDescriptorSets(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding UpdateDescriptorSets(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::UpdateDescriptorSetsArgs*>(args);
   checks::Updates(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateFramebuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateFramebuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateFramebufferArgs*>(args);
   checks::Framebuffer(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateRenderPass(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateRenderPass(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateRenderPassArgs*>(args);
   checks::Attachments(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateCommandPool(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateCommandPool(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateCommandPoolArgs*>(args);
   c.Index("pCreateInfo->queueFamilyIndex", v.pCreateInfo->queueFamilyIndex, c.device().queue_families);
-  return c.error();
+  return c.finding();
 }
 
-std::string BeginCommandBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding BeginCommandBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::BeginCommandBufferArgs*>(args);
   checks::Begins(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindPipeline(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindPipeline(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindPipelineArgs*>(args);
   checks::BindsPipeline(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdSetViewport(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdSetViewport(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdSetViewportArgs*>(args);
   c.Span("firstViewport viewportCount", v.firstViewport, v.viewportCount, c.limits().maxViewports);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdSetScissor(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdSetScissor(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdSetScissorArgs*>(args);
   c.Span("firstScissor scissorCount", v.firstScissor, v.scissorCount, c.limits().maxViewports);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindDescriptorSets(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindDescriptorSets(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindDescriptorSetsArgs*>(args);
   c.Span("firstSet descriptorSetCount", v.firstSet, v.descriptorSetCount,
          c.Of(HandleType::kPipelineLayout, v.layout).count);
   checks::BindsSets(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindIndexBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindIndexBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindIndexBufferArgs*>(args);
   c.Span("offset 0", v.offset, 0, c.Of(HandleType::kBuffer, v.buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindVertexBuffers(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindVertexBuffers(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindVertexBuffersArgs*>(args);
   checks::VertexBuffers(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDraw(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDraw(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndexed(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndexed(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndexedArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMultiEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMultiEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMultiEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMultiIndexedEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMultiIndexedEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMultiIndexedEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndirect(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndirect(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndirectArgs*>(args);
   checks::Draws(c, v);
   c.Strided("offset drawCount stride 16", v.offset, v.drawCount, v.stride, 16,
             c.Of(HandleType::kBuffer, v.buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndexedIndirect(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndexedIndirect(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndexedIndirectArgs*>(args);
   checks::Draws(c, v);
   c.Strided("offset drawCount stride 20", v.offset, v.drawCount, v.stride, 20,
             c.Of(HandleType::kBuffer, v.buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDispatch(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDispatch(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDispatchArgs*>(args);
   checks::Dispatches(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDispatchIndirect(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDispatchIndirect(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDispatchIndirectArgs*>(args);
   checks::Dispatches(c, v);
   c.Span("offset 12", v.offset, 12, c.Of(HandleType::kBuffer, v.buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyBufferArgs*>(args);
   for (size_t i = 0; v.pRegions != nullptr && i < v.regionCount; ++i) {
     const auto& r = v.pRegions[i];
@@ -235,328 +237,330 @@ std::string CmdCopyBuffer(CommandHandles& handles, const void* args) {
     const auto& r = v.pRegions[i];
     c.Span("dstOffset size", r.dstOffset, r.size, c.Of(HandleType::kBuffer, v.dstBuffer).size);
   }
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyImageArgs*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBlitImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBlitImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBlitImageArgs*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyBufferToImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyBufferToImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyBufferToImageArgs*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyImageToBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyImageToBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyImageToBufferArgs*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdUpdateBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdUpdateBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdUpdateBufferArgs*>(args);
   c.Span("dstOffset dataSize", v.dstOffset, v.dataSize, c.Of(HandleType::kBuffer, v.dstBuffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdFillBuffer(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdFillBuffer(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdFillBufferArgs*>(args);
   c.Bytes("dstOffset size", v.dstOffset, v.size, c.Of(HandleType::kBuffer, v.dstBuffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdClearColorImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdClearColorImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdClearColorImageArgs*>(args);
   checks::Cleared(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdClearDepthStencilImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdClearDepthStencilImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdClearDepthStencilImageArgs*>(args);
   checks::Cleared(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdResolveImage(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdResolveImage(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdResolveImageArgs*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBeginQuery(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBeginQuery(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBeginQueryArgs*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdEndQuery(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdEndQuery(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdEndQueryArgs*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdResetQueryPool(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdResetQueryPool(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdResetQueryPoolArgs*>(args);
   c.Span("firstQuery queryCount", v.firstQuery, v.queryCount, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdWriteTimestamp(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdWriteTimestamp(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdWriteTimestampArgs*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyQueryPoolResults(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyQueryPoolResults(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyQueryPoolResultsArgs*>(args);
   c.Span("firstQuery queryCount", v.firstQuery, v.queryCount, c.Of(HandleType::kQueryPool, v.queryPool).count);
   checks::CopiedResults(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdPushConstants(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdPushConstants(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdPushConstantsArgs*>(args);
   c.Span("offset size", v.offset, v.size, c.limits().maxPushConstantsSize);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBeginRenderPass(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBeginRenderPass(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBeginRenderPassArgs*>(args);
   checks::RenderArea(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdPushDescriptorSet(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdPushDescriptorSet(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdPushDescriptorSetArgs*>(args);
   checks::Pushes(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string BindBufferMemory2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding BindBufferMemory2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::BindBufferMemory2Args*>(args);
   checks::BoundBuffers(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string BindImageMemory2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding BindImageMemory2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::BindImageMemory2Args*>(args);
   checks::BoundImages(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDispatchBase(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDispatchBase(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDispatchBaseArgs*>(args);
   checks::Dispatches(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string GetDeviceQueue2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding GetDeviceQueue2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::GetDeviceQueue2Args*>(args);
   checks::QueueOf(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CreateRenderPass2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CreateRenderPass2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateRenderPass2Args*>(args);
   checks::Attachments(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBeginRenderPass2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBeginRenderPass2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBeginRenderPass2Args*>(args);
   checks::RenderArea(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndirectCount(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndirectCount(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndirectCountArgs*>(args);
   checks::Draws(c, v);
   c.Strided("offset maxDrawCount stride 16", v.offset, v.maxDrawCount, v.stride, 16,
             c.Of(HandleType::kBuffer, v.buffer).size);
   c.Span("countBufferOffset 4", v.countBufferOffset, 4, c.Of(HandleType::kBuffer, v.countBuffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndexedIndirectCount(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndexedIndirectCount(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndexedIndirectCountArgs*>(args);
   checks::Draws(c, v);
   c.Strided("offset maxDrawCount stride 20", v.offset, v.maxDrawCount, v.stride, 20,
             c.Of(HandleType::kBuffer, v.buffer).size);
   c.Span("countBufferOffset 4", v.countBufferOffset, 4, c.Of(HandleType::kBuffer, v.countBuffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBeginQueryIndexedEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBeginQueryIndexedEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBeginQueryIndexedEXTArgs*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdEndQueryIndexedEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdEndQueryIndexedEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdEndQueryIndexedEXTArgs*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawIndirectByteCountEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawIndirectByteCountEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawIndirectByteCountEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksNV(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksNV(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksNVArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksIndirectNV(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksIndirectNV(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksIndirectNVArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksIndirectCountNV(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksIndirectCountNV(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksIndirectCountNVArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksIndirectEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksIndirectEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksIndirectEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdDrawMeshTasksIndirectCountEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdDrawMeshTasksIndirectCountEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMeshTasksIndirectCountEXTArgs*>(args);
   checks::Draws(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdWriteAccelerationStructuresPropertiesKHR(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdWriteAccelerationStructuresPropertiesKHR(const NamedFacts& facts, const DispatchContext* context,
+                                                    const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdWriteAccelerationStructuresPropertiesKHRArgs*>(args);
   c.Span("firstQuery accelerationStructureCount", v.firstQuery, v.accelerationStructureCount,
          c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdWriteAccelerationStructuresPropertiesNV(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdWriteAccelerationStructuresPropertiesNV(const NamedFacts& facts, const DispatchContext* context,
+                                                   const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdWriteAccelerationStructuresPropertiesNVArgs*>(args);
   c.Span("firstQuery accelerationStructureCount", v.firstQuery, v.accelerationStructureCount,
          c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdTraceRaysKHR(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdTraceRaysKHR(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdTraceRaysKHRArgs*>(args);
   checks::TracesRays(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdTraceRaysNV(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdTraceRaysNV(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdTraceRaysNVArgs*>(args);
   checks::TracesRays(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdTraceRaysIndirectKHR(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdTraceRaysIndirectKHR(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdTraceRaysIndirectKHRArgs*>(args);
   checks::TracesRays(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdTraceRaysIndirect2KHR(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdTraceRaysIndirect2KHR(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdTraceRaysIndirect2KHRArgs*>(args);
   checks::TracesRays(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdSetViewportWithCount(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdSetViewportWithCount(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdSetViewportWithCountArgs*>(args);
   c.Span("0 viewportCount", 0, v.viewportCount, c.limits().maxViewports);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdSetScissorWithCount(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdSetScissorWithCount(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdSetScissorWithCountArgs*>(args);
   c.Span("0 scissorCount", 0, v.scissorCount, c.limits().maxViewports);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindIndexBuffer2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindIndexBuffer2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindIndexBuffer2Args*>(args);
   c.Span("offset 0", v.offset, 0, c.Of(HandleType::kBuffer, v.buffer).size);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindVertexBuffers2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindVertexBuffers2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindVertexBuffers2Args*>(args);
   checks::VertexBuffers(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyBuffer2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyBuffer2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyBuffer2Args*>(args);
   for (size_t i = 0; v.pCopyBufferInfo->pRegions != nullptr && i < v.pCopyBufferInfo->regionCount; ++i) {
     const auto& r = v.pCopyBufferInfo->pRegions[i];
@@ -566,90 +570,928 @@ std::string CmdCopyBuffer2(CommandHandles& handles, const void* args) {
     const auto& r = v.pCopyBufferInfo->pRegions[i];
     c.Span("dstOffset size", r.dstOffset, r.size, c.Of(HandleType::kBuffer, v.pCopyBufferInfo->dstBuffer).size);
   }
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyImage2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyImage2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyImage2Args*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBlitImage2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBlitImage2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBlitImage2Args*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyBufferToImage2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyBufferToImage2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyBufferToImage2Args*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdCopyImageToBuffer2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdCopyImageToBuffer2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdCopyImageToBuffer2Args*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdResolveImage2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdResolveImage2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdResolveImage2Args*>(args);
   checks::Regions(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdWriteTimestamp2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdWriteTimestamp2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdWriteTimestamp2Args*>(args);
   c.Index("query", v.query, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBeginRendering(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBeginRendering(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBeginRenderingArgs*>(args);
   checks::RenderArea(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdWriteMicromapsPropertiesEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdWriteMicromapsPropertiesEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdWriteMicromapsPropertiesEXTArgs*>(args);
   c.Span("firstQuery micromapCount", v.firstQuery, v.micromapCount, c.Of(HandleType::kQueryPool, v.queryPool).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindShadersEXT(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindShadersEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindShadersEXTArgs*>(args);
   checks::BindsShaders(c, v);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdBindDescriptorSets2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdBindDescriptorSets2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdBindDescriptorSets2Args*>(args);
   c.Span("pBindDescriptorSetsInfo->firstSet pBindDescriptorSetsInfo->descriptorSetCount",
          v.pBindDescriptorSetsInfo->firstSet, v.pBindDescriptorSetsInfo->descriptorSetCount,
          c.Of(HandleType::kPipelineLayout, v.pBindDescriptorSetsInfo->layout).count);
-  return c.error();
+  return c.finding();
 }
 
-std::string CmdPushConstants2(CommandHandles& handles, const void* args) {
-  Checker c(&handles);
+Finding CmdPushConstants2(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdPushConstants2Args*>(args);
   c.Span("pPushConstantsInfo->offset pPushConstantsInfo->size", v.pPushConstantsInfo->offset,
          v.pPushConstantsInfo->size, c.limits().maxPushConstantsSize);
-  return c.error();
+  return c.finding();
 }
 
 }  // namespace check
+
+namespace take {
+
+using wire::HandleUse;
+using wire::Load;
+using wire::LoadAll;
+
+void CmdBindPipeline(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdBindPipelineArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
+  v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
+}
+
+void CmdSetPrimitiveRestartIndexEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetPrimitiveRestartIndexEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.primitiveRestartIndex = Load<uint32_t>(p + 8);
+}
+
+void CmdSetAttachmentFeedbackLoopEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetAttachmentFeedbackLoopEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.aspectMask = Load<VkImageAspectFlags>(p + 8);
+}
+
+void CmdSetLineWidth(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetLineWidthArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.lineWidth = Load<float>(p + 8);
+}
+
+void CmdSetDepthBias(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdSetDepthBiasArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.depthBiasConstantFactor, v.depthBiasClamp, v.depthBiasSlopeFactor);
+}
+
+void CmdSetBlendConstants(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdSetBlendConstantsArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  std::memcpy(v.blendConstants, p + 8, 16);
+}
+
+void CmdSetDepthBounds(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdSetDepthBoundsArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.minDepthBounds, v.maxDepthBounds);
+}
+
+void CmdSetStencilCompareMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdSetStencilCompareMaskArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.faceMask, v.compareMask);
+}
+
+void CmdSetStencilWriteMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdSetStencilWriteMaskArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.faceMask, v.writeMask);
+}
+
+void CmdSetStencilReference(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdSetStencilReferenceArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.faceMask, v.reference);
+}
+
+void CmdBindIndexBuffer(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdBindIndexBufferArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kOptional);
+  LoadAll(p + 16, v.offset, v.indexType);
+}
+
+void CmdDraw(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdDrawArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.vertexCount, v.instanceCount, v.firstVertex, v.firstInstance);
+}
+
+void CmdDrawIndexed(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdDrawIndexedArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.indexCount, v.instanceCount, v.firstIndex, v.vertexOffset, v.firstInstance);
+}
+
+void CmdDrawIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDrawIndirectArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.offset, v.drawCount, v.stride);
+}
+
+void CmdDrawIndexedIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDrawIndexedIndirectArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.offset, v.drawCount, v.stride);
+}
+
+void CmdDispatch(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdDispatchArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
+}
+
+void CmdDispatchIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdDispatchIndirectArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+}
+
+void CmdSubpassShadingHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdSubpassShadingHUAWEIArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdDrawClusterHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdDrawClusterHUAWEIArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
+}
+
+void CmdDrawClusterIndirectHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdDrawClusterIndirectHUAWEIArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+}
+
+void CmdUpdatePipelineIndirectBufferNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdUpdatePipelineIndirectBufferNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
+  v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
+}
+
+void CmdCopyMemoryIndirectNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdCopyMemoryIndirectNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.copyBufferAddress, v.copyCount, v.stride);
+}
+
+void CmdFillBuffer(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 36);
+  auto& v = *static_cast<wire::CmdFillBufferArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.dstOffset, v.size, v.data);
+}
+
+void CmdSetEvent(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdSetEventArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.stageMask = Load<VkPipelineStageFlags>(p + 16);
+}
+
+void CmdResetEvent(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdResetEventArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.stageMask = Load<VkPipelineStageFlags>(p + 16);
+}
+
+void CmdBeginQuery(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdBeginQueryArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.query, v.flags);
+}
+
+void CmdEndQuery(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdEndQueryArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.query = Load<uint32_t>(p + 16);
+}
+
+void CmdEndConditionalRenderingEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdEndConditionalRenderingEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdResetQueryPool(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdResetQueryPoolArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.firstQuery, v.queryCount);
+}
+
+void CmdWriteTimestamp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdWriteTimestampArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineStage = Load<VkPipelineStageFlagBits>(p + 8);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.query = Load<uint32_t>(p + 20);
+}
+
+void CmdCopyQueryPoolResults(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 52);
+  auto& v = *static_cast<wire::CmdCopyQueryPoolResultsArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.firstQuery, v.queryCount);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  LoadAll(p + 32, v.dstOffset, v.stride, v.flags);
+}
+
+void CmdNextSubpass(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdNextSubpassArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.contents = Load<VkSubpassContents>(p + 8);
+}
+
+void CmdEndRenderPass(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdEndRenderPassArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdDebugMarkerEndEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdDebugMarkerEndEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdBindPipelineShaderGroupNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdBindPipelineShaderGroupNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
+  v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.groupIndex = Load<uint32_t>(p + 20);
+}
+
+void CmdSetDeviceMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDeviceMaskArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.deviceMask = Load<uint32_t>(p + 8);
+}
+
+void CmdDispatchBase(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDispatchBaseArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.baseGroupX, v.baseGroupY, v.baseGroupZ, v.groupCountX, v.groupCountY, v.groupCountZ);
+}
+
+void CmdSetDiscardRectangleEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDiscardRectangleEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.discardRectangleEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetDiscardRectangleModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDiscardRectangleModeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.discardRectangleMode = Load<VkDiscardRectangleModeEXT>(p + 8);
+}
+
+void CmdEndDebugUtilsLabelEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdEndDebugUtilsLabelEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdWriteBufferMarkerAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdWriteBufferMarkerAMDArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineStage = Load<VkPipelineStageFlagBits>(p + 8);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  LoadAll(p + 20, v.dstOffset, v.marker);
+}
+
+void CmdDrawIndirectCount(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 48);
+  auto& v = *static_cast<wire::CmdDrawIndirectCountArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+  v.countBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
+}
+
+void CmdDrawIndexedIndirectCount(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 48);
+  auto& v = *static_cast<wire::CmdDrawIndexedIndirectCountArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+  v.countBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
+}
+
+void CmdBeginQueryIndexedEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdBeginQueryIndexedEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.query, v.flags, v.index);
+}
+
+void CmdEndQueryIndexedEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdEndQueryIndexedEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.query, v.index);
+}
+
+void CmdDrawIndirectByteCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 40);
+  auto& v = *static_cast<wire::CmdDrawIndirectByteCountEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.instanceCount, v.firstInstance);
+  v.counterBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  LoadAll(p + 24, v.counterBufferOffset, v.counterOffset, v.vertexStride);
+}
+
+void CmdDrawMeshTasksNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.taskCount, v.firstTask);
+}
+
+void CmdDrawMeshTasksIndirectNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.offset, v.drawCount, v.stride);
+}
+
+void CmdDrawMeshTasksIndirectCountNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 48);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+  v.countBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
+}
+
+void CmdDrawMeshTasksEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
+}
+
+void CmdDrawMeshTasksIndirectEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.offset, v.drawCount, v.stride);
+}
+
+void CmdDrawMeshTasksIndirectCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 48);
+  auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.offset = Load<VkDeviceSize>(p + 16);
+  v.countBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kRequired);
+  LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
+}
+
+void CmdCopyAccelerationStructureNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdCopyAccelerationStructureNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.dst = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p + 8),
+                                              HandleUse::kRequired);
+  v.src = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p + 16),
+                                              HandleUse::kRequired);
+  v.mode = Load<VkCopyAccelerationStructureModeKHR>(p + 24);
+}
+
+void CmdTraceRaysNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 108);
+  auto& v = *static_cast<wire::CmdTraceRaysNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.raygenShaderBindingTableBuffer =
+      d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.raygenShaderBindingOffset = Load<VkDeviceSize>(p + 16);
+  v.missShaderBindingTableBuffer =
+      d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 24), HandleUse::kOptional);
+  LoadAll(p + 32, v.missShaderBindingOffset, v.missShaderBindingStride);
+  v.hitShaderBindingTableBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 48), HandleUse::kOptional);
+  LoadAll(p + 56, v.hitShaderBindingOffset, v.hitShaderBindingStride);
+  v.callableShaderBindingTableBuffer =
+      d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 72), HandleUse::kOptional);
+  LoadAll(p + 80, v.callableShaderBindingOffset, v.callableShaderBindingStride, v.width, v.height, v.depth);
+}
+
+void CmdTraceRaysIndirect2KHR(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdTraceRaysIndirect2KHRArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.indirectDeviceAddress = Load<VkDeviceAddress>(p + 8);
+}
+
+void CmdSetRayTracingPipelineStackSizeKHR(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetRayTracingPipelineStackSizeKHRArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineStackSize = Load<uint32_t>(p + 8);
+}
+
+void CmdSetLineStipple(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 14);
+  auto& v = *static_cast<wire::CmdSetLineStippleArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.lineStippleFactor, v.lineStipplePattern);
+}
+
+void CmdSetCullMode(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCullModeArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.cullMode = Load<VkCullModeFlags>(p + 8);
+}
+
+void CmdSetFrontFace(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetFrontFaceArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.frontFace = Load<VkFrontFace>(p + 8);
+}
+
+void CmdSetPrimitiveTopology(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetPrimitiveTopologyArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.primitiveTopology = Load<VkPrimitiveTopology>(p + 8);
+}
+
+void CmdBindIndexBuffer2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 36);
+  auto& v = *static_cast<wire::CmdBindIndexBuffer2Args*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kOptional);
+  LoadAll(p + 16, v.offset, v.size, v.indexType);
+}
+
+void CmdSetDepthTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthTestEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthTestEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetDepthWriteEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthWriteEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthWriteEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetDepthCompareOp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthCompareOpArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthCompareOp = Load<VkCompareOp>(p + 8);
+}
+
+void CmdSetDepthBoundsTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthBoundsTestEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthBoundsTestEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetStencilTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetStencilTestEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.stencilTestEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetStencilOp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdSetStencilOpArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.faceMask, v.failOp, v.passOp, v.depthFailOp, v.compareOp);
+}
+
+void CmdSetPatchControlPointsEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetPatchControlPointsEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.patchControlPoints = Load<uint32_t>(p + 8);
+}
+
+void CmdSetRasterizerDiscardEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetRasterizerDiscardEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.rasterizerDiscardEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetDepthBiasEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthBiasEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthBiasEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetLogicOpEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetLogicOpEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.logicOp = Load<VkLogicOp>(p + 8);
+}
+
+void CmdSetPrimitiveRestartEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetPrimitiveRestartEnableArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.primitiveRestartEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetTessellationDomainOriginEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetTessellationDomainOriginEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.domainOrigin = Load<VkTessellationDomainOrigin>(p + 8);
+}
+
+void CmdSetDepthClampEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthClampEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthClampEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetPolygonModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetPolygonModeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.polygonMode = Load<VkPolygonMode>(p + 8);
+}
+
+void CmdSetRasterizationSamplesEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetRasterizationSamplesEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.rasterizationSamples = Load<VkSampleCountFlagBits>(p + 8);
+}
+
+void CmdSetAlphaToCoverageEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetAlphaToCoverageEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.alphaToCoverageEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetAlphaToOneEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetAlphaToOneEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.alphaToOneEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetLogicOpEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetLogicOpEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.logicOpEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetRasterizationStreamEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetRasterizationStreamEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.rasterizationStream = Load<uint32_t>(p + 8);
+}
+
+void CmdSetConservativeRasterizationModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetConservativeRasterizationModeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.conservativeRasterizationMode = Load<VkConservativeRasterizationModeEXT>(p + 8);
+}
+
+void CmdSetExtraPrimitiveOverestimationSizeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.extraPrimitiveOverestimationSize = Load<float>(p + 8);
+}
+
+void CmdSetDepthClipEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthClipEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.depthClipEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetSampleLocationsEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetSampleLocationsEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.sampleLocationsEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetProvokingVertexModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetProvokingVertexModeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.provokingVertexMode = Load<VkProvokingVertexModeEXT>(p + 8);
+}
+
+void CmdSetLineRasterizationModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetLineRasterizationModeEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.lineRasterizationMode = Load<VkLineRasterizationMode>(p + 8);
+}
+
+void CmdSetLineStippleEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetLineStippleEnableEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.stippledLineEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetDepthClipNegativeOneToOneEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetDepthClipNegativeOneToOneEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.negativeOneToOne = Load<VkBool32>(p + 8);
+}
+
+void CmdSetViewportWScalingEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetViewportWScalingEnableNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.viewportWScalingEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetCoverageToColorEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCoverageToColorEnableNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.coverageToColorEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetCoverageToColorLocationNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCoverageToColorLocationNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.coverageToColorLocation = Load<uint32_t>(p + 8);
+}
+
+void CmdSetCoverageModulationModeNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCoverageModulationModeNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.coverageModulationMode = Load<VkCoverageModulationModeNV>(p + 8);
+}
+
+void CmdSetCoverageModulationTableEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCoverageModulationTableEnableNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.coverageModulationTableEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetShadingRateImageEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetShadingRateImageEnableNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.shadingRateImageEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetCoverageReductionModeNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetCoverageReductionModeNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.coverageReductionMode = Load<VkCoverageReductionModeNV>(p + 8);
+}
+
+void CmdSetRepresentativeFragmentTestEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 12);
+  auto& v = *static_cast<wire::CmdSetRepresentativeFragmentTestEnableNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.representativeFragmentTestEnable = Load<VkBool32>(p + 8);
+}
+
+void CmdSetFragmentShadingRateEnumNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdSetFragmentShadingRateEnumNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.shadingRate = Load<VkFragmentShadingRateNV>(p + 8);
+  std::memcpy(v.combinerOps, p + 12, 8);
+}
+
+void CmdResetEvent2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdResetEvent2Args*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.stageMask = Load<VkPipelineStageFlags2>(p + 16);
+}
+
+void CmdWriteTimestamp2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdWriteTimestamp2Args*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.stage = Load<VkPipelineStageFlags2>(p + 8);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  v.query = Load<uint32_t>(p + 24);
+}
+
+void CmdWriteBufferMarker2AMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 36);
+  auto& v = *static_cast<wire::CmdWriteBufferMarker2AMDArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.stage = Load<VkPipelineStageFlags2>(p + 8);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  LoadAll(p + 24, v.dstOffset, v.marker);
+}
+
+void CmdDecompressMemoryIndirectCountNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 28);
+  auto& v = *static_cast<wire::CmdDecompressMemoryIndirectCountNVArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.indirectCommandsAddress, v.indirectCommandsCountAddress, v.stride);
+}
+
+void CmdDecompressMemoryIndirectCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 40);
+  auto& v = *static_cast<wire::CmdDecompressMemoryIndirectCountEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.decompressionMethod, v.indirectCommandsAddress, v.indirectCommandsCountAddress,
+          v.maxDecompressionCount, v.stride);
+}
+
+void CmdBindDescriptorBufferEmbeddedSamplersEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 24);
+  auto& v = *static_cast<wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
+  v.layout = d.Handle<VkPipelineLayout>(HandleType::kPipelineLayout, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.set = Load<uint32_t>(p + 20);
+}
+
+void CmdEndRendering(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdEndRenderingArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdInitializeGraphScratchMemoryAMDX(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdInitializeGraphScratchMemoryAMDXArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.executionGraph = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  LoadAll(p + 16, v.scratch, v.scratchSize);
+}
+
+void CmdDispatchGraphIndirectCountAMDX(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 32);
+  auto& v = *static_cast<wire::CmdDispatchGraphIndirectCountAMDXArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  LoadAll(p + 8, v.scratch, v.scratchSize, v.countInfo);
+}
+
+void CmdEndGpaSampleAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 20);
+  auto& v = *static_cast<wire::CmdEndGpaSampleAMDArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.gpaSession = d.Handle<VkGpaSessionAMD>(HandleType::kGpaSessionAMD, Load<ObjectId>(p + 8), HandleUse::kRequired);
+  v.sampleID = Load<uint32_t>(p + 16);
+}
+
+void CmdCopyGpaSessionResultsAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdCopyGpaSessionResultsAMDArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.gpaSession = d.Handle<VkGpaSessionAMD>(HandleType::kGpaSessionAMD, Load<ObjectId>(p + 8), HandleUse::kRequired);
+}
+
+void CmdBeginShaderInstrumentationARM(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 16);
+  auto& v = *static_cast<wire::CmdBeginShaderInstrumentationARMArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+  v.instrumentation = d.Handle<VkShaderInstrumentationARM>(HandleType::kShaderInstrumentationARM, Load<ObjectId>(p + 8),
+                                                           HandleUse::kRequired);
+}
+
+void CmdEndShaderInstrumentationARM(PlainHandles& d, std::span<const uint8_t> body, void* args) {
+  const uint8_t* p = d.Fixed(body, 8);
+  auto& v = *static_cast<wire::CmdEndShaderInstrumentationARMArgs*>(args);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+}  // namespace take
 }  // namespace
 
 const ServerCommand kServerCommands[kCommandCount] = {
@@ -670,8 +1512,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CreateDevice,
      .check = check::CreateDevice,
      .result = ResultOf<wire::CreateDeviceArgs>,
-     .overridden = true,
-     .informed = true},
+     .overridden = true},
     {.invoke = invoke::DestroyDevice, .overridden = true, .destroys = HandleType::kDevice},
     {.invoke = invoke::EnumerateInstanceVersion,
      .result = ResultOf<wire::EnumerateInstanceVersionArgs>,
@@ -684,7 +1525,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::EnumerateDeviceExtensionProperties,
      .result = ResultOf<wire::EnumerateDeviceExtensionPropertiesArgs>,
      .overridden = true},
-    {.invoke = invoke::GetDeviceQueue, .check = check::GetDeviceQueue, .overridden = true, .informed = true},
+    {.invoke = invoke::GetDeviceQueue, .check = check::GetDeviceQueue, .overridden = true},
     {.invoke = invoke::QueueSubmit, .result = ResultOf<wire::QueueSubmitArgs>, .overridden = true, .submit = true},
     {.invoke = invoke::QueueWaitIdle, .result = ResultOf<wire::QueueWaitIdleArgs>, .overridden = true},
     {.invoke = invoke::DeviceWaitIdle, .result = ResultOf<wire::DeviceWaitIdleArgs>, .overridden = true},
@@ -692,7 +1533,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .check = check::AllocateMemory,
      .result = ResultOf<wire::AllocateMemoryArgs>,
      .overridden = true,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::FreeMemory, .overridden = true, .destroys = HandleType::kDeviceMemory},
     {},  // vkMapMemory
     {},  // vkUnmapMemory
@@ -702,13 +1543,9 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetBufferMemoryRequirements},
     {.invoke = invoke::BindBufferMemory,
      .check = check::BindBufferMemory,
-     .result = ResultOf<wire::BindBufferMemoryArgs>,
-     .informed = true},
+     .result = ResultOf<wire::BindBufferMemoryArgs>},
     {.invoke = invoke::GetImageMemoryRequirements},
-    {.invoke = invoke::BindImageMemory,
-     .check = check::BindImageMemory,
-     .result = ResultOf<wire::BindImageMemoryArgs>,
-     .informed = true},
+    {.invoke = invoke::BindImageMemory, .check = check::BindImageMemory, .result = ResultOf<wire::BindImageMemoryArgs>},
     {.invoke = invoke::GetImageSparseMemoryRequirements},
     {.invoke = invoke::GetPhysicalDeviceSparseImageFormatProperties},
     {.invoke = invoke::QueueBindSparse,
@@ -727,29 +1564,27 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetEventStatus, .result = ResultOf<wire::GetEventStatusArgs>, .overridden = true},
     {.invoke = invoke::SetEvent, .result = ResultOf<wire::SetEventArgs>},
     {.invoke = invoke::ResetEvent, .result = ResultOf<wire::ResetEventArgs>},
-    {.invoke = invoke::CreateQueryPool, .result = ResultOf<wire::CreateQueryPoolArgs>, .informed = true},
+    {.invoke = invoke::CreateQueryPool, .result = ResultOf<wire::CreateQueryPoolArgs>, .learns = true},
     {.invoke = invoke::DestroyQueryPool, .destroys = HandleType::kQueryPool},
     {.invoke = invoke::GetQueryPoolResults,
      .check = check::GetQueryPoolResults,
      .result = ResultOf<wire::GetQueryPoolResultsArgs>,
      .overridden = true,
-     .after_users = true,
-     .informed = true},
-    {.invoke = invoke::ResetQueryPool, .check = check::ResetQueryPool, .informed = true},
-    {.invoke = invoke::CreateBuffer, .result = ResultOf<wire::CreateBufferArgs>, .overridden = true, .informed = true},
+     .after_users = true},
+    {.invoke = invoke::ResetQueryPool, .check = check::ResetQueryPool},
+    {.invoke = invoke::CreateBuffer, .result = ResultOf<wire::CreateBufferArgs>, .overridden = true, .learns = true},
     {.invoke = invoke::DestroyBuffer, .destroys = HandleType::kBuffer},
     {.invoke = invoke::CreateBufferView,
      .check = check::CreateBufferView,
-     .result = ResultOf<wire::CreateBufferViewArgs>,
-     .informed = true},
+     .result = ResultOf<wire::CreateBufferViewArgs>},
     {.invoke = invoke::DestroyBufferView, .destroys = HandleType::kBufferView},
-    {.invoke = invoke::CreateImage, .result = ResultOf<wire::CreateImageArgs>, .overridden = true, .informed = true},
+    {.invoke = invoke::CreateImage, .result = ResultOf<wire::CreateImageArgs>, .overridden = true, .learns = true},
     {.invoke = invoke::DestroyImage, .destroys = HandleType::kImage},
     {.invoke = invoke::GetImageSubresourceLayout},
     {.invoke = invoke::CreateImageView,
      .check = check::CreateImageView,
      .result = ResultOf<wire::CreateImageViewArgs>,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::DestroyImageView, .destroys = HandleType::kImageView},
     {.invoke = invoke::CreateShaderModule, .result = ResultOf<wire::CreateShaderModuleArgs>},
     {.invoke = invoke::DestroyShaderModule, .destroys = HandleType::kShaderModule},
@@ -776,13 +1611,13 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEIArgs>,
      .needs = 136},
     {.invoke = invoke::DestroyPipeline, .destroys = HandleType::kPipeline},
-    {.invoke = invoke::CreatePipelineLayout, .result = ResultOf<wire::CreatePipelineLayoutArgs>, .informed = true},
+    {.invoke = invoke::CreatePipelineLayout, .result = ResultOf<wire::CreatePipelineLayoutArgs>, .learns = true},
     {.invoke = invoke::DestroyPipelineLayout, .destroys = HandleType::kPipelineLayout},
     {.invoke = invoke::CreateSampler, .result = ResultOf<wire::CreateSamplerArgs>},
     {.invoke = invoke::DestroySampler, .destroys = HandleType::kSampler},
     {.invoke = invoke::CreateDescriptorSetLayout,
      .result = ResultOf<wire::CreateDescriptorSetLayoutArgs>,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::DestroyDescriptorSetLayout, .destroys = HandleType::kDescriptorSetLayout},
     {.invoke = invoke::CreateDescriptorPool, .result = ResultOf<wire::CreateDescriptorPoolArgs>, .overridden = true},
     {.invoke = invoke::DestroyDescriptorPool, .overridden = true, .destroys = HandleType::kDescriptorPool},
@@ -790,114 +1625,128 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::AllocateDescriptorSets,
      .result = ResultOf<wire::AllocateDescriptorSetsArgs>,
      .overridden = true,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::FreeDescriptorSets,
      .result = ResultOf<wire::FreeDescriptorSetsArgs>,
      .overridden = true,
      .destroys = HandleType::kDescriptorSet},
-    {.invoke = invoke::UpdateDescriptorSets, .check = check::UpdateDescriptorSets, .informed = true},
+    {.invoke = invoke::UpdateDescriptorSets, .check = check::UpdateDescriptorSets},
     {.invoke = invoke::CreateFramebuffer,
      .check = check::CreateFramebuffer,
      .result = ResultOf<wire::CreateFramebufferArgs>,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::DestroyFramebuffer, .destroys = HandleType::kFramebuffer},
     {.invoke = invoke::CreateRenderPass,
      .check = check::CreateRenderPass,
      .result = ResultOf<wire::CreateRenderPassArgs>,
-     .informed = true},
+     .learns = true},
     {.invoke = invoke::DestroyRenderPass, .destroys = HandleType::kRenderPass},
     {.invoke = invoke::GetRenderAreaGranularity},
     {.invoke = invoke::GetRenderingAreaGranularity},
     {.invoke = invoke::CreateCommandPool,
      .check = check::CreateCommandPool,
-     .result = ResultOf<wire::CreateCommandPoolArgs>,
-     .informed = true},
+     .result = ResultOf<wire::CreateCommandPoolArgs>},
     {.invoke = invoke::DestroyCommandPool, .destroys = HandleType::kCommandPool},
     {.invoke = invoke::ResetCommandPool, .result = ResultOf<wire::ResetCommandPoolArgs>},
-    {.invoke = invoke::AllocateCommandBuffers, .result = ResultOf<wire::AllocateCommandBuffersArgs>, .informed = true},
+    {.invoke = invoke::AllocateCommandBuffers, .result = ResultOf<wire::AllocateCommandBuffersArgs>, .learns = true},
     {.invoke = invoke::FreeCommandBuffers, .destroys = HandleType::kCommandBuffer},
     {.invoke = invoke::BeginCommandBuffer,
      .check = check::BeginCommandBuffer,
-     .result = ResultOf<wire::BeginCommandBufferArgs>,
-     .informed = true},
+     .result = ResultOf<wire::BeginCommandBufferArgs>},
     {.invoke = invoke::EndCommandBuffer, .result = ResultOf<wire::EndCommandBufferArgs>},
     {.invoke = invoke::ResetCommandBuffer, .result = ResultOf<wire::ResetCommandBufferArgs>},
-    {.invoke = invoke::CmdBindPipeline, .check = check::CmdBindPipeline, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetPrimitiveRestartIndexEXT, .records = true, .needs = 99},
-    {.invoke = invoke::CmdSetAttachmentFeedbackLoopEnableEXT, .records = true, .needs = 30},
-    {.invoke = invoke::CmdSetViewport, .check = check::CmdSetViewport, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetScissor, .check = check::CmdSetScissor, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetLineWidth, .records = true},
-    {.invoke = invoke::CmdSetDepthBias, .records = true},
-    {.invoke = invoke::CmdSetBlendConstants, .records = true},
-    {.invoke = invoke::CmdSetDepthBounds, .records = true},
-    {.invoke = invoke::CmdSetStencilCompareMask, .records = true},
-    {.invoke = invoke::CmdSetStencilWriteMask, .records = true},
-    {.invoke = invoke::CmdSetStencilReference, .records = true},
-    {.invoke = invoke::CmdBindDescriptorSets, .check = check::CmdBindDescriptorSets, .records = true, .informed = true},
-    {.invoke = invoke::CmdBindIndexBuffer, .check = check::CmdBindIndexBuffer, .records = true, .informed = true},
-    {.invoke = invoke::CmdBindVertexBuffers, .check = check::CmdBindVertexBuffers, .records = true, .informed = true},
-    {.invoke = invoke::CmdDraw, .check = check::CmdDraw, .records = true, .informed = true},
-    {.invoke = invoke::CmdDrawIndexed, .check = check::CmdDrawIndexed, .records = true, .informed = true},
-    {.invoke = invoke::CmdDrawMultiEXT,
-     .check = check::CmdDrawMultiEXT,
-     .records = true,
-     .informed = true,
-     .needs = 87},
-    {.invoke = invoke::CmdDrawMultiIndexedEXT,
-     .check = check::CmdDrawMultiIndexedEXT,
-     .records = true,
-     .informed = true,
-     .needs = 87},
-    {.invoke = invoke::CmdDrawIndirect, .check = check::CmdDrawIndirect, .records = true, .informed = true},
+    {.invoke = invoke::CmdBindPipeline, .check = check::CmdBindPipeline, .take = take::CmdBindPipeline, .plain = true},
+    {.invoke = invoke::CmdSetPrimitiveRestartIndexEXT,
+     .take = take::CmdSetPrimitiveRestartIndexEXT,
+     .plain = true,
+     .needs = 99},
+    {.invoke = invoke::CmdSetAttachmentFeedbackLoopEnableEXT,
+     .take = take::CmdSetAttachmentFeedbackLoopEnableEXT,
+     .plain = true,
+     .needs = 30},
+    {.invoke = invoke::CmdSetViewport, .check = check::CmdSetViewport, .plain = true},
+    {.invoke = invoke::CmdSetScissor, .check = check::CmdSetScissor, .plain = true},
+    {.invoke = invoke::CmdSetLineWidth, .take = take::CmdSetLineWidth, .plain = true},
+    {.invoke = invoke::CmdSetDepthBias, .take = take::CmdSetDepthBias, .plain = true},
+    {.invoke = invoke::CmdSetBlendConstants, .take = take::CmdSetBlendConstants, .plain = true},
+    {.invoke = invoke::CmdSetDepthBounds, .take = take::CmdSetDepthBounds, .plain = true},
+    {.invoke = invoke::CmdSetStencilCompareMask, .take = take::CmdSetStencilCompareMask, .plain = true},
+    {.invoke = invoke::CmdSetStencilWriteMask, .take = take::CmdSetStencilWriteMask, .plain = true},
+    {.invoke = invoke::CmdSetStencilReference, .take = take::CmdSetStencilReference, .plain = true},
+    {.invoke = invoke::CmdBindDescriptorSets, .check = check::CmdBindDescriptorSets, .plain = true},
+    {.invoke = invoke::CmdBindIndexBuffer,
+     .check = check::CmdBindIndexBuffer,
+     .take = take::CmdBindIndexBuffer,
+     .plain = true},
+    {.invoke = invoke::CmdBindVertexBuffers, .check = check::CmdBindVertexBuffers, .plain = true},
+    {.invoke = invoke::CmdDraw, .check = check::CmdDraw, .take = take::CmdDraw, .plain = true},
+    {.invoke = invoke::CmdDrawIndexed, .check = check::CmdDrawIndexed, .take = take::CmdDrawIndexed, .plain = true},
+    {.invoke = invoke::CmdDrawMultiEXT, .check = check::CmdDrawMultiEXT, .plain = true, .needs = 87},
+    {.invoke = invoke::CmdDrawMultiIndexedEXT, .check = check::CmdDrawMultiIndexedEXT, .plain = true, .needs = 87},
+    {.invoke = invoke::CmdDrawIndirect, .check = check::CmdDrawIndirect, .take = take::CmdDrawIndirect, .plain = true},
     {.invoke = invoke::CmdDrawIndexedIndirect,
      .check = check::CmdDrawIndexedIndirect,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdDispatch, .check = check::CmdDispatch, .records = true, .informed = true},
-    {.invoke = invoke::CmdDispatchIndirect, .check = check::CmdDispatchIndirect, .records = true, .informed = true},
-    {.invoke = invoke::CmdSubpassShadingHUAWEI, .records = true, .needs = 136},
-    {.invoke = invoke::CmdDrawClusterHUAWEI, .records = true, .needs = 134},
-    {.invoke = invoke::CmdDrawClusterIndirectHUAWEI, .records = true, .needs = 134},
-    {.invoke = invoke::CmdUpdatePipelineIndirectBufferNV, .records = true, .needs = 218},
-    {.invoke = invoke::CmdCopyBuffer, .check = check::CmdCopyBuffer, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyImage, .check = check::CmdCopyImage, .records = true, .informed = true},
-    {.invoke = invoke::CmdBlitImage, .check = check::CmdBlitImage, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyBufferToImage, .check = check::CmdCopyBufferToImage, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyImageToBuffer, .check = check::CmdCopyImageToBuffer, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyMemoryIndirectNV, .records = true, .needs = 209},
-    {.invoke = invoke::CmdCopyMemoryIndirectKHR, .records = true, .needs = 146},
-    {.invoke = invoke::CmdCopyMemoryToImageIndirectNV, .records = true, .needs = 209},
-    {.invoke = invoke::CmdCopyMemoryToImageIndirectKHR, .records = true, .needs = 146},
-    {.invoke = invoke::CmdUpdateBuffer, .check = check::CmdUpdateBuffer, .records = true, .informed = true},
-    {.invoke = invoke::CmdFillBuffer, .check = check::CmdFillBuffer, .records = true, .informed = true},
-    {.invoke = invoke::CmdClearColorImage, .check = check::CmdClearColorImage, .records = true, .informed = true},
-    {.invoke = invoke::CmdClearDepthStencilImage,
-     .check = check::CmdClearDepthStencilImage,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdClearAttachments, .records = true},
-    {.invoke = invoke::CmdResolveImage, .check = check::CmdResolveImage, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetEvent, .records = true},
-    {.invoke = invoke::CmdResetEvent, .records = true},
-    {.invoke = invoke::CmdWaitEvents, .records = true},
-    {.invoke = invoke::CmdPipelineBarrier, .records = true},
-    {.invoke = invoke::CmdBeginQuery, .check = check::CmdBeginQuery, .records = true, .informed = true},
-    {.invoke = invoke::CmdEndQuery, .check = check::CmdEndQuery, .records = true, .informed = true},
-    {.invoke = invoke::CmdBeginConditionalRenderingEXT, .records = true, .needs = 37},
-    {.invoke = invoke::CmdEndConditionalRenderingEXT, .records = true, .needs = 37},
-    {.invoke = invoke::CmdBeginCustomResolveEXT, .records = true, .needs = 41},
-    {.invoke = invoke::CmdResetQueryPool, .check = check::CmdResetQueryPool, .records = true, .informed = true},
-    {.invoke = invoke::CmdWriteTimestamp, .check = check::CmdWriteTimestamp, .records = true, .informed = true},
+     .take = take::CmdDrawIndexedIndirect,
+     .plain = true},
+    {.invoke = invoke::CmdDispatch, .check = check::CmdDispatch, .take = take::CmdDispatch, .plain = true},
+    {.invoke = invoke::CmdDispatchIndirect,
+     .check = check::CmdDispatchIndirect,
+     .take = take::CmdDispatchIndirect,
+     .plain = true},
+    {.invoke = invoke::CmdSubpassShadingHUAWEI, .take = take::CmdSubpassShadingHUAWEI, .plain = true, .needs = 136},
+    {.invoke = invoke::CmdDrawClusterHUAWEI, .take = take::CmdDrawClusterHUAWEI, .plain = true, .needs = 134},
+    {.invoke = invoke::CmdDrawClusterIndirectHUAWEI,
+     .take = take::CmdDrawClusterIndirectHUAWEI,
+     .plain = true,
+     .needs = 134},
+    {.invoke = invoke::CmdUpdatePipelineIndirectBufferNV,
+     .take = take::CmdUpdatePipelineIndirectBufferNV,
+     .plain = true,
+     .needs = 218},
+    {.invoke = invoke::CmdCopyBuffer, .check = check::CmdCopyBuffer, .plain = true},
+    {.invoke = invoke::CmdCopyImage, .check = check::CmdCopyImage, .plain = true},
+    {.invoke = invoke::CmdBlitImage, .check = check::CmdBlitImage, .plain = true},
+    {.invoke = invoke::CmdCopyBufferToImage, .check = check::CmdCopyBufferToImage, .plain = true},
+    {.invoke = invoke::CmdCopyImageToBuffer, .check = check::CmdCopyImageToBuffer, .plain = true},
+    {.invoke = invoke::CmdCopyMemoryIndirectNV, .take = take::CmdCopyMemoryIndirectNV, .plain = true, .needs = 209},
+    {.invoke = invoke::CmdCopyMemoryIndirectKHR, .plain = true, .needs = 146},
+    {.invoke = invoke::CmdCopyMemoryToImageIndirectNV, .plain = true, .needs = 209},
+    {.invoke = invoke::CmdCopyMemoryToImageIndirectKHR, .plain = true, .needs = 146},
+    {.invoke = invoke::CmdUpdateBuffer, .check = check::CmdUpdateBuffer, .plain = true},
+    {.invoke = invoke::CmdFillBuffer, .check = check::CmdFillBuffer, .take = take::CmdFillBuffer, .plain = true},
+    {.invoke = invoke::CmdClearColorImage, .check = check::CmdClearColorImage, .plain = true},
+    {.invoke = invoke::CmdClearDepthStencilImage, .check = check::CmdClearDepthStencilImage, .plain = true},
+    {.invoke = invoke::CmdClearAttachments, .plain = true},
+    {.invoke = invoke::CmdResolveImage, .check = check::CmdResolveImage, .plain = true},
+    {.invoke = invoke::CmdSetEvent, .take = take::CmdSetEvent, .plain = true},
+    {.invoke = invoke::CmdResetEvent, .take = take::CmdResetEvent, .plain = true},
+    {.invoke = invoke::CmdWaitEvents, .plain = true},
+    {.invoke = invoke::CmdPipelineBarrier, .plain = true},
+    {.invoke = invoke::CmdBeginQuery, .check = check::CmdBeginQuery, .take = take::CmdBeginQuery, .plain = true},
+    {.invoke = invoke::CmdEndQuery, .check = check::CmdEndQuery, .take = take::CmdEndQuery, .plain = true},
+    {.invoke = invoke::CmdBeginConditionalRenderingEXT, .plain = true, .needs = 37},
+    {.invoke = invoke::CmdEndConditionalRenderingEXT,
+     .take = take::CmdEndConditionalRenderingEXT,
+     .plain = true,
+     .needs = 37},
+    {.invoke = invoke::CmdBeginCustomResolveEXT, .plain = true, .needs = 41},
+    {.invoke = invoke::CmdResetQueryPool,
+     .check = check::CmdResetQueryPool,
+     .take = take::CmdResetQueryPool,
+     .plain = true},
+    {.invoke = invoke::CmdWriteTimestamp,
+     .check = check::CmdWriteTimestamp,
+     .take = take::CmdWriteTimestamp,
+     .plain = true},
     {.invoke = invoke::CmdCopyQueryPoolResults,
      .check = check::CmdCopyQueryPoolResults,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdPushConstants, .check = check::CmdPushConstants, .records = true, .informed = true},
-    {.invoke = invoke::CmdBeginRenderPass, .check = check::CmdBeginRenderPass, .records = true, .informed = true},
-    {.invoke = invoke::CmdNextSubpass, .records = true},
-    {.invoke = invoke::CmdEndRenderPass, .records = true},
-    {.invoke = invoke::CmdExecuteCommands, .records = true},
+     .take = take::CmdCopyQueryPoolResults,
+     .plain = true},
+    {.invoke = invoke::CmdPushConstants, .check = check::CmdPushConstants, .plain = true},
+    {.invoke = invoke::CmdBeginRenderPass, .check = check::CmdBeginRenderPass, .plain = true},
+    {.invoke = invoke::CmdNextSubpass, .take = take::CmdNextSubpass, .plain = true},
+    {.invoke = invoke::CmdEndRenderPass, .take = take::CmdEndRenderPass, .plain = true},
+    {.invoke = invoke::CmdExecuteCommands, .plain = true},
     {.invoke = invoke::GetPhysicalDeviceDisplayPropertiesKHR,
      .result = ResultOf<wire::GetPhysicalDeviceDisplayPropertiesKHRArgs>,
      .needs = 1},
@@ -945,15 +1794,18 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::DebugMarkerSetObjectTagEXTArgs>,
      .overridden = true,
      .needs = 42},
-    {.invoke = invoke::CmdDebugMarkerBeginEXT, .records = true, .needs = 42},
-    {.invoke = invoke::CmdDebugMarkerEndEXT, .records = true, .needs = 42},
-    {.invoke = invoke::CmdDebugMarkerInsertEXT, .records = true, .needs = 42},
+    {.invoke = invoke::CmdDebugMarkerBeginEXT, .plain = true, .needs = 42},
+    {.invoke = invoke::CmdDebugMarkerEndEXT, .take = take::CmdDebugMarkerEndEXT, .plain = true, .needs = 42},
+    {.invoke = invoke::CmdDebugMarkerInsertEXT, .plain = true, .needs = 42},
     {.invoke = invoke::GetPhysicalDeviceExternalImageFormatPropertiesNV,
      .result = ResultOf<wire::GetPhysicalDeviceExternalImageFormatPropertiesNVArgs>,
      .needs = 221},
-    {.invoke = invoke::CmdExecuteGeneratedCommandsNV, .records = true, .needs = 217},
-    {.invoke = invoke::CmdPreprocessGeneratedCommandsNV, .records = true, .needs = 217},
-    {.invoke = invoke::CmdBindPipelineShaderGroupNV, .records = true, .needs = 217},
+    {.invoke = invoke::CmdExecuteGeneratedCommandsNV, .plain = true, .needs = 217},
+    {.invoke = invoke::CmdPreprocessGeneratedCommandsNV, .plain = true, .needs = 217},
+    {.invoke = invoke::CmdBindPipelineShaderGroupNV,
+     .take = take::CmdBindPipelineShaderGroupNV,
+     .plain = true,
+     .needs = 217},
     {.invoke = invoke::GetGeneratedCommandsMemoryRequirementsNV, .needs = 217},
     {.invoke = invoke::CreateIndirectCommandsLayoutNV,
      .result = ResultOf<wire::CreateIndirectCommandsLayoutNVArgs>,
@@ -961,8 +1813,8 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::DestroyIndirectCommandsLayoutNV,
      .destroys = HandleType::kIndirectCommandsLayoutNV,
      .needs = 217},
-    {.invoke = invoke::CmdExecuteGeneratedCommandsEXT, .records = true, .needs = 56},
-    {.invoke = invoke::CmdPreprocessGeneratedCommandsEXT, .records = true, .needs = 56},
+    {.invoke = invoke::CmdExecuteGeneratedCommandsEXT, .plain = true, .needs = 56},
+    {.invoke = invoke::CmdPreprocessGeneratedCommandsEXT, .plain = true, .needs = 56},
     {.invoke = invoke::GetGeneratedCommandsMemoryRequirementsEXT, .needs = 56},
     {.invoke = invoke::CreateIndirectCommandsLayoutEXT,
      .result = ResultOf<wire::CreateIndirectCommandsLayoutEXTArgs>,
@@ -985,7 +1837,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetPhysicalDeviceQueueFamilyProperties2},
     {.invoke = invoke::GetPhysicalDeviceMemoryProperties2, .overridden = true},
     {.invoke = invoke::GetPhysicalDeviceSparseImageFormatProperties2},
-    {.invoke = invoke::CmdPushDescriptorSet, .check = check::CmdPushDescriptorSet, .records = true, .informed = true},
+    {.invoke = invoke::CmdPushDescriptorSet, .check = check::CmdPushDescriptorSet, .plain = true},
     {.invoke = invoke::TrimCommandPool},
     {.invoke = invoke::GetPhysicalDeviceExternalBufferProperties, .overridden = true},
     {.invoke = invoke::GetMemoryFdKHR, .result = ResultOf<wire::GetMemoryFdKHRArgs>, .needs = 1},
@@ -1011,17 +1863,15 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetDeviceGroupPeerMemoryFeatures},
     {.invoke = invoke::BindBufferMemory2,
      .check = check::BindBufferMemory2,
-     .result = ResultOf<wire::BindBufferMemory2Args>,
-     .informed = true},
+     .result = ResultOf<wire::BindBufferMemory2Args>},
     {.invoke = invoke::BindImageMemory2,
      .check = check::BindImageMemory2,
-     .result = ResultOf<wire::BindImageMemory2Args>,
-     .informed = true},
-    {.invoke = invoke::CmdSetDeviceMask, .records = true},
+     .result = ResultOf<wire::BindImageMemory2Args>},
+    {.invoke = invoke::CmdSetDeviceMask, .take = take::CmdSetDeviceMask, .plain = true},
     {},  // vkGetDeviceGroupPresentCapabilitiesKHR
     {},  // vkGetDeviceGroupSurfacePresentModesKHR
     {},  // vkAcquireNextImage2KHR
-    {.invoke = invoke::CmdDispatchBase, .check = check::CmdDispatchBase, .records = true, .informed = true},
+    {.invoke = invoke::CmdDispatchBase, .check = check::CmdDispatchBase, .take = take::CmdDispatchBase, .plain = true},
     {},  // vkGetPhysicalDevicePresentRectanglesKHR
     {},  // vkCreateDescriptorUpdateTemplate
     {},  // vkDestroyDescriptorUpdateTemplate
@@ -1035,11 +1885,17 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetPastPresentationTimingGOOGLE,
      .result = ResultOf<wire::GetPastPresentationTimingGOOGLEArgs>,
      .needs = 1},
-    {.invoke = invoke::CmdSetViewportWScalingNV, .records = true, .needs = 202},
-    {.invoke = invoke::CmdSetDiscardRectangleEXT, .records = true, .needs = 57},
-    {.invoke = invoke::CmdSetDiscardRectangleEnableEXT, .records = true, .needs = 57},
-    {.invoke = invoke::CmdSetDiscardRectangleModeEXT, .records = true, .needs = 57},
-    {.invoke = invoke::CmdSetSampleLocationsEXT, .records = true, .needs = 107},
+    {.invoke = invoke::CmdSetViewportWScalingNV, .plain = true, .needs = 202},
+    {.invoke = invoke::CmdSetDiscardRectangleEXT, .plain = true, .needs = 57},
+    {.invoke = invoke::CmdSetDiscardRectangleEnableEXT,
+     .take = take::CmdSetDiscardRectangleEnableEXT,
+     .plain = true,
+     .needs = 57},
+    {.invoke = invoke::CmdSetDiscardRectangleModeEXT,
+     .take = take::CmdSetDiscardRectangleModeEXT,
+     .plain = true,
+     .needs = 57},
+    {.invoke = invoke::CmdSetSampleLocationsEXT, .plain = true, .needs = 107},
     {.invoke = invoke::GetPhysicalDeviceMultisamplePropertiesEXT, .needs = 107},
     {},  // vkGetPhysicalDeviceSurfaceCapabilities2KHR
     {},  // vkGetPhysicalDeviceSurfaceFormats2KHR
@@ -1063,7 +1919,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetDeviceImageSparseMemoryRequirements},
     {.invoke = invoke::CreateSamplerYcbcrConversion, .result = ResultOf<wire::CreateSamplerYcbcrConversionArgs>},
     {.invoke = invoke::DestroySamplerYcbcrConversion, .destroys = HandleType::kSamplerYcbcrConversion},
-    {.invoke = invoke::GetDeviceQueue2, .check = check::GetDeviceQueue2, .overridden = true, .informed = true},
+    {.invoke = invoke::GetDeviceQueue2, .check = check::GetDeviceQueue2, .overridden = true},
     {.invoke = invoke::CreateValidationCacheEXT, .result = ResultOf<wire::CreateValidationCacheEXTArgs>, .needs = 127},
     {.invoke = invoke::DestroyValidationCacheEXT, .destroys = HandleType::kValidationCacheEXT, .needs = 127},
     {.invoke = invoke::GetValidationCacheDataEXT,
@@ -1090,9 +1946,9 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::QueueBeginDebugUtilsLabelEXT, .overridden = true, .needs = 45},
     {.invoke = invoke::QueueEndDebugUtilsLabelEXT, .overridden = true, .needs = 45},
     {.invoke = invoke::QueueInsertDebugUtilsLabelEXT, .overridden = true, .needs = 45},
-    {.invoke = invoke::CmdBeginDebugUtilsLabelEXT, .records = true, .needs = 45},
-    {.invoke = invoke::CmdEndDebugUtilsLabelEXT, .records = true, .needs = 45},
-    {.invoke = invoke::CmdInsertDebugUtilsLabelEXT, .records = true, .needs = 45},
+    {.invoke = invoke::CmdBeginDebugUtilsLabelEXT, .plain = true, .needs = 45},
+    {.invoke = invoke::CmdEndDebugUtilsLabelEXT, .take = take::CmdEndDebugUtilsLabelEXT, .plain = true, .needs = 45},
+    {.invoke = invoke::CmdInsertDebugUtilsLabelEXT, .plain = true, .needs = 45},
     {.invoke = invoke::CreateDebugUtilsMessengerEXT,
      .result = ResultOf<wire::CreateDebugUtilsMessengerEXTArgs>,
      .overridden = true,
@@ -1106,82 +1962,85 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::GetMemoryHostPointerPropertiesEXTArgs>,
      .overridden = true,
      .needs = 65},
-    {.invoke = invoke::CmdWriteBufferMarkerAMD, .records = true, .needs = 4},
+    {.invoke = invoke::CmdWriteBufferMarkerAMD, .take = take::CmdWriteBufferMarkerAMD, .plain = true, .needs = 4},
     {.invoke = invoke::CreateRenderPass2,
      .check = check::CreateRenderPass2,
      .result = ResultOf<wire::CreateRenderPass2Args>,
-     .informed = true},
-    {.invoke = invoke::CmdBeginRenderPass2, .check = check::CmdBeginRenderPass2, .records = true, .informed = true},
-    {.invoke = invoke::CmdNextSubpass2, .records = true},
-    {.invoke = invoke::CmdEndRenderPass2, .records = true},
+     .learns = true},
+    {.invoke = invoke::CmdBeginRenderPass2, .check = check::CmdBeginRenderPass2, .plain = true},
+    {.invoke = invoke::CmdNextSubpass2, .plain = true},
+    {.invoke = invoke::CmdEndRenderPass2, .plain = true},
     {.invoke = invoke::GetSemaphoreCounterValue, .result = ResultOf<wire::GetSemaphoreCounterValueArgs>},
     {.invoke = invoke::WaitSemaphores, .result = ResultOf<wire::WaitSemaphoresArgs>, .overridden = true},
     {.invoke = invoke::SignalSemaphore, .result = ResultOf<wire::SignalSemaphoreArgs>},
-    {.invoke = invoke::CmdDrawIndirectCount, .check = check::CmdDrawIndirectCount, .records = true, .informed = true},
+    {.invoke = invoke::CmdDrawIndirectCount,
+     .check = check::CmdDrawIndirectCount,
+     .take = take::CmdDrawIndirectCount,
+     .plain = true},
     {.invoke = invoke::CmdDrawIndexedIndirectCount,
      .check = check::CmdDrawIndexedIndirectCount,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdSetCheckpointNV, .records = true, .needs = 215},
+     .take = take::CmdDrawIndexedIndirectCount,
+     .plain = true},
+    {.invoke = invoke::CmdSetCheckpointNV, .plain = true, .needs = 215},
     {.invoke = invoke::GetQueueCheckpointDataNV, .needs = 215},
-    {.invoke = invoke::CmdBindTransformFeedbackBuffersEXT, .records = true, .needs = 126},
-    {.invoke = invoke::CmdBeginTransformFeedbackEXT, .records = true, .needs = 126},
-    {.invoke = invoke::CmdEndTransformFeedbackEXT, .records = true, .needs = 126},
+    {.invoke = invoke::CmdBindTransformFeedbackBuffersEXT, .plain = true, .needs = 126},
+    {.invoke = invoke::CmdBeginTransformFeedbackEXT, .plain = true, .needs = 126},
+    {.invoke = invoke::CmdEndTransformFeedbackEXT, .plain = true, .needs = 126},
     {.invoke = invoke::CmdBeginQueryIndexedEXT,
      .check = check::CmdBeginQueryIndexedEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdBeginQueryIndexedEXT,
+     .plain = true,
      .needs = 126},
     {.invoke = invoke::CmdEndQueryIndexedEXT,
      .check = check::CmdEndQueryIndexedEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdEndQueryIndexedEXT,
+     .plain = true,
      .needs = 126},
     {.invoke = invoke::CmdDrawIndirectByteCountEXT,
      .check = check::CmdDrawIndirectByteCountEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawIndirectByteCountEXT,
+     .plain = true,
      .needs = 126},
-    {.invoke = invoke::CmdSetExclusiveScissorNV, .records = true, .needs = 241},
-    {.invoke = invoke::CmdSetExclusiveScissorEnableNV, .records = true, .needs = 241},
-    {.invoke = invoke::CmdBindShadingRateImageNV, .records = true, .needs = 245},
-    {.invoke = invoke::CmdSetViewportShadingRatePaletteNV, .records = true, .needs = 245},
-    {.invoke = invoke::CmdSetCoarseSampleOrderNV, .records = true, .needs = 245},
+    {.invoke = invoke::CmdSetExclusiveScissorNV, .plain = true, .needs = 241},
+    {.invoke = invoke::CmdSetExclusiveScissorEnableNV, .plain = true, .needs = 241},
+    {.invoke = invoke::CmdBindShadingRateImageNV, .plain = true, .needs = 245},
+    {.invoke = invoke::CmdSetViewportShadingRatePaletteNV, .plain = true, .needs = 245},
+    {.invoke = invoke::CmdSetCoarseSampleOrderNV, .plain = true, .needs = 245},
     {.invoke = invoke::CmdDrawMeshTasksNV,
      .check = check::CmdDrawMeshTasksNV,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksNV,
+     .plain = true,
      .needs = 228},
     {.invoke = invoke::CmdDrawMeshTasksIndirectNV,
      .check = check::CmdDrawMeshTasksIndirectNV,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksIndirectNV,
+     .plain = true,
      .needs = 228},
     {.invoke = invoke::CmdDrawMeshTasksIndirectCountNV,
      .check = check::CmdDrawMeshTasksIndirectCountNV,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksIndirectCountNV,
+     .plain = true,
      .needs = 228},
     {.invoke = invoke::CmdDrawMeshTasksEXT,
      .check = check::CmdDrawMeshTasksEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksEXT,
+     .plain = true,
      .needs = 86},
     {.invoke = invoke::CmdDrawMeshTasksIndirectEXT,
      .check = check::CmdDrawMeshTasksIndirectEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksIndirectEXT,
+     .plain = true,
      .needs = 86},
     {.invoke = invoke::CmdDrawMeshTasksIndirectCountEXT,
      .check = check::CmdDrawMeshTasksIndirectCountEXT,
-     .records = true,
-     .informed = true,
+     .take = take::CmdDrawMeshTasksIndirectCountEXT,
+     .plain = true,
      .needs = 86},
     {.invoke = invoke::CompileDeferredNV, .result = ResultOf<wire::CompileDeferredNVArgs>, .slow = true, .needs = 235},
     {.invoke = invoke::CreateAccelerationStructureNV,
      .result = ResultOf<wire::CreateAccelerationStructureNVArgs>,
      .needs = 235},
-    {.invoke = invoke::CmdBindInvocationMaskHUAWEI, .records = true, .needs = 135},
+    {.invoke = invoke::CmdBindInvocationMaskHUAWEI, .plain = true, .needs = 135},
     {.invoke = invoke::DestroyAccelerationStructureKHR,
      .destroys = HandleType::kAccelerationStructureKHR,
      .needs = 140},
@@ -1190,39 +2049,40 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::BindAccelerationStructureMemoryNV,
      .result = ResultOf<wire::BindAccelerationStructureMemoryNVArgs>,
      .needs = 235},
-    {.invoke = invoke::CmdCopyAccelerationStructureNV, .records = true, .needs = 235},
-    {.invoke = invoke::CmdCopyAccelerationStructureKHR, .records = true, .needs = 140},
+    {.invoke = invoke::CmdCopyAccelerationStructureNV,
+     .take = take::CmdCopyAccelerationStructureNV,
+     .plain = true,
+     .needs = 235},
+    {.invoke = invoke::CmdCopyAccelerationStructureKHR, .plain = true, .needs = 140},
     {.invoke = invoke::CopyAccelerationStructureKHR,
      .result = ResultOf<wire::CopyAccelerationStructureKHRArgs>,
      .slow = true,
      .accesses = true,
      .needs = 140},
-    {.invoke = invoke::CmdCopyAccelerationStructureToMemoryKHR, .records = true, .needs = 140},
+    {.invoke = invoke::CmdCopyAccelerationStructureToMemoryKHR, .plain = true, .needs = 140},
     {},  // vkCopyAccelerationStructureToMemoryKHR
-    {.invoke = invoke::CmdCopyMemoryToAccelerationStructureKHR, .records = true, .needs = 140},
+    {.invoke = invoke::CmdCopyMemoryToAccelerationStructureKHR, .plain = true, .needs = 140},
     {},  // vkCopyMemoryToAccelerationStructureKHR
     {.invoke = invoke::CmdWriteAccelerationStructuresPropertiesKHR,
      .check = check::CmdWriteAccelerationStructuresPropertiesKHR,
-     .records = true,
-     .informed = true,
+     .plain = true,
      .needs = 140},
     {.invoke = invoke::CmdWriteAccelerationStructuresPropertiesNV,
      .check = check::CmdWriteAccelerationStructuresPropertiesNV,
-     .records = true,
-     .informed = true,
+     .plain = true,
      .needs = 235},
-    {.invoke = invoke::CmdBuildAccelerationStructureNV, .records = true, .needs = 235},
+    {.invoke = invoke::CmdBuildAccelerationStructureNV, .plain = true, .needs = 235},
     {.invoke = invoke::WriteAccelerationStructuresPropertiesKHR,
      .result = ResultOf<wire::WriteAccelerationStructuresPropertiesKHRArgs>,
      .slow = true,
      .accesses = true,
      .needs = 140},
-    {.invoke = invoke::CmdTraceRaysKHR,
-     .check = check::CmdTraceRaysKHR,
-     .records = true,
-     .informed = true,
-     .needs = 170},
-    {.invoke = invoke::CmdTraceRaysNV, .check = check::CmdTraceRaysNV, .records = true, .informed = true, .needs = 235},
+    {.invoke = invoke::CmdTraceRaysKHR, .check = check::CmdTraceRaysKHR, .plain = true, .needs = 170},
+    {.invoke = invoke::CmdTraceRaysNV,
+     .check = check::CmdTraceRaysNV,
+     .take = take::CmdTraceRaysNV,
+     .plain = true,
+     .needs = 235},
     {.invoke = invoke::GetRayTracingShaderGroupHandlesKHR,
      .result = ResultOf<wire::GetRayTracingShaderGroupHandlesKHRArgs>,
      .needs = 171},
@@ -1243,21 +2103,20 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetPhysicalDeviceCooperativeMatrixPropertiesNV,
      .result = ResultOf<wire::GetPhysicalDeviceCooperativeMatrixPropertiesNVArgs>,
      .needs = 206},
-    {.invoke = invoke::CmdTraceRaysIndirectKHR,
-     .check = check::CmdTraceRaysIndirectKHR,
-     .records = true,
-     .informed = true,
-     .needs = 170},
+    {.invoke = invoke::CmdTraceRaysIndirectKHR, .check = check::CmdTraceRaysIndirectKHR, .plain = true, .needs = 170},
     {.invoke = invoke::CmdTraceRaysIndirect2KHR,
      .check = check::CmdTraceRaysIndirect2KHR,
-     .records = true,
-     .informed = true,
+     .take = take::CmdTraceRaysIndirect2KHR,
+     .plain = true,
      .needs = 169},
     {.invoke = invoke::GetClusterAccelerationStructureBuildSizesNV, .needs = 203},
-    {.invoke = invoke::CmdBuildClusterAccelerationStructureIndirectNV, .records = true, .needs = 203},
+    {.invoke = invoke::CmdBuildClusterAccelerationStructureIndirectNV, .plain = true, .needs = 203},
     {.invoke = invoke::GetDeviceAccelerationStructureCompatibilityKHR, .needs = 140},
     {.invoke = invoke::GetRayTracingShaderGroupStackSizeKHR, .needs = 170},
-    {.invoke = invoke::CmdSetRayTracingPipelineStackSizeKHR, .records = true, .needs = 170},
+    {.invoke = invoke::CmdSetRayTracingPipelineStackSizeKHR,
+     .take = take::CmdSetRayTracingPipelineStackSizeKHR,
+     .plain = true,
+     .needs = 170},
     {.invoke = invoke::GetImageViewHandleNVX, .needs = 200},
     {.invoke = invoke::GetImageViewHandle64NVX, .needs = 200},
     {.invoke = invoke::GetImageViewAddressNVX, .result = ResultOf<wire::GetImageViewAddressNVXArgs>, .needs = 200},
@@ -1311,13 +2170,13 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetPipelineExecutableInternalRepresentationsKHR,
      .result = ResultOf<wire::GetPipelineExecutableInternalRepresentationsKHRArgs>,
      .needs = 165},
-    {.invoke = invoke::CmdSetLineStipple, .records = true},
+    {.invoke = invoke::CmdSetLineStipple, .take = take::CmdSetLineStipple, .plain = true},
     {},  // vkGetPhysicalDeviceToolProperties
     {.invoke = invoke::CreateAccelerationStructureKHR,
      .result = ResultOf<wire::CreateAccelerationStructureKHRArgs>,
      .needs = 140},
-    {.invoke = invoke::CmdBuildAccelerationStructuresKHR, .records = true, .needs = 140},
-    {.invoke = invoke::CmdBuildAccelerationStructuresIndirectKHR, .records = true, .needs = 140},
+    {.invoke = invoke::CmdBuildAccelerationStructuresKHR, .plain = true, .needs = 140},
+    {.invoke = invoke::CmdBuildAccelerationStructuresIndirectKHR, .plain = true, .needs = 140},
     {},  // vkBuildAccelerationStructuresKHR
     {.invoke = invoke::GetAccelerationStructureDeviceAddressKHR, .needs = 140},
     {.invoke = invoke::CreateDeferredOperationKHR,
@@ -1332,86 +2191,149 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetPipelineIndirectMemoryRequirementsNV, .needs = 218},
     {.invoke = invoke::GetPipelineIndirectDeviceAddressNV, .needs = 218},
     {.invoke = invoke::AntiLagUpdateAMD, .needs = 3},
-    {.invoke = invoke::CmdSetCullMode, .records = true},
-    {.invoke = invoke::CmdSetFrontFace, .records = true},
-    {.invoke = invoke::CmdSetPrimitiveTopology, .records = true},
-    {.invoke = invoke::CmdSetViewportWithCount,
-     .check = check::CmdSetViewportWithCount,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdSetScissorWithCount,
-     .check = check::CmdSetScissorWithCount,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdBindIndexBuffer2, .check = check::CmdBindIndexBuffer2, .records = true, .informed = true},
-    {.invoke = invoke::CmdBindVertexBuffers2, .check = check::CmdBindVertexBuffers2, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetDepthTestEnable, .records = true},
-    {.invoke = invoke::CmdSetDepthWriteEnable, .records = true},
-    {.invoke = invoke::CmdSetDepthCompareOp, .records = true},
-    {.invoke = invoke::CmdSetDepthBoundsTestEnable, .records = true},
-    {.invoke = invoke::CmdSetStencilTestEnable, .records = true},
-    {.invoke = invoke::CmdSetStencilOp, .records = true},
-    {.invoke = invoke::CmdSetPatchControlPointsEXT, .records = true, .needs = 61},
-    {.invoke = invoke::CmdSetRasterizerDiscardEnable, .records = true},
-    {.invoke = invoke::CmdSetDepthBiasEnable, .records = true},
-    {.invoke = invoke::CmdSetLogicOpEXT, .records = true, .needs = 61},
-    {.invoke = invoke::CmdSetPrimitiveRestartEnable, .records = true},
-    {.invoke = invoke::CmdSetTessellationDomainOriginEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetDepthClampEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetPolygonModeEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetRasterizationSamplesEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetSampleMaskEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetAlphaToCoverageEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetAlphaToOneEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetLogicOpEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendEquationEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetColorWriteMaskEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetRasterizationStreamEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetConservativeRasterizationModeEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetExtraPrimitiveOverestimationSizeEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetDepthClipEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetSampleLocationsEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendAdvancedEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetProvokingVertexModeEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetLineRasterizationModeEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetLineStippleEnableEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetDepthClipNegativeOneToOneEXT, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetViewportWScalingEnableNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetViewportSwizzleNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageToColorEnableNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageToColorLocationNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageModulationModeNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageModulationTableEnableNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageModulationTableNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetShadingRateImageEnableNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetCoverageReductionModeNV, .records = true, .needs = 63},
-    {.invoke = invoke::CmdSetRepresentativeFragmentTestEnableNV, .records = true, .needs = 63},
+    {.invoke = invoke::CmdSetCullMode, .take = take::CmdSetCullMode, .plain = true},
+    {.invoke = invoke::CmdSetFrontFace, .take = take::CmdSetFrontFace, .plain = true},
+    {.invoke = invoke::CmdSetPrimitiveTopology, .take = take::CmdSetPrimitiveTopology, .plain = true},
+    {.invoke = invoke::CmdSetViewportWithCount, .check = check::CmdSetViewportWithCount, .plain = true},
+    {.invoke = invoke::CmdSetScissorWithCount, .check = check::CmdSetScissorWithCount, .plain = true},
+    {.invoke = invoke::CmdBindIndexBuffer2,
+     .check = check::CmdBindIndexBuffer2,
+     .take = take::CmdBindIndexBuffer2,
+     .plain = true},
+    {.invoke = invoke::CmdBindVertexBuffers2, .check = check::CmdBindVertexBuffers2, .plain = true},
+    {.invoke = invoke::CmdSetDepthTestEnable, .take = take::CmdSetDepthTestEnable, .plain = true},
+    {.invoke = invoke::CmdSetDepthWriteEnable, .take = take::CmdSetDepthWriteEnable, .plain = true},
+    {.invoke = invoke::CmdSetDepthCompareOp, .take = take::CmdSetDepthCompareOp, .plain = true},
+    {.invoke = invoke::CmdSetDepthBoundsTestEnable, .take = take::CmdSetDepthBoundsTestEnable, .plain = true},
+    {.invoke = invoke::CmdSetStencilTestEnable, .take = take::CmdSetStencilTestEnable, .plain = true},
+    {.invoke = invoke::CmdSetStencilOp, .take = take::CmdSetStencilOp, .plain = true},
+    {.invoke = invoke::CmdSetPatchControlPointsEXT,
+     .take = take::CmdSetPatchControlPointsEXT,
+     .plain = true,
+     .needs = 61},
+    {.invoke = invoke::CmdSetRasterizerDiscardEnable, .take = take::CmdSetRasterizerDiscardEnable, .plain = true},
+    {.invoke = invoke::CmdSetDepthBiasEnable, .take = take::CmdSetDepthBiasEnable, .plain = true},
+    {.invoke = invoke::CmdSetLogicOpEXT, .take = take::CmdSetLogicOpEXT, .plain = true, .needs = 61},
+    {.invoke = invoke::CmdSetPrimitiveRestartEnable, .take = take::CmdSetPrimitiveRestartEnable, .plain = true},
+    {.invoke = invoke::CmdSetTessellationDomainOriginEXT,
+     .take = take::CmdSetTessellationDomainOriginEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetDepthClampEnableEXT, .take = take::CmdSetDepthClampEnableEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetPolygonModeEXT, .take = take::CmdSetPolygonModeEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetRasterizationSamplesEXT,
+     .take = take::CmdSetRasterizationSamplesEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetSampleMaskEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetAlphaToCoverageEnableEXT,
+     .take = take::CmdSetAlphaToCoverageEnableEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetAlphaToOneEnableEXT, .take = take::CmdSetAlphaToOneEnableEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetLogicOpEnableEXT, .take = take::CmdSetLogicOpEnableEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendEnableEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendEquationEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetColorWriteMaskEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetRasterizationStreamEXT,
+     .take = take::CmdSetRasterizationStreamEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetConservativeRasterizationModeEXT,
+     .take = take::CmdSetConservativeRasterizationModeEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetExtraPrimitiveOverestimationSizeEXT,
+     .take = take::CmdSetExtraPrimitiveOverestimationSizeEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetDepthClipEnableEXT, .take = take::CmdSetDepthClipEnableEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetSampleLocationsEnableEXT,
+     .take = take::CmdSetSampleLocationsEnableEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendAdvancedEXT, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetProvokingVertexModeEXT,
+     .take = take::CmdSetProvokingVertexModeEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetLineRasterizationModeEXT,
+     .take = take::CmdSetLineRasterizationModeEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetLineStippleEnableEXT,
+     .take = take::CmdSetLineStippleEnableEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetDepthClipNegativeOneToOneEXT,
+     .take = take::CmdSetDepthClipNegativeOneToOneEXT,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetViewportWScalingEnableNV,
+     .take = take::CmdSetViewportWScalingEnableNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetViewportSwizzleNV, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetCoverageToColorEnableNV,
+     .take = take::CmdSetCoverageToColorEnableNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetCoverageToColorLocationNV,
+     .take = take::CmdSetCoverageToColorLocationNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetCoverageModulationModeNV,
+     .take = take::CmdSetCoverageModulationModeNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetCoverageModulationTableEnableNV,
+     .take = take::CmdSetCoverageModulationTableEnableNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetCoverageModulationTableNV, .plain = true, .needs = 63},
+    {.invoke = invoke::CmdSetShadingRateImageEnableNV,
+     .take = take::CmdSetShadingRateImageEnableNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetCoverageReductionModeNV,
+     .take = take::CmdSetCoverageReductionModeNV,
+     .plain = true,
+     .needs = 63},
+    {.invoke = invoke::CmdSetRepresentativeFragmentTestEnableNV,
+     .take = take::CmdSetRepresentativeFragmentTestEnableNV,
+     .plain = true,
+     .needs = 63},
     {},  // vkCreatePrivateDataSlot
     {},  // vkDestroyPrivateDataSlot
     {},  // vkSetPrivateData
     {},  // vkGetPrivateData
-    {.invoke = invoke::CmdCopyBuffer2, .check = check::CmdCopyBuffer2, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyImage2, .check = check::CmdCopyImage2, .records = true, .informed = true},
-    {.invoke = invoke::CmdBlitImage2, .check = check::CmdBlitImage2, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyBufferToImage2, .check = check::CmdCopyBufferToImage2, .records = true, .informed = true},
-    {.invoke = invoke::CmdCopyImageToBuffer2, .check = check::CmdCopyImageToBuffer2, .records = true, .informed = true},
-    {.invoke = invoke::CmdResolveImage2, .check = check::CmdResolveImage2, .records = true, .informed = true},
-    {.invoke = invoke::CmdSetFragmentShadingRateKHR, .records = true, .needs = 155},
+    {.invoke = invoke::CmdCopyBuffer2, .check = check::CmdCopyBuffer2, .plain = true},
+    {.invoke = invoke::CmdCopyImage2, .check = check::CmdCopyImage2, .plain = true},
+    {.invoke = invoke::CmdBlitImage2, .check = check::CmdBlitImage2, .plain = true},
+    {.invoke = invoke::CmdCopyBufferToImage2, .check = check::CmdCopyBufferToImage2, .plain = true},
+    {.invoke = invoke::CmdCopyImageToBuffer2, .check = check::CmdCopyImageToBuffer2, .plain = true},
+    {.invoke = invoke::CmdResolveImage2, .check = check::CmdResolveImage2, .plain = true},
+    {.invoke = invoke::CmdSetFragmentShadingRateKHR, .plain = true, .needs = 155},
     {.invoke = invoke::GetPhysicalDeviceFragmentShadingRatesKHR,
      .result = ResultOf<wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs>,
      .needs = 155},
-    {.invoke = invoke::CmdSetFragmentShadingRateEnumNV, .records = true, .needs = 223},
+    {.invoke = invoke::CmdSetFragmentShadingRateEnumNV,
+     .take = take::CmdSetFragmentShadingRateEnumNV,
+     .plain = true,
+     .needs = 223},
     {.invoke = invoke::GetAccelerationStructureBuildSizesKHR, .needs = 140},
-    {.invoke = invoke::CmdSetVertexInputEXT, .records = true, .needs = 116},
-    {.invoke = invoke::CmdSetColorWriteEnableEXT, .records = true, .needs = 36},
-    {.invoke = invoke::CmdSetEvent2, .records = true},
-    {.invoke = invoke::CmdResetEvent2, .records = true},
-    {.invoke = invoke::CmdWaitEvents2, .records = true},
-    {.invoke = invoke::CmdPipelineBarrier2, .records = true},
+    {.invoke = invoke::CmdSetVertexInputEXT, .plain = true, .needs = 116},
+    {.invoke = invoke::CmdSetColorWriteEnableEXT, .plain = true, .needs = 36},
+    {.invoke = invoke::CmdSetEvent2, .plain = true},
+    {.invoke = invoke::CmdResetEvent2, .take = take::CmdResetEvent2, .plain = true},
+    {.invoke = invoke::CmdWaitEvents2, .plain = true},
+    {.invoke = invoke::CmdPipelineBarrier2, .plain = true},
     {.invoke = invoke::QueueSubmit2, .result = ResultOf<wire::QueueSubmit2Args>, .overridden = true, .submit = true},
-    {.invoke = invoke::CmdWriteTimestamp2, .check = check::CmdWriteTimestamp2, .records = true, .informed = true},
-    {.invoke = invoke::CmdWriteBufferMarker2AMD, .records = true, .needs = 4},
+    {.invoke = invoke::CmdWriteTimestamp2,
+     .check = check::CmdWriteTimestamp2,
+     .take = take::CmdWriteTimestamp2,
+     .plain = true},
+    {.invoke = invoke::CmdWriteBufferMarker2AMD, .take = take::CmdWriteBufferMarker2AMD, .plain = true, .needs = 4},
     {.invoke = invoke::GetQueueCheckpointData2NV, .needs = 215},
     {},  // vkCopyMemoryToImage
     {},  // vkCopyImageToMemory
@@ -1452,17 +2374,23 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::BindVideoSessionMemoryKHR,
      .result = ResultOf<wire::BindVideoSessionMemoryKHRArgs>,
      .needs = 196},
-    {.invoke = invoke::CmdDecodeVideoKHR, .records = true, .needs = 186},
-    {.invoke = invoke::CmdBeginVideoCodingKHR, .records = true, .needs = 196},
-    {.invoke = invoke::CmdControlVideoCodingKHR, .records = true, .needs = 196},
-    {.invoke = invoke::CmdEndVideoCodingKHR, .records = true, .needs = 196},
-    {.invoke = invoke::CmdEncodeVideoKHR, .records = true, .needs = 193},
-    {.invoke = invoke::CmdDecompressMemoryNV, .records = true, .needs = 227},
-    {.invoke = invoke::CmdDecompressMemoryIndirectCountNV, .records = true, .needs = 227},
+    {.invoke = invoke::CmdDecodeVideoKHR, .plain = true, .needs = 186},
+    {.invoke = invoke::CmdBeginVideoCodingKHR, .plain = true, .needs = 196},
+    {.invoke = invoke::CmdControlVideoCodingKHR, .plain = true, .needs = 196},
+    {.invoke = invoke::CmdEndVideoCodingKHR, .plain = true, .needs = 196},
+    {.invoke = invoke::CmdEncodeVideoKHR, .plain = true, .needs = 193},
+    {.invoke = invoke::CmdDecompressMemoryNV, .plain = true, .needs = 227},
+    {.invoke = invoke::CmdDecompressMemoryIndirectCountNV,
+     .take = take::CmdDecompressMemoryIndirectCountNV,
+     .plain = true,
+     .needs = 227},
     {.invoke = invoke::GetPartitionedAccelerationStructuresBuildSizesNV, .needs = 230},
-    {.invoke = invoke::CmdBuildPartitionedAccelerationStructuresNV, .records = true, .needs = 230},
-    {.invoke = invoke::CmdDecompressMemoryEXT, .records = true, .needs = 83},
-    {.invoke = invoke::CmdDecompressMemoryIndirectCountEXT, .records = true, .needs = 83},
+    {.invoke = invoke::CmdBuildPartitionedAccelerationStructuresNV, .plain = true, .needs = 230},
+    {.invoke = invoke::CmdDecompressMemoryEXT, .plain = true, .needs = 83},
+    {.invoke = invoke::CmdDecompressMemoryIndirectCountEXT,
+     .take = take::CmdDecompressMemoryIndirectCountEXT,
+     .plain = true,
+     .needs = 83},
     {.invoke = invoke::CreateCuModuleNVX, .result = ResultOf<wire::CreateCuModuleNVXArgs>, .needs = 1},
     {.invoke = invoke::CreateCuFunctionNVX, .result = ResultOf<wire::CreateCuFunctionNVXArgs>, .needs = 1},
     {.invoke = invoke::DestroyCuModuleNVX, .destroys = HandleType::kCuModuleNVX, .needs = 1},
@@ -1471,9 +2399,12 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetDescriptorSetLayoutSizeEXT, .needs = 52},
     {.invoke = invoke::GetDescriptorSetLayoutBindingOffsetEXT, .needs = 52},
     {.invoke = invoke::GetDescriptorEXT, .needs = 52},
-    {.invoke = invoke::CmdBindDescriptorBuffersEXT, .records = true, .needs = 52},
-    {.invoke = invoke::CmdSetDescriptorBufferOffsetsEXT, .records = true, .needs = 52},
-    {.invoke = invoke::CmdBindDescriptorBufferEmbeddedSamplersEXT, .records = true, .needs = 52},
+    {.invoke = invoke::CmdBindDescriptorBuffersEXT, .plain = true, .needs = 52},
+    {.invoke = invoke::CmdSetDescriptorBufferOffsetsEXT, .plain = true, .needs = 52},
+    {.invoke = invoke::CmdBindDescriptorBufferEmbeddedSamplersEXT,
+     .take = take::CmdBindDescriptorBufferEmbeddedSamplersEXT,
+     .plain = true,
+     .needs = 52},
     {.invoke = invoke::GetBufferOpaqueCaptureDescriptorDataEXT,
      .result = ResultOf<wire::GetBufferOpaqueCaptureDescriptorDataEXTArgs>,
      .needs = 52},
@@ -1500,29 +2431,28 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::DestroyCudaModuleNV, .destroys = HandleType::kCudaModuleNV, .needs = 1},
     {.invoke = invoke::DestroyCudaFunctionNV, .destroys = HandleType::kCudaFunctionNV, .needs = 1},
     {},  // vkCmdCudaLaunchKernelNV
-    {.invoke = invoke::CmdBeginRendering, .check = check::CmdBeginRendering, .records = true, .informed = true},
-    {.invoke = invoke::CmdEndRendering, .records = true},
-    {.invoke = invoke::CmdEndRendering2KHR, .records = true, .needs = 69},
+    {.invoke = invoke::CmdBeginRendering, .check = check::CmdBeginRendering, .plain = true},
+    {.invoke = invoke::CmdEndRendering, .take = take::CmdEndRendering, .plain = true},
+    {.invoke = invoke::CmdEndRendering2KHR, .plain = true, .needs = 69},
     {.invoke = invoke::GetDescriptorSetLayoutHostMappingInfoVALVE, .needs = 1},
     {},  // vkGetDescriptorSetHostMappingVALVE
     {.invoke = invoke::CreateMicromapEXT, .result = ResultOf<wire::CreateMicromapEXTArgs>, .needs = 92},
-    {.invoke = invoke::CmdBuildMicromapsEXT, .records = true, .needs = 92},
+    {.invoke = invoke::CmdBuildMicromapsEXT, .plain = true, .needs = 92},
     {},  // vkBuildMicromapsEXT
     {.invoke = invoke::DestroyMicromapEXT, .destroys = HandleType::kMicromapEXT, .needs = 92},
-    {.invoke = invoke::CmdCopyMicromapEXT, .records = true, .needs = 92},
+    {.invoke = invoke::CmdCopyMicromapEXT, .plain = true, .needs = 92},
     {.invoke = invoke::CopyMicromapEXT,
      .result = ResultOf<wire::CopyMicromapEXTArgs>,
      .slow = true,
      .accesses = true,
      .needs = 92},
-    {.invoke = invoke::CmdCopyMicromapToMemoryEXT, .records = true, .needs = 92},
+    {.invoke = invoke::CmdCopyMicromapToMemoryEXT, .plain = true, .needs = 92},
     {},  // vkCopyMicromapToMemoryEXT
-    {.invoke = invoke::CmdCopyMemoryToMicromapEXT, .records = true, .needs = 92},
+    {.invoke = invoke::CmdCopyMemoryToMicromapEXT, .plain = true, .needs = 92},
     {},  // vkCopyMemoryToMicromapEXT
     {.invoke = invoke::CmdWriteMicromapsPropertiesEXT,
      .check = check::CmdWriteMicromapsPropertiesEXT,
-     .records = true,
-     .informed = true,
+     .plain = true,
      .needs = 92},
     {.invoke = invoke::WriteMicromapsPropertiesEXT,
      .result = ResultOf<wire::WriteMicromapsPropertiesEXTArgs>,
@@ -1535,7 +2465,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetShaderModuleCreateInfoIdentifierEXT, .needs = 114},
     {.invoke = invoke::GetImageSubresourceLayout2},
     {.invoke = invoke::GetPipelinePropertiesEXT, .result = ResultOf<wire::GetPipelinePropertiesEXTArgs>, .needs = 97},
-    {.invoke = invoke::CmdBindTileMemoryQCOM, .records = true, .needs = 260},
+    {.invoke = invoke::CmdBindTileMemoryQCOM, .plain = true, .needs = 260},
     {.invoke = invoke::GetFramebufferTilePropertiesQCOM,
      .result = ResultOf<wire::GetFramebufferTilePropertiesQCOMArgs>,
      .needs = 261},
@@ -1552,13 +2482,13 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::BindOpticalFlowSessionImageNV,
      .result = ResultOf<wire::BindOpticalFlowSessionImageNVArgs>,
      .needs = 229},
-    {.invoke = invoke::CmdOpticalFlowExecuteNV, .records = true, .needs = 229},
+    {.invoke = invoke::CmdOpticalFlowExecuteNV, .plain = true, .needs = 229},
     {},  // vkGetDeviceFaultInfoEXT
     {.invoke = invoke::GetDeviceFaultReportsKHR, .result = ResultOf<wire::GetDeviceFaultReportsKHRArgs>, .needs = 151},
     {.invoke = invoke::GetDeviceFaultDebugInfoKHR,
      .result = ResultOf<wire::GetDeviceFaultDebugInfoKHRArgs>,
      .needs = 151},
-    {.invoke = invoke::CmdSetDepthBias2EXT, .records = true, .needs = 46},
+    {.invoke = invoke::CmdSetDepthBias2EXT, .plain = true, .needs = 46},
     {.invoke = invoke::ReleaseSwapchainImagesKHR, .result = ResultOf<wire::ReleaseSwapchainImagesKHRArgs>, .needs = 1},
     {.invoke = invoke::GetDeviceImageSubresourceLayout},
     {},  // vkMapMemory2
@@ -1566,11 +2496,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CreateShadersEXT, .result = ResultOf<wire::CreateShadersEXTArgs>, .needs = 115},
     {.invoke = invoke::DestroyShaderEXT, .destroys = HandleType::kShaderEXT, .needs = 115},
     {.invoke = invoke::GetShaderBinaryDataEXT, .result = ResultOf<wire::GetShaderBinaryDataEXTArgs>, .needs = 115},
-    {.invoke = invoke::CmdBindShadersEXT,
-     .check = check::CmdBindShadersEXT,
-     .records = true,
-     .informed = true,
-     .needs = 115},
+    {.invoke = invoke::CmdBindShadersEXT, .check = check::CmdBindShadersEXT, .plain = true, .needs = 115},
     {.invoke = invoke::SetSwapchainPresentTimingQueueSizeEXT,
      .result = ResultOf<wire::SetSwapchainPresentTimingQueueSizeEXTArgs>,
      .needs = 1},
@@ -1598,10 +2524,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CreateExecutionGraphPipelinesAMDX,
      .result = ResultOf<wire::CreateExecutionGraphPipelinesAMDXArgs>,
      .needs = 1},
-    {.invoke = invoke::CmdInitializeGraphScratchMemoryAMDX, .records = true, .needs = 1},
+    {.invoke = invoke::CmdInitializeGraphScratchMemoryAMDX,
+     .take = take::CmdInitializeGraphScratchMemoryAMDX,
+     .plain = true,
+     .needs = 1},
     {},  // vkCmdDispatchGraphAMDX
-    {.invoke = invoke::CmdDispatchGraphIndirectAMDX, .records = true, .needs = 1},
-    {.invoke = invoke::CmdDispatchGraphIndirectCountAMDX, .records = true, .needs = 1},
+    {.invoke = invoke::CmdDispatchGraphIndirectAMDX, .plain = true, .needs = 1},
+    {.invoke = invoke::CmdDispatchGraphIndirectCountAMDX,
+     .take = take::CmdDispatchGraphIndirectCountAMDX,
+     .plain = true,
+     .needs = 1},
     {.invoke = invoke::CreateGpaSessionAMD, .result = ResultOf<wire::CreateGpaSessionAMDArgs>, .needs = 6},
     {.invoke = invoke::DestroyGpaSessionAMD, .destroys = HandleType::kGpaSessionAMD, .needs = 6},
     {.invoke = invoke::SetGpaDeviceClockModeAMD, .result = ResultOf<wire::SetGpaDeviceClockModeAMDArgs>, .needs = 6},
@@ -1618,20 +2550,20 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::CmdBeginGpaSampleAMDArgs>,
      .records = true,
      .needs = 6},
-    {.invoke = invoke::CmdEndGpaSampleAMD, .records = true, .needs = 6},
+    {.invoke = invoke::CmdEndGpaSampleAMD, .take = take::CmdEndGpaSampleAMD, .plain = true, .needs = 6},
     {.invoke = invoke::GetGpaSessionStatusAMD, .result = ResultOf<wire::GetGpaSessionStatusAMDArgs>, .needs = 6},
     {.invoke = invoke::GetGpaSessionResultsAMD, .result = ResultOf<wire::GetGpaSessionResultsAMDArgs>, .needs = 6},
     {.invoke = invoke::ResetGpaSessionAMD, .result = ResultOf<wire::ResetGpaSessionAMDArgs>, .needs = 6},
-    {.invoke = invoke::CmdCopyGpaSessionResultsAMD, .records = true, .needs = 6},
-    {.invoke = invoke::CmdBindDescriptorSets2,
-     .check = check::CmdBindDescriptorSets2,
-     .records = true,
-     .informed = true},
-    {.invoke = invoke::CmdPushConstants2, .check = check::CmdPushConstants2, .records = true, .informed = true},
-    {.invoke = invoke::CmdPushDescriptorSet2, .records = true},
+    {.invoke = invoke::CmdCopyGpaSessionResultsAMD,
+     .take = take::CmdCopyGpaSessionResultsAMD,
+     .plain = true,
+     .needs = 6},
+    {.invoke = invoke::CmdBindDescriptorSets2, .check = check::CmdBindDescriptorSets2, .plain = true},
+    {.invoke = invoke::CmdPushConstants2, .check = check::CmdPushConstants2, .plain = true},
+    {.invoke = invoke::CmdPushDescriptorSet2, .plain = true},
     {},  // vkCmdPushDescriptorSetWithTemplate2
-    {.invoke = invoke::CmdSetDescriptorBufferOffsets2EXT, .records = true, .needs = 159},
-    {.invoke = invoke::CmdBindDescriptorBufferEmbeddedSamplers2EXT, .records = true, .needs = 159},
+    {.invoke = invoke::CmdSetDescriptorBufferOffsets2EXT, .plain = true, .needs = 159},
+    {.invoke = invoke::CmdBindDescriptorBufferEmbeddedSamplers2EXT, .plain = true, .needs = 159},
     {.invoke = invoke::SetLatencySleepModeNV, .result = ResultOf<wire::SetLatencySleepModeNVArgs>, .needs = 1},
     {.invoke = invoke::LatencySleepNV, .result = ResultOf<wire::LatencySleepNVArgs>, .needs = 1},
     {.invoke = invoke::SetLatencyMarkerNV, .needs = 1},
@@ -1644,9 +2576,9 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::QueueNotifyOutOfBandLegacyNV, .needs = 1},
     {.invoke = invoke::GetSleepStatusLegacyNV, .needs = 1},
     {.invoke = invoke::ShutdownLatencyDeviceLegacyNV, .needs = 1},
-    {.invoke = invoke::CmdSetRenderingAttachmentLocations, .records = true},
-    {.invoke = invoke::CmdSetRenderingInputAttachmentIndices, .records = true},
-    {.invoke = invoke::CmdSetDepthClampRangeEXT, .records = true, .needs = 48},
+    {.invoke = invoke::CmdSetRenderingAttachmentLocations, .plain = true},
+    {.invoke = invoke::CmdSetRenderingInputAttachmentIndices, .plain = true},
+    {.invoke = invoke::CmdSetDepthClampRangeEXT, .plain = true, .needs = 48},
     {.invoke = invoke::GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV,
      .result = ResultOf<wire::GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNVArgs>,
      .needs = 207},
@@ -1654,10 +2586,10 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::GetPhysicalDeviceCooperativeVectorPropertiesNVArgs>,
      .needs = 1},
     {},  // vkConvertCooperativeVectorMatrixNV
-    {.invoke = invoke::CmdConvertCooperativeVectorMatrixNV, .records = true, .needs = 1},
-    {.invoke = invoke::CmdDispatchTileQCOM, .records = true, .needs = 262},
-    {.invoke = invoke::CmdBeginPerTileExecutionQCOM, .records = true, .needs = 262},
-    {.invoke = invoke::CmdEndPerTileExecutionQCOM, .records = true, .needs = 262},
+    {.invoke = invoke::CmdConvertCooperativeVectorMatrixNV, .plain = true, .needs = 1},
+    {.invoke = invoke::CmdDispatchTileQCOM, .plain = true, .needs = 262},
+    {.invoke = invoke::CmdBeginPerTileExecutionQCOM, .plain = true, .needs = 262},
+    {.invoke = invoke::CmdEndPerTileExecutionQCOM, .plain = true, .needs = 262},
     {.invoke = invoke::CreateExternalComputeQueueNV,
      .result = ResultOf<wire::CreateExternalComputeQueueNVArgs>,
      .needs = 1},
@@ -1670,8 +2602,14 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::CreateShaderInstrumentationARMArgs>,
      .needs = 1},
     {.invoke = invoke::DestroyShaderInstrumentationARM, .destroys = HandleType::kShaderInstrumentationARM, .needs = 1},
-    {.invoke = invoke::CmdBeginShaderInstrumentationARM, .records = true, .needs = 1},
-    {.invoke = invoke::CmdEndShaderInstrumentationARM, .records = true, .needs = 1},
+    {.invoke = invoke::CmdBeginShaderInstrumentationARM,
+     .take = take::CmdBeginShaderInstrumentationARM,
+     .plain = true,
+     .needs = 1},
+    {.invoke = invoke::CmdEndShaderInstrumentationARM,
+     .take = take::CmdEndShaderInstrumentationARM,
+     .plain = true,
+     .needs = 1},
     {},  // vkGetShaderInstrumentationValuesARM
     {.invoke = invoke::ClearShaderInstrumentationMetricsARM, .needs = 1},
     {.invoke = invoke::CreateTensorARM, .result = ResultOf<wire::CreateTensorARMArgs>, .needs = 26},
@@ -1681,7 +2619,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetTensorMemoryRequirementsARM, .needs = 26},
     {.invoke = invoke::BindTensorMemoryARM, .result = ResultOf<wire::BindTensorMemoryARMArgs>, .needs = 26},
     {.invoke = invoke::GetDeviceTensorMemoryRequirementsARM, .needs = 26},
-    {.invoke = invoke::CmdCopyTensorARM, .records = true, .needs = 26},
+    {.invoke = invoke::CmdCopyTensorARM, .plain = true, .needs = 26},
     {.invoke = invoke::GetTensorOpaqueCaptureDescriptorDataARM,
      .result = ResultOf<wire::GetTensorOpaqueCaptureDescriptorDataARMArgs>,
      .needs = 26},
@@ -1705,7 +2643,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::DestroyDataGraphPipelineSessionARM,
      .destroys = HandleType::kDataGraphPipelineSessionARM,
      .needs = 1},
-    {.invoke = invoke::CmdDispatchDataGraphARM, .records = true, .needs = 1},
+    {.invoke = invoke::CmdDispatchDataGraphARM, .plain = true, .needs = 1},
     {.invoke = invoke::GetDataGraphPipelineAvailablePropertiesARM,
      .result = ResultOf<wire::GetDataGraphPipelineAvailablePropertiesARMArgs>,
      .needs = 1},
@@ -1720,16 +2658,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::EnumeratePhysicalDeviceQueueFamilyPerformanceCountersByRegionARM,
      .result = ResultOf<wire::EnumeratePhysicalDeviceQueueFamilyPerformanceCountersByRegionARMArgs>,
      .needs = 18},
-    {.invoke = invoke::CmdSetComputeOccupancyPriorityNV, .records = true, .needs = 205},
+    {.invoke = invoke::CmdSetComputeOccupancyPriorityNV, .plain = true, .needs = 205},
     {.invoke = invoke::WriteSamplerDescriptorsEXT,
      .result = ResultOf<wire::WriteSamplerDescriptorsEXTArgs>,
      .needs = 53},
     {.invoke = invoke::WriteResourceDescriptorsEXT,
      .result = ResultOf<wire::WriteResourceDescriptorsEXTArgs>,
      .needs = 53},
-    {.invoke = invoke::CmdBindSamplerHeapEXT, .records = true, .needs = 53},
-    {.invoke = invoke::CmdBindResourceHeapEXT, .records = true, .needs = 53},
-    {.invoke = invoke::CmdPushDataEXT, .records = true, .needs = 53},
+    {.invoke = invoke::CmdBindSamplerHeapEXT, .plain = true, .needs = 53},
+    {.invoke = invoke::CmdBindResourceHeapEXT, .plain = true, .needs = 53},
+    {.invoke = invoke::CmdPushDataEXT, .plain = true, .needs = 53},
     {.invoke = invoke::RegisterCustomBorderColorEXT,
      .result = ResultOf<wire::RegisterCustomBorderColorEXTArgs>,
      .needs = 53},
@@ -1741,32 +2679,32 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetTensorOpaqueCaptureDataARM,
      .result = ResultOf<wire::GetTensorOpaqueCaptureDataARMArgs>,
      .needs = 53},
-    {.invoke = invoke::CmdCopyMemoryKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdCopyMemoryToImageKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdCopyImageToMemoryKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdUpdateMemoryKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdFillMemoryKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdCopyQueryPoolResultsToMemoryKHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdBeginConditionalRendering2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdBindTransformFeedbackBuffers2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdBeginTransformFeedback2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdEndTransformFeedback2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawIndirectByteCount2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdWriteMarkerToMemoryAMD, .records = true, .needs = 150},
-    {.invoke = invoke::CmdBindIndexBuffer3KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdBindVertexBuffers3KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawIndirect2KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawIndexedIndirect2KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawIndirectCount2KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawIndexedIndirectCount2KHR, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawMeshTasksIndirect2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDrawMeshTasksIndirectCount2EXT, .records = true, .needs = 150},
-    {.invoke = invoke::CmdDispatchIndirect2KHR, .records = true, .needs = 150},
+    {.invoke = invoke::CmdCopyMemoryKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdCopyMemoryToImageKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdCopyImageToMemoryKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdUpdateMemoryKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdFillMemoryKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdCopyQueryPoolResultsToMemoryKHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdBeginConditionalRendering2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdBindTransformFeedbackBuffers2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdBeginTransformFeedback2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdEndTransformFeedback2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawIndirectByteCount2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdWriteMarkerToMemoryAMD, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdBindIndexBuffer3KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdBindVertexBuffers3KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawIndirect2KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawIndexedIndirect2KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawIndirectCount2KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawIndexedIndirectCount2KHR, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawMeshTasksIndirect2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDrawMeshTasksIndirectCount2EXT, .plain = true, .needs = 150},
+    {.invoke = invoke::CmdDispatchIndirect2KHR, .plain = true, .needs = 150},
     {.invoke = invoke::CreateAccelerationStructure2KHR,
      .result = ResultOf<wire::CreateAccelerationStructure2KHRArgs>,
      .needs = 150},
     {},  // vkGetPhysicalDeviceQueueFamilyDataGraphEngineOperationPropertiesARM
-    {.invoke = invoke::CmdSetDispatchParametersARM, .records = true, .needs = 22},
+    {.invoke = invoke::CmdSetDispatchParametersARM, .plain = true, .needs = 22},
     {.invoke = invoke::GetPhysicalDeviceQueueFamilyDataGraphOpticalFlowImageFormatsARM,
      .result = ResultOf<wire::GetPhysicalDeviceQueueFamilyDataGraphOpticalFlowImageFormatsARMArgs>,
      .needs = 1},

@@ -2,22 +2,28 @@
 // How the server runs each command: the driver's entry point, or an override, on decoded arguments.
 #pragma once
 
-#include <string>
+#include <cstdint>
+#include <span>
 
 #include "generated/vk/dispatch_table.h"
 
 namespace vesper::server {
 
-class CommandHandles;
+class NamedFacts;
+class PlainHandles;
 class Session;
+struct DispatchContext;
+struct Finding;
 
 struct ServerCommand {
   // Calls the driver with `args` (the command's wire::…Args), keeps its result there, and adopts or forgets objects.
   // Null where the command does not travel.
   void (*invoke)(Session&, const vk::DispatchTable&, void* args) = nullptr;
-  // Compares `args` with what the server knows of the objects (policy `check`), while they are decoded: what is wrong, or "".
-  // Null where there is nothing to compare.
-  std::string (*check)(CommandHandles&, const void* args) = nullptr;
+  // Compares `args` with what the server knows of the objects (policy `check`), while they are decoded. Null where there is
+  // nothing to compare.
+  Finding (*check)(const NamedFacts&, const DispatchContext*, const void* args) = nullptr;
+  // For a plain command of values and handles: takes its arguments from its bytes. Null for others.
+  void (*take)(PlainHandles&, std::span<const uint8_t> body, void* args) = nullptr;
   // The VkResult in `args`, null for commands that return none.
   VkResult (*result)(const void* args) = nullptr;
   bool overridden = false;   // the driver's own entry point need not exist
@@ -28,9 +34,11 @@ struct ServerCommand {
   bool submit = false;    // counted per queue, runs on the queue's executor
   bool accesses = false;  // may write, at once, memory that the client has mapped
   bool records = false;   // into a command buffer
-  bool informed = false;  // what is known of the objects that it names is asked for
+  bool plain = false;     // the same, and by the driver's entry point alone, which returns nothing
+  bool learns = false;    // what is known of the objects that it names is asked for when it has run
   uint16_t needs = 0;     // what must be enabled for it (generated/vk/extensions.h)
 
+  bool is_recorded() const { return records || plain; }
   bool destroys_any() const { return destroys != HandleType::kNone; }
 };
 

@@ -1,6 +1,5 @@
 #include "runtime/wire/record.h"
 
-#include "runtime/wire/decoder.h"
 #include "runtime/wire/limits.h"
 
 namespace vesper::wire {
@@ -20,16 +19,6 @@ bool EndRecord(ByteBuffer* out, size_t mark) {
   const size_t padding = (8 - length % 8) % 8;
   if (padding != 0) std::memset(out->Append(padding), 0, padding);
   Store(out->data() + mark + offsetof(RecordHeader, length), static_cast<uint32_t>(length));
-  return true;
-}
-
-bool NextRecord(std::span<const uint8_t>* bytes, RecordHeader* header, std::span<const uint8_t>* body) {
-  if (bytes->size() < sizeof(RecordHeader)) return false;
-  *header = Load<RecordHeader>(bytes->data());
-  const size_t padded = (size_t{header->length} + 7) / 8 * 8;
-  if (header->length > kMaxRecordBytes || bytes->size() - sizeof(RecordHeader) < padded) return false;
-  *body = bytes->subspan(sizeof(RecordHeader), header->length);
-  *bytes = bytes->subspan(sizeof(RecordHeader) + padded);
   return true;
 }
 

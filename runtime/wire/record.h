@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "runtime/wire/encoder.h"
+#include "runtime/wire/limits.h"
 
 namespace vesper::wire {
 
@@ -25,7 +27,15 @@ size_t BeginRecord(ByteBuffer* out, uint16_t command, uint16_t flags);
 bool EndRecord(ByteBuffer* out, size_t mark);
 
 // Takes the first record off `bytes`. False when `bytes` holds no whole record; then it is left as it is.
-bool NextRecord(std::span<const uint8_t>* bytes, RecordHeader* header, std::span<const uint8_t>* body);
+inline bool NextRecord(std::span<const uint8_t>* bytes, RecordHeader* header, std::span<const uint8_t>* body) {
+  if (bytes->size() < sizeof(RecordHeader)) return false;
+  std::memcpy(header, bytes->data(), sizeof(RecordHeader));
+  const size_t padded = (size_t{header->length} + 7) / 8 * 8;
+  if (header->length > kMaxRecordBytes || bytes->size() - sizeof(RecordHeader) < padded) return false;
+  *body = bytes->subspan(sizeof(RecordHeader), header->length);
+  *bytes = bytes->subspan(sizeof(RecordHeader) + padded);
+  return true;
+}
 
 // The first bytes of every Reply message's payload; the command's encoded reply follows when kind is kAnswer.
 enum class ReplyKind : uint32_t {

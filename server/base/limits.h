@@ -26,6 +26,11 @@ namespace limits {
 // Devices of one session at the same time: each has threads of its own. More are VK_ERROR_TOO_MANY_OBJECTS.
 inline constexpr size_t kMaxDevices = 64;
 
+// Objects that the reader keeps copies of, by the last bits of their slots: a power of two.
+inline constexpr size_t kCopiedObjects = 1024;
+// Bytes of a command's arguments, without what they point at, which are decoded on the stack.
+inline constexpr size_t kPlainArgumentBytes = 256;
+
 // --- log and messages ----------------------------------------------------------------------------------------------------
 
 // Bytes of a line: what a pipe takes whole or not at all; the rest is cut.

@@ -30,9 +30,4 @@ void BindsPipeline(Checker& c, const wire::CmdBindPipelineArgs& v) {
   if (auto* commands = FactsOf(c, v.commandBuffer)) commands->bound |= BoundBy(v.pipelineBindPoint);
 }
 
-void NeedsBound(Checker& c, VkCommandBuffer commands, uint32_t bound) {
-  const CommandBufferFacts* facts = FactsOf(c, commands);
-  if (facts != nullptr && (facts->bound & bound) == 0) c.LeaveOut("no pipeline is bound");
-}
-
 }  // namespace vesper::server::checks

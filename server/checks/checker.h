@@ -9,24 +9,29 @@
 
 #include "server/checks/facts.h"
 #include "server/device/device.h"
-#include "server/session/command_handles.h"
+#include "server/handles/named_facts.h"
 
 namespace vesper::server {
 
-// Of one command, while its arguments are decoded and the handle table is locked. What is not known is not limited: objects
+// Of one command, while its arguments are decoded and its facts stay. What is not known is not limited: objects
 // that the command does not name, or null handles.
 class Checker {
  public:
-  explicit Checker(CommandHandles* handles)
-      : handles_(handles), context_(static_cast<const DispatchContext*>(handles->context())) {}
+  // `context`: of the object that the command is called on, or nullptr.
+  Checker(const NamedFacts& facts, const DispatchContext* context) : facts_(facts), context_(context) {}
 
-  // What was wrong first, or "".
-  const std::string& error() const { return error_; }
+  const Finding& finding() const { return finding_; }
+  // What is wrong first counts. The texts are literals.
+  bool failed() const { return finding_.members != nullptr; }
   void Fail(const char* members, const char* what = "outside of what there is") {
-    if (error_.empty()) error_ = std::string(members) + ": " + what;
+    if (failed()) return;
+    finding_.members = members;
+    finding_.what = what;
   }
   // The command is left out instead: a valid program may get here through an object that the driver refused.
-  void LeaveOut(const char* why) { handles_->MakeInert(why); }
+  void LeaveOut(const char* why) {
+    if (finding_.left_out == nullptr) finding_.left_out = why;
+  }
 
   // `index` < limit.
   void Index(const char* members, uint64_t index, uint64_t limit) {
@@ -45,7 +50,7 @@ class Checker {
 
   template <typename T = Facts, typename H>
   T* Find(HandleType type, H handle) const {
-    return static_cast<T*>(handles_->FactsOf(type, handle));
+    return static_cast<T*>(facts_.Of(type, handle));
   }
   template <typename H>
   const Facts& Of(HandleType type, H handle) const {
@@ -65,9 +70,9 @@ class Checker {
   const vk::DispatchTable* driver() const { return context_ == nullptr ? nullptr : &context_->table; }
 
  private:
-  CommandHandles* const handles_;
+  const NamedFacts& facts_;
   const DispatchContext* const context_;
-  std::string error_;
+  Finding finding_;
 };
 
 }  // namespace vesper::server

@@ -10,7 +10,10 @@ namespace vesper::server::checks {
 
 void Begins(Checker& c, const wire::BeginCommandBufferArgs& v);
 void BindsPipeline(Checker& c, const wire::CmdBindPipelineArgs& v);
-void NeedsBound(Checker& c, VkCommandBuffer commands, uint32_t bound);
+inline void NeedsBound(Checker& c, VkCommandBuffer commands, uint32_t bound) {
+  const auto* facts = c.Find<CommandBufferFacts>(HandleType::kCommandBuffer, commands);
+  if (facts != nullptr && (facts->bound & bound) == 0) c.LeaveOut("no pipeline is bound");
+}
 
 template <typename Args>
 void BindsShaders(Checker& c, const Args& v) {

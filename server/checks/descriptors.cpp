@@ -88,7 +88,7 @@ void CheckCopy(Checker& c, const VkCopyDescriptorSet& copy) {
 }  // namespace
 
 void Updates(Checker& c, const wire::UpdateDescriptorSetsArgs& v) {
-  for (uint32_t i = 0; i < v.descriptorWriteCount && c.error().empty(); ++i) {
+  for (uint32_t i = 0; i < v.descriptorWriteCount && !c.failed(); ++i) {
     const VkWriteDescriptorSet& write = v.pDescriptorWrites[i];
     if (write.dstSet == VK_NULL_HANDLE) return c.LeaveOut("a descriptor set does not exist");
     if (const auto* set = SetOf(c, write.dstSet)) {
@@ -97,14 +97,14 @@ void Updates(Checker& c, const wire::UpdateDescriptorSetsArgs& v) {
     }
     CheckContents(c, write);
   }
-  for (uint32_t i = 0; i < v.descriptorCopyCount && c.error().empty(); ++i) CheckCopy(c, v.pDescriptorCopies[i]);
+  for (uint32_t i = 0; i < v.descriptorCopyCount && !c.failed(); ++i) CheckCopy(c, v.pDescriptorCopies[i]);
 }
 
 void Pushes(Checker& c, const wire::CmdPushDescriptorSetKHRArgs& v) {
   const auto* layout = c.Find<PipelineLayoutFacts>(HandleType::kPipelineLayout, v.layout);
   if (layout == nullptr) return;
   if (v.set >= layout->sets.size()) return c.Fail("set");
-  for (uint32_t i = 0; i < v.descriptorWriteCount && c.error().empty(); ++i) {
+  for (uint32_t i = 0; i < v.descriptorWriteCount && !c.failed(); ++i) {
     const VkWriteDescriptorSet& write = v.pDescriptorWrites[i];
     if (layout->sets[v.set] != nullptr) {
       CheckPlace(c, kPlace, *layout->sets[v.set], 0, write.dstBinding, write.dstArrayElement, write.descriptorCount,

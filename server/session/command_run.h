@@ -9,7 +9,7 @@
 
 #include "runtime/arena.h"
 #include "runtime/descriptor.h"
-#include "server/session/command_handles.h"
+#include "server/handles/command_handles.h"
 
 namespace vesper::server {
 

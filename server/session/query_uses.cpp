@@ -28,6 +28,12 @@ void QueryUses::Execute(ObjectId commands, ObjectId secondary) {
   for (const ObjectId pool : PoolsOf(secondary)) Record(commands, pool);
 }
 
+void QueryUses::Carry(ObjectId commands, ObjectId named) {
+  const HandleType type = table_->TypeOfPeer(named);
+  if (type == HandleType::kQueryPool) Record(commands, named);
+  if (type == HandleType::kCommandBuffer) Execute(commands, named);
+}
+
 std::vector<ObjectId> QueryUses::PoolsOf(ObjectId commands) {
   const MutexLock lock(mutex_);
   const auto found = pools_.find(commands);

@@ -25,6 +25,8 @@ class QueryUses {
   void Begin(ObjectId commands);
   void Record(ObjectId commands, ObjectId pool);
   void Execute(ObjectId commands, ObjectId secondary);
+  // One or the other, of an object that its command names; nothing for other types.
+  void Carry(ObjectId commands, ObjectId named);
   // The pools that its commands use.
   std::vector<ObjectId> PoolsOf(ObjectId commands);
 

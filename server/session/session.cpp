@@ -33,12 +33,6 @@ thread_local CommandRun* t_run = nullptr;
 
 size_t PoolThreads() { return std::clamp<size_t>(std::thread::hardware_concurrency(), 2, 8); }
 
-bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
-  PFN_vkVoidFunction entry;
-  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
-  return entry != nullptr;
-}
-
 }  // namespace
 
 Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t number, const SessionLimits& limits)
@@ -52,6 +46,8 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
       memories_(&events_),
       debug_messages_(&table_, &outbox_, number, driver->options().validation),
       query_uses_(&table_),
+      plain_handles_(&table_),
+      plain_arena_(limits_.command_bytes),
       run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
       pool_(PoolThreads()) {}
 
@@ -173,6 +169,7 @@ bool Session::Execute(const Message& message) {
   std::span<const uint8_t> bytes = message.payload;
   uint64_t sequence = message.sequence;
   Record record{};
+  table_.DropRetired();
   while (!bytes.empty()) {
     Queue::LeaveAttended();  // commands come first
     if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
@@ -181,6 +178,7 @@ bool Session::Execute(const Message& message) {
     record.sequence = sequence;
     meter_.Begin(KindOf(record.header), record.body.size());
     if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
+    if (ExecutePlain(record)) continue;
     const bool control = record.header.command >= static_cast<uint16_t>(wire::Control::kHeartbeat);
     if (!(control ? ExecuteControl(record) : ExecuteCommand(record))) return false;
   }
@@ -229,7 +227,7 @@ bool Session::ExecuteCommand(const Record& record) {
   if (needs == wire::kNotOffered) {
     return Malformed(fmt::format("{} is of no extension that is offered", kCommandNames[command]));
   }
-  ++stats_.commands;
+  SessionStats::Count(&stats_.commands);
   CommandRun* run = run_.get();
   run->command = command;
   run->wants_reply = wants_reply;
@@ -266,7 +264,7 @@ bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHand
                      std::string* error) {
   const wire::CommandCodec& codec = wire::kCodecs[run->command];
   const ServerCommand& command = kServerCommands[run->command];
-  options.checked = command.informed;
+  options.checked = command.check != nullptr || command.learns;
   run->handles.Begin(options);
   run->args = run->arena.Allocate(codec.args_size);
   if (run->args == nullptr) {
@@ -279,7 +277,10 @@ bool Session::Decode(CommandRun* run, std::span<const uint8_t> body, CommandHand
   std::string wrong = decoder.ok() ? "" : decoder.error();
   if (!run->handles.refused().empty()) wrong = run->handles.refused();
   if (decoder.ok() && command.check != nullptr && !run->handles.blocked() && !run->handles.inert()) {
-    wrong = command.check(run->handles, run->args);
+    const auto* context = static_cast<const DispatchContext*>(run->handles.context());
+    const Finding finding = command.check(run->handles.facts(), context, run->args);
+    if (finding.members != nullptr) wrong = fmt::format("{}: {}", finding.members, finding.what);
+    if (finding.left_out != nullptr) run->handles.MakeInert(finding.left_out);
   }
   run->handles.EndDecoding();
   if (wrong.empty()) return true;
@@ -324,7 +325,7 @@ void Session::Invoke(CommandRun* run) {
 CommandHandles::Options Session::OptionsOf(uint16_t command) {
   const ServerCommand& entry = kServerCommands[command];
   const bool ends = command == static_cast<uint16_t>(Command::kEndCommandBuffer);
-  return {.destroys = entry.destroys_any(), .whole = entry.records || entry.submit || ends};
+  return {.destroys = entry.destroys_any(), .whole = entry.is_recorded() || entry.submit || ends};
 }
 
 // What later commands have to know of what a command buffer holds.
@@ -332,23 +333,17 @@ void Session::NoteRecorded(const CommandRun& run) {
   const CommandHandles& handles = run.handles;
   if (run.command == static_cast<uint16_t>(Command::kBeginCommandBuffer)) {
     query_uses_.Begin(handles.first_dispatchable());
-    const HandleTable::Lock lock = table_.Acquire();
-    if (Object* object = table_.Find(lock, handles.first_dispatchable())) object->result = 0;
+    table_.SetResult(table_.Acquire(), handles.first_dispatchable(), 0);
   } else if (handles.records_queries()) {
-    for (const ObjectId id : handles.named()) {
-      const HandleType type = table_.TypeOfPeer(id);
-      if (type == HandleType::kQueryPool) query_uses_.Record(handles.first_dispatchable(), id);
-      if (type == HandleType::kCommandBuffer) query_uses_.Execute(handles.first_dispatchable(), id);
-    }
+    for (const ObjectId id : handles.named()) query_uses_.Carry(handles.first_dispatchable(), id);
   }
 }
 
 // A command was left out of a command buffer since what it uses could not be made: what follows may build on it. Nothing
 // more is recorded until the command buffer begins anew, and it cannot be submitted.
 void Session::NoteLacking(const CommandRun& run) {
-  if (!kServerCommands[run.command].records || !(run.handles.failed() || run.handles.lacking())) return;
-  const HandleTable::Lock lock = table_.Acquire();
-  if (Object* object = table_.Find(lock, run.handles.first_dispatchable())) object->result = run.handles.result();
+  if (!kServerCommands[run.command].is_recorded() || !(run.handles.failed() || run.handles.lacking())) return;
+  table_.SetResult(table_.Acquire(), run.handles.first_dispatchable(), run.handles.result());
 }
 
 void Session::Lose(const CommandRun& run, const std::string& why) {

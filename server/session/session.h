@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,6 +16,7 @@
 
 #include "generated/server/commands.h"
 #include "generated/vk/commands.h"
+#include "runtime/arena.h"
 #include "runtime/channel.h"
 #include "runtime/handle_table.h"
 #include "runtime/handshake.h"
@@ -27,6 +29,7 @@
 #include "server/channel/outbox.h"
 #include "server/device/device.h"
 #include "server/device/driver.h"
+#include "server/handles/plain_handles.h"
 #include "server/memory/memory.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
@@ -43,6 +46,11 @@ struct SessionStats {
   std::atomic<uint64_t> replies = 0;
   std::atomic<uint64_t> inert = 0;
   std::atomic<uint64_t> slow = 0;
+  std::atomic<uint64_t> plain = 0;  // counted by the reader alone, as `commands` is
+
+  static void Count(std::atomic<uint64_t>* of_reader) {
+    of_reader->store(of_reader->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
 };
 
 // Threading: everything is called by the thread that runs the session, unless it says otherwise.
@@ -133,6 +141,9 @@ class Session {
   uint16_t KindOf(const wire::RecordHeader& header) const;
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
+  // False where nothing was done: the command is not a plain one, or something is to be said of it.
+  bool ExecutePlain(const Record& record);
+  bool TakePlain(uint16_t number, std::span<const uint8_t> body, uint8_t* args);
   bool Malformed(std::string what);
   bool Exceeded(std::string what);
 
@@ -141,6 +152,11 @@ class Session {
   void Invoke(CommandRun* run);
   void Skip(CommandRun* run);  // of a command that is inert
   static CommandHandles::Options OptionsOf(uint16_t command);
+  static bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
+    PFN_vkVoidFunction entry;
+    std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+    return entry != nullptr;
+  }
   void NoteRecorded(const CommandRun& run);
   void NoteLacking(const CommandRun& run);
   void Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result);
@@ -177,6 +193,8 @@ class Session {
   MemoryTable memories_;
   DebugMessages debug_messages_;
   QueryUses query_uses_;
+  PlainHandles plain_handles_;
+  Arena plain_arena_;
   std::shared_ptr<CommandRun> run_;
   std::unordered_map<VkInstance, std::unique_ptr<Instance>> instances_;
   std::unordered_map<VkDevice, std::unique_ptr<Device>> devices_;

@@ -1,6 +1,6 @@
 // Protects what the ids in one command may do: become handles, null, an inert command or the end of
 // the session.
-#include "server/session/command_handles.h"
+#include "server/handles/command_handles.h"
 
 #include <gtest/gtest.h>
 

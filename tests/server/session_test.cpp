@@ -170,6 +170,19 @@ TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   EXPECT_EQ(reset.result, VK_SUCCESS);
 }
 
+TEST_F(SessionTest, WhatIsRecordedIsHandedOnWithoutMoreAdo) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkBuffer buffer = device.Buffer(4096, device.Allocate(4096), 0);
+  const VkCommandBuffer commands = device.Begin();
+  for (uint32_t i = 0; i < 10; ++i) Fill(device, commands, buffer, 4096, i);
+  const VkBufferCopy region{0, 2048, 1024};
+  wire::CmdCopyBufferArgs copy{commands, buffer, buffer, 1, &region};
+  client.Post(Command::kCmdCopyBuffer, &copy);
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  EXPECT_EQ(client.session().stats().plain, 11u);
+}
+
 TEST_F(SessionTest, SubmitsCompleteInOrderAndIdleWaitsAreAnswered) {
   TestClient client(driver_.get());
   TestDevice device(&client);

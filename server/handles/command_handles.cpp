@@ -1,4 +1,4 @@
-#include "server/session/command_handles.h"
+#include "server/handles/command_handles.h"
 
 #include <fmt/core.h>
 
@@ -31,6 +31,14 @@ std::string Describe(HandleType type, ObjectId id) {
 
 }  // namespace
 
+bool IsHeld(HandleTable* table, const HandleTable::Lock& lock, const Object& object) {
+  if (!table->any_held(lock)) return false;
+  if (object.holds != 0) return true;
+  if (object.type != HandleType::kCommandBuffer) return false;
+  const Object* pool = table->Find(lock, object.owner);
+  return pool != nullptr && pool->holds != 0;
+}
+
 void CommandHandles::Begin(Options options) {
   options_ = options;
   inert_ = blocked_ = contested_ = failed_ = lacking_ = false;
@@ -41,8 +49,7 @@ void CommandHandles::Begin(Options options) {
   parent_ = kNullObject;
   command_buffers_ = query_pools_ = 0;
   named_.clear();
-  known_.clear();
-  next_known_ = 0;
+  facts_.Clear();
   new_.clear();
   adopted_.clear();
   next_adopted_ = 0;
@@ -65,7 +72,7 @@ bool CommandHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse use,
   named_.push_back(id);
   command_buffers_ += type == HandleType::kCommandBuffer ? 1 : 0;
   query_pools_ += type == HandleType::kQueryPool ? 1 : 0;
-  if (!options_.resumed && IsHeld(*object)) blocked_ = true;
+  if (!options_.resumed && IsHeld(table_, lock_, *object)) blocked_ = true;
   if (object->state == ObjectState::kPending) {
     blocked_ = true;
     return true;
@@ -76,17 +83,9 @@ bool CommandHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse use,
   }
   contested_ |= object->pins != 0;
   if (object->result != 0 && options_.whole && !inert_) Lacking(id, *object);
-  if (options_.checked && object->facts != nullptr) known_.push_back({type, object->handle, id, object->facts});
+  if (options_.checked && object->facts != nullptr) facts_.Add(type, object->handle, id, object->facts);
   *handle = object->handle;
   return true;
-}
-
-bool CommandHandles::IsHeld(const Object& object) {
-  if (!table_->any_held(lock_)) return false;
-  if (object.holds != 0) return true;
-  if (object.type != HandleType::kCommandBuffer) return false;
-  const Object* pool = table_->Find(lock_, object.owner);
-  return pool != nullptr && pool->holds != 0;
 }
 
 void CommandHandles::Dead(HandleType type, ObjectId id, wire::HandleUse use, const Object* object) {
@@ -139,17 +138,6 @@ bool CommandHandles::IsFree(ObjectId id) const {
   const Object* pool = table_->Find(lock_, there->owner);
   if (pool == nullptr || PoolOf(there->type) != pool->type) return false;
   return pool->outlives_id || (pool->holds != 0 && there->type == HandleType::kDescriptorSet);  // resets free sets, too
-}
-
-// Those asked for in the order of naming are found at once.
-const CommandHandles::Known* CommandHandles::FindKnown(HandleType type, uint64_t handle) const {
-  for (size_t i = 0; i < known_.size(); ++i) {
-    const size_t at = (next_known_ + i) % known_.size();
-    if (known_[at].handle != handle || known_[at].type != type) continue;
-    next_known_ = at;
-    return &known_[at];
-  }
-  return nullptr;
 }
 
 void CommandHandles::Remember(ObjectId id, std::unique_ptr<ObjectFacts> facts) {

@@ -14,8 +14,12 @@
 #include "generated/vk/commands.h"
 #include "runtime/handle_table.h"
 #include "runtime/wire/handle_mapper.h"
+#include "server/handles/named_facts.h"
 
 namespace vesper::server {
+
+// Whether a command that waits changes the object, or the pool that it is a command buffer of.
+bool IsHeld(HandleTable* table, const HandleTable::Lock& lock, const Object& object);
 
 // One per thread that executes commands, used for one command after the other; not thread-safe
 // itself.
@@ -61,19 +65,15 @@ class CommandHandles final : public wire::HandleMapper {
   // Whether it is recorded, and names query pools or command buffers that may.
   bool records_queries() const { return command_buffers_ + query_pools_ > 1 && command_buffers_ != 0; }
 
-  // What is known of the object behind a handle that the command names, or nullptr. While it is being decoded.
-  template <typename H>
-  ObjectFacts* FactsOf(HandleType type, H handle) const {
-    const Known* known = FindKnown(type, Raw(handle));
-    return known == nullptr ? nullptr : known->facts;
-  }
-  // The same later: calls `use` with it, if there still is such an object.
+  // What is known of the objects that the command names, for options `checked`. While it is being decoded.
+  const NamedFacts& facts() const { return facts_; }
+  // Later: calls `use` with what is known of the object behind a handle that the command named, if there still is one.
   template <typename H, typename Use>
   void WithFacts(HandleType type, H handle, Use use) const {
-    const Known* known = FindKnown(type, Raw(handle));
-    if (known == nullptr) return;
+    const ObjectId id = facts_.IdOf(type, handle);
+    if (id == kNullObject) return;
     const HandleTable::Lock lock = table_->Acquire();
-    const Object* object = table_->Find(lock, known->id);
+    const Object* object = table_->Find(lock, id);
     if (object != nullptr && object->facts != nullptr) use(object->facts);
   }
   void Remember(ObjectId id, std::unique_ptr<ObjectFacts> facts);
@@ -86,7 +86,7 @@ class CommandHandles final : public wire::HandleMapper {
   template <typename H>
   void Adopt(HandleType type, const ObjectId* ids, const H* handles, uint32_t count) {
     if (ids == nullptr || handles == nullptr) return;
-    for (uint32_t i = 0; i < count; ++i) AdoptOne(type, ids[i], Raw(handles[i]));
+    for (uint32_t i = 0; i < count; ++i) AdoptOne(type, ids[i], RawHandle(handles[i]));
   }
   void Forget(HandleType type, ObjectId id);
 
@@ -116,15 +116,7 @@ class CommandHandles final : public wire::HandleMapper {
   const std::vector<NewObject>& new_objects() const { return new_; }
 
  private:
-  template <typename H>
-  static uint64_t Raw(H handle) {
-    uint64_t raw = 0;
-    static_assert(sizeof(H) <= sizeof(raw));
-    std::memcpy(&raw, &handle, sizeof(H));
-    return raw;
-  }
   void AdoptOne(HandleType type, ObjectId id, uint64_t handle);
-  bool IsHeld(const Object& object);
   bool IsFree(ObjectId id) const;
   Object* AddOrFind(const HandleTable::Lock& lock, HandleType type, ObjectId id);
   void Lacking(ObjectId id, const Object& object);
@@ -148,15 +140,7 @@ class CommandHandles final : public wire::HandleMapper {
   uint32_t command_buffers_ = 0;  // that it names
   uint32_t query_pools_ = 0;
   std::vector<ObjectId> named_;
-  struct Known {
-    HandleType type;
-    uint64_t handle;
-    ObjectId id;
-    ObjectFacts* facts;
-  };
-  const Known* FindKnown(HandleType type, uint64_t handle) const;
-  std::vector<Known> known_;
-  mutable size_t next_known_ = 0;
+  NamedFacts facts_;
   std::vector<NewObject> new_;
   std::vector<std::pair<uint64_t, ObjectId>> adopted_;
   mutable size_t next_adopted_ = 0;

@@ -1,0 +1,46 @@
+#include "server/handles/plain_handles.h"
+
+#include "server/device/device.h"
+#include "server/handles/command_handles.h"
+
+namespace vesper::server {
+
+bool PlainHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse, uint64_t* handle) {
+  const Copy& copy = copies_[SlotOf(id) % limits::kCopiedObjects];
+  if (copy.id != id || copy.version != version_ || copy.type != type) return Take(type, id, handle);
+  *handle = copy.handle;
+  if (copy.facts != nullptr) facts_.Add(type, copy.handle, id, copy.facts);
+  if (copy.noted) Note(copy);
+  return true;
+}
+
+// Copies an object of which there is nothing to say. That the table has changed since the command began is one more reason to
+// look again.
+bool PlainHandles::Take(HandleType type, ObjectId id, uint64_t* handle) {
+  if (!table_->IsPlausible(type, id)) return false;
+  {
+    const HandleTable::Lock lock = table_->Acquire();
+    Object* object = table_->Find(lock, id);
+    if (object == nullptr || object->type != type) return false;
+    if (object->state != ObjectState::kLive || object->result != 0 || IsHeld(table_, lock, *object)) return false;
+    table_->NoteCopied(lock, object);
+    version_ = table_->version();
+    const bool noted = type == HandleType::kCommandBuffer || type == HandleType::kQueryPool;
+    copies_[SlotOf(id) % limits::kCopiedObjects] = {id,   version_, object->handle, object->context, object->facts,
+                                                    type, noted};
+  }
+  return FromWire(type, id, wire::HandleUse::kRequired, handle);
+}
+
+void PlainHandles::Note(const Copy& copy) {
+  if (context_ == nullptr) {
+    commands_ = copy.id;
+    context_ = static_cast<const DispatchContext*>(copy.context);
+  } else {
+    carried_.push_back(copy.id);
+  }
+}
+
+bool PlainHandles::IsEnabled(uint16_t needs) const { return context_ != nullptr && context_->enabled[needs]; }
+
+}  // namespace vesper::server
