@@ -43,6 +43,14 @@ inline constexpr size_t kAddressesAtOnce = 8192;
 // when they are wanted.
 inline constexpr size_t kQueryAnswers = 64;
 inline constexpr size_t kQueryValuesAhead = 4096;
+// Bytes of memory that is allocated ahead, at most, and of all that a device has of it; so many allocations alike before it
+// begins, for as many kinds, with so many spares at first, and at most, where a program is faster than the server.
+inline constexpr uint64_t kMaxSpareMemory = uint64_t{256} << 10;
+inline constexpr uint64_t kSpareMemory = uint64_t{4} << 20;
+inline constexpr uint32_t kAlikeAllocations = 4;
+inline constexpr size_t kSpareKinds = 8;
+inline constexpr uint32_t kFewestSpares = 2;
+inline constexpr uint32_t kMostSpares = 16;
 // Create-infos that objects are known by; objects beyond answer for themselves.
 inline constexpr uint32_t kMaxRecipes = 1u << 16;
 // Pipelines that were refused; an equal one is waited for.

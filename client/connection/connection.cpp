@@ -294,6 +294,7 @@ void Connection::HandleLater(Message* message) {
   if (later == nullptr || message->payload.size() < sizeof(wire::ReplyHeader)) return;
   later->reply.header = wire::Load<wire::ReplyHeader>(message->payload.data());
   later->reply.payload = std::move(message->payload);
+  later->reply.announced_descriptor = message->announced_descriptors != 0;
   later->answered = true;
   WakeWaiters();
 }

@@ -19,6 +19,7 @@
 #include "client/memory/mapped_memory.h"
 #include "client/objects/addresses.h"
 #include "client/objects/recordings.h"
+#include "client/objects/spare_memory.h"
 #include "runtime/mutex.h"
 #include "runtime/object_id.h"
 #include "runtime/wire/encoder.h"
@@ -83,6 +84,7 @@ struct Device : Dispatchable {
   MappedMemory mapped_memory;  // what of its memory is mapped now
   Recordings recordings;
   AllAddresses addresses;
+  SpareMemory spare_memory;
   std::atomic<bool> lost{false};
   std::atomic<bool> submitted{false};              // by any thread, ever
   const std::unique_ptr<DeviceSubsystem> windows;  // client/wsi/device_windows.h

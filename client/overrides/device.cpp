@@ -11,6 +11,7 @@
 #include "client/objects/object.h"
 #include "client/overrides/guard.h"
 #include "client/overrides/recording.h"
+#include "client/overrides/spare_memory.h"
 #include "client/session/call.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
@@ -183,6 +184,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   Session& session = *object->session;
   EndPresenters(object.get());
   DropDestructions(object.get());
+  FreeSpareMemory(object.get());
   wire::DestroyDeviceArgs args{};
   args.device = device;
   Call call(device, Command::kDestroyDevice);

@@ -10,6 +10,7 @@
 #include "client/objects/object.h"
 #include "client/overrides/addresses.h"
 #include "client/overrides/guard.h"
+#include "client/overrides/spare_memory.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "client/wsi/swapchain.h"
@@ -137,10 +138,16 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAll
   uint8_t* imported = nullptr;
   VkResult result = CheckImport(device, *pAllocateInfo, &imported);
   if (result < 0) return result;
+  Device* object = FromHandle<Device>(device);
   Reply reply;
-  result = Allocate(device, pAllocateInfo, pMemory, &reply);
-  if (result < 0) return result;
-  result = Keep(FromHandle<Device>(device), *pAllocateInfo, imported, *pMemory, reply);
+  *pMemory = imported == nullptr ? TakeSpareMemory(object, *pAllocateInfo) : VK_NULL_HANDLE;
+  if (*pMemory == VK_NULL_HANDLE) {
+    result = Allocate(device, pAllocateInfo, pMemory, &reply);
+    if (result < 0 && FreeSpareMemory(object)) result = Allocate(device, pAllocateInfo, pMemory, &reply);
+    if (result < 0) return result;
+  }
+  if (imported == nullptr && !reply.announced_descriptor) NoteAllocation(object, *pAllocateInfo);
+  result = Keep(object, *pAllocateInfo, imported, *pMemory, reply);
   if (result == VK_SUCCESS) return result;
   entry::FreeMemory(device, *pMemory, pAllocator);
   *pMemory = VK_NULL_HANDLE;

@@ -116,6 +116,25 @@ TEST_F(CountsTest, FencesSemaphoresSamplers) {
   });
 }
 
+// What is not shared with the server is allocated ahead once a program has allocated some alike; who is faster than the server
+// waits for that.
+TEST_F(CountsTest, SmallAllocations) {
+  setenv("VESPER_MEMORY", "hash", 0);  // shared memory is not
+  const Prepare prepare = [](Context& gpu) {
+    const auto allocate = [&gpu] {
+      VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+      info.allocationSize = 65536;
+      VkDeviceMemory memory;
+      VK_CHECK(vkAllocateMemory(gpu.device(), &info, nullptr, &memory));
+      vkFreeMemory(gpu.device(), memory, nullptr);
+    };
+    for (int i = 0; i < 8; ++i) allocate();
+    return [allocate](uint32_t) { allocate(); };
+  };
+  File();
+  EXPECT_EQ(Measure(prepare, 1).round_trips, Measure(prepare, kMany).round_trips);
+}
+
 TEST_F(CountsTest, RequirementsOfEqualBuffers) {
   ExpectNoRoundTrips([](Context& gpu) {
     return [&gpu](uint32_t) {
