@@ -130,6 +130,7 @@ int Bench(const BenchOptions& options) {
     return 0;
   }
   const std::vector<const Row*> rows = Chosen(options.rows);
+  HeedInterrupts();
   const PrivateFolder folder;
   Destination destination(options, folder);
   std::vector<Report> reports;

@@ -66,10 +66,8 @@ Result Measurement::RunRow(const Row& row, Report* report) {
       if (side.is_ready) side.is_ready = Round(row, &side, &result);
     }
   }
-  for (size_t i = 0; i < sides.size(); ++i) {
-    if (!sides[i].is_ready) continue;
-    (i == 0 ? result.native : result.vesper) = Summarize(sides[i].figures);
-    sides[i].runner->Ask("close", "ok");
+  for (Side& side : sides) {
+    if (side.is_ready) Close(&side, &result);
   }
   if (result.vesper) Count(row, report, &result);
   return result;
@@ -84,8 +82,7 @@ bool Measurement::Open(const Row& row, Side* side, std::string* device, Result* 
     side->batches = static_cast<uint64_t>(std::clamp(std::ceil(effort_.round_seconds / seconds), 1.0, kMostBatches));
     return true;
   } catch (const std::runtime_error& error) {
-    result->failure += (side->runner == &native_ ? "native: " : "vesper: ") + std::string(error.what()) + ' ';
-    return false;
+    return Fail(*side, error, result);
   }
 }
 
@@ -95,9 +92,22 @@ bool Measurement::Round(const Row& row, Side* side, Result* result) const {
     side->figures.push_back(FigureOf(row.unit, row.amount * static_cast<double>(side->batches), seconds));
     return true;
   } catch (const std::runtime_error& error) {
-    result->failure += (side->runner == &native_ ? "native: " : "vesper: ") + std::string(error.what()) + ' ';
-    return false;
+    return Fail(*side, error, result);
   }
+}
+
+void Measurement::Close(Side* side, Result* result) const {
+  try {
+    (side->runner == &native_ ? result->native : result->vesper) = Summarize(side->figures);
+    side->runner->Ask("close", "ok");
+  } catch (const std::runtime_error& error) {
+    Fail(*side, error, result);
+  }
+}
+
+bool Measurement::Fail(const Side& side, const std::runtime_error& error, Result* result) const {
+  result->failure += (side.runner == &native_ ? "native: " : "vesper: ") + std::string(error.what()) + ' ';
+  return false;
 }
 
 void Measurement::Count(const Row& row, Report* report, Result* result) {

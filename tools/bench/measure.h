@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ class Measurement {
   // The name of the device that it opened on goes to `device`; false with a sentence in the result's failure.
   bool Open(const Row& row, Side* side, std::string* device, Result* result);
   bool Round(const Row& row, Side* side, Result* result) const;
+  void Close(Side* side, Result* result) const;
+  bool Fail(const Side& side, const std::runtime_error& error, Result* result) const;  // false
   void Count(const Row& row, Report* report, Result* result);
 
   Runner native_, vesper_, counting_;

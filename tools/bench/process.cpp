@@ -25,6 +25,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kGraceMilliseconds = 10'000, kListenMilliseconds = 60'000;
 constexpr int kNoProgram = 127;  // as a shell says it
 
+volatile sig_atomic_t g_is_interrupted = 0;
+
 std::vector<std::string> Merged(const Environment& changes) {
   std::vector<std::string> merged;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -55,6 +57,12 @@ int Left(Clock::time_point deadline) {
 
 }  // namespace
 
+void HeedInterrupts() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { g_is_interrupted = 1; };
+  for (const int each : {SIGINT, SIGTERM}) sigaction(each, &action, nullptr);
+}
+
 PrivateFolder::PrivateFolder() {
   path_ = (std::filesystem::temp_directory_path() / "vesper-bench-XXXXXX").string();
   if (mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make a folder like " + path_);
@@ -78,6 +86,7 @@ Process::Process(std::vector<std::string> arguments, const Environment& environm
     // Only async-signal-safe calls: there may be other threads.
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(kNoProgram);
+    signal(SIGPIPE, SIG_DFL);
     const int err = log.empty() ? STDERR_FILENO : open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(in[0], STDIN_FILENO);
     dup2(out[1], STDOUT_FILENO);
@@ -127,8 +136,11 @@ std::optional<std::string> Process::Hear(int timeout_ms) {
       heard_.erase(0, end + 1);
       return line;
     }
+    if (g_is_interrupted != 0) throw Interrupted();
     pollfd entry = {from_, POLLIN, 0};
-    if (poll(&entry, 1, Left(deadline)) <= 0) return std::nullopt;
+    const int ready = poll(&entry, 1, Left(deadline));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return std::nullopt;
     char bytes[4096];
     const ssize_t count = read(from_, bytes, sizeof(bytes));
     if (count <= 0) return std::nullopt;

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <exception>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,13 @@ namespace vesper::tools::bench {
 
 // Variables of a child that differ from ours; without a value: not set.
 using Environment = std::map<std::string, std::optional<std::string>>;
+
+// From now on SIGINT and SIGTERM make the next Hear() throw Interrupted, so that nothing is left behind.
+void HeedInterrupts();
+class Interrupted : public std::exception {
+ public:
+  const char* what() const noexcept override { return "interrupted"; }
+};
 
 // A folder that only this user can look into, gone with this value. Throws std::runtime_error.
 class PrivateFolder {
