@@ -162,7 +162,7 @@ bool Session::Exceeded(std::string what) {
 // What the meter knows the record by.
 uint16_t Session::KindOf(const wire::RecordHeader& header) const {
   const uint16_t command = translation_.Command(header.command);
-  return command < kCommandCount && kServerCommands[command].records ? wire::kRecordings : header.command;
+  return command < kCommandCount && kServerCommands[command].is_recorded() ? wire::kRecordings : header.command;
 }
 
 bool Session::Execute(const Message& message) {

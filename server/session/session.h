@@ -30,12 +30,12 @@
 #include "server/device/device.h"
 #include "server/device/driver.h"
 #include "server/handles/plain_handles.h"
+#include "server/handles/translation.h"
 #include "server/memory/memory.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
 #include "server/session/meter.h"
 #include "server/session/query_uses.h"
-#include "server/session/translation.h"
 #include "server/session/wait_graph.h"
 
 namespace vesper::server {

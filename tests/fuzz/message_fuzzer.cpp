@@ -9,7 +9,7 @@
 #include "runtime/handshake.h"
 #include "runtime/transport/frame.h"
 #include "runtime/transport/frame_reader.h"
-#include "server/session/translation.h"
+#include "server/handles/translation.h"
 #include "tests/fuzz/fed_channel.h"
 
 namespace vesper::test {

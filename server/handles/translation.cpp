@@ -1,4 +1,4 @@
-#include "server/session/translation.h"
+#include "server/handles/translation.h"
 
 #include <algorithm>
 #include <unordered_map>
