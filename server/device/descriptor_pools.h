@@ -26,13 +26,13 @@ class DescriptorPools {
   DescriptorPools(const DescriptorPools&) = delete;
   DescriptorPools& operator=(const DescriptorPools&) = delete;
 
-  // The driver made `pool`.
-  void Note(VkDescriptorPool pool, const VkDescriptorPoolCreateInfo& info);
+  // The driver made the pool.
+  void Note(VkDescriptorPool handle, const VkDescriptorPoolCreateInfo& info);
   // `fits`: the client counts on success, since the sets fit into what the pool was made for.
   VkResult Allocate(VkDevice device, const VkDescriptorSetAllocateInfo& info, bool fits, VkDescriptorSet* sets);
-  VkResult Free(VkDevice device, VkDescriptorPool pool, uint32_t count, const VkDescriptorSet* sets);
-  VkResult Reset(VkDevice device, VkDescriptorPool pool, VkDescriptorPoolResetFlags flags);
-  void Destroy(VkDevice device, VkDescriptorPool pool);
+  VkResult Free(VkDevice device, VkDescriptorPool handle, uint32_t count, const VkDescriptorSet* sets);
+  VkResult Reset(VkDevice device, VkDescriptorPool handle, VkDescriptorPoolResetFlags flags);
+  void Destroy(VkDevice device, VkDescriptorPool handle);
 
  private:
   struct Further {

@@ -25,6 +25,7 @@
 #include "server/base/device_slot.h"
 #include "server/base/job_pool.h"
 #include "server/base/limits.h"
+#include "server/base/meter.h"
 #include "server/channel/events.h"
 #include "server/channel/outbox.h"
 #include "server/device/device.h"
@@ -34,7 +35,6 @@
 #include "server/memory/memory.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
-#include "server/session/meter.h"
 #include "server/session/query_uses.h"
 #include "server/session/wait_graph.h"
 

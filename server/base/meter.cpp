@@ -1,4 +1,4 @@
-#include "server/session/meter.h"
+#include "server/base/meter.h"
 
 #include <algorithm>
 
