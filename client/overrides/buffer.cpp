@@ -46,7 +46,11 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreat
   state->size = pCreateInfo->size;
   state->writable = MayBeWritten(*pCreateInfo);
   state->addressed = HasAddress(*pCreateInfo);
-  SessionOf(device).states().Add(state);
+  if (!SessionOf(device).states().Add(state)) return result;
+  if (state->addressed && (pCreateInfo->flags & VK_BUFFER_CREATE_SPARSE_BINDING_BIT) != 0) {
+    ExpectAddress(Addressed::kBuffer, FromHandle<Device>(device), state->id,
+                  &state->address);  // before memory is bound
+  }
   return result;
 }
 

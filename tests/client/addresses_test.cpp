@@ -30,8 +30,10 @@ class AddressesTest : public ClientFixture {
           }
         }) {}
 
-  VkBuffer NewBuffer(VkBufferUsageFlags usage = VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT) {
+  VkBuffer NewBuffer(VkBufferUsageFlags usage = VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+                     VkBufferCreateFlags flags = 0) {
     VkBufferCreateInfo info{};
+    info.flags = flags;
     info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
     info.size = 16;
     info.usage = usage;
@@ -82,6 +84,14 @@ TEST_F(AddressesTest, WhoHasAskedIsToldAheadFromThenOn) {
   const uint64_t before = round_trips();
   EXPECT_EQ(AddressOf(next), kFirstAddress + 1);
   EXPECT_EQ(round_trips(), before);
+}
+
+TEST_F(AddressesTest, SparseBuffersHaveOneFromTheStart) {
+  constexpr VkBufferUsageFlags kAddress = VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+  const VkBuffer first = NewBuffer(kAddress, VK_BUFFER_CREATE_SPARSE_BINDING_BIT);
+  const VkBuffer second = NewBuffer(kAddress, VK_BUFFER_CREATE_SPARSE_BINDING_BIT);
+  EXPECT_NE(AddressOf(first), AddressOf(second));
+  EXPECT_EQ(round_trips(), 1u);
 }
 
 TEST_F(AddressesTest, ItIsForgottenWithTheBuffer) {
