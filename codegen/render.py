@@ -70,6 +70,7 @@ class Renderer:
             level=self.offers.level,
             needs=self.offers.needs,
             is_taken=is_taken,
+            is_stored=is_stored,
             checks_of=lambda c: self.checks.by_command.get(c.name, []),
             call_arguments=call_arguments,
             short=short,
@@ -302,6 +303,12 @@ def is_plain(command: CommandPlan) -> bool:
 def is_taken(command: CommandPlan) -> bool:
     """Whether a plain command is made of values and handles."""
     return is_plain(command) and is_fixed(command)
+
+
+def is_stored(command: CommandPlan) -> bool:
+    """Whether a command is recorded by a row of stores."""
+    conditions = any(f.condition for f in command.fields)
+    return command.mode == "record" and command.returns == "void" and is_fixed(command) and not conditions
 
 
 def is_fixed(command: CommandPlan) -> bool:

@@ -113,6 +113,15 @@ void UploadMappedMemory(VkDevice handle, bool accesses) noexcept {
 
 void NoteUnknownBinding(VkDevice handle) noexcept { FromHandle<Device>(handle)->mapped_memory.NoteAllWritable(); }
 
+namespace {
+
+void SendPiece(CommandBuffer* buffer) noexcept {
+  buffer->session->SendRecords(buffer);
+  buffer->session->connection().Flush();  // who reads already is not woken
+}
+
+}  // namespace
+
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept {
   CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);
   if (buffer->failure != VK_SUCCESS) return;
@@ -126,9 +135,24 @@ void Record(VkCommandBuffer command_buffer, Command command, const void* args) n
     buffer->records.Truncate(mark);
     buffer->failure = VK_ERROR_OUT_OF_HOST_MEMORY;
   }
-  if (buffer->records.size() < limits::kRecordingBytes) return;
-  buffer->session->SendRecords(buffer);
-  buffer->session->connection().Flush();  // who reads already is not woken
+  if (buffer->records.size() >= limits::kRecordingBytes) SendPiece(buffer);
+}
+
+// A full piece leaves before the next record: this one is not there yet when the function returns.
+uint8_t* RecordFixed(VkCommandBuffer command_buffer, Command command, uint32_t size) noexcept {
+  CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);
+  if (buffer->records.size() >= limits::kRecordingBytes) SendPiece(buffer);
+  if (buffer->failure != VK_SUCCESS) return nullptr;
+  const size_t padded = (size_t{size} + 7) / 8 * 8;
+  try {
+    uint8_t* record = buffer->records.Append(sizeof(wire::RecordHeader) + padded);
+    wire::Store(record, wire::RecordHeader{static_cast<uint16_t>(command), 0, size});
+    if (padded != size) wire::Store(record + padded, uint64_t{0});  // its last eight bytes
+    return record + sizeof(wire::RecordHeader);
+  } catch (const std::bad_alloc&) {
+    buffer->failure = VK_ERROR_OUT_OF_HOST_MEMORY;
+    return nullptr;
+  }
 }
 
 void NoteQueryPool(VkCommandBuffer command_buffer, VkQueryPool pool) noexcept {

@@ -103,6 +103,23 @@ void NoteUnknownBinding(VkDevice handle) noexcept;
 
 // Writes one vkCmd* into the command buffer's own memory; no lock. Failures surface at vkEndCommandBuffer.
 void Record(VkCommandBuffer command_buffer, Command command, const void* args) noexcept;
+// The same for a command of values and handles, whose body is always of `size` bytes: where the caller stores them, before the
+// next call, or nullptr.
+[[nodiscard]] uint8_t* RecordFixed(VkCommandBuffer command_buffer, Command command, uint32_t size) noexcept;
+// The ids in such a body.
+struct RequestIds {
+  template <typename H>
+  static ObjectId Id(HandleType, H handle) {
+    static_assert(sizeof(H) == sizeof(ObjectId));
+    ObjectId id;
+    __builtin_memcpy(&id, &handle, sizeof(id));
+    return id;
+  }
+  template <typename H>
+  static ObjectId DispatchableId(HandleType, H handle) {
+    return handle == nullptr ? kNullObject : reinterpret_cast<const DispatchableHeader*>(handle)->id;
+  }
+};
 
 // The command that is recorded next uses the pool; see client/objects/query_pool.h.
 void NoteQueryPool(VkCommandBuffer command_buffer, VkQueryPool pool) noexcept;

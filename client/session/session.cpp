@@ -58,16 +58,15 @@ void CountRecords(std::span<const uint8_t> records, Statistics* statistics) noex
   const auto add = [statistics](const Sum& sum) {
     if (sum.bytes != 0) statistics->CountSent(static_cast<Command>(sum.command), sum.bytes);
   };
-  wire::RecordHeader header;
-  std::span<const uint8_t> body;
-  while (wire::NextRecord(&records, &header, &body)) {
-    if (header.command >= kCommandCount) continue;
+  for (size_t at = 0; at < records.size();) {  // they are ours, and whole
+    const auto header = wire::Load<wire::RecordHeader>(records.data() + at);
+    at += sizeof(header) + (size_t{header.length} + 7) / 8 * 8;
     Sum& sum = sums[header.command % sums.size()];
     if (sum.command != header.command) {
       add(sum);
       sum = {header.command, 0};
     }
-    sum.bytes += sizeof(header) + body.size();
+    sum.bytes += sizeof(header) + header.length;
   }
   for (const Sum& sum : sums) add(sum);
 }

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateCommandPool(VkDevice device, const VkCommandPoolCreateInfo* pCreateInfo,
                                                  const VkAllocationCallbacks* pAllocator, VkCommandPool* pCommandPool) {
@@ -166,13 +170,11 @@ VKAPI_ATTR void VKAPI_CALL CmdUpdateBuffer(VkCommandBuffer commandBuffer, VkBuff
 
 VKAPI_ATTR void VKAPI_CALL CmdFillBuffer(VkCommandBuffer commandBuffer, VkBuffer dstBuffer, VkDeviceSize dstOffset,
                                          VkDeviceSize size, uint32_t data) {
-  wire::CmdFillBufferArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.dstBuffer = dstBuffer;
-  v.dstOffset = dstOffset;
-  v.size = size;
-  v.data = data;
-  Record(commandBuffer, Command::kCmdFillBuffer, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdFillBuffer, 36);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, dstBuffer));
+  StoreAll(p + 16, dstOffset, size, data);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdClearColorImage(VkCommandBuffer commandBuffer, VkImage image, VkImageLayout imageLayout,
@@ -244,13 +246,12 @@ VKAPI_ATTR void VKAPI_CALL TrimCommandPool(VkDevice device, VkCommandPool comman
 
 VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarkerAMD(VkCommandBuffer commandBuffer, VkPipelineStageFlagBits pipelineStage,
                                                    VkBuffer dstBuffer, VkDeviceSize dstOffset, uint32_t marker) {
-  wire::CmdWriteBufferMarkerAMDArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineStage = pipelineStage;
-  v.dstBuffer = dstBuffer;
-  v.dstOffset = dstOffset;
-  v.marker = marker;
-  Record(commandBuffer, Command::kCmdWriteBufferMarkerAMD, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdWriteBufferMarkerAMD, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineStage);
+  Store(p + 12, e.Id(HandleType::kBuffer, dstBuffer));
+  StoreAll(p + 20, dstOffset, marker);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyBuffer2(VkCommandBuffer commandBuffer, const VkCopyBufferInfo2* pCopyBufferInfo) {
@@ -300,13 +301,12 @@ VKAPI_ATTR void VKAPI_CALL CmdResolveImage2(VkCommandBuffer commandBuffer,
 
 VKAPI_ATTR void VKAPI_CALL CmdWriteBufferMarker2AMD(VkCommandBuffer commandBuffer, VkPipelineStageFlags2 stage,
                                                     VkBuffer dstBuffer, VkDeviceSize dstOffset, uint32_t marker) {
-  wire::CmdWriteBufferMarker2AMDArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.stage = stage;
-  v.dstBuffer = dstBuffer;
-  v.dstOffset = dstOffset;
-  v.marker = marker;
-  Record(commandBuffer, Command::kCmdWriteBufferMarker2AMD, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdWriteBufferMarker2AMD, 36);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, stage);
+  Store(p + 16, e.Id(HandleType::kBuffer, dstBuffer));
+  StoreAll(p + 24, dstOffset, marker);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CopyImageToImage(VkDevice device, const VkCopyImageToImageInfo* pCopyImageToImageInfo) {
@@ -346,12 +346,11 @@ VKAPI_ATTR void VKAPI_CALL CmdOpticalFlowExecuteNV(VkCommandBuffer commandBuffer
 
 VKAPI_ATTR void VKAPI_CALL CmdInitializeGraphScratchMemoryAMDX(VkCommandBuffer commandBuffer, VkPipeline executionGraph,
                                                                VkDeviceAddress scratch, VkDeviceSize scratchSize) {
-  wire::CmdInitializeGraphScratchMemoryAMDXArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.executionGraph = executionGraph;
-  v.scratch = scratch;
-  v.scratchSize = scratchSize;
-  Record(commandBuffer, Command::kCmdInitializeGraphScratchMemoryAMDX, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdInitializeGraphScratchMemoryAMDX, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kPipeline, executionGraph));
+  StoreAll(p + 16, scratch, scratchSize);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CmdBeginGpaSessionAMD(VkCommandBuffer commandBuffer, VkGpaSessionAMD gpaSession) {
@@ -384,18 +383,18 @@ VKAPI_ATTR VkResult VKAPI_CALL CmdBeginGpaSampleAMD(VkCommandBuffer commandBuffe
 
 VKAPI_ATTR void VKAPI_CALL CmdEndGpaSampleAMD(VkCommandBuffer commandBuffer, VkGpaSessionAMD gpaSession,
                                               uint32_t sampleID) {
-  wire::CmdEndGpaSampleAMDArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.gpaSession = gpaSession;
-  v.sampleID = sampleID;
-  Record(commandBuffer, Command::kCmdEndGpaSampleAMD, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndGpaSampleAMD, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kGpaSessionAMD, gpaSession));
+  Store(p + 16, sampleID);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyGpaSessionResultsAMD(VkCommandBuffer commandBuffer, VkGpaSessionAMD gpaSession) {
-  wire::CmdCopyGpaSessionResultsAMDArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.gpaSession = gpaSession;
-  Record(commandBuffer, Command::kCmdCopyGpaSessionResultsAMD, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdCopyGpaSessionResultsAMD, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kGpaSessionAMD, gpaSession));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdConvertCooperativeVectorMatrixNV(VkCommandBuffer commandBuffer, uint32_t infoCount,

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDebugReportCallbackEXT(VkInstance instance,
                                                             const VkDebugReportCallbackCreateInfoEXT* pCreateInfo,
@@ -87,9 +91,9 @@ VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerBeginEXT(VkCommandBuffer commandBuffer,
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerEndEXT(VkCommandBuffer commandBuffer) {
-  wire::CmdDebugMarkerEndEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdDebugMarkerEndEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDebugMarkerEndEXT, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDebugMarkerInsertEXT(VkCommandBuffer commandBuffer,
@@ -199,9 +203,9 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginDebugUtilsLabelEXT(VkCommandBuffer commandBuf
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndDebugUtilsLabelEXT(VkCommandBuffer commandBuffer) {
-  wire::CmdEndDebugUtilsLabelEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdEndDebugUtilsLabelEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndDebugUtilsLabelEXT, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdInsertDebugUtilsLabelEXT(VkCommandBuffer commandBuffer,

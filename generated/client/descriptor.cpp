@@ -7,6 +7,7 @@
 #include "client/session/device_property.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -15,8 +16,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreatePipelineLayout(VkDevice device, const VkPipelineLayoutCreateInfo* pCreateInfo,
                                                     const VkAllocationCallbacks* pAllocator,
@@ -259,12 +263,12 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDescriptorBufferOffsetsEXT(VkCommandBuffer comm
 VKAPI_ATTR void VKAPI_CALL CmdBindDescriptorBufferEmbeddedSamplersEXT(VkCommandBuffer commandBuffer,
                                                                       VkPipelineBindPoint pipelineBindPoint,
                                                                       VkPipelineLayout layout, uint32_t set) {
-  wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineBindPoint = pipelineBindPoint;
-  v.layout = layout;
-  v.set = set;
-  Record(commandBuffer, Command::kCmdBindDescriptorBufferEmbeddedSamplersEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBindDescriptorBufferEmbeddedSamplersEXT, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineBindPoint);
+  Store(p + 12, e.Id(HandleType::kPipelineLayout, layout));
+  Store(p + 20, set);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetBufferOpaqueCaptureDescriptorDataEXT(

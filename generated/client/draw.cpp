@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,15 +15,18 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR void VKAPI_CALL CmdSetPrimitiveRestartIndexEXT(VkCommandBuffer commandBuffer,
                                                           uint32_t primitiveRestartIndex) {
-  wire::CmdSetPrimitiveRestartIndexEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.primitiveRestartIndex = primitiveRestartIndex;
-  Record(commandBuffer, Command::kCmdSetPrimitiveRestartIndexEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetPrimitiveRestartIndexEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, primitiveRestartIndex);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetViewport(VkCommandBuffer commandBuffer, uint32_t firstViewport, uint32_t viewportCount,
@@ -46,73 +50,66 @@ VKAPI_ATTR void VKAPI_CALL CmdSetScissor(VkCommandBuffer commandBuffer, uint32_t
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLineWidth(VkCommandBuffer commandBuffer, float lineWidth) {
-  wire::CmdSetLineWidthArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.lineWidth = lineWidth;
-  Record(commandBuffer, Command::kCmdSetLineWidth, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLineWidth, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, lineWidth);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBias(VkCommandBuffer commandBuffer, float depthBiasConstantFactor,
                                            float depthBiasClamp, float depthBiasSlopeFactor) {
-  wire::CmdSetDepthBiasArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthBiasConstantFactor = depthBiasConstantFactor;
-  v.depthBiasClamp = depthBiasClamp;
-  v.depthBiasSlopeFactor = depthBiasSlopeFactor;
-  Record(commandBuffer, Command::kCmdSetDepthBias, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthBias, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, depthBiasConstantFactor, depthBiasClamp, depthBiasSlopeFactor);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetBlendConstants(VkCommandBuffer commandBuffer, const float blendConstants[4]) {
-  wire::CmdSetBlendConstantsArgs v{};
-  v.commandBuffer = commandBuffer;
-  std::memcpy(v.blendConstants, blendConstants, sizeof(v.blendConstants));
-  Record(commandBuffer, Command::kCmdSetBlendConstants, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetBlendConstants, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  std::memcpy(p + 8, blendConstants, 16);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBounds(VkCommandBuffer commandBuffer, float minDepthBounds,
                                              float maxDepthBounds) {
-  wire::CmdSetDepthBoundsArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.minDepthBounds = minDepthBounds;
-  v.maxDepthBounds = maxDepthBounds;
-  Record(commandBuffer, Command::kCmdSetDepthBounds, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthBounds, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, minDepthBounds, maxDepthBounds);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilCompareMask(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask,
                                                     uint32_t compareMask) {
-  wire::CmdSetStencilCompareMaskArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.faceMask = faceMask;
-  v.compareMask = compareMask;
-  Record(commandBuffer, Command::kCmdSetStencilCompareMask, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetStencilCompareMask, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, faceMask, compareMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilWriteMask(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask,
                                                   uint32_t writeMask) {
-  wire::CmdSetStencilWriteMaskArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.faceMask = faceMask;
-  v.writeMask = writeMask;
-  Record(commandBuffer, Command::kCmdSetStencilWriteMask, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetStencilWriteMask, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, faceMask, writeMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilReference(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask,
                                                   uint32_t reference) {
-  wire::CmdSetStencilReferenceArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.faceMask = faceMask;
-  v.reference = reference;
-  Record(commandBuffer, Command::kCmdSetStencilReference, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetStencilReference, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, faceMask, reference);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindIndexBuffer(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset,
                                               VkIndexType indexType) {
-  wire::CmdBindIndexBufferArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.indexType = indexType;
-  Record(commandBuffer, Command::kCmdBindIndexBuffer, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBindIndexBuffer, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, indexType);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers(VkCommandBuffer commandBuffer, uint32_t firstBinding,
@@ -129,25 +126,18 @@ VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers(VkCommandBuffer commandBuffer, u
 
 VKAPI_ATTR void VKAPI_CALL CmdDraw(VkCommandBuffer commandBuffer, uint32_t vertexCount, uint32_t instanceCount,
                                    uint32_t firstVertex, uint32_t firstInstance) {
-  wire::CmdDrawArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.vertexCount = vertexCount;
-  v.instanceCount = instanceCount;
-  v.firstVertex = firstVertex;
-  v.firstInstance = firstInstance;
-  Record(commandBuffer, Command::kCmdDraw, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDraw, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, vertexCount, instanceCount, firstVertex, firstInstance);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexed(VkCommandBuffer commandBuffer, uint32_t indexCount, uint32_t instanceCount,
                                           uint32_t firstIndex, int32_t vertexOffset, uint32_t firstInstance) {
-  wire::CmdDrawIndexedArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.indexCount = indexCount;
-  v.instanceCount = instanceCount;
-  v.firstIndex = firstIndex;
-  v.vertexOffset = vertexOffset;
-  v.firstInstance = firstInstance;
-  Record(commandBuffer, Command::kCmdDrawIndexed, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndexed, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, indexCount, instanceCount, firstIndex, vertexOffset, firstInstance);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMultiEXT(VkCommandBuffer commandBuffer, uint32_t drawCount,
@@ -180,71 +170,61 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawMultiIndexedEXT(VkCommandBuffer commandBuffer,
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset,
                                            uint32_t drawCount, uint32_t stride) {
-  wire::CmdDrawIndirectArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.drawCount = drawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawIndirect, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndirect, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, drawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset,
                                                   uint32_t drawCount, uint32_t stride) {
-  wire::CmdDrawIndexedIndirectArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.drawCount = drawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawIndexedIndirect, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndexedIndirect, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, drawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDispatch(VkCommandBuffer commandBuffer, uint32_t groupCountX, uint32_t groupCountY,
                                        uint32_t groupCountZ) {
-  wire::CmdDispatchArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.groupCountX = groupCountX;
-  v.groupCountY = groupCountY;
-  v.groupCountZ = groupCountZ;
-  Record(commandBuffer, Command::kCmdDispatch, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDispatch, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, groupCountX, groupCountY, groupCountZ);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDispatchIndirect(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset) {
-  wire::CmdDispatchIndirectArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  Record(commandBuffer, Command::kCmdDispatchIndirect, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDispatchIndirect, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawClusterHUAWEI(VkCommandBuffer commandBuffer, uint32_t groupCountX,
                                                 uint32_t groupCountY, uint32_t groupCountZ) {
-  wire::CmdDrawClusterHUAWEIArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.groupCountX = groupCountX;
-  v.groupCountY = groupCountY;
-  v.groupCountZ = groupCountZ;
-  Record(commandBuffer, Command::kCmdDrawClusterHUAWEI, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawClusterHUAWEI, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, groupCountX, groupCountY, groupCountZ);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawClusterIndirectHUAWEI(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                         VkDeviceSize offset) {
-  wire::CmdDrawClusterIndirectHUAWEIArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  Record(commandBuffer, Command::kCmdDrawClusterIndirectHUAWEI, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawClusterIndirectHUAWEI, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryIndirectNV(VkCommandBuffer commandBuffer, VkDeviceAddress copyBufferAddress,
                                                    uint32_t copyCount, uint32_t stride) {
-  wire::CmdCopyMemoryIndirectNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.copyBufferAddress = copyBufferAddress;
-  v.copyCount = copyCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdCopyMemoryIndirectNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdCopyMemoryIndirectNV, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, copyBufferAddress, copyCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyMemoryIndirectKHR(VkCommandBuffer commandBuffer,
@@ -419,24 +399,19 @@ VKAPI_ATTR void VKAPI_CALL DestroyIndirectExecutionSetEXT(VkDevice device,
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDeviceMask(VkCommandBuffer commandBuffer, uint32_t deviceMask) {
-  wire::CmdSetDeviceMaskArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.deviceMask = deviceMask;
-  Record(commandBuffer, Command::kCmdSetDeviceMask, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDeviceMask, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, deviceMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDispatchBase(VkCommandBuffer commandBuffer, uint32_t baseGroupX, uint32_t baseGroupY,
                                            uint32_t baseGroupZ, uint32_t groupCountX, uint32_t groupCountY,
                                            uint32_t groupCountZ) {
-  wire::CmdDispatchBaseArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.baseGroupX = baseGroupX;
-  v.baseGroupY = baseGroupY;
-  v.baseGroupZ = baseGroupZ;
-  v.groupCountX = groupCountX;
-  v.groupCountY = groupCountY;
-  v.groupCountZ = groupCountZ;
-  Record(commandBuffer, Command::kCmdDispatchBase, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDispatchBase, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, baseGroupX, baseGroupY, baseGroupZ, groupCountX, groupCountY, groupCountZ);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWScalingNV(VkCommandBuffer commandBuffer, uint32_t firstViewport,
@@ -463,18 +438,18 @@ VKAPI_ATTR void VKAPI_CALL CmdSetDiscardRectangleEXT(VkCommandBuffer commandBuff
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDiscardRectangleEnableEXT(VkCommandBuffer commandBuffer,
                                                            VkBool32 discardRectangleEnable) {
-  wire::CmdSetDiscardRectangleEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.discardRectangleEnable = discardRectangleEnable;
-  Record(commandBuffer, Command::kCmdSetDiscardRectangleEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDiscardRectangleEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, discardRectangleEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDiscardRectangleModeEXT(VkCommandBuffer commandBuffer,
                                                          VkDiscardRectangleModeEXT discardRectangleMode) {
-  wire::CmdSetDiscardRectangleModeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.discardRectangleMode = discardRectangleMode;
-  Record(commandBuffer, Command::kCmdSetDiscardRectangleModeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDiscardRectangleModeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, discardRectangleMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleLocationsEXT(VkCommandBuffer commandBuffer,
@@ -488,30 +463,26 @@ VKAPI_ATTR void VKAPI_CALL CmdSetSampleLocationsEXT(VkCommandBuffer commandBuffe
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectCount(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset,
                                                 VkBuffer countBuffer, VkDeviceSize countBufferOffset,
                                                 uint32_t maxDrawCount, uint32_t stride) {
-  wire::CmdDrawIndirectCountArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.countBuffer = countBuffer;
-  v.countBufferOffset = countBufferOffset;
-  v.maxDrawCount = maxDrawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawIndirectCount, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndirectCount, 48);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
+  Store(p + 24, e.Id(HandleType::kBuffer, countBuffer));
+  StoreAll(p + 32, countBufferOffset, maxDrawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawIndexedIndirectCount(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                        VkDeviceSize offset, VkBuffer countBuffer,
                                                        VkDeviceSize countBufferOffset, uint32_t maxDrawCount,
                                                        uint32_t stride) {
-  wire::CmdDrawIndexedIndirectCountArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.countBuffer = countBuffer;
-  v.countBufferOffset = countBufferOffset;
-  v.maxDrawCount = maxDrawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawIndexedIndirectCount, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndexedIndirectCount, 48);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
+  Store(p + 24, e.Id(HandleType::kBuffer, countBuffer));
+  StoreAll(p + 32, countBufferOffset, maxDrawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindTransformFeedbackBuffersEXT(VkCommandBuffer commandBuffer, uint32_t firstBinding,
@@ -556,15 +527,12 @@ VKAPI_ATTR void VKAPI_CALL CmdDrawIndirectByteCountEXT(VkCommandBuffer commandBu
                                                        uint32_t firstInstance, VkBuffer counterBuffer,
                                                        VkDeviceSize counterBufferOffset, uint32_t counterOffset,
                                                        uint32_t vertexStride) {
-  wire::CmdDrawIndirectByteCountEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.instanceCount = instanceCount;
-  v.firstInstance = firstInstance;
-  v.counterBuffer = counterBuffer;
-  v.counterBufferOffset = counterBufferOffset;
-  v.counterOffset = counterOffset;
-  v.vertexStride = vertexStride;
-  Record(commandBuffer, Command::kCmdDrawIndirectByteCountEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawIndirectByteCountEXT, 40);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, instanceCount, firstInstance);
+  Store(p + 16, e.Id(HandleType::kBuffer, counterBuffer));
+  StoreAll(p + 24, counterBufferOffset, counterOffset, vertexStride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetExclusiveScissorNV(VkCommandBuffer commandBuffer, uint32_t firstExclusiveScissor,
@@ -622,73 +590,62 @@ VKAPI_ATTR void VKAPI_CALL CmdSetCoarseSampleOrderNV(VkCommandBuffer commandBuff
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksNV(VkCommandBuffer commandBuffer, uint32_t taskCount, uint32_t firstTask) {
-  wire::CmdDrawMeshTasksNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.taskCount = taskCount;
-  v.firstTask = firstTask;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksNV, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, taskCount, firstTask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectNV(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                       VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
-  wire::CmdDrawMeshTasksIndirectNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.drawCount = drawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksIndirectNV, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, drawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountNV(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                            VkDeviceSize offset, VkBuffer countBuffer,
                                                            VkDeviceSize countBufferOffset, uint32_t maxDrawCount,
                                                            uint32_t stride) {
-  wire::CmdDrawMeshTasksIndirectCountNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.countBuffer = countBuffer;
-  v.countBufferOffset = countBufferOffset;
-  v.maxDrawCount = maxDrawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountNV, 48);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
+  Store(p + 24, e.Id(HandleType::kBuffer, countBuffer));
+  StoreAll(p + 32, countBufferOffset, maxDrawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksEXT(VkCommandBuffer commandBuffer, uint32_t groupCountX,
                                                uint32_t groupCountY, uint32_t groupCountZ) {
-  wire::CmdDrawMeshTasksEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.groupCountX = groupCountX;
-  v.groupCountY = groupCountY;
-  v.groupCountZ = groupCountZ;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksEXT, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, groupCountX, groupCountY, groupCountZ);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectEXT(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                        VkDeviceSize offset, uint32_t drawCount, uint32_t stride) {
-  wire::CmdDrawMeshTasksIndirectEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.drawCount = drawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksIndirectEXT, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, drawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDrawMeshTasksIndirectCountEXT(VkCommandBuffer commandBuffer, VkBuffer buffer,
                                                             VkDeviceSize offset, VkBuffer countBuffer,
                                                             VkDeviceSize countBufferOffset, uint32_t maxDrawCount,
                                                             uint32_t stride) {
-  wire::CmdDrawMeshTasksIndirectCountEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.countBuffer = countBuffer;
-  v.countBufferOffset = countBufferOffset;
-  v.maxDrawCount = maxDrawCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDrawMeshTasksIndirectCountEXT, 48);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  Store(p + 16, offset);
+  Store(p + 24, e.Id(HandleType::kBuffer, countBuffer));
+  StoreAll(p + 32, countBufferOffset, maxDrawCount, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindInvocationMaskHUAWEI(VkCommandBuffer commandBuffer, VkImageView imageView,
@@ -702,33 +659,32 @@ VKAPI_ATTR void VKAPI_CALL CmdBindInvocationMaskHUAWEI(VkCommandBuffer commandBu
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLineStipple(VkCommandBuffer commandBuffer, uint32_t lineStippleFactor,
                                              uint16_t lineStipplePattern) {
-  wire::CmdSetLineStippleArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.lineStippleFactor = lineStippleFactor;
-  v.lineStipplePattern = lineStipplePattern;
-  Record(commandBuffer, Command::kCmdSetLineStipple, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLineStipple, 14);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, lineStippleFactor, lineStipplePattern);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCullMode(VkCommandBuffer commandBuffer, VkCullModeFlags cullMode) {
-  wire::CmdSetCullModeArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.cullMode = cullMode;
-  Record(commandBuffer, Command::kCmdSetCullMode, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCullMode, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, cullMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetFrontFace(VkCommandBuffer commandBuffer, VkFrontFace frontFace) {
-  wire::CmdSetFrontFaceArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.frontFace = frontFace;
-  Record(commandBuffer, Command::kCmdSetFrontFace, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetFrontFace, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, frontFace);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetPrimitiveTopology(VkCommandBuffer commandBuffer,
                                                    VkPrimitiveTopology primitiveTopology) {
-  wire::CmdSetPrimitiveTopologyArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.primitiveTopology = primitiveTopology;
-  Record(commandBuffer, Command::kCmdSetPrimitiveTopology, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetPrimitiveTopology, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, primitiveTopology);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWithCount(VkCommandBuffer commandBuffer, uint32_t viewportCount,
@@ -751,13 +707,11 @@ VKAPI_ATTR void VKAPI_CALL CmdSetScissorWithCount(VkCommandBuffer commandBuffer,
 
 VKAPI_ATTR void VKAPI_CALL CmdBindIndexBuffer2(VkCommandBuffer commandBuffer, VkBuffer buffer, VkDeviceSize offset,
                                                VkDeviceSize size, VkIndexType indexType) {
-  wire::CmdBindIndexBuffer2Args v{};
-  v.commandBuffer = commandBuffer;
-  v.buffer = buffer;
-  v.offset = offset;
-  v.size = size;
-  v.indexType = indexType;
-  Record(commandBuffer, Command::kCmdBindIndexBuffer2, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBindIndexBuffer2, 36);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, buffer));
+  StoreAll(p + 16, offset, size, indexType);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers2(VkCommandBuffer commandBuffer, uint32_t firstBinding,
@@ -776,118 +730,114 @@ VKAPI_ATTR void VKAPI_CALL CmdBindVertexBuffers2(VkCommandBuffer commandBuffer, 
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthTestEnable(VkCommandBuffer commandBuffer, VkBool32 depthTestEnable) {
-  wire::CmdSetDepthTestEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthTestEnable = depthTestEnable;
-  Record(commandBuffer, Command::kCmdSetDepthTestEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthTestEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthTestEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthWriteEnable(VkCommandBuffer commandBuffer, VkBool32 depthWriteEnable) {
-  wire::CmdSetDepthWriteEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthWriteEnable = depthWriteEnable;
-  Record(commandBuffer, Command::kCmdSetDepthWriteEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthWriteEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthWriteEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthCompareOp(VkCommandBuffer commandBuffer, VkCompareOp depthCompareOp) {
-  wire::CmdSetDepthCompareOpArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthCompareOp = depthCompareOp;
-  Record(commandBuffer, Command::kCmdSetDepthCompareOp, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthCompareOp, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthCompareOp);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBoundsTestEnable(VkCommandBuffer commandBuffer, VkBool32 depthBoundsTestEnable) {
-  wire::CmdSetDepthBoundsTestEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthBoundsTestEnable = depthBoundsTestEnable;
-  Record(commandBuffer, Command::kCmdSetDepthBoundsTestEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthBoundsTestEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthBoundsTestEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilTestEnable(VkCommandBuffer commandBuffer, VkBool32 stencilTestEnable) {
-  wire::CmdSetStencilTestEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.stencilTestEnable = stencilTestEnable;
-  Record(commandBuffer, Command::kCmdSetStencilTestEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetStencilTestEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, stencilTestEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetStencilOp(VkCommandBuffer commandBuffer, VkStencilFaceFlags faceMask,
                                            VkStencilOp failOp, VkStencilOp passOp, VkStencilOp depthFailOp,
                                            VkCompareOp compareOp) {
-  wire::CmdSetStencilOpArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.faceMask = faceMask;
-  v.failOp = failOp;
-  v.passOp = passOp;
-  v.depthFailOp = depthFailOp;
-  v.compareOp = compareOp;
-  Record(commandBuffer, Command::kCmdSetStencilOp, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetStencilOp, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, faceMask, failOp, passOp, depthFailOp, compareOp);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetPatchControlPointsEXT(VkCommandBuffer commandBuffer, uint32_t patchControlPoints) {
-  wire::CmdSetPatchControlPointsEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.patchControlPoints = patchControlPoints;
-  Record(commandBuffer, Command::kCmdSetPatchControlPointsEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetPatchControlPointsEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, patchControlPoints);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizerDiscardEnable(VkCommandBuffer commandBuffer,
                                                          VkBool32 rasterizerDiscardEnable) {
-  wire::CmdSetRasterizerDiscardEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.rasterizerDiscardEnable = rasterizerDiscardEnable;
-  Record(commandBuffer, Command::kCmdSetRasterizerDiscardEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetRasterizerDiscardEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, rasterizerDiscardEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthBiasEnable(VkCommandBuffer commandBuffer, VkBool32 depthBiasEnable) {
-  wire::CmdSetDepthBiasEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthBiasEnable = depthBiasEnable;
-  Record(commandBuffer, Command::kCmdSetDepthBiasEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthBiasEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthBiasEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLogicOpEXT(VkCommandBuffer commandBuffer, VkLogicOp logicOp) {
-  wire::CmdSetLogicOpEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.logicOp = logicOp;
-  Record(commandBuffer, Command::kCmdSetLogicOpEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLogicOpEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, logicOp);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetPrimitiveRestartEnable(VkCommandBuffer commandBuffer,
                                                         VkBool32 primitiveRestartEnable) {
-  wire::CmdSetPrimitiveRestartEnableArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.primitiveRestartEnable = primitiveRestartEnable;
-  Record(commandBuffer, Command::kCmdSetPrimitiveRestartEnable, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetPrimitiveRestartEnable, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, primitiveRestartEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetTessellationDomainOriginEXT(VkCommandBuffer commandBuffer,
                                                              VkTessellationDomainOrigin domainOrigin) {
-  wire::CmdSetTessellationDomainOriginEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.domainOrigin = domainOrigin;
-  Record(commandBuffer, Command::kCmdSetTessellationDomainOriginEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetTessellationDomainOriginEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, domainOrigin);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClampEnableEXT(VkCommandBuffer commandBuffer, VkBool32 depthClampEnable) {
-  wire::CmdSetDepthClampEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthClampEnable = depthClampEnable;
-  Record(commandBuffer, Command::kCmdSetDepthClampEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthClampEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthClampEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetPolygonModeEXT(VkCommandBuffer commandBuffer, VkPolygonMode polygonMode) {
-  wire::CmdSetPolygonModeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.polygonMode = polygonMode;
-  Record(commandBuffer, Command::kCmdSetPolygonModeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetPolygonModeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, polygonMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizationSamplesEXT(VkCommandBuffer commandBuffer,
                                                          VkSampleCountFlagBits rasterizationSamples) {
-  wire::CmdSetRasterizationSamplesEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.rasterizationSamples = rasterizationSamples;
-  Record(commandBuffer, Command::kCmdSetRasterizationSamplesEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetRasterizationSamplesEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, rasterizationSamples);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleMaskEXT(VkCommandBuffer commandBuffer, VkSampleCountFlagBits samples,
@@ -901,24 +851,24 @@ VKAPI_ATTR void VKAPI_CALL CmdSetSampleMaskEXT(VkCommandBuffer commandBuffer, Vk
 
 VKAPI_ATTR void VKAPI_CALL CmdSetAlphaToCoverageEnableEXT(VkCommandBuffer commandBuffer,
                                                           VkBool32 alphaToCoverageEnable) {
-  wire::CmdSetAlphaToCoverageEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.alphaToCoverageEnable = alphaToCoverageEnable;
-  Record(commandBuffer, Command::kCmdSetAlphaToCoverageEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetAlphaToCoverageEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, alphaToCoverageEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetAlphaToOneEnableEXT(VkCommandBuffer commandBuffer, VkBool32 alphaToOneEnable) {
-  wire::CmdSetAlphaToOneEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.alphaToOneEnable = alphaToOneEnable;
-  Record(commandBuffer, Command::kCmdSetAlphaToOneEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetAlphaToOneEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, alphaToOneEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLogicOpEnableEXT(VkCommandBuffer commandBuffer, VkBool32 logicOpEnable) {
-  wire::CmdSetLogicOpEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.logicOpEnable = logicOpEnable;
-  Record(commandBuffer, Command::kCmdSetLogicOpEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLogicOpEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, logicOpEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendEnableEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment,
@@ -954,41 +904,41 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteMaskEXT(VkCommandBuffer commandBuffer
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetRasterizationStreamEXT(VkCommandBuffer commandBuffer, uint32_t rasterizationStream) {
-  wire::CmdSetRasterizationStreamEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.rasterizationStream = rasterizationStream;
-  Record(commandBuffer, Command::kCmdSetRasterizationStreamEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetRasterizationStreamEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, rasterizationStream);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetConservativeRasterizationModeEXT(
     VkCommandBuffer commandBuffer, VkConservativeRasterizationModeEXT conservativeRasterizationMode) {
-  wire::CmdSetConservativeRasterizationModeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.conservativeRasterizationMode = conservativeRasterizationMode;
-  Record(commandBuffer, Command::kCmdSetConservativeRasterizationModeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetConservativeRasterizationModeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, conservativeRasterizationMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetExtraPrimitiveOverestimationSizeEXT(VkCommandBuffer commandBuffer,
                                                                      float extraPrimitiveOverestimationSize) {
-  wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.extraPrimitiveOverestimationSize = extraPrimitiveOverestimationSize;
-  Record(commandBuffer, Command::kCmdSetExtraPrimitiveOverestimationSizeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetExtraPrimitiveOverestimationSizeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, extraPrimitiveOverestimationSize);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClipEnableEXT(VkCommandBuffer commandBuffer, VkBool32 depthClipEnable) {
-  wire::CmdSetDepthClipEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.depthClipEnable = depthClipEnable;
-  Record(commandBuffer, Command::kCmdSetDepthClipEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthClipEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, depthClipEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetSampleLocationsEnableEXT(VkCommandBuffer commandBuffer,
                                                           VkBool32 sampleLocationsEnable) {
-  wire::CmdSetSampleLocationsEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.sampleLocationsEnable = sampleLocationsEnable;
-  Record(commandBuffer, Command::kCmdSetSampleLocationsEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetSampleLocationsEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, sampleLocationsEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendAdvancedEXT(VkCommandBuffer commandBuffer, uint32_t firstAttachment,
@@ -1004,41 +954,41 @@ VKAPI_ATTR void VKAPI_CALL CmdSetColorBlendAdvancedEXT(VkCommandBuffer commandBu
 
 VKAPI_ATTR void VKAPI_CALL CmdSetProvokingVertexModeEXT(VkCommandBuffer commandBuffer,
                                                         VkProvokingVertexModeEXT provokingVertexMode) {
-  wire::CmdSetProvokingVertexModeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.provokingVertexMode = provokingVertexMode;
-  Record(commandBuffer, Command::kCmdSetProvokingVertexModeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetProvokingVertexModeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, provokingVertexMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLineRasterizationModeEXT(VkCommandBuffer commandBuffer,
                                                           VkLineRasterizationModeEXT lineRasterizationMode) {
-  wire::CmdSetLineRasterizationModeEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.lineRasterizationMode = lineRasterizationMode;
-  Record(commandBuffer, Command::kCmdSetLineRasterizationModeEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLineRasterizationModeEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, lineRasterizationMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetLineStippleEnableEXT(VkCommandBuffer commandBuffer, VkBool32 stippledLineEnable) {
-  wire::CmdSetLineStippleEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.stippledLineEnable = stippledLineEnable;
-  Record(commandBuffer, Command::kCmdSetLineStippleEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetLineStippleEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, stippledLineEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClipNegativeOneToOneEXT(VkCommandBuffer commandBuffer,
                                                               VkBool32 negativeOneToOne) {
-  wire::CmdSetDepthClipNegativeOneToOneEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.negativeOneToOne = negativeOneToOne;
-  Record(commandBuffer, Command::kCmdSetDepthClipNegativeOneToOneEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetDepthClipNegativeOneToOneEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, negativeOneToOne);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportWScalingEnableNV(VkCommandBuffer commandBuffer,
                                                           VkBool32 viewportWScalingEnable) {
-  wire::CmdSetViewportWScalingEnableNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.viewportWScalingEnable = viewportWScalingEnable;
-  Record(commandBuffer, Command::kCmdSetViewportWScalingEnableNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetViewportWScalingEnableNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, viewportWScalingEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetViewportSwizzleNV(VkCommandBuffer commandBuffer, uint32_t firstViewport,
@@ -1054,34 +1004,34 @@ VKAPI_ATTR void VKAPI_CALL CmdSetViewportSwizzleNV(VkCommandBuffer commandBuffer
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageToColorEnableNV(VkCommandBuffer commandBuffer,
                                                          VkBool32 coverageToColorEnable) {
-  wire::CmdSetCoverageToColorEnableNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.coverageToColorEnable = coverageToColorEnable;
-  Record(commandBuffer, Command::kCmdSetCoverageToColorEnableNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCoverageToColorEnableNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, coverageToColorEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageToColorLocationNV(VkCommandBuffer commandBuffer,
                                                            uint32_t coverageToColorLocation) {
-  wire::CmdSetCoverageToColorLocationNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.coverageToColorLocation = coverageToColorLocation;
-  Record(commandBuffer, Command::kCmdSetCoverageToColorLocationNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCoverageToColorLocationNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, coverageToColorLocation);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationModeNV(VkCommandBuffer commandBuffer,
                                                           VkCoverageModulationModeNV coverageModulationMode) {
-  wire::CmdSetCoverageModulationModeNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.coverageModulationMode = coverageModulationMode;
-  Record(commandBuffer, Command::kCmdSetCoverageModulationModeNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCoverageModulationModeNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, coverageModulationMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableEnableNV(VkCommandBuffer commandBuffer,
                                                                  VkBool32 coverageModulationTableEnable) {
-  wire::CmdSetCoverageModulationTableEnableNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.coverageModulationTableEnable = coverageModulationTableEnable;
-  Record(commandBuffer, Command::kCmdSetCoverageModulationTableEnableNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCoverageModulationTableEnableNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, coverageModulationTableEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableNV(VkCommandBuffer commandBuffer,
@@ -1096,26 +1046,26 @@ VKAPI_ATTR void VKAPI_CALL CmdSetCoverageModulationTableNV(VkCommandBuffer comma
 
 VKAPI_ATTR void VKAPI_CALL CmdSetShadingRateImageEnableNV(VkCommandBuffer commandBuffer,
                                                           VkBool32 shadingRateImageEnable) {
-  wire::CmdSetShadingRateImageEnableNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.shadingRateImageEnable = shadingRateImageEnable;
-  Record(commandBuffer, Command::kCmdSetShadingRateImageEnableNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetShadingRateImageEnableNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, shadingRateImageEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetCoverageReductionModeNV(VkCommandBuffer commandBuffer,
                                                          VkCoverageReductionModeNV coverageReductionMode) {
-  wire::CmdSetCoverageReductionModeNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.coverageReductionMode = coverageReductionMode;
-  Record(commandBuffer, Command::kCmdSetCoverageReductionModeNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetCoverageReductionModeNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, coverageReductionMode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetRepresentativeFragmentTestEnableNV(VkCommandBuffer commandBuffer,
                                                                     VkBool32 representativeFragmentTestEnable) {
-  wire::CmdSetRepresentativeFragmentTestEnableNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.representativeFragmentTestEnable = representativeFragmentTestEnable;
-  Record(commandBuffer, Command::kCmdSetRepresentativeFragmentTestEnableNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetRepresentativeFragmentTestEnableNV, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, representativeFragmentTestEnable);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateKHR(VkCommandBuffer commandBuffer, const VkExtent2D* pFragmentSize,
@@ -1130,11 +1080,11 @@ VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateKHR(VkCommandBuffer commandB
 VKAPI_ATTR void VKAPI_CALL CmdSetFragmentShadingRateEnumNV(VkCommandBuffer commandBuffer,
                                                            VkFragmentShadingRateNV shadingRate,
                                                            const VkFragmentShadingRateCombinerOpKHR combinerOps[2]) {
-  wire::CmdSetFragmentShadingRateEnumNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.shadingRate = shadingRate;
-  std::memcpy(v.combinerOps, combinerOps, sizeof(v.combinerOps));
-  Record(commandBuffer, Command::kCmdSetFragmentShadingRateEnumNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetFragmentShadingRateEnumNV, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, shadingRate);
+  std::memcpy(p + 12, combinerOps, 8);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetColorWriteEnableEXT(VkCommandBuffer commandBuffer, uint32_t attachmentCount,
@@ -1150,12 +1100,10 @@ VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryIndirectCountNV(VkCommandBuffer co
                                                               VkDeviceAddress indirectCommandsAddress,
                                                               VkDeviceAddress indirectCommandsCountAddress,
                                                               uint32_t stride) {
-  wire::CmdDecompressMemoryIndirectCountNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.indirectCommandsAddress = indirectCommandsAddress;
-  v.indirectCommandsCountAddress = indirectCommandsCountAddress;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDecompressMemoryIndirectCountNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDecompressMemoryIndirectCountNV, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, indirectCommandsAddress, indirectCommandsCountAddress, stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryIndirectCountEXT(VkCommandBuffer commandBuffer,
@@ -1163,14 +1111,11 @@ VKAPI_ATTR void VKAPI_CALL CmdDecompressMemoryIndirectCountEXT(VkCommandBuffer c
                                                                VkDeviceAddress indirectCommandsAddress,
                                                                VkDeviceAddress indirectCommandsCountAddress,
                                                                uint32_t maxDecompressionCount, uint32_t stride) {
-  wire::CmdDecompressMemoryIndirectCountEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.decompressionMethod = decompressionMethod;
-  v.indirectCommandsAddress = indirectCommandsAddress;
-  v.indirectCommandsCountAddress = indirectCommandsCountAddress;
-  v.maxDecompressionCount = maxDecompressionCount;
-  v.stride = stride;
-  Record(commandBuffer, Command::kCmdDecompressMemoryIndirectCountEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDecompressMemoryIndirectCountEXT, 40);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, decompressionMethod, indirectCommandsAddress, indirectCommandsCountAddress, maxDecompressionCount,
+           stride);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBindTileMemoryQCOM(VkCommandBuffer commandBuffer,
@@ -1202,12 +1147,10 @@ VKAPI_ATTR void VKAPI_CALL CmdDispatchGraphIndirectAMDX(VkCommandBuffer commandB
 
 VKAPI_ATTR void VKAPI_CALL CmdDispatchGraphIndirectCountAMDX(VkCommandBuffer commandBuffer, VkDeviceAddress scratch,
                                                              VkDeviceSize scratchSize, VkDeviceAddress countInfo) {
-  wire::CmdDispatchGraphIndirectCountAMDXArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.scratch = scratch;
-  v.scratchSize = scratchSize;
-  v.countInfo = countInfo;
-  Record(commandBuffer, Command::kCmdDispatchGraphIndirectCountAMDX, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdDispatchGraphIndirectCountAMDX, 32);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  StoreAll(p + 8, scratch, scratchSize, countInfo);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetDepthClampRangeEXT(VkCommandBuffer commandBuffer, VkDepthClampModeEXT depthClampMode,

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFormatProperties(VkPhysicalDevice physicalDevice, VkFormat format,
                                                              VkFormatProperties* pFormatProperties) {

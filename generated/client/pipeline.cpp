@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateShaderModule(VkDevice device, const VkShaderModuleCreateInfo* pCreateInfo,
                                                   const VkAllocationCallbacks* pAllocator,
@@ -194,21 +198,21 @@ VKAPI_ATTR void VKAPI_CALL DestroyPipeline(VkDevice device, VkPipeline pipeline,
 
 VKAPI_ATTR void VKAPI_CALL CmdBindPipeline(VkCommandBuffer commandBuffer, VkPipelineBindPoint pipelineBindPoint,
                                            VkPipeline pipeline) {
-  wire::CmdBindPipelineArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineBindPoint = pipelineBindPoint;
-  v.pipeline = pipeline;
-  Record(commandBuffer, Command::kCmdBindPipeline, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBindPipeline, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineBindPoint);
+  Store(p + 12, e.Id(HandleType::kPipeline, pipeline));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdUpdatePipelineIndirectBufferNV(VkCommandBuffer commandBuffer,
                                                              VkPipelineBindPoint pipelineBindPoint,
                                                              VkPipeline pipeline) {
-  wire::CmdUpdatePipelineIndirectBufferNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineBindPoint = pipelineBindPoint;
-  v.pipeline = pipeline;
-  Record(commandBuffer, Command::kCmdUpdatePipelineIndirectBufferNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdUpdatePipelineIndirectBufferNV, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineBindPoint);
+  Store(p + 12, e.Id(HandleType::kPipeline, pipeline));
 }
 
 VKAPI_ATTR void VKAPI_CALL UpdateIndirectExecutionSetPipelineEXT(
@@ -524,16 +528,16 @@ VKAPI_ATTR void VKAPI_CALL DestroyShaderInstrumentationARM(VkDevice device, VkSh
 
 VKAPI_ATTR void VKAPI_CALL CmdBeginShaderInstrumentationARM(VkCommandBuffer commandBuffer,
                                                             VkShaderInstrumentationARM instrumentation) {
-  wire::CmdBeginShaderInstrumentationARMArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.instrumentation = instrumentation;
-  Record(commandBuffer, Command::kCmdBeginShaderInstrumentationARM, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBeginShaderInstrumentationARM, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kShaderInstrumentationARM, instrumentation));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndShaderInstrumentationARM(VkCommandBuffer commandBuffer) {
-  wire::CmdEndShaderInstrumentationARMArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdEndShaderInstrumentationARM, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndShaderInstrumentationARM, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL ClearShaderInstrumentationMetricsARM(VkDevice device,

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateQueryPool(VkDevice device, const VkQueryPoolCreateInfo* pCreateInfo,
                                                const VkAllocationCallbacks* pAllocator, VkQueryPool* pQueryPool) {
@@ -70,61 +74,56 @@ VKAPI_ATTR void VKAPI_CALL ResetQueryPool(VkDevice device, VkQueryPool queryPool
 
 VKAPI_ATTR void VKAPI_CALL CmdBeginQuery(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query,
                                          VkQueryControlFlags flags) {
-  wire::CmdBeginQueryArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.query = query;
-  v.flags = flags;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdBeginQuery, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBeginQuery, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  StoreAll(p + 16, query, flags);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndQuery(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query) {
-  wire::CmdEndQueryArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.query = query;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdEndQuery, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndQuery, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  Store(p + 16, query);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdResetQueryPool(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t firstQuery,
                                              uint32_t queryCount) {
-  wire::CmdResetQueryPoolArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.firstQuery = firstQuery;
-  v.queryCount = queryCount;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdResetQueryPool, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdResetQueryPool, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  StoreAll(p + 16, firstQuery, queryCount);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp(VkCommandBuffer commandBuffer, VkPipelineStageFlagBits pipelineStage,
                                              VkQueryPool queryPool, uint32_t query) {
-  wire::CmdWriteTimestampArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineStage = pipelineStage;
-  v.queryPool = queryPool;
-  v.query = query;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdWriteTimestamp, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdWriteTimestamp, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineStage);
+  Store(p + 12, e.Id(HandleType::kQueryPool, queryPool));
+  Store(p + 20, query);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyQueryPoolResults(VkCommandBuffer commandBuffer, VkQueryPool queryPool,
                                                    uint32_t firstQuery, uint32_t queryCount, VkBuffer dstBuffer,
                                                    VkDeviceSize dstOffset, VkDeviceSize stride,
                                                    VkQueryResultFlags flags) {
-  wire::CmdCopyQueryPoolResultsArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.firstQuery = firstQuery;
-  v.queryCount = queryCount;
-  v.dstBuffer = dstBuffer;
-  v.dstOffset = dstOffset;
-  v.stride = stride;
-  v.flags = flags;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdCopyQueryPoolResults, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdCopyQueryPoolResults, 52);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  StoreAll(p + 16, firstQuery, queryCount);
+  Store(p + 24, e.Id(HandleType::kBuffer, dstBuffer));
+  StoreAll(p + 32, dstOffset, stride, flags);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetCalibratedTimestampsKHR(VkDevice device, uint32_t timestampCount,
@@ -142,25 +141,22 @@ VKAPI_ATTR VkResult VKAPI_CALL GetCalibratedTimestampsKHR(VkDevice device, uint3
 
 VKAPI_ATTR void VKAPI_CALL CmdBeginQueryIndexedEXT(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query,
                                                    VkQueryControlFlags flags, uint32_t index) {
-  wire::CmdBeginQueryIndexedEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.query = query;
-  v.flags = flags;
-  v.index = index;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdBeginQueryIndexedEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBeginQueryIndexedEXT, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  StoreAll(p + 16, query, flags, index);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndQueryIndexedEXT(VkCommandBuffer commandBuffer, VkQueryPool queryPool, uint32_t query,
                                                  uint32_t index) {
-  wire::CmdEndQueryIndexedEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.queryPool = queryPool;
-  v.query = query;
-  v.index = index;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdEndQueryIndexedEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndQueryIndexedEXT, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kQueryPool, queryPool));
+  StoreAll(p + 16, query, index);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR(
@@ -259,13 +255,13 @@ VKAPI_ATTR VkResult VKAPI_CALL ReleasePerformanceConfigurationINTEL(VkDevice dev
 
 VKAPI_ATTR void VKAPI_CALL CmdWriteTimestamp2(VkCommandBuffer commandBuffer, VkPipelineStageFlags2 stage,
                                               VkQueryPool queryPool, uint32_t query) {
-  wire::CmdWriteTimestamp2Args v{};
-  v.commandBuffer = commandBuffer;
-  v.stage = stage;
-  v.queryPool = queryPool;
-  v.query = query;
   NoteQueryPool(commandBuffer, queryPool);
-  Record(commandBuffer, Command::kCmdWriteTimestamp2, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdWriteTimestamp2, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, stage);
+  Store(p + 16, e.Id(HandleType::kQueryPool, queryPool));
+  Store(p + 24, query);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDeviceQueueFamilyPerformanceCountersByRegionARM(

@@ -7,6 +7,7 @@
 #include "client/session/device_property.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -15,18 +16,21 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR void VKAPI_CALL CmdBindPipelineShaderGroupNV(VkCommandBuffer commandBuffer,
                                                         VkPipelineBindPoint pipelineBindPoint, VkPipeline pipeline,
                                                         uint32_t groupIndex) {
-  wire::CmdBindPipelineShaderGroupNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineBindPoint = pipelineBindPoint;
-  v.pipeline = pipeline;
-  v.groupIndex = groupIndex;
-  Record(commandBuffer, Command::kCmdBindPipelineShaderGroupNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdBindPipelineShaderGroupNV, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineBindPoint);
+  Store(p + 12, e.Id(HandleType::kPipeline, pipeline));
+  Store(p + 20, groupIndex);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureNV(VkDevice device,
@@ -94,12 +98,12 @@ VKAPI_ATTR VkResult VKAPI_CALL BindAccelerationStructureMemoryNV(
 VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureNV(VkCommandBuffer commandBuffer, VkAccelerationStructureNV dst,
                                                           VkAccelerationStructureNV src,
                                                           VkCopyAccelerationStructureModeKHR mode) {
-  wire::CmdCopyAccelerationStructureNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.dst = dst;
-  v.src = src;
-  v.mode = mode;
-  Record(commandBuffer, Command::kCmdCopyAccelerationStructureNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdCopyAccelerationStructureNV, 28);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kAccelerationStructureNV, dst));
+  Store(p + 16, e.Id(HandleType::kAccelerationStructureNV, src));
+  Store(p + 24, mode);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdCopyAccelerationStructureKHR(VkCommandBuffer commandBuffer,
@@ -226,23 +230,17 @@ VKAPI_ATTR void VKAPI_CALL CmdTraceRaysNV(
     VkBuffer hitShaderBindingTableBuffer, VkDeviceSize hitShaderBindingOffset, VkDeviceSize hitShaderBindingStride,
     VkBuffer callableShaderBindingTableBuffer, VkDeviceSize callableShaderBindingOffset,
     VkDeviceSize callableShaderBindingStride, uint32_t width, uint32_t height, uint32_t depth) {
-  wire::CmdTraceRaysNVArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.raygenShaderBindingTableBuffer = raygenShaderBindingTableBuffer;
-  v.raygenShaderBindingOffset = raygenShaderBindingOffset;
-  v.missShaderBindingTableBuffer = missShaderBindingTableBuffer;
-  v.missShaderBindingOffset = missShaderBindingOffset;
-  v.missShaderBindingStride = missShaderBindingStride;
-  v.hitShaderBindingTableBuffer = hitShaderBindingTableBuffer;
-  v.hitShaderBindingOffset = hitShaderBindingOffset;
-  v.hitShaderBindingStride = hitShaderBindingStride;
-  v.callableShaderBindingTableBuffer = callableShaderBindingTableBuffer;
-  v.callableShaderBindingOffset = callableShaderBindingOffset;
-  v.callableShaderBindingStride = callableShaderBindingStride;
-  v.width = width;
-  v.height = height;
-  v.depth = depth;
-  Record(commandBuffer, Command::kCmdTraceRaysNV, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdTraceRaysNV, 108);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kBuffer, raygenShaderBindingTableBuffer));
+  Store(p + 16, raygenShaderBindingOffset);
+  Store(p + 24, e.Id(HandleType::kBuffer, missShaderBindingTableBuffer));
+  StoreAll(p + 32, missShaderBindingOffset, missShaderBindingStride);
+  Store(p + 48, e.Id(HandleType::kBuffer, hitShaderBindingTableBuffer));
+  StoreAll(p + 56, hitShaderBindingOffset, hitShaderBindingStride);
+  Store(p + 72, e.Id(HandleType::kBuffer, callableShaderBindingTableBuffer));
+  StoreAll(p + 80, callableShaderBindingOffset, callableShaderBindingStride, width, height, depth);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetRayTracingShaderGroupHandlesKHR(VkDevice device, VkPipeline pipeline,
@@ -353,10 +351,10 @@ VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirectKHR(VkCommandBuffer commandBuffer
 
 VKAPI_ATTR void VKAPI_CALL CmdTraceRaysIndirect2KHR(VkCommandBuffer commandBuffer,
                                                     VkDeviceAddress indirectDeviceAddress) {
-  wire::CmdTraceRaysIndirect2KHRArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.indirectDeviceAddress = indirectDeviceAddress;
-  Record(commandBuffer, Command::kCmdTraceRaysIndirect2KHR, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdTraceRaysIndirect2KHR, 16);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, indirectDeviceAddress);
 }
 
 VKAPI_ATTR void VKAPI_CALL
@@ -404,10 +402,10 @@ VKAPI_ATTR VkDeviceSize VKAPI_CALL GetRayTracingShaderGroupStackSizeKHR(VkDevice
 
 VKAPI_ATTR void VKAPI_CALL CmdSetRayTracingPipelineStackSizeKHR(VkCommandBuffer commandBuffer,
                                                                 uint32_t pipelineStackSize) {
-  wire::CmdSetRayTracingPipelineStackSizeKHRArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.pipelineStackSize = pipelineStackSize;
-  Record(commandBuffer, Command::kCmdSetRayTracingPipelineStackSizeKHR, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetRayTracingPipelineStackSizeKHR, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, pipelineStackSize);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateAccelerationStructureKHR(VkDevice device,

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL GetDeviceSubpassShadingMaxWorkgroupSizeHUAWEI(VkDevice device, VkRenderPass renderpass,
                                                                              VkExtent2D* pMaxWorkgroupSize) {
@@ -100,16 +104,16 @@ VKAPI_ATTR void VKAPI_CALL GetRenderingAreaGranularity(VkDevice device, const Vk
 
 VKAPI_ATTR void VKAPI_CALL CmdSetAttachmentFeedbackLoopEnableEXT(VkCommandBuffer commandBuffer,
                                                                  VkImageAspectFlags aspectMask) {
-  wire::CmdSetAttachmentFeedbackLoopEnableEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.aspectMask = aspectMask;
-  Record(commandBuffer, Command::kCmdSetAttachmentFeedbackLoopEnableEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetAttachmentFeedbackLoopEnableEXT, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, aspectMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSubpassShadingHUAWEI(VkCommandBuffer commandBuffer) {
-  wire::CmdSubpassShadingHUAWEIArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdSubpassShadingHUAWEI, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSubpassShadingHUAWEI, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdClearAttachments(VkCommandBuffer commandBuffer, uint32_t attachmentCount,
@@ -133,9 +137,9 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginConditionalRenderingEXT(
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndConditionalRenderingEXT(VkCommandBuffer commandBuffer) {
-  wire::CmdEndConditionalRenderingEXTArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdEndConditionalRenderingEXT, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndConditionalRenderingEXT, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass(VkCommandBuffer commandBuffer,
@@ -149,16 +153,16 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginRenderPass(VkCommandBuffer commandBuffer,
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdNextSubpass(VkCommandBuffer commandBuffer, VkSubpassContents contents) {
-  wire::CmdNextSubpassArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.contents = contents;
-  Record(commandBuffer, Command::kCmdNextSubpass, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdNextSubpass, 12);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, contents);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndRenderPass(VkCommandBuffer commandBuffer) {
-  wire::CmdEndRenderPassArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdEndRenderPass, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndRenderPass, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateRenderPass2(VkDevice device, const VkRenderPassCreateInfo2* pCreateInfo,
@@ -222,9 +226,9 @@ VKAPI_ATTR void VKAPI_CALL CmdBeginRendering(VkCommandBuffer commandBuffer, cons
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndRendering(VkCommandBuffer commandBuffer) {
-  wire::CmdEndRenderingArgs v{};
-  v.commandBuffer = commandBuffer;
-  Record(commandBuffer, Command::kCmdEndRendering, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdEndRendering, 8);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdEndRendering2KHR(VkCommandBuffer commandBuffer,

@@ -6,6 +6,7 @@
 #include "client/session/call.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -14,8 +15,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL QueueSubmit(VkQueue queue, uint32_t submitCount, const VkSubmitInfo* pSubmits,
                                            VkFence fence) {
@@ -178,19 +182,19 @@ VKAPI_ATTR VkResult VKAPI_CALL ResetEvent(VkDevice device, VkEvent event) {
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdSetEvent(VkCommandBuffer commandBuffer, VkEvent event, VkPipelineStageFlags stageMask) {
-  wire::CmdSetEventArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.event = event;
-  v.stageMask = stageMask;
-  Record(commandBuffer, Command::kCmdSetEvent, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdSetEvent, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kEvent, event));
+  Store(p + 16, stageMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdResetEvent(VkCommandBuffer commandBuffer, VkEvent event, VkPipelineStageFlags stageMask) {
-  wire::CmdResetEventArgs v{};
-  v.commandBuffer = commandBuffer;
-  v.event = event;
-  v.stageMask = stageMask;
-  Record(commandBuffer, Command::kCmdResetEvent, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdResetEvent, 20);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kEvent, event));
+  Store(p + 16, stageMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdWaitEvents(VkCommandBuffer commandBuffer, uint32_t eventCount, const VkEvent* pEvents,
@@ -352,11 +356,11 @@ VKAPI_ATTR void VKAPI_CALL CmdSetEvent2(VkCommandBuffer commandBuffer, VkEvent e
 
 VKAPI_ATTR void VKAPI_CALL CmdResetEvent2(VkCommandBuffer commandBuffer, VkEvent event,
                                           VkPipelineStageFlags2 stageMask) {
-  wire::CmdResetEvent2Args v{};
-  v.commandBuffer = commandBuffer;
-  v.event = event;
-  v.stageMask = stageMask;
-  Record(commandBuffer, Command::kCmdResetEvent2, &v);
+  uint8_t* const p = RecordFixed(commandBuffer, Command::kCmdResetEvent2, 24);
+  if (p == nullptr) return;
+  Store(p, e.DispatchableId(HandleType::kCommandBuffer, commandBuffer));
+  Store(p + 8, e.Id(HandleType::kEvent, event));
+  Store(p + 16, stageMask);
 }
 
 VKAPI_ATTR void VKAPI_CALL CmdWaitEvents2(VkCommandBuffer commandBuffer, uint32_t eventCount, const VkEvent* pEvents,

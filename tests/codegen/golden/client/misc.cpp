@@ -7,6 +7,7 @@
 #include "client/session/device_property.h"
 #include "generated/client/entry_points.h"
 #include "runtime/vk/conditions.h"
+#include "runtime/wire/items.h"
 
 namespace vesper::client::entry {
 
@@ -15,8 +16,11 @@ using wire::AnyHasInChain;
 using wire::AnyOf;
 using wire::Echoes;
 using wire::HasInChain;
+using wire::Store;
+using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
+constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateThing(VkDevice device, const VkThingCreateInfo* pCreateInfo,
                                            const VkAllocationCallbacks* pAllocator, VkThing* pThing) {
