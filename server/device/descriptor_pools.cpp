@@ -7,7 +7,7 @@
 
 namespace vesper::server {
 
-void DescriptorPools::Note(VkDescriptorPool pool, const VkDescriptorPoolCreateInfo& info) {
+void DescriptorPools::Note(VkDescriptorPool handle, const VkDescriptorPoolCreateInfo& info) {
   Pool noted;
   noted.flags = info.flags;
   noted.max_sets = info.maxSets;
@@ -29,7 +29,7 @@ void DescriptorPools::Note(VkDescriptorPool pool, const VkDescriptorPoolCreateIn
     }
   }
   const MutexLock lock(mutex_);
-  pools_[pool] = std::move(noted);
+  pools_[handle] = std::move(noted);
 }
 
 DescriptorPools::Pool* DescriptorPools::Find(VkDescriptorPool pool) {
