@@ -272,6 +272,22 @@ bool AsksOtherwise(VkQueryResultFlags flags) {
 #endif
 }
 
+// Asks for what the program has read of the pool.
+void AskAllAhead(Device* device, QueryPoolState* pool, uint64_t changes) VESPER_REQUIRES(pool->mutex) {
+  for (QueryAnswer& answer : pool->answers) {
+    if (!answer.read || PackedSize(*pool, answer.count) > limits::kQueryValuesAhead) continue;
+    Wanted wanted;
+    wanted.first = answer.first;
+    wanted.count = answer.count;
+    wanted.flags = VK_QUERY_RESULT_WAIT_BIT;  // to the server: when what uses the pool has completed
+    uint64_t nowhere = 0;
+    const auto args = ArgsOf(ToHandle<VkDevice>(device), PoolHandle(*pool), Packed(*pool, wanted, &nowhere));
+    answer.coming = device->session->AskLater(Command::kGetQueryPoolResults, &args, When::kWithTheNext);
+    answer.coming_changes = changes;
+    answer.read = false;
+  }
+}
+
 }  // namespace
 
 void QueryPoolsUsed::Note(const States& states, const CommandBuffer& commands, const SubmitPoint& point) {
@@ -287,27 +303,17 @@ void QueryPoolsUsed::Note(const States& states, const CommandBuffer& commands, c
 }
 
 void QueryPoolsUsed::AskAhead(Device* device) noexcept {
-  Session& session = *device->session;
-  std::mutex& lane = session.connection().lane();
+  std::mutex& lane = device->session->connection().lane();
   for (const Use& use : uses_) {
-    const MutexLock lock(use.pool->mutex);
     {
       const std::lock_guard locked(lane);
       use.pool->unposted -= use.submits;
       if (use.pool->unposted != 0 || use.pool->changes != use.changes) continue;  // the last one asks
     }
-    for (QueryAnswer& answer : use.pool->answers) {
-      if (!answer.read || PackedSize(*use.pool, answer.count) > limits::kQueryValuesAhead) continue;
-      Wanted wanted;
-      wanted.first = answer.first;
-      wanted.count = answer.count;
-      wanted.flags = VK_QUERY_RESULT_WAIT_BIT;  // to the server: when what uses the pool has completed
-      uint64_t nowhere = 0;
-      const auto args = ArgsOf(ToHandle<VkDevice>(device), PoolHandle(*use.pool), Packed(*use.pool, wanted, &nowhere));
-      answer.coming = session.AskLater(Command::kGetQueryPoolResults, &args, When::kWithTheNext);
-      answer.coming_changes = use.changes;
-      answer.read = false;
-    }
+    // Who holds it may wait for an answer that needs what is submitted here to leave.
+    if (!use.pool->mutex.try_lock()) continue;
+    AskAllAhead(device, use.pool, use.changes);
+    use.pool->mutex.unlock();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -189,6 +190,18 @@ TEST_F(QueryTest, ResetsOfTheHostEndWhatIsKnown) {
   Finish(2);
   overrides::ResetQueryPool(device(), queries_, 0, 1);
   EXPECT_EQ(Read(), 3u) << "not what came of the submit before";
+}
+
+// The answer may need what is submitted: a semaphore that it signals.
+TEST_F(QueryTest, WhoWaitsForAnAnswerHoldsUpNoSubmit) {
+  const VkCommandBuffer stamps = Stamps();
+  Submit(stamps);
+  submitting_ = true;  // the server does not answer
+  std::thread reader([this] { Read(); });
+  ASSERT_TRUE(server_.AwaitRecords(kQuestion, 1));
+  Submit(stamps);
+  Finish(2);
+  reader.join();
 }
 
 TEST_F(QueryTest, SecondaryCommandBuffersCount) {
