@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "generated/server/commands.h"
@@ -238,6 +240,44 @@ TEST_F(PlainTest, FactsStayWhileTheyAreRead) {
   table_.Forget(table_.Acquire(), buffer);
   EXPECT_EQ(after->size, 8u);
   table_.DropRetired();
+}
+
+// The reader takes no lock while pool threads take objects away and make others of them. For ThreadSanitizer and AddressSanitizer.
+TEST_F(PlainTest, PoolThreadsChangeTheTableMeanwhile) {
+  constexpr uint32_t kGenerations = 2000;
+  const ObjectId pool = Make(HandleType::kCommandPool);
+  const ObjectId commands = Make(HandleType::kCommandBuffer, pool);
+  const uint32_t slot = next_slot_++;
+  std::atomic<uint32_t> generation = 0;
+  std::thread other([&] {
+    for (uint32_t i = 1; i <= kGenerations; ++i) {
+      const ObjectId id = MakeObjectId(HandleType::kBuffer, i, slot);
+      const HandleTable::Lock lock = table_.Acquire();
+      table_.SetLive(lock, table_.Add(lock, HandleType::kBuffer, id, kNullObject, nullptr), i, false);
+      auto facts = std::make_unique<Facts>();
+      facts->size = i;
+      table_.SetFacts(lock, id, std::move(facts));
+      if (i % 8 == 0) table_.Hold(lock, pool);
+      if (i % 8 == 4 && i > 8) table_.Release(lock, pool);
+      generation = i;
+    }
+  });
+  size_t taken = 0;
+  while (generation != kGenerations || taken == 0) {
+    table_.DropRetired();
+    const uint32_t now = generation;
+    const ObjectId id = MakeObjectId(HandleType::kBuffer, now, slot);
+    plain_.Begin();
+    uint64_t handle = 0;
+    plain_.FromWire(HandleType::kCommandBuffer, commands, wire::HandleUse::kRequired, &handle);
+    if (now == 0 || !plain_.FromWire(HandleType::kBuffer, id, wire::HandleUse::kRequired, &handle)) continue;
+    ASSERT_EQ(handle, now);
+    const auto* facts = static_cast<const Facts*>(plain_.facts().Of(HandleType::kBuffer, handle));
+    ASSERT_NE(facts, nullptr);
+    ASSERT_EQ(facts->size, now);
+    ++taken;
+  }
+  other.join();
 }
 
 TEST_F(PlainTest, CreationsLeaveCopiesAlone) {
