@@ -10,7 +10,13 @@ bool PlainHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse, uint6
   if (copy.id != id || copy.version != version_ || copy.type != type) return Take(type, id, handle);
   *handle = copy.handle;
   if (copy.facts != nullptr) facts_.Add(type, copy.handle, id, copy.facts);
-  if (copy.noted) Note(copy);
+  if (!copy.noted) return true;
+  if (context_ != nullptr) {
+    Carry(id);
+  } else {
+    commands_ = id;
+    context_ = static_cast<const DispatchContext*>(copy.context);
+  }
   return true;
 }
 
@@ -32,14 +38,7 @@ bool PlainHandles::Take(HandleType type, ObjectId id, uint64_t* handle) {
   return FromWire(type, id, wire::HandleUse::kRequired, handle);
 }
 
-void PlainHandles::Note(const Copy& copy) {
-  if (context_ == nullptr) {
-    commands_ = copy.id;
-    context_ = static_cast<const DispatchContext*>(copy.context);
-  } else {
-    carried_.push_back(copy.id);
-  }
-}
+void PlainHandles::Carry(ObjectId id) { carried_.push_back(id); }
 
 bool PlainHandles::IsEnabled(uint16_t needs) const { return context_ != nullptr && context_->enabled[needs]; }
 

@@ -76,7 +76,7 @@ class PlainHandles final : public wire::HandleMapper {
   };
   static_assert((limits::kCopiedObjects & (limits::kCopiedObjects - 1)) == 0);
   [[gnu::noinline]] bool Take(HandleType type, ObjectId id, uint64_t* handle);
-  void Note(const Copy& copy);
+  [[gnu::noinline]] void Carry(ObjectId id);
 
   HandleTable* const table_;
   uint64_t version_ = 0;

@@ -15,6 +15,23 @@ static_assert(limits::kPlainArgumentBytes % kWord == 0);
 
 }  // namespace
 
+// What the arguments point at lives in the arena until the next command.
+inline bool Session::TakePlain(uint16_t number, std::span<const uint8_t> body, uint8_t* args) {
+  const ServerCommand& command = kServerCommands[number];
+  const wire::CommandCodec& codec = wire::kCodecs[number];
+  if (codec.args_size > limits::kPlainArgumentBytes) return false;
+  plain_handles_.Begin();
+  if (command.take != nullptr) {
+    command.take(plain_handles_, body, args);
+    return plain_handles_.ok();
+  }
+  for (size_t at = 0; at < codec.args_size; at += kWord) std::memset(args + at, 0, kWord);
+  if (plain_arena_.used() != 0) plain_arena_.Reset();
+  wire::Decoder decoder(body, &plain_arena_, &plain_handles_);
+  codec.decode_request(decoder, args);
+  return decoder.ok();
+}
+
 // Most of what is recorded is handed on to the driver and that is all: no lock is taken for it, nothing is kept of it. The decoder
 // and the checks are those of every command; what they find to be said makes it a command like others, from its bytes on.
 bool Session::ExecutePlain(const Record& record) {
@@ -33,23 +50,6 @@ bool Session::ExecutePlain(const Record& record) {
   SessionStats::Count(&stats_.commands);
   SessionStats::Count(&stats_.plain);
   return true;
-}
-
-// What the arguments point at lives in the arena until the next command.
-bool Session::TakePlain(uint16_t number, std::span<const uint8_t> body, uint8_t* args) {
-  const ServerCommand& command = kServerCommands[number];
-  const wire::CommandCodec& codec = wire::kCodecs[number];
-  if (codec.args_size > limits::kPlainArgumentBytes) return false;
-  plain_handles_.Begin();
-  if (command.take != nullptr) {
-    command.take(plain_handles_, body, args);
-    return plain_handles_.ok();
-  }
-  for (size_t at = 0; at < codec.args_size; at += kWord) std::memset(args + at, 0, kWord);
-  if (plain_arena_.used() != 0) plain_arena_.Reset();
-  wire::Decoder decoder(body, &plain_arena_, &plain_handles_);
-  codec.decode_request(decoder, args);
-  return decoder.ok();
 }
 
 }  // namespace vesper::server
