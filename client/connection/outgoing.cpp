@@ -178,7 +178,7 @@ void Outgoing::SendNext(std::unique_lock<std::mutex>& lock) noexcept {
   batch.bytes.clear();
   if (spare_.size() < limits::kSpareBatches) spare_.push_back(std::move(batch.bytes));  // within what is reserved
   if (status != ChannelStatus::kOk) failed_ = true;
-  if (failed_ || !pending()) changed_.notify_all();
+  if (failed_ || !pending()) sent_.notify_all();  // not the writer, who sleeps while others send
 }
 
 ChannelStatus Outgoing::Send(const Batch& batch) noexcept {
@@ -208,7 +208,7 @@ void Outgoing::Goodbye() noexcept {
   std::unique_lock lock(mutex_);
   flush_ = !batch_.empty();
   changed_.notify_all();
-  changed_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
+  sent_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
   if (failed_) return;
   try {
     sealed_.emplace_back().kind = MessageKind::kGoodbye;
@@ -216,13 +216,13 @@ void Outgoing::Goodbye() noexcept {
     return;  // the server learns it from the end of the channel
   }
   changed_.notify_all();
-  changed_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
+  sent_.wait(lock, [this] { return failed_ || (!sending_ && !pending()); });
 }
 
 void Outgoing::Fail() noexcept {
   const std::lock_guard lock(mutex_);
   failed_ = true;
-  changed_.notify_all();
+  sent_.notify_all();
 }
 
 }  // namespace vesper::client

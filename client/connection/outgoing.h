@@ -106,7 +106,8 @@ class Outgoing {
   bool sending_ = false;  // someone is inside channel_->Send()
   bool failed_ = false;
   bool stopping_ = false;
-  std::condition_variable changed_;
+  std::condition_variable changed_;  // the writer has something to do
+  std::condition_variable sent_;     // nothing is pending any more, or ever will be sent
   std::atomic<int64_t> batch_since_{0};
   std::atomic<size_t> unsent_{0};  // bytes of the batch, the sealed ones and the one that is being sent
   std::atomic<uint64_t> sent_sequence_{0};
