@@ -4,7 +4,8 @@
 Every line must be equal, apart from extensions that codegen/policy/extensions.toml refuses, and from those that it gives
 to the client, which offers them whether or not the driver does. Those may be missing and
 may not be offered as device extensions (the loader adds some instance extensions by itself). Memory types that
-the CPU does not cache are not host-visible where there are cached ones (docs/memory.md). With --newer
+the CPU does not cache are not host-visible where there are cached ones (docs/memory.md). Semaphores of no handle type can be
+exported. With --newer
 the driver may know more than the registry: then extensions that only the driver has are left out, too, and
 the API version.
 """
@@ -56,6 +57,9 @@ def without_uncached_types(lines: list[str]) -> list[str]:
     return [MEMORY_TYPE.sub(told, line) for line in lines]
 
 
+EXTERNAL = re.compile(r"(  semaphore 0x[0-9a-f]+ = )0x[0-9a-f]+")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, required=True)
@@ -65,6 +69,7 @@ def main() -> int:
     arguments = parser.parse_args()
     refused = extensions_of_side(arguments.policy, "refused")
     local = without_uncached_types(arguments.local.read_text().splitlines())
+    local = [EXTERNAL.sub(r"\g<1>0x0", line) for line in local]
     remote = arguments.remote.read_text().splitlines()
     own = extensions_of_side(arguments.policy, "local") - {extension_of(line) for line in local}
     remote = [line for line in remote if extension_of(line) not in own]
