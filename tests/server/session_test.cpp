@@ -120,6 +120,30 @@ TEST_F(SessionTest, MarksAreAnsweredWithWhatCommandsCost) {
   client.WaitFor(wire::EventKind::kCompleted);
 }
 
+// As image copies of WebGPU have them: what a submit costs does not grow with what is mapped beside.
+TEST_F(SessionTest, HundredsOfMappedBuffersAreNotLookedThrough) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  std::vector<VkBuffer> buffers;
+  for (int i = 0; i < 300; ++i) {
+    const VkDeviceMemory memory = device.Allocate(16384);
+    buffers.push_back(device.Buffer(4096, memory, 0));
+    const wire::MemoryMapping mapping{{Raw(memory), 0, 16384}, 1};
+    client.PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping));
+    client.PostControl(wire::Control::kMemoryWritable, &mapping.range, sizeof(mapping.range));
+  }
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  const uint64_t before = client.session().memories().compared_bytes();
+  const VkFence fence = MakeFence(device);
+  const VkCommandBuffer commands = device.Begin();
+  Fill(device, commands, buffers[7], 4096, 0x01020304);
+  device.Submit(commands, fence);
+  client.WaitFor(wire::EventKind::kCompleted);
+  const uint64_t compared = client.session().memories().compared_bytes() - before;
+  EXPECT_GE(compared, 4096u);
+  EXPECT_LE(compared, 16384u) << "of 300 mappings of 16384";
+}
+
 TEST_F(SessionTest, ACopyReachesTheClientBeforeItsCompletion) {
   TestClient client(driver_.get());
   TestDevice device(&client);
