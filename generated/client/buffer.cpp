@@ -19,7 +19,6 @@ using wire::Store;
 using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
-constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreateInfo* pCreateInfo,
                                             const VkAllocationCallbacks* pAllocator, VkBuffer* pBuffer) {

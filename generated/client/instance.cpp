@@ -19,7 +19,6 @@ using wire::Store;
 using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
-constexpr RequestIds e;
 
 VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocationCallbacks* pAllocator) {
   if (instance == VK_NULL_HANDLE) return;

@@ -19,7 +19,6 @@ using wire::Store;
 using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
-constexpr RequestIds e;
 
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties(VkPhysicalDevice physicalDevice,
                                                              VkPhysicalDeviceMemoryProperties* pMemoryProperties) {
