@@ -10,7 +10,7 @@
 
 namespace vesper {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 2;
 
 struct Hello {
   uint32_t protocol = kProtocolVersion;

@@ -74,7 +74,7 @@ inline constexpr uint32_t kUnknownCostNs = 100'000;
 inline constexpr uint32_t kUnknownRecordingNs = 4'000;
 inline constexpr uint32_t kUnknownWriteNs = 1'000;
 // Buffers of sent batches that are kept for new ones.
-inline constexpr size_t kSpareBatches = 4;
+inline constexpr size_t kSpareBatches = 16;
 // Batches that a thread sends when it flushes, before the writer goes on with those of other threads.
 inline constexpr int kBatchesAtOnce = 4;
 // Bytes of a recording that leave before it ends, so that the server records while the program does.
@@ -126,8 +126,14 @@ inline constexpr size_t kMappingsOfBlock = 1024;
 inline constexpr size_t kRegionsAtOnce = 256;
 // How long the kernel's count of pinned pages is taken for true: reading it costs a system call.
 inline constexpr std::chrono::microseconds kPinsInterval{100};
-// Bytes searched for changes under one hold of the mutex: one or two milliseconds when all of them have changed.
+// Bytes searched for changes under one hold of the mutex, and while an eighth of them or more change: a fraction of a millisecond
+// either way. Room is awaited between, so that hardly more waits for the line than that.
 inline constexpr uint64_t kSliceBytes = uint64_t{4} << 20;
+inline constexpr uint64_t kDenseSliceBytes = uint64_t{256} << 10;
+// How often in a row a group of pages must have been rewritten wholly before its writes are no longer recorded but found.
+inline constexpr uint8_t kRewritings = 2;
+// Bytes of the server's that are put into recorded memory by two system calls rather than with a fault for each page.
+inline constexpr size_t kPlacedAtOnce = size_t{32} << 10;
 // Bytes read at once of memory that another allocator owns.
 inline constexpr size_t kForeignPieceBytes = size_t{256} << 10;
 // Writes through pages that were pinned earlier (O_DIRECT and io_uring while they are under way) are not recorded. Pages are
@@ -138,7 +144,8 @@ inline constexpr std::chrono::seconds kRecentlyWritten{1};
 inline constexpr std::chrono::milliseconds kPinsAppearWithin{100};
 inline constexpr size_t kRecentPages = 128;
 inline constexpr size_t kSamplePages = 16;
-// Regions written lately that are kept in mind.
+// Regions written lately that are kept in mind, and pages of one to which others are joined.
+inline constexpr size_t kMaxJoinedPages = 1024;
 inline constexpr size_t kMaxRegions = 1024;
 
 // --- windows -------------------------------------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ Connection::Posted Connection::PostRecords(std::span<const uint8_t> records) noe
   return Appended(done, started);
 }
 
+Connection::Posted Connection::PostBatch(wire::ByteBuffer* records) noexcept {
+  if (lost()) return Posted::kLost;
+  bool started = false;
+  const bool done = outgoing_.AppendBatch(records, &started);
+  return Appended(done, started);
+}
+
 bool Connection::Flush() noexcept {
   if (!lost()) outgoing_.Flush();
   return !lost();
@@ -234,13 +241,12 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
     timeout = std::min(timeout, limits::kReaderLooksUp / 2);  // the end of the grace period is not to be missed by much
   const auto start = Clock::now();
   try {
-    Message message;
-    const ChannelStatus status = channel_->Receive(&message, timeout);
+    const ChannelStatus status = channel_->Receive(&message_, timeout);
     if (status == ChannelStatus::kOk) {
       last_life_ = Clock::now();
       listened_in_vain_ = milliseconds(0);
       received_ = channel_->bytes_received();
-      Handle(&message);
+      Handle(&message_);
       statistics_->bytes_received.store(channel_->bytes_received(), std::memory_order_relaxed);
     } else if (status == ChannelStatus::kTimeout) {
       CheckSilence(std::chrono::duration_cast<milliseconds>(Clock::now() - start));

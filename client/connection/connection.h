@@ -102,6 +102,8 @@ class Connection final : private Outgoing::Owner {
   Posted Post(uint16_t command, Encode encode, size_t* bytes = nullptr) noexcept;
   // Appends records that were encoded elsewhere (a command buffer's, runs of memory).
   Posted PostRecords(std::span<const uint8_t> records) noexcept;
+  // The same for many, which are taken away without a copy; `records` gets an empty buffer.
+  Posted PostBatch(wire::ByteBuffer* records) noexcept;
   // Everything up to now leaves. False when the session is lost.
   bool Flush() noexcept;
   // Waits while more was posted than the line takes: before posting, with no lock held. False when the session is lost.
@@ -195,6 +197,7 @@ class Connection final : private Outgoing::Owner {
   std::atomic<int64_t> last_activity_{0};
 
   // The reader's alone, whoever that is.
+  Message message_;                                // the last that came: its buffer is used again
   Clock::time_point last_life_{};                  // when a byte was seen to come, or to leave while that counts
   std::chrono::milliseconds listened_in_vain_{0};  // since then
   uint64_t received_ = 0;                          // bytes, at the last look

@@ -7,6 +7,7 @@
 #include "client/base/limits.h"
 #include "client/base/log.h"
 #include "client/base/thread.h"
+#include "runtime/wire/decoder.h"
 #include "runtime/wire/record.h"
 
 namespace vesper::client {
@@ -105,6 +106,23 @@ bool Outgoing::AppendRecords(std::span<const uint8_t> records, bool* started) no
     return true;
   };
   return AppendWith(KindOf(records), write, started);
+}
+
+bool Outgoing::AppendBatch(wire::ByteBuffer* records, bool* started) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!batch_.empty()) Seal();
+    if (batch_.empty()) {
+      const size_t size = records->size();
+      std::swap(batch_, *records);
+      CountAhead(KindOf({batch_.data(), size}), size);
+      unsent_.fetch_add(batch_.size(), std::memory_order_relaxed);
+      *started = true;
+      Seal();
+      return true;
+    }
+  }
+  return AppendRecords({records->data(), records->size()}, started);
 }
 
 // With the mutex held: the next batch begins. Without memory for that the present one goes on growing.

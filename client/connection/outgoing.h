@@ -52,6 +52,9 @@ class Outgoing {
   bool Append(uint16_t command, Encode encode, size_t* bytes, bool* started) noexcept;
   bool AppendAsking(uint16_t command, Encode encode, Expect expect, size_t* bytes, bool* started) noexcept;
   bool AppendRecords(std::span<const uint8_t> records, bool* started) noexcept;
+  // The same for as many records as make a batch by themselves, which are taken away without a copy: `records` gets an empty
+  // buffer for the next ones.
+  bool AppendBatch(wire::ByteBuffer* records, bool* started) noexcept;
 
   // What has been appended leaves now.
   void Flush() noexcept;

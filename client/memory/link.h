@@ -10,6 +10,7 @@
 #include "client/base/statistics.h"
 #include "runtime/object_id.h"
 #include "runtime/wire/control.h"
+#include "runtime/wire/encoder.h"
 
 namespace vesper::client {
 
@@ -24,10 +25,11 @@ class MemoryLink {
   virtual void MarkLost(std::string_view why) noexcept = 0;
   // Waits while more was posted than the line takes; without any lock. False when the session is lost.
   virtual bool AwaitRoom() noexcept = 0;
-  // A control record that nobody waits for; one that is answered, true when the answer has come; records encoded elsewhere.
+  // A control record that nobody waits for; one that is answered, true when the answer has come; runs of memory, whose buffer
+  // may be exchanged for another.
   virtual bool PostControl(wire::Control control, const void* body, size_t size) noexcept = 0;
   virtual bool AskControl(wire::Control control, const void* body, size_t size) noexcept = 0;
-  virtual bool PostRecords(std::span<const uint8_t> records) noexcept = 0;
+  virtual bool PostMemory(wire::ByteBuffer* records) noexcept = 0;
   // Memory is exchanged now and then from now on, for programs that poll.
   virtual void StartPulse() noexcept = 0;
   // nullptr when there is none of that id.

@@ -21,6 +21,12 @@ uint64_t SliceEnd(uint64_t begin, uint64_t size) {
   return std::max(begin + kPage, begin + size) / kPage * kPage;
 }
 
+// How much to search next. What changed leaves while the rest is searched: in small slices where much did.
+uint64_t NextSlice(uint64_t slice, uint64_t searched, uint64_t posted) {
+  if (posted >= searched / 8) return limits::kDenseSliceBytes;
+  return std::min(2 * slice, limits::kSliceBytes);
+}
+
 }  // namespace
 
 // --- what the device may write -------------------------------------------------------------------------------------------
@@ -190,7 +196,9 @@ bool MappedMemory::InSlices(Step step) noexcept {
 }
 
 bool MappedMemory::SendSlice(Cursor* at) {
-  uint64_t left = limits::kSliceBytes;
+  uint64_t left = at->slice;
+  uint64_t searched = 0;
+  const uint64_t posted = posted_;
   for (auto it = memories_.lower_bound(at->memory); it != memories_.end(); ++it) {
     auto& [id, memory] = *it;
     if (!memory.mapped || !memory.coherent) continue;
@@ -200,8 +208,9 @@ bool MappedMemory::SendSlice(Cursor* at) {
     const uint64_t until = std::min(end, SliceEnd(begin, left));
     if (!Send(id, &memory, begin, until - begin)) return false;
     left -= std::min(left, until - begin);
+    searched += until - begin;
     if (until < end || left == 0) {
-      *at = {id, until, false};
+      *at = {id, until, NextSlice(at->slice, searched, posted_ - posted), false};
       return true;
     }
   }
@@ -218,9 +227,12 @@ bool MappedMemory::SendRange(const MemoryState& memory, uint64_t offset, uint64_
     const uint64_t begin = std::max({offset, mapped.offset, at->offset});
     const uint64_t end = std::min(EndOf(memory, offset, size), mapped.offset + mapped.size);
     if (begin >= end) return true;
-    at->offset = std::min(end, SliceEnd(begin, limits::kSliceBytes));
+    const uint64_t posted = posted_;
+    at->offset = std::min(end, SliceEnd(begin, at->slice));
     at->done = at->offset == end;
-    return Send(memory.id, &found->second, begin, at->offset - begin);
+    const bool sent = Send(memory.id, &found->second, begin, at->offset - begin);
+    at->slice = NextSlice(at->slice, at->offset - begin, posted_ - posted);
+    return sent;
   });
 }
 
@@ -228,16 +240,20 @@ bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t s
   bool begun = false;
   bool sent = true;
   wire::RunWriter* const writer = &writer_;
+  const auto post = [this, writer]() VESPER_REQUIRES(mutex_) {
+    posted_ += writer->Finish().size();
+    return link_->PostMemory(writer->buffer());
+  };
   memory->tracker->Collect(offset, size, [&](const wire::Changes& changes, size_t count) {
     if (!begun) writer->Begin(id);
     begun = true;
     writer->Add(changes);
     Count(link_->statistics().dirty_bytes, count);
     if (writer->size() < limits::kMemoryRecordBytes) return;
-    sent = link_->PostRecords(writer->Finish()) && sent;
+    sent = post() && sent;
     begun = false;
   });
-  return (!begun || link_->PostRecords(writer->Finish())) && sent;
+  return (!begun || post()) && sent;
 }
 
 // --- from the device to the application ----------------------------------------------------------------------------------
@@ -276,7 +292,7 @@ void MappedMemory::Apply(ObjectId id, const wire::Run& run) noexcept {
   const auto found = memories_.find(id);
   if (found == memories_.end() || found->second.tracker == nullptr) return;
   if (!found->second.tracker->Apply(run)) return;
-  Count(link_->statistics().received_bytes, run.bytes.size());
+  Count(link_->statistics().received_bytes, run.changed());
   Count(link_->statistics().blocks_received);
 }
 

@@ -12,6 +12,7 @@
 
 #include "client/base/fair_mutex.h"
 #include "client/base/ids.h"
+#include "client/base/limits.h"
 #include "client/connection/remote_value.h"
 #include "client/memory/link.h"
 #include "client/memory/shared_memory.h"
@@ -113,13 +114,14 @@ class MappedMemory {
   struct Cursor {
     ObjectId memory = 0;
     uint64_t offset = 0;
+    uint64_t slice = limits::kDenseSliceBytes;  // how much to search next
     bool done = false;
   };
   // Calls step(cursor) with the mutex held until the cursor is done, having waited, without the mutex, for room before each.
   // The analysis does not see that the mutex which `step` asks for is this object's.
   template <typename Step>
   bool InSlices(Step step) noexcept VESPER_NOT_ANALYSED;
-  // The next limits::kSliceBytes of what is mapped and coherent.
+  // The next slice of what is mapped and coherent.
   bool SendSlice(Cursor* at) VESPER_REQUIRES(mutex_);
   // Puts the changed runs of a range into the batch, in records of bounded size.
   bool Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size) VESPER_REQUIRES(mutex_);
@@ -133,6 +135,7 @@ class MappedMemory {
   FairMutex mutex_;
   std::map<ObjectId, Memory> memories_ VESPER_GUARDED_BY(mutex_);
   bool all_writable_ VESPER_GUARDED_BY(mutex_) = false;
+  uint64_t posted_ VESPER_GUARDED_BY(mutex_) = 0;  // bytes of records, ever
   wire::RunWriter writer_ VESPER_GUARDED_BY(mutex_){static_cast<uint16_t>(wire::Control::kMemoryWrite)};
 };
 

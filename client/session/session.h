@@ -61,8 +61,13 @@ class Session final : private EventHandler, public MemoryLink {
   bool lost() const noexcept override { return connection_.lost(); }
   bool abandoned() const noexcept override { return connection_.abandoned(); }
   void MarkLost(std::string_view why) noexcept override { connection_.MarkLost(why); }
-  bool PostRecords(std::span<const uint8_t> records) noexcept override {
+  bool PostRecords(std::span<const uint8_t> records) noexcept {
     return connection_.PostRecords(records) == Connection::Posted::kOk;
+  }
+  bool PostMemory(wire::ByteBuffer* records) noexcept override {
+    const bool small = records->size() < limits::kBatchBytes;
+    return (small ? connection_.PostRecords({records->data(), records->size()}) : connection_.PostBatch(records)) ==
+           Connection::Posted::kOk;
   }
   void StartPulse() noexcept override { connection_.StartPulse(); }
   const MemoryState* FindMemory(ObjectId id) const noexcept override {

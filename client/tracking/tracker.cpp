@@ -58,16 +58,23 @@ void Tracker::Place(const wire::Run& run) {
   wire::PlaceRun(run, shadow() + run.offset, twin() + run.offset);
 }
 
-void Tracker::Compare(uint64_t offset, uint64_t size, ChangeSink sink) {
+size_t Tracker::Compare(uint64_t offset, uint64_t size, ChangeSink sink) {
+  size_t count = 0;
   const uint64_t end = offset + size;
   while (offset < end) {
     const uint64_t length = std::min(end, (offset / limits::kBlockBytes + 1) * limits::kBlockBytes) - offset;
-    CompareBlock(offset, shadow() + offset, static_cast<size_t>(length), sink);
+    count += CompareBlock(offset, shadow() + offset, static_cast<size_t>(length), sink);
     offset += length;
   }
+  return count;
 }
 
-void Tracker::CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink) {
+bool Tracker::Equal(uint64_t offset, size_t length) const {
+  const SharedWithApplication shared;
+  return std::memcmp(shadow() + offset, twin() + offset, length) == 0;
+}
+
+size_t Tracker::CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink) {
   std::array<uint8_t, limits::kBlockBytes> seen;
   std::array<uint64_t, wire::LinesOf(limits::kBlockBytes)> mask;
   size_t count = 0;
@@ -75,10 +82,11 @@ void Tracker::CompareBlock(uint64_t offset, const uint8_t* current, size_t lengt
     const SharedWithApplication shared;
     count = wire::FindChanges(current, twin() + offset, length, seen.data(), mask.data());
   }
-  if (count == 0) return;
+  if (count == 0) return 0;
   const wire::Changes changes{offset, std::span(seen).first(length), mask.data()};
   wire::TakeOver(changes, twin() + offset);
   sink(changes, count);
+  return count;
 }
 
 const char* NameOf(TrackerKind kind) {

@@ -46,10 +46,12 @@ class Tracker {
   // Apply() of a run that lies within the memory.
   virtual void Place(const wire::Run& run);
 
-  // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin.
-  void Compare(uint64_t offset, uint64_t size, ChangeSink sink);
+  // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin. Returns how many bytes that were.
+  size_t Compare(uint64_t offset, uint64_t size, ChangeSink sink);
   // The same for one block that was, or is being, read from `current`. The application may write on.
-  void CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink);
+  size_t CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink);
+  // Whether a range is what the twin has.
+  bool Equal(uint64_t offset, size_t length) const;
   uint8_t* twin() const { return twin_.data(); }
 
  private:

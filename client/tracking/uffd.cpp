@@ -194,6 +194,13 @@ bool TakeWrittenPages(const uint8_t* begin, size_t size, FunctionRef<void(size_t
   return Take(TheUffd(), begin, size, written);
 }
 
+bool AllowWrites(const uint8_t* begin, size_t size) {
+  uffdio_writeprotect request{};
+  request.range.start = reinterpret_cast<uintptr_t>(begin);
+  request.range.len = size;
+  return ioctl(TheUffd().uffd, UFFDIO_WRITEPROTECT, &request) == 0;
+}
+
 bool HasPinnedMemory() {
   Uffd& all = TheUffd();
   const MutexLock lock(all.mutex);

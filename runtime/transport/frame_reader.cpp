@@ -15,6 +15,11 @@ namespace {
 // received into it.
 constexpr size_t kBodyStep = size_t{256} << 10;
 constexpr size_t kMaxFrameBytes = wire::kMaxMessageBytes + 4096;
+// Payloads that are used again: smaller ones cost nothing to make, larger ones too much to keep.
+constexpr size_t kLeastReused = size_t{16} << 10;
+constexpr size_t kMostReused = size_t{1} << 20;
+// What is read ahead of the end of a body is copied once more: the next head, small messages.
+constexpr size_t kBehindBody = size_t{4} << 10;
 
 }  // namespace
 
@@ -25,7 +30,14 @@ FrameStatus FrameReader::Fail(std::string error) {
 
 FrameStatus FrameReader::Next(Message* message) {
   if (!error_.empty()) return FrameStatus::kMalformed;
+  TakeBack(message);
   return in_body_ ? ReadBody(message) : ReadHead(message);
+}
+
+void FrameReader::TakeBack(Message* message) {
+  const size_t size = message->payload.size();
+  if (in_body_ || size <= body_.size() || size < kLeastReused || size > kMostReused) return;
+  body_.swap(message->payload);
 }
 
 FrameStatus FrameReader::ReadHead(Message* message) {
@@ -67,14 +79,18 @@ FrameStatus FrameReader::BeginData(size_t bytes, Message* message) {
   message->kind = kind_;
   message->sequence = sequence_;
   message->announced_descriptors = 0;
+  if (bytes >= kLeastReused && body_.size() >= bytes) message->payload.swap(body_);
   message->payload.assign(data, data + bytes);
   begin_ += kDataPrefixBytes + bytes + padding;
   return FrameStatus::kMessage;
 }
 
 void FrameReader::BeginBody(size_t bytes, size_t padding) {
-  body_.clear();
-  body_.reserve(bytes);  // address space only: untouched pages cost nothing
+  if (body_.capacity() < bytes) {
+    body_ = {};
+    body_.reserve(std::max(bytes, kLeastReused));  // address space only: untouched pages cost nothing
+  }
+  if (body_.size() > bytes) body_.resize(bytes);
   filled_ = 0;
   wanted_ = bytes;
   padding_ = padding;
@@ -117,7 +133,8 @@ size_t FrameReader::Space(std::span<iovec, 2> vectors) {
     vectors[used++] = {body_.data() + filled_, body_.size() - filled_};
     if (body_.size() < wanted_) return used;
   }
-  vectors[used++] = {inbox_.get() + end_, kInboxBytes - end_};
+  const size_t behind = used == 0 ? kInboxBytes : kBehindBody;
+  vectors[used++] = {inbox_.get() + end_, std::min(behind, kInboxBytes - end_)};
   return used;
 }
 

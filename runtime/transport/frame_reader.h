@@ -18,8 +18,10 @@ namespace vesper::transport {
 enum class FrameStatus : uint8_t { kMessage, kNeedMore, kMalformed };
 
 // Reads ahead into a buffer, so that one system call may bring many messages, and lets large
-// payloads be read to where they will stay. Memory grows as bytes arrive, whatever lengths the peer
-// claims. Not thread-safe. Throws std::bad_alloc.
+// payloads be read to where they will stay: the payload of a message that is given again makes way
+// for the next, so that large ones are received without an allocation and without being zeroed.
+// Memory grows as bytes arrive, whatever lengths the peer claims. Not thread-safe. Throws
+// std::bad_alloc.
 class FrameReader {
  public:
   static constexpr size_t kInboxBytes = size_t{64} << 10;
@@ -45,6 +47,7 @@ class FrameReader {
   FrameStatus Fail(std::string error);
   FrameStatus ReadHead(Message* message);
   FrameStatus BeginData(size_t bytes, Message* message);
+  void TakeBack(Message* message);
   void BeginBody(size_t bytes, size_t padding);
   FrameStatus ReadBody(Message* message);
   size_t buffered() const { return end_ - begin_; }
@@ -59,7 +62,9 @@ class FrameReader {
   bool whole_frame_ = false;
   MessageKind kind_ = MessageKind::kGoodbye;
   uint64_t sequence_ = 0;
-  std::vector<uint8_t> body_;  // may be longer than filled_, never than wanted_
+  // Between bodies what an earlier one lay in; within one it may be longer than filled_, never than
+  // wanted_.
+  std::vector<uint8_t> body_;
   size_t filled_ = 0;
   size_t wanted_ = 0;
   size_t padding_ = 0;

@@ -43,7 +43,9 @@ struct MemoryMapping {
 };
 
 // Followed by `count` runs: MemoryRun; unless all of its extent changed, a mask of a bit for each byte; the changed bytes; padded
-// to 8. See memory_runs.h.
+// to 8. Or, with kHoles in `changed`: all bytes of the extent, and for each of the others, which mean nothing, where in the
+// extent it is (16 bits, ascending); `changed` is then their number. See memory_runs.h.
+inline constexpr uint32_t kHoles = uint32_t{1} << 31;
 struct MemoryRuns {
   ObjectId memory = 0;
   uint32_t count = 0;

@@ -11,9 +11,11 @@ namespace vesper::wire {
 namespace {
 
 constexpr size_t kMaxExtent = 64 * 1024;
-// A header costs about as much as the mask of two lines: so many without a change, or four of nothing else, end a mask.
+// A header costs about as much as the mask of two lines: so many without a change, or four dense ones, end a mask.
 constexpr size_t kEmptyLines = 2;
-constexpr size_t kWholeLines = 4;
+constexpr size_t kDenseLines = 4;
+// A hole costs three bytes (its own, and to say where it is), a line of a mask eight. Holes are much cheaper to apply.
+constexpr int kMostHoles = 4;
 
 size_t Padding(size_t size) { return (8 - size % 8) % 8; }
 
@@ -34,13 +36,16 @@ class Lines {
       : mask_(changes.mask), size_(changes.bytes.size()), lines_(LinesOf(changes.bytes.size())) {}
   size_t count() const { return lines_; }
   bool Empty(size_t line) const { return mask_[line] == 0; }
-  bool Whole(size_t line) const {
+  // Whether hardly a byte of it did not change.
+  bool Dense(size_t line) const {
     const size_t left = size_ - line * kLine;
-    return mask_[line] == (left >= kLine ? ~uint64_t{0} : (uint64_t{1} << left) - 1);
+    uint64_t holes = ~mask_[line] & (left >= kLine ? ~uint64_t{0} : (uint64_t{1} << left) - 1);
+    for (int i = 0; i < kMostHoles; ++i) holes &= holes - 1;
+    return holes == 0;
   }
-  // The first line from `line` on that is not whole.
-  size_t EndOfWhole(size_t line) const {
-    while (line < lines_ && Whole(line)) ++line;
+  // The first line from `line` on that is not dense.
+  size_t EndOfDense(size_t line) const {
+    while (line < lines_ && !Empty(line) && Dense(line)) ++line;
     return line;
   }
   // Where scattered changes that begin in `line` end.
@@ -48,7 +53,7 @@ class Lines {
     size_t end = line;  // behind the last line with a change
     for (; line < lines_ && line - end < kEmptyLines; ++line) {
       if (Empty(line)) continue;
-      if (Whole(line) && EndOfWhole(line) - line >= kWholeLines) break;
+      if (Dense(line) && EndOfDense(line) - line >= kDenseLines) break;
       end = line + 1;
     }
     return end;
@@ -69,6 +74,7 @@ void RunWriter::Begin(ObjectId memory) {
   out_.Append(&head, sizeof(head));
   count_ = 0;
   open_ = 0;
+  holes_.clear();
 }
 
 void RunWriter::Pad() {
@@ -76,24 +82,43 @@ void RunWriter::Pad() {
   if (padding != 0) std::memset(out_.Append(padding), 0, padding);
 }
 
+// Nothing joins the last run any more.
+void RunWriter::Close() {
+  if (open_ != 0 && !holes_.empty()) {
+    auto run = Load<MemoryRun>(out_.data() + open_);
+    run.changed = kHoles | static_cast<uint32_t>(holes_.size() / sizeof(uint16_t));
+    Store(out_.data() + open_, run);
+    out_.Append(holes_.data(), holes_.size());
+  }
+  holes_.clear();
+  open_ = 0;
+  Pad();
+}
+
+// Puts as many of the bytes, from the front, into one run as it takes, and returns their number.
+size_t RunWriter::Join(uint64_t offset, std::span<const uint8_t> bytes) {
+  const size_t size = std::min(bytes.size(), kMaxExtent);
+  auto run = open_ != 0 ? Load<MemoryRun>(out_.data() + open_) : MemoryRun{};
+  if (open_ != 0 && offset == open_end_ && run.extent + size <= kMaxExtent) {
+    run.extent = run.changed = static_cast<uint32_t>(run.extent + size);
+    Store(out_.data() + open_, run);
+  } else {
+    Close();
+    open_ = out_.size();
+    run = {offset, static_cast<uint32_t>(size), static_cast<uint32_t>(size)};
+    out_.Append(&run, sizeof(run));
+    ++count_;
+  }
+  out_.Append(bytes.data(), size);
+  open_end_ = offset + size;
+  return size;
+}
+
 void RunWriter::Add(uint64_t offset, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
-    auto piece = bytes.first(std::min(bytes.size(), kMaxExtent));
-    auto run = open_ != 0 ? Load<MemoryRun>(out_.data() + open_) : MemoryRun{};
-    if (open_ != 0 && offset == open_end_ && run.extent + piece.size() <= kMaxExtent) {
-      run.extent = run.changed = static_cast<uint32_t>(run.extent + piece.size());
-      Store(out_.data() + open_, run);
-    } else {
-      Pad();
-      open_ = out_.size();
-      run = {offset, static_cast<uint32_t>(piece.size()), static_cast<uint32_t>(piece.size())};
-      out_.Append(&run, sizeof(run));
-      ++count_;
-    }
-    out_.Append(piece.data(), piece.size());
-    offset += piece.size();
-    open_end_ = offset;
-    bytes = bytes.subspan(piece.size());
+    const size_t size = Join(offset, bytes);
+    offset += size;
+    bytes = bytes.subspan(size);
   }
 }
 
@@ -104,16 +129,40 @@ void RunWriter::Add(const Changes& changes) {
       ++line;
       continue;
     }
-    const size_t whole = lines.EndOfWhole(line);
-    if (whole - line >= kWholeLines || (whole == lines.count() && whole != line)) {
-      const size_t end = std::min(whole * kLine, changes.bytes.size());
-      Add(changes.offset + line * kLine, changes.bytes.subspan(line * kLine, end - line * kLine));
-      line = whole;
-      continue;
+    size_t end = lines.EndOfDense(line);
+    if (end - line >= kDenseLines || (end == lines.count() && end != line)) {
+      AddDense(changes, line, end);
+    } else {
+      end = lines.EndOfScattered(line);
+      AddScattered(changes, line, end);
     }
-    const size_t end = lines.EndOfScattered(line);
-    AddScattered(changes, line, end);
     line = end;
+  }
+}
+
+// From the first to the last byte that changed.
+void RunWriter::AddDense(const Changes& changes, size_t first_line, size_t end_line) {
+  size_t begin = first_line * kLine + static_cast<size_t>(std::countr_zero(changes.mask[first_line]));
+  const size_t end = end_line * kLine - static_cast<size_t>(std::countl_zero(changes.mask[end_line - 1]));
+  while (begin < end) {
+    const size_t size = Join(changes.offset + begin, changes.bytes.subspan(begin, end - begin));
+    AddHoles(changes, begin, begin + size);
+    begin += size;
+  }
+}
+
+// After Join() of these bytes.
+void RunWriter::AddHoles(const Changes& changes, size_t begin, size_t end) {
+  const uint64_t run_begin = Load<MemoryRun>(out_.data() + open_).offset;
+  for (size_t line = begin / kLine; line * kLine < end; ++line) {
+    uint64_t holes = ~changes.mask[line];
+    if (line == begin / kLine) holes &= ~uint64_t{0} << (begin % kLine);
+    if (end - line * kLine < kLine) holes &= (uint64_t{1} << (end % kLine)) - 1;
+    for (; holes != 0; holes &= holes - 1) {
+      const size_t at = line * kLine + static_cast<size_t>(std::countr_zero(holes));
+      const auto place = static_cast<uint16_t>(changes.offset + at - run_begin);
+      holes_.Append(&place, sizeof(place));
+    }
   }
 }
 
@@ -127,7 +176,7 @@ void RunWriter::AddScattered(const Changes& changes, size_t first_line, size_t e
   size_t changed = 0;
   for (size_t i = 0; i < lines; ++i) changed += static_cast<size_t>(std::popcount(mask[i]));
   if (changed == end - first) return Add(changes.offset + base + first, changes.bytes.subspan(base + first, changed));
-  Pad();
+  Close();
   const size_t start = first / 8 * 8;
   const MemoryRun run{changes.offset + base + start, static_cast<uint32_t>(end - start),
                       static_cast<uint32_t>(changed)};
@@ -137,25 +186,42 @@ void RunWriter::AddScattered(const Changes& changes, size_t first_line, size_t e
   const size_t at = out_.size();
   BestChangeKernels().pack(changes.bytes.data() + base, mask, size, out_.Append(size));
   out_.Truncate(at + changed);
-  open_ = 0;
   ++count_;
 }
 
 std::span<const uint8_t> RunWriter::Finish() {
-  Pad();
+  Close();
   Store(out_.data() + mark_ + sizeof(RecordHeader) + offsetof(MemoryRuns, count), count_);
   if (!EndRecord(&out_, mark_)) out_.clear();
   return {out_.data(), out_.size()};
+}
+
+// The rest of a run with holes, which `body` begins with. Returns how many bytes it takes, 0 when it is malformed.
+static size_t ReadHoles(const MemoryRun& head, std::span<const uint8_t> body, Run* run) {
+  const size_t count = head.changed & ~kHoles;
+  const size_t size = head.extent + count * sizeof(uint16_t);
+  if (head.extent > kMaxExtent || count > head.extent || size > body.size()) return 0;
+  *run = {head.offset, head.extent, nullptr, body.first(head.extent), body.subspan(head.extent, size - head.extent)};
+  for (size_t i = 0; i < count; ++i) {
+    if (run->hole(i) >= head.extent || (i != 0 && run->hole(i) <= run->hole(i - 1))) return 0;
+  }
+  return size;
 }
 
 bool NextRun(std::span<const uint8_t>* rest, Run* run) {
   if (rest->size() < sizeof(MemoryRun)) return false;
   const auto head = Load<MemoryRun>(rest->data());
   const auto body = rest->subspan(sizeof(head));
-  const size_t mask_size = head.changed == head.extent ? 0 : (static_cast<size_t>(head.extent) + 7) / 8;
-  const size_t size = mask_size + head.changed;
-  if (head.changed > head.extent || size > body.size()) return false;
-  *run = {head.offset, head.extent, mask_size == 0 ? nullptr : body.data(), body.subspan(mask_size, head.changed)};
+  size_t size = 0;
+  if ((head.changed & kHoles) != 0) {
+    size = ReadHoles(head, body, run);
+    if (size == 0) return false;
+  } else {
+    const size_t mask_size = head.changed == head.extent ? 0 : (static_cast<size_t>(head.extent) + 7) / 8;
+    size = mask_size + head.changed;
+    if (head.changed > head.extent || size > body.size()) return false;
+    *run = {head.offset, head.extent, mask_size == 0 ? nullptr : body.data(), body.subspan(mask_size, head.changed)};
+  }
   if (run->mask != nullptr) {
     size_t bits = 0;
     if (!CountBits(run->mask, head.extent, &bits) || bits != head.changed) return false;
@@ -166,9 +232,11 @@ bool NextRun(std::span<const uint8_t>* rest, Run* run) {
 
 void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin) {
   if (run.mask == nullptr) {
-    if (run.bytes.empty()) return;
-    std::memcpy(shared, run.bytes.data(), run.bytes.size());
-    std::memcpy(twin, run.bytes.data(), run.bytes.size());
+    ForEachPiece(run, [&run, shared, twin](uint64_t offset, std::span<const uint8_t> bytes) {
+      const auto at = static_cast<size_t>(offset - run.offset);
+      std::memcpy(shared + at, bytes.data(), bytes.size());
+      std::memcpy(twin + at, bytes.data(), bytes.size());
+    });
     return;
   }
   BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared, twin);

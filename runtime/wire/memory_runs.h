@@ -1,5 +1,6 @@
-// The body of kMemoryWrite and kMemoryChanged: exact runs of bytes, scattered ones packed under one mask. Written and read by
-// both sides; bytes that are in no run are not touched by whoever applies them.
+// The body of kMemoryWrite and kMemoryChanged: exact runs of bytes, scattered ones packed under one mask, dense ones with a list
+// of the few bytes between that did not change. Written and read by both sides; bytes that are in no run are not touched by
+// whoever applies them.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include "runtime/object_id.h"
 #include "runtime/wire/changes.h"
 #include "runtime/wire/control.h"
+#include "runtime/wire/decoder.h"
 #include "runtime/wire/encoder.h"
 
 namespace vesper::wire {
@@ -21,16 +23,22 @@ class RunWriter {
   void Begin(ObjectId memory);
   // After Begin(). What joins the run before it in ascending order becomes one with it.
   void Add(uint64_t offset, std::span<const uint8_t> bytes);
-  // Whatever changed: stretches without gaps as runs, what is scattered under masks.
+  // Whatever changed: stretches with hardly a gap as they are, what is scattered under masks.
   void Add(const Changes& changes);
   // How much Finish() would give, roughly.
   size_t size() const { return out_.size(); }
   bool empty() const { return count_ == 0; }
   // The record, valid until the next Begin().
   std::span<const uint8_t> Finish();
+  // After Finish(): the record to be taken away, leaving any other buffer.
+  ByteBuffer* buffer() { return &out_; }
 
  private:
+  size_t Join(uint64_t offset, std::span<const uint8_t> bytes);
+  void AddDense(const Changes& changes, size_t first_line, size_t end_line);
+  void AddHoles(const Changes& changes, size_t begin, size_t end);
   void AddScattered(const Changes& changes, size_t first_line, size_t end_line);
+  void Close();
   void Pad();
 
   const uint16_t record_;
@@ -39,6 +47,7 @@ class RunWriter {
   uint32_t count_ = 0;
   size_t open_ = 0;        // where the last run lies in out_, if it has no mask and bytes may join it; else 0
   uint64_t open_end_ = 0;  // the offset at which they would have to begin
+  ByteBuffer holes_;       // of that run
 };
 
 // One run as it lies in a record.
@@ -47,6 +56,11 @@ struct Run {
   uint32_t extent = 0;
   const uint8_t* mask = nullptr;  // a bit for each byte of the extent that is there; null: all are
   std::span<const uint8_t> bytes;
+  std::span<const uint8_t> holes = {};  // without a mask: where bytes are that mean nothing, 16 bits each, ascending
+
+  size_t changed() const { return bytes.size() - hole_count(); }
+  size_t hole_count() const { return holes.size() / sizeof(uint16_t); }
+  size_t hole(size_t index) const { return Load<uint16_t>(holes.data() + index * sizeof(uint16_t)); }
 };
 
 // Takes the next run from `rest`. False when what is there is no run.
@@ -60,7 +74,12 @@ void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin);
 template <typename Visit>
 void ForEachPiece(const Run& run, Visit visit) {
   if (run.mask == nullptr) {
-    visit(run.offset, run.bytes);
+    size_t at = 0;
+    for (size_t i = 0; i <= run.hole_count(); ++i) {
+      const size_t end = i < run.hole_count() ? run.hole(i) : run.bytes.size();
+      if (at < end) visit(run.offset + at, run.bytes.subspan(at, end - at));
+      at = end + 1;
+    }
     return;
   }
   const auto has = [&run](size_t at) { return (run.mask[at / 8] >> (at % 8) & 1) != 0; };

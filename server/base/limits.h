@@ -51,8 +51,9 @@ inline constexpr size_t kMaxQueuedMessageBytes = size_t{1} << 20;
 
 // --- memory --------------------------------------------------------------------------------------------------------------
 
-// Bytes compared under one hold of the lock, and those of one comparison.
-inline constexpr size_t kScanPiece = size_t{256} << 10;
+// Bytes compared under one hold of the lock, which what changed of them leaves as one message, and those of one comparison. The
+// client applies a piece while the next is compared, and copies of one lie in the processor's cache.
+inline constexpr size_t kScanPiece = size_t{64} << 10;
 inline constexpr size_t kScanBlock = 4096;
 // Small changes that one scan sets aside, to be sent last; when there are more they are no flags.
 inline constexpr size_t kMaxLate = 256;
@@ -217,6 +218,11 @@ inline constexpr size_t kLastReadBytes = 4096;
 
 // Bytes of a message that the thread which has it sends by itself while nothing is queued: more would keep it from its work.
 inline constexpr size_t kDirectBytes = 16 * 1024;
+// Bytes of messages that have not left when who looks for more waits, and how long at most while none leaves. Buffers of such
+// messages that are kept for others.
+inline constexpr size_t kMaxAhead = size_t{1} << 20;
+inline constexpr std::chrono::milliseconds kRoomPatience{1000};
+inline constexpr size_t kSpareBuffers = 20;
 // How often a client hears that its session lives while nothing else is to be said; well within its least grace.
 inline constexpr std::chrono::milliseconds kAliveInterval{250};
 // How long a session that ends lets its last messages leave.

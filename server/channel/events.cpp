@@ -46,7 +46,8 @@ void Events::MemoryChanged(ObjectId memory, const wire::Changes& changes) {
   thread_local wire::RunWriter writer(static_cast<uint16_t>(wire::EventKind::kMemoryChanged));
   writer.Begin(memory);
   writer.Add(changes);
-  outbox_->Send(MessageKind::kEvent, 0, writer.Finish());
+  if (writer.Finish().empty()) return;
+  outbox_->SendBuffer(writer.buffer());
 }
 
 }  // namespace vesper::server

@@ -32,6 +32,11 @@ class Events {
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);
   void MemoryChanged(ObjectId memory, const wire::Changes& changes);
+  // Before much of it is looked for, with no lock of the memory held: see Outbox::AwaitRoom().
+  void AwaitRoom() { outbox_->AwaitRoom(); }
+  // Around what the session's reader does that may have to wait for such a search.
+  void BeginHurry() { outbox_->BeginHurry(); }
+  void EndHurry() { outbox_->EndHurry(); }
 
  private:
   Outbox* const outbox_;

@@ -7,7 +7,10 @@
 
 namespace vesper::server {
 
-Outbox::Outbox(Channel* channel, size_t limit) : channel_(channel), limit_(limit), writer_([this] { Write(); }) {}
+Outbox::Outbox(Channel* channel, size_t limit) : channel_(channel), limit_(limit) {
+  spare_.reserve(limits::kSpareBuffers);
+  writer_ = std::thread([this] { Write(); });
+}
 
 Outbox::~Outbox() {
   {
@@ -36,6 +39,56 @@ bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> 
 bool Outbox::SendIfRoom(std::span<const uint8_t> event, size_t limit) {
   std::unique_lock lock(mutex_);
   return optional_bytes_ + event.size() <= limit && SendLocked(lock, MessageKind::kEvent, 0, event, {}, {}, true);
+}
+
+bool Outbox::SendBuffer(wire::ByteBuffer* event) {
+  const std::span<const uint8_t> bytes(event->data(), event->size());
+  std::unique_lock lock(mutex_);
+  if (bytes.size() <= limits::kDirectBytes) return SendLocked(lock, MessageKind::kEvent, 0, bytes, {}, {}, false);
+  if (!error_.empty()) return false;
+  if (bytes_ + bytes.size() > limit_) {
+    FailLocked(fmt::format("the client left {} bytes unread", bytes_));
+    return false;
+  }
+  Entry entry{MessageKind::kEvent, 0, {}, {}};
+  if (!spare_.empty()) {
+    entry.payload = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  std::swap(entry.payload, *event);
+  Queue(std::move(entry));
+  return true;
+}
+
+// With the mutex held.
+void Outbox::Queue(Entry entry) {
+  bytes_ += entry.payload.size();
+  if (entry.optional) optional_bytes_ += entry.payload.size();
+  entries_.push_back(std::move(entry));
+  if (!sending_) changed_.notify_all();  // who sends looks again when it has
+}
+
+void Outbox::AwaitRoom() {
+  if (reader_ == std::this_thread::get_id()) return;
+  std::unique_lock lock(mutex_);
+  const auto has_room = [this] { return stopping_ || hurries_ != 0 || !error_.empty() || bytes_ <= limits::kMaxAhead; };
+  if (has_room()) return;
+  ++awaiting_room_;
+  for (size_t before = SIZE_MAX; !has_room() && bytes_ < before;) {
+    before = bytes_;
+    changed_.wait_for(lock, limits::kRoomPatience, has_room);
+  }
+  --awaiting_room_;
+}
+
+void Outbox::BeginHurry() {
+  const std::lock_guard lock(mutex_);
+  if (++hurries_ == 1 && awaiting_room_ != 0) changed_.notify_all();
+}
+
+void Outbox::EndHurry() {
+  const std::lock_guard lock(mutex_);
+  --hurries_;
 }
 
 bool Outbox::Raise(uint64_t key, uint64_t value) {
@@ -67,13 +120,9 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
     return false;
   }
   Entry entry{kind, sequence, {}, std::move(descriptor), optional};
-  entry.payload.reserve(size);
-  entry.payload.insert(entry.payload.end(), first.begin(), first.end());
-  entry.payload.insert(entry.payload.end(), second.begin(), second.end());
-  entries_.push_back(std::move(entry));
-  bytes_ += size;
-  if (optional) optional_bytes_ += size;
-  changed_.notify_all();
+  entry.payload.Append(first.data(), first.size());
+  entry.payload.Append(second.data(), second.size());
+  Queue(std::move(entry));
   return true;
 }
 
@@ -113,8 +162,7 @@ void Outbox::WaitForEntry(std::unique_lock<std::mutex>& lock) {
     } else if (!sending_ && error_.empty()) {
       wire::ByteBuffer alive;
       wire::EndRecord(&alive, wire::BeginRecord(&alive, static_cast<uint16_t>(wire::EventKind::kAlive), 0));
-      entries_.push_back({MessageKind::kEvent, 0, {alive.data(), alive.data() + alive.size()}, {}});
-      bytes_ += alive.size();
+      Queue({MessageKind::kEvent, 0, std::move(alive), {}});
     }
   }
 }
@@ -124,18 +172,23 @@ void Outbox::Write() {
   while (true) {
     WaitForEntry(lock);
     if (stopping_) return;
-    const Entry entry = std::move(entries_.front());
+    Entry entry = std::move(entries_.front());
     entries_.pop_front();
     sending_ = true;
     lock.unlock();
-    const std::span<const uint8_t> parts[] = {entry.payload};
+    const std::span<const uint8_t> parts[] = {{entry.payload.data(), entry.payload.size()}};
     const ChannelStatus status = SendNow(entry.kind, entry.sequence, parts, entry.descriptor);
     lock.lock();
     sending_ = false;
     if (error_.empty()) bytes_ -= entry.payload.size();
     if (error_.empty() && entry.optional) optional_bytes_ -= entry.payload.size();
+    if (entry.payload.size() > limits::kDirectBytes && spare_.size() < limits::kSpareBuffers) {
+      entry.payload.clear();
+      spare_.push_back(std::move(entry.payload));  // within what is reserved
+    }
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
-    changed_.notify_all();
+    // Who waits for room is woken once there is plenty.
+    if (entries_.empty() || awaiting_room_ == 0 || bytes_ <= limits::kMaxAhead / 2) changed_.notify_all();
   }
 }
 

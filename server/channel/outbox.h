@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/channel.h"
+#include "runtime/wire/encoder.h"
 #include "server/base/limits.h"
 
 namespace vesper::server {
@@ -32,6 +33,18 @@ class Outbox {
   // unread; the channel is then closed, which wakes the reader.
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second = {},
             Descriptor descriptor = {});
+
+  // Send() of an event that is taken away without a copy: `event` gets an empty buffer, one that was used before if there is
+  // one.
+  bool SendBuffer(wire::ByteBuffer* event);
+
+  // Waits while more than limits::kMaxAhead is queued, for who has much to send: what is found later need not be kept until
+  // then. Not for long while the client takes nothing, not by the session's reader, and not while that waits for who does.
+  void AwaitRoom();
+  // The calling thread is the session's reader. Before others use this.
+  void NoteReader() { reader_ = std::this_thread::get_id(); }
+  void BeginHurry();
+  void EndHurry();
 
   // Send() for an event that may be left out: false, and the event is dropped, while `limit`
   // bytes of such wait already.
@@ -57,7 +70,7 @@ class Outbox {
   struct Entry {
     MessageKind kind;
     uint64_t sequence;
-    std::vector<uint8_t> payload;
+    wire::ByteBuffer payload;
     Descriptor descriptor;
     bool optional = false;
   };
@@ -66,6 +79,7 @@ class Outbox {
   bool SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
                   std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
                   bool optional);
+  void Queue(Entry entry);
   void Write();
   void WaitForEntry(std::unique_lock<std::mutex>& lock);
   void FailLocked(std::string error);
@@ -75,6 +89,9 @@ class Outbox {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Entry> entries_;
+  std::vector<wire::ByteBuffer> spare_;
+  size_t awaiting_room_ = 0;  // threads
+  size_t hurries_ = 0;
   size_t bytes_ = 0;
   size_t optional_bytes_ = 0;  // of them, what SendIfRoom() queued
   bool sending_ = false;       // someone is inside channel_->Send()
@@ -82,6 +99,7 @@ class Outbox {
   std::string error_;
   std::atomic<uint64_t> work_{0};      // odd: the session's thread is at work
   std::atomic<bool> watching_{false};  // the writer looks at it every interval; not while the session is idle
+  std::thread::id reader_;
   std::thread writer_;
 };
 

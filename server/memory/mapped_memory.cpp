@@ -160,6 +160,7 @@ bool MappedMemory::Fetch(const wire::MemoryRange& range, Events* events, std::st
 uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events, const Look& look) {
   uint64_t changed = 0;
   while (size != 0) {
+    events->AwaitRoom();
     const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, limits::kScanPiece));
     const MutexLock lock(mutex_);
     if (!Map()) return changed;

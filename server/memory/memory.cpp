@@ -163,7 +163,9 @@ bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body, 
     case wire::Control::kMemoryWritable:
       return memory->AddWritable(wire::Load<wire::MemoryRange>(body.data()), error);
     default: {
+      events_->BeginHurry();
       const MutexLock scan(scan_mutex_);
+      events_->EndHurry();
       return memory->Fetch(wire::Load<wire::MemoryRange>(body.data()), events_, error);
     }
   }

@@ -103,6 +103,7 @@ bool Session::Greet(std::string* error) {
 
 std::string Session::Run() {
   Message message;
+  outbox_.NoteReader();
   Queue::SetAttends(channel_->PollsForNothing());
   while (end_reason_.empty()) {
     switch (Next(channel_.get(), &message)) {

@@ -95,6 +95,34 @@ TEST(Connection, FullBatchesLeaveByThemselves) {
   EXPECT_TRUE(server.AwaitRecords(kFirst, limits::kBatchBytes / 16));
 }
 
+// Batches that were encoded elsewhere are taken away whole and stay between what was posted before and after.
+TEST(Connection, BatchesAreTakenAwayInTheirOrder) {
+  ScriptedServer server(Echo());
+  ClientSide client(&server);
+  uint64_t value = 0;
+  wire::ByteBuffer batch;
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 3; ++i) client.Post(kFirst, value++);
+    for (int i = 0; i < 3000; ++i, ++value) {
+      const size_t mark = wire::BeginRecord(&batch, kFirst, 0);
+      batch.Append(&value, sizeof(value));
+      wire::EndRecord(&batch, mark);
+    }
+    const uint8_t* const place = batch.data();
+    ASSERT_EQ(client.connection.PostBatch(&batch), Connection::Posted::kOk);
+    EXPECT_TRUE(batch.empty());
+    EXPECT_NE(batch.data(), place);
+  }
+  EXPECT_EQ(client.Ask(kSecond, 9), 9u);
+  const auto records = server.Records(kFirst);
+  ASSERT_EQ(records.size(), value);
+  for (uint64_t i = 0; i < value; ++i) {
+    uint64_t found = 0;
+    std::memcpy(&found, records[i].body.data(), sizeof(found));
+    ASSERT_EQ(found, i);
+  }
+}
+
 TEST(Connection, RecordsThatCannotBeEncodedAreTakenBack) {
   ScriptedServer server(Echo());
   ClientSide client(&server);

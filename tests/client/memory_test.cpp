@@ -86,6 +86,62 @@ TEST_P(TrackerTest, SendsExactlyWhatChanged) {
   }
 }
 
+// Much of the device's at once, over pages that the application wrote and did not: its own bytes travel, the others do not.
+TEST_P(TrackerTest, WhatTheDeviceWroteInBulkIsNoChange) {
+  const auto tracker = Make(kSize);
+  ASSERT_NE(tracker, nullptr);
+  std::vector<uint8_t> server(kSize, 0);
+  for (uint8_t round = 1; round < 20; ++round) {
+    const std::vector<uint8_t> first(60'000, round);
+    const std::vector<uint8_t> second(40'000, static_cast<uint8_t>(round + 100));
+    tracker->shadow()[5000] = round;    // below what the device writes
+    tracker->shadow()[62'000] = round;  // in its last page, behind it
+    tracker->shadow()[65'000] = round;
+    ASSERT_TRUE(tracker->Apply(RunOf(10, std::span(first).first(4990))));
+    ASSERT_TRUE(tracker->Apply(RunOf(5001, std::span(first).first(55'000))));
+    ASSERT_TRUE(tracker->Apply(RunOf(20'000, second)));
+    tracker->shadow()[30'000] = static_cast<uint8_t>(round + 50);  // after it
+    std::memset(server.data() + 10, round, 4990);
+    std::memset(server.data() + 5001, round, 55'000);
+    std::memset(server.data() + 20'000, round + 100, second.size());
+    ASSERT_EQ(Collect(tracker.get(), &server), 4u);
+    ASSERT_EQ(std::memcmp(tracker->shadow(), server.data(), kSize), 0);
+    ASSERT_EQ(Collect(tracker.get(), &server), 0u);
+  }
+}
+
+// Memory that is rewritten wholly again and again, and then no more: nothing is missed, by ranges either.
+TEST_P(TrackerTest, RowsOfRewritingsEnd) {
+  constexpr uint64_t kLarge = uint64_t{2} << 20;
+  std::mt19937 random(11);
+  const auto tracker = Make(kLarge);
+  ASSERT_NE(tracker, nullptr);
+  std::vector<uint8_t> server(kLarge, 0);
+  for (int row = 0; row < 3; ++row) {
+    for (int round = 0; round < 5; ++round) {
+      for (uint64_t at = 0; at < kLarge; ++at) ++tracker->shadow()[at];
+      ASSERT_EQ(Collect(tracker.get(), &server), kLarge);
+    }
+    for (int round = 0; round < 5; ++round) {
+      ++tracker->shadow()[random() % kLarge];
+      if (round == 1) {
+        uint64_t sent = 0;
+        tracker->Collect(4096, kLarge / 2, [&](const wire::Changes& changes, size_t count) {
+          ForEachStretch(changes, [&](uint64_t offset, std::span<const uint8_t> bytes) {
+            std::memcpy(server.data() + offset, bytes.data(), bytes.size());
+          });
+          sent += count;
+        });
+        ASSERT_EQ(Collect(tracker.get(), &server) + sent, 1u);
+        continue;
+      }
+      ASSERT_EQ(Collect(tracker.get(), &server), 1u) << round;
+      ASSERT_EQ(Collect(tracker.get(), &server), 0u) << round;
+    }
+  }
+  EXPECT_EQ(std::memcmp(tracker->shadow(), server.data(), kLarge), 0);
+}
+
 TEST_P(TrackerTest, CollectsOnlyTheRange) {
   const auto tracker = Make(kSize);
   std::memset(tracker->shadow(), 1, kSize);

@@ -127,6 +127,47 @@ TEST(MemoryRuns, AreAsShortAsTheirPattern) {
   EXPECT_EQ(count, 2u);
 }
 
+// Random bytes over others leave one of 256 as it was.
+TEST(MemoryRuns, AFewBytesThatDidNotChangeCostLittle) {
+  std::mt19937 random(6);
+  RunWriter writer(7);
+  for (int round = 0; round < 200; ++round) {
+    const auto rare = static_cast<uint32_t>(20 + random() % 400);
+    size_t holes = 0;
+    const auto changed = [&](size_t) {
+      const bool is = random() % rare != 0;
+      holes += is ? 0u : 1u;
+      return is;
+    };
+    const uint64_t offset = random() % 300;
+    const Piece first(offset, 4096, changed);
+    const Piece second(offset + 4096, 1 + random() % 70'000, changed);
+    writer.Begin(1);
+    writer.Add(first.changes);
+    writer.Add(second.changes);
+    const auto record = writer.Finish();
+    Bytes expected = first.expected;
+    expected.insert(second.expected.begin(), second.expected.end());
+    size_t count = 0;
+    ASSERT_EQ(Parse(record, &count), expected);
+    if (rare < 100) continue;
+    EXPECT_LE(record.size(), 4096 + second.bytes.size() + 2 * holes + 64 * count + 64);
+    EXPECT_LE(count, 10u);
+
+    // Placed, they leave everything else as it was.
+    std::span<const uint8_t> body = record.subspan(sizeof(RecordHeader) + sizeof(MemoryRuns));
+    std::vector<uint8_t> shared(80'000, 0xa5);
+    std::vector<uint8_t> twin(80'000, 0x5a);
+    wire::Run run;
+    while (NextRun(&body, &run)) PlaceRun(run, shared.data() + run.offset, twin.data() + run.offset);
+    for (size_t at = 0; at < shared.size(); ++at) {
+      const auto found = expected.find(at);
+      ASSERT_EQ(shared[at], found == expected.end() ? 0xa5 : found->second) << at;
+      ASSERT_EQ(twin[at], found == expected.end() ? 0x5a : found->second) << at;
+    }
+  }
+}
+
 TEST(MemoryRuns, PiecesWithoutAGapBecomeOneRun) {
   RunWriter writer(7);
   writer.Begin(1);
@@ -154,6 +195,14 @@ TEST(MemoryRuns, MalformedOnesAreRefused) {
   EXPECT_TRUE(refused({0, 9, 9}, {1, 2, 3, 4, 0, 0, 0, 0}));
   EXPECT_TRUE(refused({0, UINT32_MAX, 1}, {1, 2, 3, 4, 0, 0, 0, 0}));
   EXPECT_TRUE(refused({0, UINT32_MAX, UINT32_MAX}, {1}));
+  EXPECT_FALSE(refused({0, 4, kHoles | 2}, {1, 2, 3, 4, 0, 0, 3, 0}));
+  EXPECT_TRUE(refused({0, 4, kHoles | 2}, {1, 2, 3, 4, 3, 0, 0, 0})) << "not ascending";
+  EXPECT_TRUE(refused({0, 4, kHoles | 2}, {1, 2, 3, 4, 1, 0, 1, 0})) << "twice";
+  EXPECT_TRUE(refused({0, 4, kHoles | 1}, {1, 2, 3, 4, 4, 0, 0, 0})) << "beyond the extent";
+  EXPECT_TRUE(refused({0, 4, kHoles | 5}, {1, 2, 3, 4, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 0, 0}));
+  EXPECT_TRUE(refused({0, 9, kHoles | 1}, {1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_TRUE(refused({0, 0, kHoles}, {1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_TRUE(refused({0, UINT32_MAX, UINT32_MAX - 1}, {1}));
 }
 
 TEST(RangeSet, IsTheUnionOfWhatWasAdded) {

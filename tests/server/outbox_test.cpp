@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 
 #include "runtime/wire/record.h"
@@ -42,6 +43,48 @@ TEST(OutboxTest, DoesNotWaitForAPeerThatDoesNotRead) {
   outbox.Flush(kPatience);
   EXPECT_EQ(channel.sent().size(), 9u);
   EXPECT_EQ(outbox.queued_bytes(), 0u);
+}
+
+// Large events are taken away without a copy, between others in their order, and their buffers come back.
+TEST(OutboxTest, TakesBuffersAway) {
+  RecordingChannel channel;
+  Outbox outbox(&channel);
+  for (uint8_t i = 0; i < 100; ++i) {
+    wire::ByteBuffer event;
+    if (i % 2 == 0) {
+      std::memset(event.Append(70'000), i, 70'000);
+    } else {
+      event.Append(&i, 1);
+    }
+    const uint8_t* const place = event.data();
+    ASSERT_TRUE(outbox.SendBuffer(&event));
+    EXPECT_EQ(event.data() == place, i % 2 != 0);
+    outbox.AwaitRoom();
+  }
+  outbox.Flush(kPatience);
+  const std::vector<SentMessage> sent = channel.sent();
+  ASSERT_EQ(sent.size(), 100u);
+  for (uint8_t i = 0; i < 100; ++i) EXPECT_EQ(sent[i].payload, std::vector<uint8_t>(i % 2 == 0 ? 70'000 : 1, i));
+}
+
+TEST(OutboxTest, WhoLooksForMoreWaitsUnlessTheReaderIsInAHurry) {
+  RecordingChannel channel;
+  channel.set_open(false);
+  Outbox outbox(&channel);
+  wire::ByteBuffer event;
+  for (size_t size = 0; size <= limits::kMaxAhead; size += 100'000) {
+    event.clear();
+    std::memset(event.Append(100'000), 1, 100'000);
+    ASSERT_TRUE(outbox.SendBuffer(&event));
+  }
+  outbox.BeginHurry();
+  outbox.AwaitRoom();
+  EXPECT_GT(outbox.queued_bytes(), limits::kMaxAhead) << "it did not wait";
+  outbox.EndHurry();
+  channel.set_open(true);
+  outbox.AwaitRoom();
+  EXPECT_LE(outbox.queued_bytes(), limits::kMaxAhead);
+  outbox.Flush(kPatience);
 }
 
 TEST(OutboxTest, EndsTheSessionBeyondItsBound) {
