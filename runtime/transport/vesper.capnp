@@ -1,7 +1,7 @@
 # What travels between a Vesper client and a Vesper server, one Message after the other in Cap'n Proto's stream framing.
 # Commands, replies and events are dense bytes of their own format inside (docs/wire.md); runtime/transport/frame.cpp writes
 # Batch, Reply and Event by hand in the layout that this schema gives them, and a test reads them with Cap'n Proto.
-# Fields are only ever added: an end that does not know one ignores it. This is protocol version 1 (runtime/handshake.h).
+# Fields are only ever added: an end that does not know one ignores it. This is protocol version 2 (runtime/handshake.h).
 @0xe2aff7066ebb8ddf;
 
 using Cxx = import "/capnp/c++.capnp";

@@ -131,7 +131,7 @@ TEST(MemoryRuns, AreAsShortAsTheirPattern) {
 TEST(MemoryRuns, AFewBytesThatDidNotChangeCostLittle) {
   std::mt19937 random(6);
   RunWriter writer(7);
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 30; ++round) {
     const auto rare = static_cast<uint32_t>(20 + random() % 400);
     size_t holes = 0;
     const auto changed = [&](size_t) {
