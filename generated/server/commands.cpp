@@ -86,6 +86,13 @@ Finding CreateImageView(const NamedFacts& facts, const DispatchContext* context,
   return c.finding();
 }
 
+Finding FreeDescriptorSets(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::FreeDescriptorSetsArgs*>(args);
+  checks::Listed(c, v);
+  return c.finding();
+}
+
 Finding UpdateDescriptorSets(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::UpdateDescriptorSetsArgs*>(args);
@@ -111,6 +118,13 @@ Finding CreateCommandPool(const NamedFacts& facts, const DispatchContext* contex
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CreateCommandPoolArgs*>(args);
   c.Index("pCreateInfo->queueFamilyIndex", v.pCreateInfo->queueFamilyIndex, c.device().queue_families);
+  return c.finding();
+}
+
+Finding FreeCommandBuffers(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::FreeCommandBuffersArgs*>(args);
+  checks::Listed(c, v);
   return c.finding();
 }
 
@@ -182,6 +196,7 @@ Finding CmdDrawIndexed(const NamedFacts& facts, const DispatchContext* context, 
 Finding CmdDrawMultiEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMultiEXTArgs*>(args);
+  checks::Listed(c, v);
   checks::Draws(c, v);
   return c.finding();
 }
@@ -189,6 +204,7 @@ Finding CmdDrawMultiEXT(const NamedFacts& facts, const DispatchContext* context,
 Finding CmdDrawMultiIndexedEXT(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDrawMultiIndexedEXTArgs*>(args);
+  checks::Listed(c, v);
   checks::Draws(c, v);
   return c.finding();
 }
@@ -1627,6 +1643,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .overridden = true,
      .learns = true},
     {.invoke = invoke::FreeDescriptorSets,
+     .check = check::FreeDescriptorSets,
      .result = ResultOf<wire::FreeDescriptorSetsArgs>,
      .overridden = true,
      .destroys = HandleType::kDescriptorSet},
@@ -1649,7 +1666,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::DestroyCommandPool, .destroys = HandleType::kCommandPool},
     {.invoke = invoke::ResetCommandPool, .result = ResultOf<wire::ResetCommandPoolArgs>},
     {.invoke = invoke::AllocateCommandBuffers, .result = ResultOf<wire::AllocateCommandBuffersArgs>, .learns = true},
-    {.invoke = invoke::FreeCommandBuffers, .destroys = HandleType::kCommandBuffer},
+    {.invoke = invoke::FreeCommandBuffers, .check = check::FreeCommandBuffers, .destroys = HandleType::kCommandBuffer},
     {.invoke = invoke::BeginCommandBuffer,
      .check = check::BeginCommandBuffer,
      .result = ResultOf<wire::BeginCommandBufferArgs>},

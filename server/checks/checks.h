@@ -35,6 +35,21 @@ void TracesRays(Checker& c, const Args& v) {
 
 // --- queries, memory, queues, vertex buffers (objects.cpp) --------------------------------------------------------------
 
+inline void Present(Checker& c, const char* name, const void* items, uint32_t count) {
+  if (items == nullptr && count != 0) c.Fail(name, "missing");
+}
+inline void Listed(Checker& c, const wire::FreeCommandBuffersArgs& v) {
+  Present(c, "pCommandBuffers", v.pCommandBuffers, v.commandBufferCount);
+}
+inline void Listed(Checker& c, const wire::FreeDescriptorSetsArgs& v) {
+  Present(c, "pDescriptorSets", v.pDescriptorSets, v.descriptorSetCount);
+}
+inline void Listed(Checker& c, const wire::CmdDrawMultiEXTArgs& v) {
+  Present(c, "pVertexInfo", v.pVertexInfo, v.drawCount);
+}
+inline void Listed(Checker& c, const wire::CmdDrawMultiIndexedEXTArgs& v) {
+  Present(c, "pIndexInfo", v.pIndexInfo, v.drawCount);
+}
 void QueryResults(Checker& c, const wire::GetQueryPoolResultsArgs& v);
 void CopiedResults(Checker& c, const wire::CmdCopyQueryPoolResultsArgs& v);
 void BoundBuffer(Checker& c, const wire::BindBufferMemoryArgs& v);

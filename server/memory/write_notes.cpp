@@ -1,5 +1,6 @@
 // What commands say about what the device may write, where an operand alone does not (codegen/policy/writes.toml, "noted").
 #include <algorithm>
+#include <span>
 
 #include "generated/server/writes.h"
 #include "server/base/chain.h"
@@ -15,6 +16,12 @@ uint32_t SetLayout::NumberOf(uint32_t index) const {
 
 namespace notes {
 namespace {
+
+// What an array holds. Vulkan lets some be left out without a word of when; of others a client may say so nevertheless.
+template <typename T>
+std::span<const T> Items(const T* items, uint32_t count) {
+  return {items, items == nullptr ? 0 : count};
+}
 
 // --- where things lie ----------------------------------------------------------------------------------------------------
 
@@ -66,10 +73,9 @@ bool HasDescriptors(const VkWriteDescriptorSet& write) {
 }
 
 // What descriptor `i` of a write lets shaders write: the whole buffer, since accesses out of bounds may end anywhere in it.
-// False for null descriptors, through which nothing is written. Where the array is missing, it may be anything.
+// False for null descriptors, through which nothing is written. Of a write that HasDescriptors().
 bool PartOf(const DeviceWrites& device, const VkWriteDescriptorSet& write, uint32_t i, WrittenPart* part) {
   *part = {};
-  if (!HasDescriptors(write)) return true;
   switch (write.descriptorType) {
     case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER:
     case VK_DESCRIPTOR_TYPE_STORAGE_BUFFER_DYNAMIC:
@@ -106,7 +112,7 @@ void Write(DeviceWrites* device, const VkWriteDescriptorSet& write) {
   if (found == device->sets.end() || write.descriptorType == VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK) return;
   DescriptorSet& set = found->second;
   uint32_t first = 0;
-  if (!IndexOf(set, write.dstBinding, write.dstArrayElement, &first)) {
+  if (!IndexOf(set, write.dstBinding, write.dstArrayElement, &first) || !HasDescriptors(write)) {
     set.unknown = true;
     return;
   }
@@ -178,18 +184,18 @@ void BeginPass(DeviceWrites* device, VkCommandBuffer buffer, const VkRenderPassB
   if (found != device->framebuffers.end()) {
     for (const VkImageView view : found->second) WritesView(*device, view, &recording);
   }
-  for (uint32_t i = 0; views != nullptr && i < views->attachmentCount; ++i) {
-    WritesView(*device, views->pAttachments[i], &recording);
+  if (views == nullptr) return;
+  for (const VkImageView view : Items(views->pAttachments, views->attachmentCount)) {
+    WritesView(*device, view, &recording);
   }
 }
 
 // A transition may rewrite the image.
 template <typename Barrier>
 void WritesTransitions(Recording* recording, const Barrier* barriers, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) {
-    if (barriers[i].oldLayout != barriers[i].newLayout ||
-        barriers[i].srcQueueFamilyIndex != barriers[i].dstQueueFamilyIndex) {
-      recording->Writes(barriers[i].image);
+  for (const Barrier& barrier : Items(barriers, count)) {
+    if (barrier.oldLayout != barrier.newLayout || barrier.srcQueueFamilyIndex != barrier.dstQueueFamilyIndex) {
+      recording->Writes(barrier.image);
     }
   }
 }
@@ -212,8 +218,7 @@ void BindBufferMemory(DeviceWrites& device, const wire::BindBufferMemoryArgs& v)
   Place(&device.buffers, v.buffer, v.memory, v.memoryOffset, v.result == VK_SUCCESS);
 }
 void BindBufferMemory2(DeviceWrites& device, const wire::BindBufferMemory2Args& v) {
-  for (uint32_t i = 0; i < v.bindInfoCount; ++i) {
-    const VkBindBufferMemoryInfo& info = v.pBindInfos[i];
+  for (const VkBindBufferMemoryInfo& info : Items(v.pBindInfos, v.bindInfoCount)) {
     Place(&device.buffers, info.buffer, info.memory, info.memoryOffset, v.result == VK_SUCCESS);
   }
 }
@@ -225,8 +230,7 @@ void BindImageMemory(DeviceWrites& device, const wire::BindImageMemoryArgs& v) {
   Place(&device.images, v.image, v.memory, v.memoryOffset, v.result == VK_SUCCESS);
 }
 void BindImageMemory2(DeviceWrites& device, const wire::BindImageMemory2Args& v) {
-  for (uint32_t i = 0; i < v.bindInfoCount; ++i) {
-    const VkBindImageMemoryInfo& info = v.pBindInfos[i];
+  for (const VkBindImageMemoryInfo& info : Items(v.pBindInfos, v.bindInfoCount)) {
     const bool plane =
         FindInChain<VkBindImagePlaneMemoryInfo>(info.pNext, VK_STRUCTURE_TYPE_BIND_IMAGE_PLANE_MEMORY_INFO) != nullptr;
     Place(&device.images, info.image, info.memory, info.memoryOffset, v.result == VK_SUCCESS && !plane);
@@ -249,9 +253,9 @@ void CreateFramebuffer(DeviceWrites& device, const wire::CreateFramebufferArgs& 
   if (v.result != VK_SUCCESS) return;
   std::vector<VkImageView>& views = device.framebuffers[*v.pFramebuffer];
   views.clear();
-  if ((v.pCreateInfo->flags & VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT) != 0 || v.pCreateInfo->pAttachments == nullptr)
-    return;
-  views.assign(v.pCreateInfo->pAttachments, v.pCreateInfo->pAttachments + v.pCreateInfo->attachmentCount);
+  if ((v.pCreateInfo->flags & VK_FRAMEBUFFER_CREATE_IMAGELESS_BIT) != 0) return;
+  const auto attachments = Items(v.pCreateInfo->pAttachments, v.pCreateInfo->attachmentCount);
+  views.assign(attachments.begin(), attachments.end());
 }
 void DestroyFramebuffer(DeviceWrites& device, const wire::DestroyFramebufferArgs& v) {
   device.framebuffers.erase(v.framebuffer);
@@ -260,8 +264,7 @@ void DestroyFramebuffer(DeviceWrites& device, const wire::DestroyFramebufferArgs
 void CreateDescriptorSetLayout(DeviceWrites& device, const wire::CreateDescriptorSetLayoutArgs& v) {
   if (v.result != VK_SUCCESS) return;
   std::map<uint32_t, uint32_t> counts;  // by binding number
-  for (uint32_t i = 0; i < v.pCreateInfo->bindingCount; ++i) {
-    const VkDescriptorSetLayoutBinding& binding = v.pCreateInfo->pBindings[i];
+  for (const auto& binding : Items(v.pCreateInfo->pBindings, v.pCreateInfo->bindingCount)) {
     const bool inline_block = binding.descriptorType == VK_DESCRIPTOR_TYPE_INLINE_UNIFORM_BLOCK;
     if (!inline_block && binding.descriptorCount != 0) counts[binding.binding] = binding.descriptorCount;
   }
@@ -290,9 +293,9 @@ void AllocateDescriptorSets(DeviceWrites& device, const wire::AllocateDescriptor
   }
 }
 void FreeDescriptorSets(DeviceWrites& device, const wire::FreeDescriptorSetsArgs& v) {
-  for (uint32_t i = 0; i < v.descriptorSetCount; ++i) {
-    device.sets.erase(v.pDescriptorSets[i]);
-    device.pools[v.descriptorPool].erase(v.pDescriptorSets[i]);
+  for (const VkDescriptorSet set : Items(v.pDescriptorSets, v.descriptorSetCount)) {
+    device.sets.erase(set);
+    device.pools[v.descriptorPool].erase(set);
   }
 }
 void ResetDescriptorPool(DeviceWrites& device, const wire::ResetDescriptorPoolArgs& v) {
@@ -302,8 +305,8 @@ void DestroyDescriptorPool(DeviceWrites& device, const wire::DestroyDescriptorPo
   EndSets(&device, v.descriptorPool);
 }
 void UpdateDescriptorSets(DeviceWrites& device, const wire::UpdateDescriptorSetsArgs& v) {
-  for (uint32_t i = 0; i < v.descriptorWriteCount; ++i) Write(&device, v.pDescriptorWrites[i]);
-  for (uint32_t i = 0; i < v.descriptorCopyCount; ++i) Copy(&device, v.pDescriptorCopies[i]);
+  for (const auto& write : Items(v.pDescriptorWrites, v.descriptorWriteCount)) Write(&device, write);
+  for (const auto& copy : Items(v.pDescriptorCopies, v.descriptorCopyCount)) Copy(&device, copy);
 }
 
 void CreateShaderModule(DeviceWrites& device, const wire::CreateShaderModuleArgs& v) {
@@ -329,9 +332,7 @@ void CreateGraphicsPipelines(DeviceWrites& device, const wire::CreateGraphicsPip
     writes.unknown = FindInChain<VkPipelineLibraryCreateInfoKHR>(
                          info.pNext, VK_STRUCTURE_TYPE_PIPELINE_LIBRARY_CREATE_INFO_KHR) != nullptr ||
                      info.stageCount == 0 || info.pStages == nullptr;
-    for (uint32_t s = 0; info.pStages != nullptr && s < info.stageCount; ++s) {
-      writes.Merge(WritesOf(device, info.pStages[s]));
-    }
+    for (const auto& stage : Items(info.pStages, info.stageCount)) writes.Merge(WritesOf(device, stage));
     device.pipelines.insert_or_assign(v.pPipelines[i], std::move(writes));
   }
 }
@@ -344,9 +345,9 @@ void AllocateCommandBuffers(DeviceWrites& device, const wire::AllocateCommandBuf
   }
 }
 void FreeCommandBuffers(DeviceWrites& device, const wire::FreeCommandBuffersArgs& v) {
-  for (uint32_t i = 0; i < v.commandBufferCount; ++i) {
-    device.recordings.erase(v.pCommandBuffers[i]);
-    device.command_pools[v.commandPool].erase(v.pCommandBuffers[i]);
+  for (const VkCommandBuffer buffer : Items(v.pCommandBuffers, v.commandBufferCount)) {
+    device.recordings.erase(buffer);
+    device.command_pools[v.commandPool].erase(buffer);
   }
 }
 void DestroyCommandPool(DeviceWrites& device, const wire::DestroyCommandPoolArgs& v) {
@@ -366,15 +367,18 @@ void CmdBindDescriptorSets(DeviceWrites& device, const wire::CmdBindDescriptorSe
   Recording& recording = device.recordings[v.commandBuffer];
   auto& bound = recording.bound[v.pipelineBindPoint];
   if (bound.sets.size() > limits::kMaxWrittenParts) return recording.WritesAll();
-  for (uint32_t i = 0; i < v.descriptorSetCount; ++i) {
-    if (v.pDescriptorSets[i] != VK_NULL_HANDLE) bound.sets.emplace(v.firstSet + i, v.pDescriptorSets[i]);
+  uint32_t number = v.firstSet;
+  for (const VkDescriptorSet set : Items(v.pDescriptorSets, v.descriptorSetCount)) {
+    if (set != VK_NULL_HANDLE) bound.sets.emplace(number, set);
+    ++number;
   }
 }
 void CmdPushDescriptorSetKHR(DeviceWrites& device, const wire::CmdPushDescriptorSetKHRArgs& v) {
   Recording& recording = device.recordings[v.commandBuffer];
-  for (uint32_t i = 0; i < v.descriptorWriteCount; ++i) {
-    const VkWriteDescriptorSet& write = v.pDescriptorWrites[i];
-    for (uint32_t d = 0; !OnlyRead(write.descriptorType) && d < write.descriptorCount; ++d) {
+  for (const VkWriteDescriptorSet& write : Items(v.pDescriptorWrites, v.descriptorWriteCount)) {
+    if (OnlyRead(write.descriptorType)) continue;
+    if (!HasDescriptors(write)) return recording.WritesAll();
+    for (uint32_t d = 0; d < write.descriptorCount; ++d) {
       WrittenPart part;
       if (PartOf(device, write, d, &part)) recording.Writes(part);
     }
@@ -382,19 +386,19 @@ void CmdPushDescriptorSetKHR(DeviceWrites& device, const wire::CmdPushDescriptor
 }
 void CmdExecuteCommands(DeviceWrites& device, const wire::CmdExecuteCommandsArgs& v) {
   auto& secondaries = device.recordings[v.commandBuffer].secondaries;
-  secondaries.insert(secondaries.end(), v.pCommandBuffers, v.pCommandBuffers + v.commandBufferCount);
+  const auto executed = Items(v.pCommandBuffers, v.commandBufferCount);
+  secondaries.insert(secondaries.end(), executed.begin(), executed.end());
 }
 
 void CmdCopyBuffer(DeviceWrites& device, const wire::CmdCopyBufferArgs& v) {
   Recording& recording = device.recordings[v.commandBuffer];
-  for (uint32_t i = 0; i < v.regionCount; ++i) {
-    recording.Writes(v.dstBuffer, v.pRegions[i].dstOffset, v.pRegions[i].size);
+  for (const VkBufferCopy& region : Items(v.pRegions, v.regionCount)) {
+    recording.Writes(v.dstBuffer, region.dstOffset, region.size);
   }
 }
 void CmdCopyBuffer2(DeviceWrites& device, const wire::CmdCopyBuffer2Args& v) {
   Recording& recording = device.recordings[v.commandBuffer];
-  for (uint32_t i = 0; i < v.pCopyBufferInfo->regionCount; ++i) {
-    const VkBufferCopy2& region = v.pCopyBufferInfo->pRegions[i];
+  for (const VkBufferCopy2& region : Items(v.pCopyBufferInfo->pRegions, v.pCopyBufferInfo->regionCount)) {
     recording.Writes(v.pCopyBufferInfo->dstBuffer, region.dstOffset, region.size);
   }
 }
@@ -418,9 +422,8 @@ void CmdWaitEvents(DeviceWrites& device, const wire::CmdWaitEventsArgs& v) {
   WritesTransitions(&device.recordings[v.commandBuffer], v.pImageMemoryBarriers, v.imageMemoryBarrierCount);
 }
 void CmdWaitEvents2(DeviceWrites& device, const wire::CmdWaitEvents2Args& v) {
-  for (uint32_t i = 0; i < v.eventCount; ++i) {
-    WritesTransitions(&device.recordings[v.commandBuffer], v.pDependencyInfos[i].pImageMemoryBarriers,
-                      v.pDependencyInfos[i].imageMemoryBarrierCount);
+  for (const VkDependencyInfo& info : Items(v.pDependencyInfos, v.eventCount)) {
+    WritesTransitions(&device.recordings[v.commandBuffer], info.pImageMemoryBarriers, info.imageMemoryBarrierCount);
   }
 }
 void CmdBeginRenderPass(DeviceWrites& device, const wire::CmdBeginRenderPassArgs& v) {
@@ -437,7 +440,7 @@ void CmdBeginRendering(DeviceWrites& device, const wire::CmdBeginRenderingArgs& 
     WritesView(device, attachment->imageView, &recording);
     if (attachment->resolveMode != VK_RESOLVE_MODE_NONE) WritesView(device, attachment->resolveImageView, &recording);
   };
-  for (uint32_t i = 0; i < info.colorAttachmentCount; ++i) writes(&info.pColorAttachments[i]);
+  for (const auto& attachment : Items(info.pColorAttachments, info.colorAttachmentCount)) writes(&attachment);
   writes(info.pDepthAttachment);
   writes(info.pStencilAttachment);
 }

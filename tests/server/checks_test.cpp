@@ -88,6 +88,16 @@ TEST_F(ChecksTest, QueriesLieWithinTheirPoolAndResultsWithinTheirRoom) {
   EXPECT_THAT(reset, HasSubstr("malformed: vkCmdResetQueryPool: firstQuery queryCount"));
 }
 
+TEST_F(ChecksTest, ArraysAreThereWhenTheyAreCounted) {
+  const std::string freed = EndAfter([](TestDevice& d) {
+    wire::FreeDescriptorSetsArgs args{};
+    args.device = d.device;
+    args.descriptorSetCount = UINT32_MAX;
+    d.client->Post(Command::kFreeDescriptorSets, &args);
+  });
+  EXPECT_THAT(freed, HasSubstr("malformed: vkFreeDescriptorSets: pDescriptorSets"));
+}
+
 TEST_F(ChecksTest, RangesLieWithinTheirBuffers) {
   const auto fill = [](VkDeviceSize offset, VkDeviceSize size) {
     return [=](TestDevice& d) {

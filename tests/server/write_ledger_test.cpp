@@ -292,6 +292,34 @@ TEST_F(WriteLedgerTest, ArraysThatAreMissingAreNotRead) {
   args.pCreateInfos = &info;
   args.pPipelines = &pipeline;
   Note(Command::kCreateGraphicsPipelines, args);
+  wire::FreeCommandBuffersArgs buffers{};
+  buffers.commandBufferCount = 3;
+  Note(Command::kFreeCommandBuffers, buffers);
+  wire::FreeDescriptorSetsArgs sets{};
+  sets.descriptorPool = kPool;
+  sets.descriptorSetCount = UINT32_MAX;
+  Note(Command::kFreeDescriptorSets, sets);
+}
+
+// A count alone costs nothing, however large.
+TEST_F(WriteLedgerTest, MissingDescriptorsAreNotCountedOneByOne) {
+  const VkDescriptorSetLayoutBinding binding{.binding = 0,
+                                             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                             .descriptorCount = UINT32_MAX,
+                                             .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT,
+                                             .pImmutableSamplers = nullptr};
+  const VkDescriptorSet set = MakeSet(0, {&binding, 1});
+  VkWriteDescriptorSet write{};
+  write.dstSet = set;
+  write.descriptorCount = UINT32_MAX;
+  write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+  wire::UpdateDescriptorSetsArgs args{};
+  args.descriptorWriteCount = 1;
+  args.pDescriptorWrites = &write;
+  Note(Command::kUpdateDescriptorSets, args);
+  Begin(kCommands);
+  Bind(MakePipeline(0, written_comp), {&set, 1});
+  EXPECT_EQ(Submitted(), kEverything);
 }
 
 }  // namespace
