@@ -20,7 +20,6 @@ using wire::Store;
 using wire::StoreAll;
 using wire::Value;
 namespace conditions = wire::conditions;
-constexpr RequestIds e;
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateThing(VkDevice device, const VkThingCreateInfo* pCreateInfo,
                                            const VkAllocationCallbacks* pAllocator, VkThing* pThing) {
