@@ -113,6 +113,16 @@ class Offers:
             return 0
         return self.need_lists.index(names, 2) if names else 1
 
+    def core_version(self, name: str) -> tuple[int, int]:
+        """The first core version that has a struct or command; (0, 0) when none has."""
+        name = self.model.canonical(name)
+        versions = [
+            p.version
+            for p in self.model.providers
+            if p.version and name in {self.model.canonical(n) for n in p.commands | p.types}
+        ]
+        return min(versions, default=(0, 0))
+
     # --- commands --------------------------------------------------------------------------------------------
 
     @cached_property

@@ -56,6 +56,7 @@ class Renderer:
             chain_table=chain_table,
             codec_name=codec_name,
             sorted_chain=self._sorted_chain,
+            known_chain=self._known_chain,
             nothing_to_encode=nothing_to_encode,
             presence_bits=presence_bits,
             bounds=bounds,
@@ -87,6 +88,14 @@ class Renderer:
     def _sorted_chain(self, made: StructPlan | CommandPlan) -> list[str]:
         members = [self.plan.structs[name, made.role] for name in made.chain]
         return [codec_name(m) for m in sorted(members, key=lambda m: self.model.enumerators[m.s_type] or 0)]
+
+    def _known_chain(self, name: str) -> list[tuple[StructPlan, tuple[int, int]]]:
+        """What may stand in an output chain, sorted by sType: values alone, and with the core version that has them."""
+        owner = self.plan.structs.get((name, "out"))
+        members = [self.plan.structs[member, "out"] for member in (owner.chain if owner else ())]
+        known = [(m, self.offers.core_version(m.name)) for m in members if only_values(m)]
+        offered = [(m, version) for m, version in known if version != (0, 0) or self.offers.needs(m.name) > 1]
+        return sorted(offered, key=lambda each: self.model.enumerators[each[0].s_type] or 0)
 
     def _property_type(self, field: Field) -> str:
         """The sType of the properties struct that a length comes from."""
@@ -183,7 +192,7 @@ class Renderer:
             "names": sorted(self.offers.names, key=lambda n: n.name),
             "extension_lists": lists,
         }
-        files = ("entry_points.h", "overrides.h", "name_table.h", "name_table.cpp")
+        files = ("entry_points.h", "known_chains.h", "known_chains.cpp", "overrides.h", "name_table.h", "name_table.cpp")
         made = [self.render(f"client/{name}.j2", f"client/{name}", **values) for name in files]
         with_entry = [c for c in self.commands if self.offers.has_entry(c)]
         return made + self._family("client/family.cpp.j2", "cpp", with_entry)

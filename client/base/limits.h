@@ -37,6 +37,8 @@ inline constexpr size_t kMaxDecodedMessageBytes = size_t{1} << 20;
 
 // Answers of one session, by their questions' bytes; beyond, each call asks.
 inline constexpr size_t kMaxAnswers = size_t{1} << 16;
+// Answers that were asked for ahead and that nobody has wanted yet.
+inline constexpr size_t kMaxAnswersAhead = 4096;
 // Objects whose addresses are asked for with the one that is wanted: their questions take less than may lie unsent.
 inline constexpr size_t kAddressesAtOnce = 8192;
 // Ranges of a query pool about which the last answer is kept, and 64-bit values of one that is asked for ahead: more are read

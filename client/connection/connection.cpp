@@ -5,6 +5,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "client/base/limits.h"
 #include "client/base/log.h"
@@ -155,6 +156,27 @@ std::shared_ptr<LaterReply> Connection::AskLater(uint16_t command, Encode encode
     Appended(true, started);
   }
   return later;
+}
+
+void Connection::Join(const std::shared_ptr<LaterReply>& later, const std::shared_ptr<Trip>& trip) noexcept {
+  const std::lock_guard lane(lane_);
+  later->trip = trip;
+  trip->last = later;
+}
+
+bool Connection::Await(const LaterReply& later, bool* counted) noexcept {
+  std::unique_lock lane(lane_);
+  TryPoll(lane);
+  Trip* const trip = later.trip.get();
+  *counted = trip == nullptr ? !later.answered : !std::exchange(trip->counted, true);
+  if (*counted) Count(statistics_->round_trips);
+  const std::shared_ptr<LaterReply> last = trip == nullptr ? nullptr : trip->last.lock();
+  const auto done = [&] { return later.answered && (last == nullptr || last->answered); };
+  if (done()) return true;
+  const auto start = Clock::now();
+  Enter(lane, done, Clock::time_point::max());
+  Count(statistics_->stalled_ns, static_cast<uint64_t>((Clock::now() - start).count()));
+  return later.answered;
 }
 
 // --- waiting and reading -------------------------------------------------------------------------------------------------

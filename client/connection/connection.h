@@ -73,11 +73,20 @@ struct Reply {
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
 };
 
+// Questions that leave together: all of them cost one round trip, which whoever first wants one of their answers counts. Guarded
+// by the lane.
+struct LaterReply;
+struct Trip {
+  std::weak_ptr<LaterReply> last;  // answered after the others
+  bool counted = false;
+};
+
 // An answer that nobody waits for; whoever asked looks for it later. Guarded by the lane.
 struct LaterReply {
   uint64_t sequence = 0;
   bool answered = false;
   Reply reply;
+  std::shared_ptr<Trip> trip;  // nullptr: it was asked alone
 };
 
 // When a question leaves that nobody waits for: at once, or with what is sent next.
@@ -115,6 +124,12 @@ class Connection final : private Outgoing::Owner {
   // The same without waiting: what comes back is put into the reply by whoever reads it. nullptr when the session is lost or
   // memory is exhausted. The lane must not be held.
   std::shared_ptr<LaterReply> AskLater(uint16_t command, Encode encode, When when = When::kNow) noexcept;
+
+  // From then on the answer is of that trip, and the last of it so far.
+  void Join(const std::shared_ptr<LaterReply>& later, const std::shared_ptr<Trip>& trip) noexcept;
+  // Waits until that answer is there, and those that were asked with it. Sets `counted` when a round trip was counted for it. False
+  // when the session is lost before.
+  bool Await(const LaterReply& later, bool* counted) noexcept;
 
   // Guards who reads and waits, and whatever else completions change. Take it only when !lost() in a process that forked.
   std::mutex& lane() { return lane_; }

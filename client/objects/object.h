@@ -18,6 +18,7 @@
 #include "client/base/ids.h"
 #include "client/memory/mapped_memory.h"
 #include "client/objects/addresses.h"
+#include "client/objects/known_chain.h"
 #include "client/objects/recordings.h"
 #include "client/objects/spare_memory.h"
 #include "runtime/mutex.h"
@@ -58,6 +59,8 @@ struct PhysicalDevice : Dispatchable {
   std::once_flag fetch_extensions;
   VkResult extensions_result = VK_SUCCESS;
   std::vector<VkExtensionProperties> extensions;  // offered to the application
+  KnownChain known_properties, known_features;
+  std::atomic<bool> asked_formats{false}, asked_formats2{false}, asked_formats3{false};  // all of them, by each question
 };
 
 // Owned by its device. Any thread; the counts are guarded by the session's lane.

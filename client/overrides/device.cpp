@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "client/base/limits.h"
 #include "client/icd/proc_addr.h"
 #include "client/objects/object.h"
 #include "client/overrides/guard.h"
@@ -15,6 +17,7 @@
 #include "client/session/call.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
+#include "client/session/start.h"
 #include "client/wsi/device_windows.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
@@ -123,14 +126,27 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instance, uin
 VKAPI_ATTR VkResult VKAPI_CALL
 EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGroupCount,
                               VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
-  wire::EnumeratePhysicalDeviceGroupsArgs args{};
-  args.instance = instance;
-  args.pPhysicalDeviceGroupCount = pPhysicalDeviceGroupCount;
-  args.pPhysicalDeviceGroupProperties = pPhysicalDeviceGroupProperties;
-  Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
-  if (call.AskCached(&args)) return args.result;
-  *pPhysicalDeviceGroupCount = 0;
-  return call.failure();
+  return Guarded([&] {
+    VkPhysicalDeviceGroupProperties empty{};
+    empty.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES;
+    uint32_t count = limits::kMaxPhysicalDevices;
+    std::vector<VkPhysicalDeviceGroupProperties> groups(count, empty);
+    wire::EnumeratePhysicalDeviceGroupsArgs args{};
+    args.instance = instance;
+    args.pPhysicalDeviceGroupCount = &count;
+    args.pPhysicalDeviceGroupProperties = groups.data();
+    Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
+    const VkResult result = call.AskCached(&args) ? args.result : call.failure();
+    if (result < 0) {
+      *pPhysicalDeviceGroupCount = 0;
+      return result;
+    }
+    groups.resize(count);
+    for (uint32_t i = 0; pPhysicalDeviceGroupProperties != nullptr && i < *pPhysicalDeviceGroupCount && i < count; ++i) {
+      groups[i].pNext = pPhysicalDeviceGroupProperties[i].pNext;
+    }
+    return HandOut<VkPhysicalDeviceGroupProperties>(groups, pPhysicalDeviceGroupCount, pPhysicalDeviceGroupProperties);
+  });
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysicalDevice physicalDevice,
@@ -163,13 +179,53 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties(VkPhysicalDevice physical
 
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceProperties2(VkPhysicalDevice physicalDevice,
                                                         VkPhysicalDeviceProperties2* pProperties) {
-  entry::GetPhysicalDeviceProperties2(physicalDevice, pProperties);
+  auto* const device = FromHandle<PhysicalDevice>(physicalDevice);
+  if (!AnswerFromMemory(device, &device->known_properties, pProperties)) {
+    entry::GetPhysicalDeviceProperties2(physicalDevice, pProperties);
+  }
   pProperties->properties.apiVersion = std::min(pProperties->properties.apiVersion, kRegistryApiVersion);
   auto* const host = FindInChain<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
       pProperties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
   if (host == nullptr || host->minImportedHostPointerAlignment == 0) return;  // nobody answered
   const auto page = static_cast<VkDeviceSize>(sysconf(_SC_PAGESIZE));
   host->minImportedHostPointerAlignment = std::max(host->minImportedHostPointerAlignment, page);
+}
+
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties(VkPhysicalDevice physicalDevice,
+                                                                  uint32_t* pQueueFamilyPropertyCount,
+                                                                  VkQueueFamilyProperties* pQueueFamilyProperties) {
+  QueueFamilies families;
+  GetQueueFamilies(FromHandle<PhysicalDevice>(physicalDevice), &families);
+  HandOut<VkQueueFamilyProperties>({families.all.data(), families.count}, pQueueFamilyPropertyCount,
+                                   pQueueFamilyProperties);
+}
+
+// Chains are asked for as they are; else it is what the older command says.
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDevice physicalDevice,
+                                                                   uint32_t* pQueueFamilyPropertyCount,
+                                                                   VkQueueFamilyProperties2* pQueueFamilyProperties) {
+  const std::span<const VkQueueFamilyProperties2> asked(
+      pQueueFamilyProperties, pQueueFamilyProperties == nullptr ? 0 : *pQueueFamilyPropertyCount);
+  if (std::any_of(asked.begin(), asked.end(), [](const auto& each) { return each.pNext != nullptr; })) {
+    return entry::GetPhysicalDeviceQueueFamilyProperties2(physicalDevice, pQueueFamilyPropertyCount,
+                                                          pQueueFamilyProperties);
+  }
+  QueueFamilies families;
+  GetQueueFamilies(FromHandle<PhysicalDevice>(physicalDevice), &families);
+  const uint32_t room = pQueueFamilyProperties == nullptr ? families.count : *pQueueFamilyPropertyCount;
+  *pQueueFamilyPropertyCount = std::min(room, families.count);
+  for (uint32_t i = 0; pQueueFamilyProperties != nullptr && i < *pQueueFamilyPropertyCount; ++i) {
+    pQueueFamilyProperties[i].queueFamilyProperties = families.all[i];
+  }
+}
+
+// A chain may hold budgets, which change.
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physicalDevice,
+                                                              VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
+  if (pMemoryProperties->pNext != nullptr) {
+    return entry::GetPhysicalDeviceMemoryProperties2(physicalDevice, pMemoryProperties);
+  }
+  entry::GetPhysicalDeviceMemoryProperties(physicalDevice, &pMemoryProperties->memoryProperties);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice physicalDevice, const VkDeviceCreateInfo* pCreateInfo,

@@ -1,5 +1,6 @@
 // Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
 // structs that stay on one side in codegen/policy.
+#include "client/session/start.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "runtime/vk/chain.h"
@@ -45,7 +46,10 @@ void ClearUnsupported(VkBaseOutStructure& features) {
 
 VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalDevice,
                                                       VkPhysicalDeviceFeatures2* pFeatures) {
-  entry::GetPhysicalDeviceFeatures2(physicalDevice, pFeatures);
+  auto* const device = FromHandle<PhysicalDevice>(physicalDevice);
+  if (!AnswerFromMemory(device, &device->known_features, pFeatures)) {
+    entry::GetPhysicalDeviceFeatures2(physicalDevice, pFeatures);
+  }
   for (VkBaseOutStructure& each : ChainOf(pFeatures)) ClearUnsupported(each);
 }
 

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "client/base/limits.h"
 #include "client/base/log.h"
 #include "client/icd/proc_addr.h"
 #include "client/objects/object.h"
@@ -16,6 +15,7 @@
 #include "client/session/delivery.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
+#include "client/session/start.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
@@ -23,32 +23,6 @@
 
 namespace vesper::client {
 namespace {
-
-// What the server's instance offers, filtered by policy.
-VkResult InstanceExtensions(Session& session, std::vector<VkExtensionProperties>* extensions) {
-  uint32_t count = limits::kMaxInstanceExtensions;
-  extensions->resize(count);
-  wire::EnumerateInstanceExtensionPropertiesArgs args{};
-  args.pPropertyCount = &count;
-  args.pProperties = extensions->data();
-  Call call(session, Command::kEnumerateInstanceExtensionProperties);
-  if (!call.AskCached(&args)) {
-    extensions->clear();
-    return call.failure();
-  }
-  extensions->resize(count);
-  KeepOffered(extensions, false);
-  return args.result;
-}
-
-// 0 when there is no answer.
-uint32_t InstanceVersion(Session& session) {
-  uint32_t version = 0;
-  wire::EnumerateInstanceVersionArgs args{};
-  args.pApiVersion = &version;
-  Call call(session, Command::kEnumerateInstanceVersion);
-  return call.AskCached(&args) ? std::min(version, kRegistryApiVersion) : 0;
-}
 
 // The masks of an instance's own messengers, each form's together: the server's messages go to all that want them.
 class ChainOfMessengers {
@@ -78,8 +52,8 @@ class ChainOfMessengers {
 };
 
 // Chains of an instance speak to the loader, to layers, and to the application's own callbacks: of them travels what the
-// callbacks want.
-VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
+// callbacks want. What programs ask next leaves with it.
+VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked, PhysicalDevicesAhead* ahead) {
   std::vector<VkExtensionProperties> offered;
   const VkResult listed = InstanceExtensions(*instance->session, &offered);
   if (listed < 0) return listed;
@@ -101,8 +75,16 @@ VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked) {
   wire::CreateInstanceArgs args{};
   args.pCreateInfo = &info;
   args.pInstance = &handle;
-  Call call(*instance->session, Command::kCreateInstance);
-  return call.Ask(&args) ? args.result : call.failure();
+  Session& session = *instance->session;
+  const auto trip = std::make_shared<Trip>();
+  const std::shared_ptr<LaterReply> made = session.AskWith(trip, Command::kCreateInstance, &args);
+  if (made == nullptr) return VK_ERROR_INITIALIZATION_FAILED;
+  const VkResult listing = ahead->Ask(instance, trip);
+  if (listing < 0) return listing;
+  if (!session.Await(Command::kCreateInstance, *made)) return VK_ERROR_INITIALIZATION_FAILED;
+  const auto refused = static_cast<VkResult>(made->reply.header.result);
+  if (!session.Finish(Command::kCreateInstance, *made, &args)) return refused < 0 ? refused : VK_ERROR_INITIALIZATION_FAILED;
+  return args.result;
 }
 
 VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
@@ -116,12 +98,13 @@ VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
     instance->api_version = asked.pApplicationInfo->apiVersion;
   }
   session->messages().AddChain(asked.pNext);
-  const VkResult result = AskCreate(instance.get(), asked);
+  PhysicalDevicesAhead ahead;
+  const VkResult result = AskCreate(instance.get(), asked, &ahead);
   Deliver(*session);
   if (result < 0) return result;
   instance->server_version = InstanceVersion(*session);
   if (instance->server_version == 0) return VK_ERROR_INITIALIZATION_FAILED;
-  const VkResult fetched = FetchPhysicalDevices(instance.get());
+  const VkResult fetched = ahead.Fetch(instance.get());
   if (fetched < 0) return fetched;
   session->SetInstance(instance.get());
   *made = ToHandle<VkInstance>(instance.release());

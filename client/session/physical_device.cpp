@@ -1,68 +1,42 @@
 #include "client/session/physical_device.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <new>
 
 #include "client/base/limits.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
-#include "generated/client/entry_points.h"
 #include "generated/vk/extensions.h"
 #include "generated/wire/device.h"
 #include "generated/wire/instance.h"
 
 namespace vesper::client {
 
-VkResult FetchPhysicalDevices(Instance* instance) {
-  Session& session = *instance->session;
-  std::array<uint64_t, limits::kMaxPhysicalDevices> ids;
-  if (!session.ids().Mint(HandleType::kPhysicalDevice, ids)) return VK_ERROR_OUT_OF_HOST_MEMORY;
-  std::array<VkPhysicalDevice, limits::kMaxPhysicalDevices> handles;
-  for (uint32_t i = 0; i < limits::kMaxPhysicalDevices; ++i) {
-    instance->physical_devices.push_back(std::make_unique<PhysicalDevice>(instance, ids[i]));
-    handles[i] = ToHandle<VkPhysicalDevice>(instance->physical_devices.back().get());
-  }
-  uint32_t count = limits::kMaxPhysicalDevices;
-  wire::EnumeratePhysicalDevicesArgs args{};
-  args.instance = ToHandle<VkInstance>(instance);
-  args.pPhysicalDeviceCount = &count;
-  args.pPhysicalDevices = handles.data();
-  Call call(session, Command::kEnumeratePhysicalDevices);
-  if (!call.Ask(&args)) return call.failure();
-  if (args.result < 0) return args.result;
-  count = std::min(count, limits::kMaxPhysicalDevices);
-  instance->physical_devices.resize(count);
-  for (uint32_t i = count; i < limits::kMaxPhysicalDevices; ++i) session.ids().Forget(ids[i]);
-  for (const auto& device : instance->physical_devices) {
-    VkPhysicalDeviceProperties properties{};
-    entry::GetPhysicalDeviceProperties(ToHandle<VkPhysicalDevice>(device.get()), &properties);
-    device->api_version = std::min(properties.apiVersion, kRegistryApiVersion);
-    // A physical device without its version or its extensions is none that a loader can use.
-    const std::vector<VkExtensionProperties>* extensions = nullptr;
-    const VkResult listed = DeviceExtensions(device.get(), &extensions);
-    if (listed < 0) return listed;
-    if (device->api_version == 0) return VK_ERROR_INITIALIZATION_FAILED;
-  }
-  return session.lost() ? VK_ERROR_INITIALIZATION_FAILED : VK_SUCCESS;
-}
-
 namespace {
+
+// The question and room for its answer. `use` asks it, now or ahead: the same bytes either way.
+template <typename Use>
+auto WithExtensions(PhysicalDevice* device, std::vector<VkExtensionProperties>* extensions, uint32_t* count, Use use) {
+  *count = limits::kMaxExtensions;
+  extensions->resize(*count);
+  wire::EnumerateDeviceExtensionPropertiesArgs args{};
+  args.physicalDevice = ToHandle<VkPhysicalDevice>(device);
+  args.pPropertyCount = count;
+  args.pProperties = extensions->data();
+  return use(Command::kEnumerateDeviceExtensionProperties, args);
+}
 
 VkResult FetchExtensions(PhysicalDevice* device) noexcept {
   try {
-    uint32_t count = limits::kMaxExtensions;
-    device->extensions.resize(count);
-    wire::EnumerateDeviceExtensionPropertiesArgs args{};
-    args.physicalDevice = ToHandle<VkPhysicalDevice>(device);
-    args.pPropertyCount = &count;
-    args.pProperties = device->extensions.data();
-    Call call(device, Command::kEnumerateDeviceExtensionProperties);
-    const VkResult result = call.Ask(&args) ? args.result : call.failure();
-    device->extensions.resize(result < 0 ? 0 : count);
-    if (result >= 0) KeepOffered(&device->extensions, true);
-    return result;
+    uint32_t count = 0;
+    return WithExtensions(device, &device->extensions, &count, [&](Command command, auto& args) {
+      Call call(device, command);
+      const VkResult result = call.AskCached(&args) ? args.result : call.failure();
+      device->extensions.resize(result < 0 ? 0 : count);
+      if (result >= 0) KeepOffered(&device->extensions, true);
+      return result;
+    });
   } catch (const std::bad_alloc&) {
     device->extensions.clear();
     return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -70,6 +44,13 @@ VkResult FetchExtensions(PhysicalDevice* device) noexcept {
 }
 
 }  // namespace
+
+void AskForExtensions(PhysicalDevice* device, const std::shared_ptr<Trip>& trip) {
+  uint32_t count = 0;
+  std::vector<VkExtensionProperties> room;
+  WithExtensions(device, &room, &count,
+                 [&](Command command, auto& args) { device->session->AskAhead(trip, command, &args); });
+}
 
 VkResult DeviceExtensions(PhysicalDevice* device, const std::vector<VkExtensionProperties>** extensions) {
   // Nothing may be thrown through call_once(): the C library between cannot unwind when memory is exhausted.

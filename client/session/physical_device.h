@@ -3,17 +3,19 @@
 
 #include <vulkan/vulkan.h>
 
+#include <memory>
 #include <vector>
 
+#include "client/connection/connection.h"
 #include "client/objects/object.h"
 
 namespace vesper::client {
 
-// Asks for the devices of a new instance once, so that their handles are the same in every call.
-VkResult FetchPhysicalDevices(Instance* instance);
-
 // The extensions that the device offers: the driver's without those that policy keeps back. The server is asked once.
 VkResult DeviceExtensions(PhysicalDevice* device, const std::vector<VkExtensionProperties>** extensions);
+
+// Asks ahead for them.
+void AskForExtensions(PhysicalDevice* device, const std::shared_ptr<Trip>& trip);
 
 // Removes extensions that policy keeps back or that the registry does not know, and adds the client's own of that level:
 // those of the instance, or of devices.

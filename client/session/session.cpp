@@ -148,11 +148,7 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     return false;
   }
   try {
-    wire::ByteBuffer question;
-    question.Append(&command, sizeof(command));
-    const RecipeMapper mapper(&recipes_);
-    RequestEncoder encoder(&question, &mapper);
-    CodecOf(command).encode_request(encoder, args);
+    const wire::ByteBuffer question = QuestionOf(command, args);
     const std::string_view key = View(question);
     {
       const MutexLock lock(answers_mutex_);
@@ -162,11 +158,18 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
       }
     }
     std::string remembered(key);  // asking may ask again, in a callback of the application
-    Reply reply;
-    if (!AskOnce(command, args, &reply, failure)) return false;
-    const std::span<const uint8_t> body = reply.body();
+    Reply own;
+    const Reply* reply = &own;
+    const std::shared_ptr<LaterReply> ahead = FindAhead(remembered);
+    if (ahead != nullptr && Await(command, *ahead) && ahead->reply.header.kind == wire::ReplyKind::kAnswer) {
+      reply = &ahead->reply;
+    } else if (!AskOnce(command, args, &own, failure)) {
+      return false;
+    }
+    const std::span<const uint8_t> body = reply->body();
     if (!Decode(command, body, args, failure)) return false;
     const MutexLock lock(answers_mutex_);
+    if (ahead != nullptr) ahead_.erase(remembered);
     if (answers_.size() < limits::kMaxAnswers)
       answers_.emplace(std::move(remembered), std::vector<uint8_t>(body.begin(), body.end()));
     return true;
@@ -174,6 +177,53 @@ bool Session::AskCached(Command command, void* args, VkResult* failure) noexcept
     *failure = VK_ERROR_OUT_OF_HOST_MEMORY;
     return false;
   }
+}
+
+wire::ByteBuffer Session::QuestionOf(Command command, const void* args) const {
+  wire::ByteBuffer question;
+  question.Append(&command, sizeof(command));
+  const RecipeMapper mapper(&recipes_);
+  RequestEncoder encoder(&question, &mapper);
+  CodecOf(command).encode_request(encoder, args);
+  return question;
+}
+
+std::shared_ptr<LaterReply> Session::FindAhead(std::string_view question) {
+  const MutexLock lock(answers_mutex_);
+  const auto found = ahead_.find(question);
+  return found == ahead_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<LaterReply> Session::AskWith(const std::shared_ptr<Trip>& trip, Command command,
+                                             const void* args) noexcept {
+  std::shared_ptr<LaterReply> asked = AskLater(command, args, When::kWithTheNext);
+  if (asked != nullptr) connection_.Join(asked, trip);
+  return asked;
+}
+
+void Session::AskAhead(const std::shared_ptr<Trip>& trip, Command command, const void* args) noexcept {
+  try {
+    const wire::ByteBuffer question = QuestionOf(command, args);
+    const std::string_view key = View(question);
+    {
+      const MutexLock lock(answers_mutex_);
+      if (answers_.find(key) != answers_.end() || ahead_.find(key) != ahead_.end()) return;
+      if (ahead_.size() >= limits::kMaxAnswersAhead) return;
+    }
+    std::shared_ptr<LaterReply> asked = AskWith(trip, command, args);
+    if (asked == nullptr) return;
+    const MutexLock lock(answers_mutex_);
+    ahead_.emplace(std::string(key), std::move(asked));
+  } catch (const std::bad_alloc&) {  // it is asked for when it is wanted
+  }
+}
+
+bool Session::Await(Command command, const LaterReply& later) noexcept {
+  if (abandoned()) return false;
+  bool counted = false;
+  if (!connection_.Await(later, &counted)) return false;
+  if (counted) statistics_->CountReply(command, later.reply.payload.size());
+  return true;
 }
 
 std::shared_ptr<LaterReply> Session::AskLater(Command command, const void* args, When when) noexcept {

@@ -43,6 +43,12 @@ class Session final : private EventHandler, public MemoryLink {
   // Asks without waiting; Finish() decodes what came. nullptr when it cannot be asked.
   std::shared_ptr<LaterReply> AskLater(Command command, const void* args, When when = When::kNow) noexcept;
   bool Finish(Command command, const LaterReply& later, void* args) noexcept;
+  // Asks as part of a trip, which leaves with what is sent next.
+  std::shared_ptr<LaterReply> AskWith(const std::shared_ptr<Trip>& trip, Command command, const void* args) noexcept;
+  // The same for what AskCached() will want.
+  void AskAhead(const std::shared_ptr<Trip>& trip, Command command, const void* args) noexcept;
+  // Waits for an answer, of that command for the statistics; false when there is none.
+  bool Await(Command command, const LaterReply& later) noexcept;
   // The objects are made by this command; `args` without their ids says of what.
   void NoteRecipe(Command command, const void* args, std::span<const uint64_t> ids) noexcept;
   // Equal for requests that differ only in the ids of what they make, which are `made`; 0 when memory is exhausted.
@@ -103,6 +109,8 @@ class Session final : private EventHandler, public MemoryLink {
   // A round trip; false, with the code to return, when there is no answer.
   bool AskOnce(Command command, const void* args, Reply* reply, VkResult* failure) noexcept;
   bool Decode(Command command, std::span<const uint8_t> body, void* args, VkResult* failure) noexcept;
+  wire::ByteBuffer QuestionOf(Command command, const void* args) const;
+  std::shared_ptr<LaterReply> FindAhead(std::string_view question);
   void Completed(const wire::Completed& completed);
   void MemoryChanged(std::span<const uint8_t> body);
   void DeviceLost(std::span<const uint8_t> body);
@@ -124,6 +132,7 @@ class Session final : private EventHandler, public MemoryLink {
   Messages messages_;
   Mutex answers_mutex_;
   ByBytes<std::vector<uint8_t>> answers_ VESPER_GUARDED_BY(answers_mutex_);
+  ByBytes<std::shared_ptr<LaterReply>> ahead_ VESPER_GUARDED_BY(answers_mutex_);  // asked, and not wanted yet
   Connection connection_;  // last: its thread uses the rest
 };
 

@@ -16,6 +16,7 @@
 #include "client/base/log.h"
 #include "client/memory/shared_memory.h"
 #include "client/session/session.h"
+#include "client/session/start.h"
 #include "client/tracking/tracker.h"
 #include "runtime/address.h"
 #include "runtime/configuration.h"
@@ -147,6 +148,7 @@ std::shared_ptr<Session> Open(Sessions* all) VESPER_REQUIRES(all->mutex) {
       }
       std::shared_ptr<Session> session(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
       if (!AddForFork(session.get())) return nullptr;
+      AskAboutInstances(*session);
       std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
       all->live.push_back(session);
       return session;

@@ -1727,12 +1727,15 @@ const NameEntry kEntries[] = {
         "vkGetPhysicalDeviceFeatures2", Level::kInstance, Core(1, 1), kOfPhysicalDevice),
     Entry<&Delivering<&overrides::GetPhysicalDeviceFeatures2>::Call, Command::kGetPhysicalDeviceFeatures2>(
         "vkGetPhysicalDeviceFeatures2KHR", Level::kInstance, With(kExtensions22), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceFormatProperties>::Call, Command::kGetPhysicalDeviceFormatProperties>(
-        "vkGetPhysicalDeviceFormatProperties", Level::kInstance, Core(1, 0), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceFormatProperties2>::Call, Command::kGetPhysicalDeviceFormatProperties2>(
-        "vkGetPhysicalDeviceFormatProperties2", Level::kInstance, Core(1, 1), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceFormatProperties2>::Call, Command::kGetPhysicalDeviceFormatProperties2>(
-        "vkGetPhysicalDeviceFormatProperties2KHR", Level::kInstance, With(kExtensions22), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceFormatProperties>::Call,
+          Command::kGetPhysicalDeviceFormatProperties>("vkGetPhysicalDeviceFormatProperties", Level::kInstance,
+                                                       Core(1, 0), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceFormatProperties2>::Call,
+          Command::kGetPhysicalDeviceFormatProperties2>("vkGetPhysicalDeviceFormatProperties2", Level::kInstance,
+                                                        Core(1, 1), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceFormatProperties2>::Call,
+          Command::kGetPhysicalDeviceFormatProperties2>("vkGetPhysicalDeviceFormatProperties2KHR", Level::kInstance,
+                                                        With(kExtensions22), kOfPhysicalDevice),
     Entry<&Delivering<&entry::GetPhysicalDeviceFragmentShadingRatesKHR>::Call,
           Command::kGetPhysicalDeviceFragmentShadingRatesKHR>("vkGetPhysicalDeviceFragmentShadingRatesKHR",
                                                               Level::kInstance, With(kExtensions96), kOfPhysicalDevice),
@@ -1747,10 +1750,12 @@ const NameEntry kEntries[] = {
                                                              Level::kInstance, With(kExtensions22), kOfPhysicalDevice),
     Entry<&Delivering<&entry::GetPhysicalDeviceMemoryProperties>::Call, Command::kGetPhysicalDeviceMemoryProperties>(
         "vkGetPhysicalDeviceMemoryProperties", Level::kInstance, Core(1, 0), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceMemoryProperties2>::Call, Command::kGetPhysicalDeviceMemoryProperties2>(
-        "vkGetPhysicalDeviceMemoryProperties2", Level::kInstance, Core(1, 1), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceMemoryProperties2>::Call, Command::kGetPhysicalDeviceMemoryProperties2>(
-        "vkGetPhysicalDeviceMemoryProperties2KHR", Level::kInstance, With(kExtensions22), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceMemoryProperties2>::Call,
+          Command::kGetPhysicalDeviceMemoryProperties2>("vkGetPhysicalDeviceMemoryProperties2", Level::kInstance,
+                                                        Core(1, 1), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceMemoryProperties2>::Call,
+          Command::kGetPhysicalDeviceMemoryProperties2>("vkGetPhysicalDeviceMemoryProperties2KHR", Level::kInstance,
+                                                        With(kExtensions22), kOfPhysicalDevice),
     Entry<&Delivering<&entry::GetPhysicalDeviceMultisamplePropertiesEXT>::Call,
           Command::kGetPhysicalDeviceMultisamplePropertiesEXT>(
         "vkGetPhysicalDeviceMultisamplePropertiesEXT", Level::kInstance, With(kExtensions45), kOfPhysicalDevice),
@@ -1782,13 +1787,13 @@ const NameEntry kEntries[] = {
           Command::kGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR>(
         "vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR", Level::kInstance, With(kExtensions78),
         kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceQueueFamilyProperties>::Call,
+    Entry<&Delivering<&overrides::GetPhysicalDeviceQueueFamilyProperties>::Call,
           Command::kGetPhysicalDeviceQueueFamilyProperties>("vkGetPhysicalDeviceQueueFamilyProperties",
                                                             Level::kInstance, Core(1, 0), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceQueueFamilyProperties2>::Call,
+    Entry<&Delivering<&overrides::GetPhysicalDeviceQueueFamilyProperties2>::Call,
           Command::kGetPhysicalDeviceQueueFamilyProperties2>("vkGetPhysicalDeviceQueueFamilyProperties2",
                                                              Level::kInstance, Core(1, 1), kOfPhysicalDevice),
-    Entry<&Delivering<&entry::GetPhysicalDeviceQueueFamilyProperties2>::Call,
+    Entry<&Delivering<&overrides::GetPhysicalDeviceQueueFamilyProperties2>::Call,
           Command::kGetPhysicalDeviceQueueFamilyProperties2>("vkGetPhysicalDeviceQueueFamilyProperties2KHR",
                                                              Level::kInstance, With(kExtensions22), kOfPhysicalDevice),
     Entry<&Delivering<&entry::GetPhysicalDeviceSparseImageFormatProperties>::Call,

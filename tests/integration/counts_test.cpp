@@ -234,6 +234,90 @@ TEST_F(CountsTest, PropertiesAreAskedOnce) {
   });
 }
 
+// What nearly every program asks of a physical device before it makes a device, all in one function.
+void AskUsual(VkPhysicalDevice device) {
+  VkPhysicalDeviceVulkan13Properties p13 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+  VkPhysicalDeviceDriverProperties driver = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, &p13};
+  VkPhysicalDeviceSubgroupProperties subgroups = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES, &driver};
+  VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &subgroups};
+  vkGetPhysicalDeviceProperties2(device, &properties);
+  EXPECT_STRNE(driver.driverName, "");
+  EXPECT_NE(p13.maxBufferSize, 0u);
+  CoreFeatures features;
+  vkGetPhysicalDeviceFeatures2(device, &features.core);
+  EXPECT_TRUE(features.v12.timelineSemaphore);
+  uint32_t count = 0;
+  vkGetPhysicalDeviceQueueFamilyProperties2(device, &count, nullptr);
+  std::vector<VkQueueFamilyProperties2> families(count, {VK_STRUCTURE_TYPE_QUEUE_FAMILY_PROPERTIES_2});
+  vkGetPhysicalDeviceQueueFamilyProperties2(device, &count, families.data());
+  EXPECT_NE(families[0].queueFamilyProperties.queueCount, 0u);
+  VkPhysicalDeviceMemoryProperties2 memory = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+  vkGetPhysicalDeviceMemoryProperties2(device, &memory);
+  EXPECT_NE(memory.memoryProperties.memoryTypeCount, 0u);
+  vkEnumerateDeviceExtensionProperties(device, nullptr, &count, nullptr);
+  EXPECT_NE(count, 0u);
+}
+
+// The handshake, what instances offer, the instance with its devices, what is asked of them, the device: the fence is a wait. The
+// instance's end is one more.
+TEST_F(CountsTest, AWholeStart) {
+  const auto submit = [](Context& gpu) -> Operation {
+    return [&gpu](uint32_t) {
+      AskUsual(gpu.physical_device());
+      const Owned<VkFence> done = MakeFence(gpu);
+      VK_CHECK(vkQueueSubmit(gpu.queue(), 0, nullptr, done));
+      VK_CHECK(vkWaitForFences(gpu.device(), 1, done.address(), VK_TRUE, UINT64_MAX));
+    };
+  };
+  File();
+  const Counts counts = Measure(submit, 1);
+  EXPECT_LE(counts.round_trips, 5u + 1u);
+  EXPECT_LE(counts.waits, 1u);
+}
+
+// Nothing but the instance: questions of whatever chain add one trip at most.
+TEST_F(CountsTest, PropertiesOfAnInstance) {
+  File();
+  { Context first; }  // so that the file exists
+  const auto trips = [](bool asks) {
+    const uint64_t before = File().Total("round_trips");
+    VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
+    application.apiVersion = VK_API_VERSION_1_3;
+    VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
+    info.pApplicationInfo = &application;
+    VkInstance instance = VK_NULL_HANDLE;
+    VK_CHECK(vkCreateInstance(&info, nullptr, &instance));
+    if (asks) AskUsual(ChooseDevice(instance));
+    vkDestroyInstance(instance, nullptr);
+    return File().Total("round_trips") - before;
+  };
+  const uint64_t without = trips(false);
+  EXPECT_LE(without, 3u + 1u);
+  EXPECT_LE(trips(true), without + 1);
+}
+
+// Whoever asks about one format asks about others.
+TEST_F(CountsTest, Formats) {
+  const auto ask = [](int last) -> Prepare {
+    return [last](Context& gpu) -> Operation {
+      return [&gpu, last](uint32_t) {
+        for (int i = VK_FORMAT_R4G4_UNORM_PACK8; i <= last; ++i) {
+          VkFormatProperties plain;
+          vkGetPhysicalDeviceFormatProperties(gpu.physical_device(), static_cast<VkFormat>(i), &plain);
+          VkFormatProperties3 flags = {VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_3};
+          VkFormatProperties2 answer = {VK_STRUCTURE_TYPE_FORMAT_PROPERTIES_2, &flags, {}};
+          vkGetPhysicalDeviceFormatProperties2(gpu.physical_device(), static_cast<VkFormat>(i), &answer);
+          EXPECT_EQ(answer.formatProperties.optimalTilingFeatures, plain.optimalTilingFeatures) << i;
+          EXPECT_EQ(static_cast<uint32_t>(flags.bufferFeatures) & plain.bufferFeatures, plain.bufferFeatures) << i;
+        }
+      };
+    };
+  };
+  File();
+  EXPECT_EQ(Measure(ask(VK_FORMAT_R4G4_UNORM_PACK8), 1).round_trips,
+            Measure(ask(VK_FORMAT_ASTC_12x12_SRGB_BLOCK), 1).round_trips);
+}
+
 // Layouts of so many buffers each, and a pool for a set of each and a few more.
 struct LayoutsAndPool {
   LayoutsAndPool(Context& gpu, std::initializer_list<uint32_t> counts, VkDescriptorPoolCreateFlags flags) {
