@@ -119,7 +119,8 @@ class Coverage:
         return "\n".join(lines)
 
     def _structs(self) -> Counter[str]:
-        local = [n for (n,), row in self.policy.rows["struct"].items() if n in self.model.structs]
+        rows = self.policy.rows["struct"].items()
+        local = [n for (n,), row in rows if n in self.model.structs and not row.get("known_chain")]
         return Counter(
             covered=len({name for name, _ in self.plan.structs} | set(self.plan.flats)),
             local=len(local),

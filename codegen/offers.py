@@ -113,15 +113,13 @@ class Offers:
             return 0
         return self.need_lists.index(names, 2) if names else 1
 
-    def core_version(self, name: str) -> tuple[int, int]:
-        """The first core version that has a struct or command; (0, 0) when none has."""
+    def offering(self, name: str) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+        """The first core version that has a struct, if any has, and the extensions offered by a server that do."""
+        remote = {e.name for e in self.extensions if e.side == "remote"}
         name = self.model.canonical(name)
-        versions = [
-            p.version
-            for p in self.model.providers
-            if p.version and name in {self.model.canonical(n) for n in p.commands | p.types}
-        ]
-        return min(versions, default=(0, 0))
+        brought = [p for p in self.model.providers if name in {self.model.canonical(t) for t in p.types}]
+        versions = [p.version for p in brought if p.version]
+        return min(versions, default=None), tuple(sorted(p.name for p in brought if p.name in remote))
 
     # --- commands --------------------------------------------------------------------------------------------
 

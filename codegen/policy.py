@@ -51,7 +51,7 @@ SCHEMA: dict[str, set[str]] = {
     "code": {"command", "code", "only_if"},
     "member": {"of", "name", "read_if", "length", "direction", "opaque", "local", "ignorable"},
     "union": {"name", "as"},
-    "struct": {"name", "wire", "surrounds"},
+    "struct": {"name", "wire", "surrounds", "known_chain"},
     "value": {"name", "travels_as"},
     "extension": {"name", "side", "same_kernel"},
     "write": {"name", "to"},

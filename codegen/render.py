@@ -29,6 +29,9 @@ class Generated:
     path: str
     text: str
 
+# A struct, the first core version that has it, and the offered extensions that do.
+Known = tuple[StructPlan, tuple[int, int] | None, tuple[str, ...]]
+
 
 class Renderer:
     """Turns model, policy and plan into files."""
@@ -56,7 +59,6 @@ class Renderer:
             chain_table=chain_table,
             codec_name=codec_name,
             sorted_chain=self._sorted_chain,
-            known_chain=self._known_chain,
             nothing_to_encode=nothing_to_encode,
             presence_bits=presence_bits,
             bounds=bounds,
@@ -89,13 +91,19 @@ class Renderer:
         members = [self.plan.structs[name, made.role] for name in made.chain]
         return [codec_name(m) for m in sorted(members, key=lambda m: self.model.enumerators[m.s_type] or 0)]
 
-    def _known_chain(self, name: str) -> list[tuple[StructPlan, tuple[int, int]]]:
-        """What may stand in an output chain, sorted by sType: values alone, and with the core version that has them."""
-        owner = self.plan.structs.get((name, "out"))
-        members = [self.plan.structs[member, "out"] for member in (owner.chain if owner else ())]
-        known = [(m, self.offers.core_version(m.name)) for m in members if only_values(m)]
-        offered = [(m, version) for m, version in known if version != (0, 0) or self.offers.needs(m.name) > 1]
-        return sorted(offered, key=lambda each: self.model.enumerators[each[0].s_type] or 0)
+    def _known_chains(self) -> list[tuple[StructPlan, list[Known]]]:
+        """Output chains that policy names, with those of their structs that hold values alone, sorted by sType."""
+        made = []
+        for owner in self.structs:
+            row = self.policy.row("struct", owner.name)
+            if owner.role != "out" or not (row and row.get("known_chain")):
+                continue
+            members = [self.plan.structs[name, "out"] for name in owner.chain]
+            known = [(m, *self.offers.offering(m.name)) for m in members if only_values(m)]
+            offered = [each for each in known if each[1] or each[2]]
+            offered.sort(key=lambda each: self.model.enumerators[each[0].s_type] or 0)
+            made.append((owner, offered))
+        return made
 
     def _property_type(self, field: Field) -> str:
         """The sType of the properties struct that a length comes from."""
@@ -140,6 +148,7 @@ class Renderer:
 
     def _vk(self) -> list[Generated]:
         versions = [p.version for p in self.model.providers if p.version]
+        chains = self._known_chains()
         values = {
             "commands": self.commands,
             "handles": list(self.model.handles.values()),
@@ -147,6 +156,8 @@ class Renderer:
             "object_types": self.offers.object_types(),
             "extensions": self.offers.extensions,
             "need_lists": self.offers.need_lists,
+            "known_chains": chains,
+            "known_lists": sorted({names for _, known in chains for _, _, names in known if names}),
         }
         stems = ("commands", "dispatch_table", "extensions")
         return [self.render(f"vk/{s}.{e}.j2", f"vk/{s}.{e}", **values) for s in stems for e in ("h", "cpp")]
@@ -192,7 +203,7 @@ class Renderer:
             "names": sorted(self.offers.names, key=lambda n: n.name),
             "extension_lists": lists,
         }
-        files = ("entry_points.h", "known_chains.h", "known_chains.cpp", "overrides.h", "name_table.h", "name_table.cpp")
+        files = ("entry_points.h", "overrides.h", "name_table.h", "name_table.cpp")
         made = [self.render(f"client/{name}.j2", f"client/{name}", **values) for name in files]
         with_entry = [c for c in self.commands if self.offers.has_entry(c)]
         return made + self._family("client/family.cpp.j2", "cpp", with_entry)

@@ -20,8 +20,8 @@ struct KnownChain {
   Mutex mutex;
   std::shared_ptr<LaterReply> asked VESPER_GUARDED_BY(mutex);  // until the answer is in `words`
   bool known VESPER_GUARDED_BY(mutex) = false;
-  std::vector<uint64_t> words VESPER_GUARDED_BY(mutex);     // the root, then each member, linked
-  std::vector<Member> members VESPER_GUARDED_BY(mutex);     // sorted by type
+  std::vector<uint64_t> words VESPER_GUARDED_BY(mutex);  // the root, then each member, linked
+  std::vector<Member> members VESPER_GUARDED_BY(mutex);  // sorted by type
 };
 
 }  // namespace vesper::client

@@ -60,7 +60,8 @@ struct PhysicalDevice : Dispatchable {
   VkResult extensions_result = VK_SUCCESS;
   std::vector<VkExtensionProperties> extensions;  // offered to the application
   KnownChain known_properties, known_features;
-  std::atomic<bool> asked_formats{false}, asked_formats2{false}, asked_formats3{false};  // all of them, by each question
+  std::atomic<bool> asked_formats{false}, asked_formats2{false},
+      asked_formats3{false};  // all of them, by each question
 };
 
 // Owned by its device. Any thread; the counts are guarded by the session's lane.

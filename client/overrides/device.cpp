@@ -17,7 +17,6 @@
 #include "client/session/call.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
-#include "client/session/start.h"
 #include "client/wsi/device_windows.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/entry_points.h"
@@ -142,7 +141,8 @@ EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGrou
       return result;
     }
     groups.resize(count);
-    for (uint32_t i = 0; pPhysicalDeviceGroupProperties != nullptr && i < *pPhysicalDeviceGroupCount && i < count; ++i) {
+    for (uint32_t i = 0; pPhysicalDeviceGroupProperties != nullptr && i < *pPhysicalDeviceGroupCount && i < count;
+         ++i) {
       groups[i].pNext = pPhysicalDeviceGroupProperties[i].pNext;
     }
     return HandOut<VkPhysicalDeviceGroupProperties>(groups, pPhysicalDeviceGroupCount, pPhysicalDeviceGroupProperties);
@@ -217,15 +217,6 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceQueueFamilyProperties2(VkPhysicalDev
   for (uint32_t i = 0; pQueueFamilyProperties != nullptr && i < *pQueueFamilyPropertyCount; ++i) {
     pQueueFamilyProperties[i].queueFamilyProperties = families.all[i];
   }
-}
-
-// A chain may hold budgets, which change.
-VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physicalDevice,
-                                                              VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
-  if (pMemoryProperties->pNext != nullptr) {
-    return entry::GetPhysicalDeviceMemoryProperties2(physicalDevice, pMemoryProperties);
-  }
-  entry::GetPhysicalDeviceMemoryProperties(physicalDevice, &pMemoryProperties->memoryProperties);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice physicalDevice, const VkDeviceCreateInfo* pCreateInfo,

@@ -1,6 +1,6 @@
 // Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
 // structs that stay on one side in codegen/policy.
-#include "client/session/start.h"
+#include "client/session/physical_device.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "runtime/vk/chain.h"

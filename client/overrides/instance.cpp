@@ -15,7 +15,6 @@
 #include "client/session/delivery.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
-#include "client/session/start.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "generated/vk/extensions.h"
@@ -83,7 +82,8 @@ VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked, Physic
   if (listing < 0) return listing;
   if (!session.Await(Command::kCreateInstance, *made)) return VK_ERROR_INITIALIZATION_FAILED;
   const auto refused = static_cast<VkResult>(made->reply.header.result);
-  if (!session.Finish(Command::kCreateInstance, *made, &args)) return refused < 0 ? refused : VK_ERROR_INITIALIZATION_FAILED;
+  if (!session.Finish(Command::kCreateInstance, *made, &args))
+    return refused < 0 ? refused : VK_ERROR_INITIALIZATION_FAILED;
   return args.result;
 }
 

@@ -133,6 +133,15 @@ VkResult Map(VkDevice handle, VkDeviceMemory memory, VkDeviceSize offset, VkDevi
 
 namespace overrides {
 
+// A chain may hold budgets, which change.
+VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(VkPhysicalDevice physicalDevice,
+                                                              VkPhysicalDeviceMemoryProperties2* pMemoryProperties) {
+  if (pMemoryProperties->pNext != nullptr) {
+    return entry::GetPhysicalDeviceMemoryProperties2(physicalDevice, pMemoryProperties);
+  }
+  entry::GetPhysicalDeviceMemoryProperties(physicalDevice, &pMemoryProperties->memoryProperties);
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAllocateInfo* pAllocateInfo,
                                               const VkAllocationCallbacks* pAllocator, VkDeviceMemory* pMemory) {
   uint8_t* imported = nullptr;

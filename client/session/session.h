@@ -133,7 +133,7 @@ class Session final : private EventHandler, public MemoryLink {
   Mutex answers_mutex_;
   ByBytes<std::vector<uint8_t>> answers_ VESPER_GUARDED_BY(answers_mutex_);
   ByBytes<std::shared_ptr<LaterReply>> ahead_ VESPER_GUARDED_BY(answers_mutex_);  // asked, and not wanted yet
-  Connection connection_;  // last: its thread uses the rest
+  Connection connection_;                                                         // last: its thread uses the rest
 };
 
 // A live session: one that exists already, else the spare, which is connected when needed. nullptr with a line on stderr

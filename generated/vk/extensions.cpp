@@ -890,7 +890,1030 @@ constexpr std::span<const char* const> kNeeds[] = {
     kNeed264, kNeed265, kNeed266, kNeed267, kNeed268, kNeed269, kNeed270,
 };
 
+constexpr const char* kAnyOf0[] = {"VK_AMDX_dense_geometry_format"};
+constexpr const char* kAnyOf1[] = {"VK_AMD_anti_lag"};
+constexpr const char* kAnyOf2[] = {"VK_AMD_device_coherent_memory"};
+constexpr const char* kAnyOf3[] = {"VK_AMD_gpa_interface"};
+constexpr const char* kAnyOf4[] = {"VK_AMD_shader_core_properties"};
+constexpr const char* kAnyOf5[] = {"VK_AMD_shader_core_properties2"};
+constexpr const char* kAnyOf6[] = {"VK_AMD_shader_early_and_late_fragment_tests"};
+constexpr const char* kAnyOf7[] = {"VK_ARM_data_graph_neural_accelerator_statistics"};
+constexpr const char* kAnyOf8[] = {"VK_ARM_format_pack"};
+constexpr const char* kAnyOf9[] = {"VK_ARM_performance_counters_by_region"};
+constexpr const char* kAnyOf10[] = {"VK_ARM_pipeline_opacity_micromap"};
+constexpr const char* kAnyOf11[] = {"VK_ARM_rasterization_order_attachment_access",
+                                    "VK_EXT_rasterization_order_attachment_access"};
+constexpr const char* kAnyOf12[] = {"VK_ARM_render_pass_striped"};
+constexpr const char* kAnyOf13[] = {"VK_ARM_scheduling_controls"};
+constexpr const char* kAnyOf14[] = {"VK_ARM_shader_core_builtins"};
+constexpr const char* kAnyOf15[] = {"VK_ARM_shader_core_properties"};
+constexpr const char* kAnyOf16[] = {"VK_ARM_tensors"};
+constexpr const char* kAnyOf17[] = {"VK_EXT_4444_formats"};
+constexpr const char* kAnyOf18[] = {"VK_EXT_astc_decode_mode"};
+constexpr const char* kAnyOf19[] = {"VK_EXT_attachment_feedback_loop_dynamic_state"};
+constexpr const char* kAnyOf20[] = {"VK_EXT_attachment_feedback_loop_layout"};
+constexpr const char* kAnyOf21[] = {"VK_EXT_blend_operation_advanced"};
+constexpr const char* kAnyOf22[] = {"VK_EXT_border_color_swizzle"};
+constexpr const char* kAnyOf23[] = {"VK_EXT_buffer_device_address"};
+constexpr const char* kAnyOf24[] = {"VK_EXT_color_write_enable"};
+constexpr const char* kAnyOf25[] = {"VK_EXT_conditional_rendering"};
+constexpr const char* kAnyOf26[] = {"VK_EXT_conservative_rasterization"};
+constexpr const char* kAnyOf27[] = {"VK_EXT_cooperative_matrix_maintenance1"};
+constexpr const char* kAnyOf28[] = {"VK_EXT_custom_border_color"};
+constexpr const char* kAnyOf29[] = {"VK_EXT_custom_resolve"};
+constexpr const char* kAnyOf30[] = {"VK_EXT_depth_bias_control"};
+constexpr const char* kAnyOf31[] = {"VK_EXT_depth_clamp_control"};
+constexpr const char* kAnyOf32[] = {"VK_EXT_depth_clamp_zero_one", "VK_KHR_depth_clamp_zero_one"};
+constexpr const char* kAnyOf33[] = {"VK_EXT_depth_clip_control"};
+constexpr const char* kAnyOf34[] = {"VK_EXT_depth_clip_enable"};
+constexpr const char* kAnyOf35[] = {"VK_EXT_descriptor_buffer"};
+constexpr const char* kAnyOf36[] = {"VK_EXT_descriptor_heap"};
+constexpr const char* kAnyOf37[] = {"VK_EXT_descriptor_indexing"};
+constexpr const char* kAnyOf38[] = {"VK_EXT_device_address_binding_report"};
+constexpr const char* kAnyOf39[] = {"VK_EXT_device_generated_commands"};
+constexpr const char* kAnyOf40[] = {"VK_EXT_discard_rectangles"};
+constexpr const char* kAnyOf41[] = {"VK_EXT_dynamic_rendering_unused_attachments"};
+constexpr const char* kAnyOf42[] = {"VK_EXT_extended_dynamic_state"};
+constexpr const char* kAnyOf43[] = {"VK_EXT_extended_dynamic_state2"};
+constexpr const char* kAnyOf44[] = {"VK_EXT_extended_dynamic_state3"};
+constexpr const char* kAnyOf45[] = {"VK_EXT_external_memory_host"};
+constexpr const char* kAnyOf46[] = {"VK_EXT_fragment_density_map"};
+constexpr const char* kAnyOf47[] = {"VK_EXT_fragment_density_map2"};
+constexpr const char* kAnyOf48[] = {"VK_EXT_fragment_density_map_offset", "VK_QCOM_fragment_density_map_offset"};
+constexpr const char* kAnyOf49[] = {"VK_EXT_fragment_shader_interlock"};
+constexpr const char* kAnyOf50[] = {"VK_EXT_frame_boundary"};
+constexpr const char* kAnyOf51[] = {"VK_EXT_global_priority_query", "VK_KHR_global_priority"};
+constexpr const char* kAnyOf52[] = {"VK_EXT_graphics_pipeline_library"};
+constexpr const char* kAnyOf53[] = {"VK_EXT_host_query_reset"};
+constexpr const char* kAnyOf54[] = {"VK_EXT_image_2d_view_of_3d"};
+constexpr const char* kAnyOf55[] = {"VK_EXT_image_compression_control"};
+constexpr const char* kAnyOf56[] = {"VK_EXT_image_compression_control_swapchain"};
+constexpr const char* kAnyOf57[] = {"VK_EXT_image_robustness"};
+constexpr const char* kAnyOf58[] = {"VK_EXT_image_sliced_view_of_3d"};
+constexpr const char* kAnyOf59[] = {"VK_EXT_image_tiling_control"};
+constexpr const char* kAnyOf60[] = {"VK_EXT_image_view_min_lod"};
+constexpr const char* kAnyOf61[] = {"VK_EXT_index_type_uint8", "VK_KHR_index_type_uint8"};
+constexpr const char* kAnyOf62[] = {"VK_EXT_inline_uniform_block"};
+constexpr const char* kAnyOf63[] = {"VK_EXT_legacy_dithering"};
+constexpr const char* kAnyOf64[] = {"VK_EXT_legacy_vertex_attributes"};
+constexpr const char* kAnyOf65[] = {"VK_EXT_line_rasterization", "VK_KHR_line_rasterization"};
+constexpr const char* kAnyOf66[] = {"VK_EXT_memory_decompression", "VK_NV_memory_decompression"};
+constexpr const char* kAnyOf67[] = {"VK_EXT_memory_priority"};
+constexpr const char* kAnyOf68[] = {"VK_EXT_mesh_shader"};
+constexpr const char* kAnyOf69[] = {"VK_EXT_multi_draw"};
+constexpr const char* kAnyOf70[] = {"VK_EXT_multisampled_render_to_single_sampled"};
+constexpr const char* kAnyOf71[] = {"VK_EXT_mutable_descriptor_type", "VK_VALVE_mutable_descriptor_type"};
+constexpr const char* kAnyOf72[] = {"VK_EXT_nested_command_buffer"};
+constexpr const char* kAnyOf73[] = {"VK_EXT_non_seamless_cube_map"};
+constexpr const char* kAnyOf74[] = {"VK_EXT_opacity_micromap"};
+constexpr const char* kAnyOf75[] = {"VK_EXT_pageable_device_local_memory"};
+constexpr const char* kAnyOf76[] = {"VK_EXT_pci_bus_info"};
+constexpr const char* kAnyOf77[] = {"VK_EXT_pipeline_creation_cache_control"};
+constexpr const char* kAnyOf78[] = {"VK_EXT_pipeline_library_group_handles", "VK_KHR_pipeline_library_group_handles"};
+constexpr const char* kAnyOf79[] = {"VK_EXT_pipeline_properties"};
+constexpr const char* kAnyOf80[] = {"VK_EXT_pipeline_protected_access"};
+constexpr const char* kAnyOf81[] = {"VK_EXT_pipeline_robustness"};
+constexpr const char* kAnyOf82[] = {"VK_EXT_primitive_restart_index"};
+constexpr const char* kAnyOf83[] = {"VK_EXT_primitive_topology_list_restart"};
+constexpr const char* kAnyOf84[] = {"VK_EXT_primitives_generated_query"};
+constexpr const char* kAnyOf85[] = {"VK_EXT_private_data"};
+constexpr const char* kAnyOf86[] = {"VK_EXT_provoking_vertex"};
+constexpr const char* kAnyOf87[] = {"VK_EXT_ray_tracing_invocation_reorder"};
+constexpr const char* kAnyOf88[] = {"VK_EXT_rgba10x6_formats"};
+constexpr const char* kAnyOf89[] = {"VK_EXT_robustness2", "VK_KHR_robustness2"};
+constexpr const char* kAnyOf90[] = {"VK_EXT_sample_locations"};
+constexpr const char* kAnyOf91[] = {"VK_EXT_sampler_filter_minmax"};
+constexpr const char* kAnyOf92[] = {"VK_EXT_scalar_block_layout"};
+constexpr const char* kAnyOf93[] = {"VK_EXT_shader_64bit_indexing"};
+constexpr const char* kAnyOf94[] = {"VK_EXT_shader_atomic_float"};
+constexpr const char* kAnyOf95[] = {"VK_EXT_shader_atomic_float2"};
+constexpr const char* kAnyOf96[] = {"VK_EXT_shader_demote_to_helper_invocation"};
+constexpr const char* kAnyOf97[] = {"VK_EXT_shader_float8"};
+constexpr const char* kAnyOf98[] = {"VK_EXT_shader_image_atomic_int64"};
+constexpr const char* kAnyOf99[] = {"VK_EXT_shader_long_vector"};
+constexpr const char* kAnyOf100[] = {"VK_EXT_shader_module_identifier"};
+constexpr const char* kAnyOf101[] = {"VK_EXT_shader_object"};
+constexpr const char* kAnyOf102[] = {"VK_EXT_shader_ocp_microscaling_types"};
+constexpr const char* kAnyOf103[] = {"VK_EXT_shader_replicated_composites"};
+constexpr const char* kAnyOf104[] = {"VK_EXT_shader_split_barrier"};
+constexpr const char* kAnyOf105[] = {"VK_EXT_shader_subgroup_partitioned"};
+constexpr const char* kAnyOf106[] = {"VK_EXT_shader_tile_image"};
+constexpr const char* kAnyOf107[] = {"VK_EXT_shader_uniform_buffer_unsized_array"};
+constexpr const char* kAnyOf108[] = {"VK_EXT_subgroup_size_control"};
+constexpr const char* kAnyOf109[] = {"VK_EXT_subpass_merge_feedback"};
+constexpr const char* kAnyOf110[] = {"VK_EXT_texel_buffer_alignment"};
+constexpr const char* kAnyOf111[] = {"VK_EXT_texture_compression_astc_3d"};
+constexpr const char* kAnyOf112[] = {"VK_EXT_texture_compression_astc_hdr"};
+constexpr const char* kAnyOf113[] = {"VK_EXT_transform_feedback"};
+constexpr const char* kAnyOf114[] = {"VK_EXT_vertex_attribute_divisor"};
+constexpr const char* kAnyOf115[] = {"VK_EXT_vertex_attribute_divisor", "VK_KHR_vertex_attribute_divisor"};
+constexpr const char* kAnyOf116[] = {"VK_EXT_vertex_attribute_robustness"};
+constexpr const char* kAnyOf117[] = {"VK_EXT_vertex_input_dynamic_state"};
+constexpr const char* kAnyOf118[] = {"VK_EXT_ycbcr_2plane_444_formats"};
+constexpr const char* kAnyOf119[] = {"VK_EXT_ycbcr_image_arrays"};
+constexpr const char* kAnyOf120[] = {"VK_EXT_zero_initialize_device_memory"};
+constexpr const char* kAnyOf121[] = {"VK_HUAWEI_cluster_culling_shader"};
+constexpr const char* kAnyOf122[] = {"VK_HUAWEI_invocation_mask"};
+constexpr const char* kAnyOf123[] = {"VK_HUAWEI_subpass_shading"};
+constexpr const char* kAnyOf124[] = {"VK_IMG_relaxed_line_rasterization"};
+constexpr const char* kAnyOf125[] = {"VK_INTEL_device_info"};
+constexpr const char* kAnyOf126[] = {"VK_INTEL_shader_integer_functions2"};
+constexpr const char* kAnyOf127[] = {"VK_KHR_16bit_storage"};
+constexpr const char* kAnyOf128[] = {"VK_KHR_8bit_storage"};
+constexpr const char* kAnyOf129[] = {"VK_KHR_acceleration_structure"};
+constexpr const char* kAnyOf130[] = {"VK_KHR_buffer_device_address"};
+constexpr const char* kAnyOf131[] = {"VK_KHR_compute_shader_derivatives"};
+constexpr const char* kAnyOf132[] = {"VK_KHR_compute_shader_derivatives", "VK_NV_compute_shader_derivatives"};
+constexpr const char* kAnyOf133[] = {"VK_KHR_cooperative_matrix"};
+constexpr const char* kAnyOf134[] = {"VK_KHR_copy_memory_indirect"};
+constexpr const char* kAnyOf135[] = {"VK_KHR_copy_memory_indirect", "VK_NV_copy_memory_indirect"};
+constexpr const char* kAnyOf136[] = {"VK_KHR_depth_stencil_resolve"};
+constexpr const char* kAnyOf137[] = {"VK_KHR_device_address_commands"};
+constexpr const char* kAnyOf138[] = {"VK_KHR_device_fault"};
+constexpr const char* kAnyOf139[] = {"VK_KHR_driver_properties"};
+constexpr const char* kAnyOf140[] = {"VK_KHR_dynamic_rendering"};
+constexpr const char* kAnyOf141[] = {"VK_KHR_dynamic_rendering_local_read"};
+constexpr const char* kAnyOf142[] = {"VK_KHR_extended_flags"};
+constexpr const char* kAnyOf143[] = {"VK_KHR_external_fence_capabilities", "VK_KHR_external_memory_capabilities",
+                                     "VK_KHR_external_semaphore_capabilities"};
+constexpr const char* kAnyOf144[] = {"VK_KHR_fragment_shader_barycentric"};
+constexpr const char* kAnyOf145[] = {"VK_KHR_fragment_shader_barycentric", "VK_NV_fragment_shader_barycentric"};
+constexpr const char* kAnyOf146[] = {"VK_KHR_fragment_shading_rate"};
+constexpr const char* kAnyOf147[] = {"VK_KHR_imageless_framebuffer"};
+constexpr const char* kAnyOf148[] = {"VK_KHR_internally_synchronized_queues"};
+constexpr const char* kAnyOf149[] = {"VK_KHR_maintenance10"};
+constexpr const char* kAnyOf150[] = {"VK_KHR_maintenance11"};
+constexpr const char* kAnyOf151[] = {"VK_KHR_maintenance2"};
+constexpr const char* kAnyOf152[] = {"VK_KHR_maintenance3"};
+constexpr const char* kAnyOf153[] = {"VK_KHR_maintenance4"};
+constexpr const char* kAnyOf154[] = {"VK_KHR_maintenance5"};
+constexpr const char* kAnyOf155[] = {"VK_KHR_maintenance6"};
+constexpr const char* kAnyOf156[] = {"VK_KHR_maintenance7"};
+constexpr const char* kAnyOf157[] = {"VK_KHR_maintenance8"};
+constexpr const char* kAnyOf158[] = {"VK_KHR_maintenance9"};
+constexpr const char* kAnyOf159[] = {"VK_KHR_multiview"};
+constexpr const char* kAnyOf160[] = {"VK_KHR_opacity_micromap"};
+constexpr const char* kAnyOf161[] = {"VK_KHR_performance_query"};
+constexpr const char* kAnyOf162[] = {"VK_KHR_pipeline_executable_properties"};
+constexpr const char* kAnyOf163[] = {"VK_KHR_portability_subset"};
+constexpr const char* kAnyOf164[] = {"VK_KHR_push_descriptor"};
+constexpr const char* kAnyOf165[] = {"VK_KHR_ray_query"};
+constexpr const char* kAnyOf166[] = {"VK_KHR_ray_tracing_maintenance1"};
+constexpr const char* kAnyOf167[] = {"VK_KHR_ray_tracing_pipeline"};
+constexpr const char* kAnyOf168[] = {"VK_KHR_ray_tracing_position_fetch"};
+constexpr const char* kAnyOf169[] = {"VK_KHR_sampler_ycbcr_conversion"};
+constexpr const char* kAnyOf170[] = {"VK_KHR_separate_depth_stencil_layouts"};
+constexpr const char* kAnyOf171[] = {"VK_KHR_shader_abort"};
+constexpr const char* kAnyOf172[] = {"VK_KHR_shader_atomic_int64"};
+constexpr const char* kAnyOf173[] = {"VK_KHR_shader_bfloat16"};
+constexpr const char* kAnyOf174[] = {"VK_KHR_shader_clock"};
+constexpr const char* kAnyOf175[] = {"VK_KHR_shader_constant_data"};
+constexpr const char* kAnyOf176[] = {"VK_KHR_shader_expect_assume"};
+constexpr const char* kAnyOf177[] = {"VK_KHR_shader_float16_int8"};
+constexpr const char* kAnyOf178[] = {"VK_KHR_shader_float_controls"};
+constexpr const char* kAnyOf179[] = {"VK_KHR_shader_float_controls2"};
+constexpr const char* kAnyOf180[] = {"VK_KHR_shader_fma"};
+constexpr const char* kAnyOf181[] = {"VK_KHR_shader_integer_dot_product"};
+constexpr const char* kAnyOf182[] = {"VK_KHR_shader_maximal_reconvergence"};
+constexpr const char* kAnyOf183[] = {"VK_KHR_shader_quad_control"};
+constexpr const char* kAnyOf184[] = {"VK_KHR_shader_relaxed_extended_instruction"};
+constexpr const char* kAnyOf185[] = {"VK_KHR_shader_subgroup_extended_types"};
+constexpr const char* kAnyOf186[] = {"VK_KHR_shader_subgroup_rotate"};
+constexpr const char* kAnyOf187[] = {"VK_KHR_shader_subgroup_uniform_control_flow"};
+constexpr const char* kAnyOf188[] = {"VK_KHR_shader_terminate_invocation"};
+constexpr const char* kAnyOf189[] = {"VK_KHR_shader_untyped_pointers"};
+constexpr const char* kAnyOf190[] = {"VK_KHR_synchronization2"};
+constexpr const char* kAnyOf191[] = {"VK_KHR_timeline_semaphore"};
+constexpr const char* kAnyOf192[] = {"VK_KHR_unified_image_layouts"};
+constexpr const char* kAnyOf193[] = {"VK_KHR_uniform_buffer_standard_layout"};
+constexpr const char* kAnyOf194[] = {"VK_KHR_variable_pointers"};
+constexpr const char* kAnyOf195[] = {"VK_KHR_vertex_attribute_divisor"};
+constexpr const char* kAnyOf196[] = {"VK_KHR_video_decode_vp9"};
+constexpr const char* kAnyOf197[] = {"VK_KHR_video_encode_av1"};
+constexpr const char* kAnyOf198[] = {"VK_KHR_video_encode_feedback2"};
+constexpr const char* kAnyOf199[] = {"VK_KHR_video_encode_intra_refresh"};
+constexpr const char* kAnyOf200[] = {"VK_KHR_video_encode_quantization_map"};
+constexpr const char* kAnyOf201[] = {"VK_KHR_video_maintenance1"};
+constexpr const char* kAnyOf202[] = {"VK_KHR_video_maintenance2"};
+constexpr const char* kAnyOf203[] = {"VK_KHR_vulkan_memory_model"};
+constexpr const char* kAnyOf204[] = {"VK_KHR_workgroup_memory_explicit_layout"};
+constexpr const char* kAnyOf205[] = {"VK_KHR_zero_initialize_workgroup_memory"};
+constexpr const char* kAnyOf206[] = {"VK_MESA_image_alignment_control"};
+constexpr const char* kAnyOf207[] = {"VK_MSFT_layered_driver"};
+constexpr const char* kAnyOf208[] = {"VK_NVX_multiview_per_view_attributes"};
+constexpr const char* kAnyOf209[] = {"VK_NV_cluster_acceleration_structure"};
+constexpr const char* kAnyOf210[] = {"VK_NV_command_buffer_inheritance"};
+constexpr const char* kAnyOf211[] = {"VK_NV_compute_occupancy_priority"};
+constexpr const char* kAnyOf212[] = {"VK_NV_cooperative_matrix"};
+constexpr const char* kAnyOf213[] = {"VK_NV_cooperative_matrix2"};
+constexpr const char* kAnyOf214[] = {"VK_NV_cooperative_matrix_decode_vector"};
+constexpr const char* kAnyOf215[] = {"VK_NV_copy_memory_indirect"};
+constexpr const char* kAnyOf216[] = {"VK_NV_corner_sampled_image"};
+constexpr const char* kAnyOf217[] = {"VK_NV_coverage_reduction_mode"};
+constexpr const char* kAnyOf218[] = {"VK_NV_dedicated_allocation_image_aliasing"};
+constexpr const char* kAnyOf219[] = {"VK_NV_descriptor_pool_overallocation"};
+constexpr const char* kAnyOf220[] = {"VK_NV_device_diagnostics_config"};
+constexpr const char* kAnyOf221[] = {"VK_NV_device_generated_commands"};
+constexpr const char* kAnyOf222[] = {"VK_NV_device_generated_commands_compute"};
+constexpr const char* kAnyOf223[] = {"VK_NV_displacement_micromap"};
+constexpr const char* kAnyOf224[] = {"VK_NV_extended_sparse_address_space"};
+constexpr const char* kAnyOf225[] = {"VK_NV_fragment_shading_rate_enums"};
+constexpr const char* kAnyOf226[] = {"VK_NV_inherited_viewport_scissor"};
+constexpr const char* kAnyOf227[] = {"VK_NV_linear_color_attachment"};
+constexpr const char* kAnyOf228[] = {"VK_NV_mesh_shader"};
+constexpr const char* kAnyOf229[] = {"VK_NV_optical_flow"};
+constexpr const char* kAnyOf230[] = {"VK_NV_partitioned_acceleration_structure"};
+constexpr const char* kAnyOf231[] = {"VK_NV_per_stage_descriptor_set"};
+constexpr const char* kAnyOf232[] = {"VK_NV_private_data_base_handle"};
+constexpr const char* kAnyOf233[] = {"VK_NV_push_constant_bank"};
+constexpr const char* kAnyOf234[] = {"VK_NV_raw_access_chains"};
+constexpr const char* kAnyOf235[] = {"VK_NV_ray_tracing"};
+constexpr const char* kAnyOf236[] = {"VK_NV_ray_tracing_invocation_reorder"};
+constexpr const char* kAnyOf237[] = {"VK_NV_ray_tracing_linear_swept_spheres"};
+constexpr const char* kAnyOf238[] = {"VK_NV_ray_tracing_motion_blur"};
+constexpr const char* kAnyOf239[] = {"VK_NV_ray_tracing_validation"};
+constexpr const char* kAnyOf240[] = {"VK_NV_representative_fragment_test"};
+constexpr const char* kAnyOf241[] = {"VK_NV_scissor_exclusive"};
+constexpr const char* kAnyOf242[] = {"VK_NV_shader_atomic_float16_vector"};
+constexpr const char* kAnyOf243[] = {"VK_NV_shader_image_footprint"};
+constexpr const char* kAnyOf244[] = {"VK_NV_shader_sm_builtins"};
+constexpr const char* kAnyOf245[] = {"VK_NV_shading_rate_image"};
+constexpr const char* kAnyOf246[] = {"VK_QCOM_cooperative_matrix_conversion"};
+constexpr const char* kAnyOf247[] = {"VK_QCOM_elapsed_timer_query"};
+constexpr const char* kAnyOf248[] = {"VK_QCOM_filter_cubic_clamp"};
+constexpr const char* kAnyOf249[] = {"VK_QCOM_filter_cubic_weights"};
+constexpr const char* kAnyOf250[] = {"VK_QCOM_image_processing"};
+constexpr const char* kAnyOf251[] = {"VK_QCOM_image_processing2"};
+constexpr const char* kAnyOf252[] = {"VK_QCOM_image_processing3"};
+constexpr const char* kAnyOf253[] = {"VK_QCOM_multiview_per_view_render_areas"};
+constexpr const char* kAnyOf254[] = {"VK_QCOM_multiview_per_view_viewports"};
+constexpr const char* kAnyOf255[] = {"VK_QCOM_queue_perf_hint"};
+constexpr const char* kAnyOf256[] = {"VK_QCOM_shader_multiple_wait_queues"};
+constexpr const char* kAnyOf257[] = {"VK_QCOM_tile_memory_heap"};
+constexpr const char* kAnyOf258[] = {"VK_QCOM_tile_properties"};
+constexpr const char* kAnyOf259[] = {"VK_QCOM_tile_shading"};
+constexpr const char* kAnyOf260[] = {"VK_QCOM_ycbcr_degamma"};
+constexpr const char* kAnyOf261[] = {"VK_SEC_amigo_profiling"};
+constexpr const char* kAnyOf262[] = {"VK_SEC_pipeline_cache_incremental_mode"};
+constexpr const char* kAnyOf263[] = {"VK_SEC_throttle_hint"};
+constexpr const char* kAnyOf264[] = {"VK_VALVE_buffer_device_address_allocation_alignment"};
+constexpr const char* kAnyOf265[] = {"VK_VALVE_fragment_density_map_layered"};
+constexpr const char* kAnyOf266[] = {"VK_VALVE_shader_mixed_float_dot_product"};
+constexpr const char* kAnyOf267[] = {"VK_VALVE_video_encode_rgb_conversion"};
+template <typename T>
+constexpr KnownStruct Known(int32_t type, uint32_t core_version, std::span<const char* const> extensions = {}) {
+  return {type, sizeof(T), core_version, extensions};
+}
+
+constexpr KnownStruct kChain0[] = {
+    Known<VkPhysicalDeviceVulkan11Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                            VK_MAKE_API_VERSION(0, 1, 2, 0)),
+    Known<VkPhysicalDeviceVulkan12Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            VK_MAKE_API_VERSION(0, 1, 2, 0)),
+    Known<VkPhysicalDeviceVulkan13Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+                                            VK_MAKE_API_VERSION(0, 1, 3, 0)),
+    Known<VkPhysicalDeviceVulkan14Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_4_FEATURES,
+                                            VK_MAKE_API_VERSION(0, 1, 4, 0)),
+    Known<VkPhysicalDeviceTransformFeedbackFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TRANSFORM_FEEDBACK_FEATURES_EXT, 0, kAnyOf113),
+    Known<VkPhysicalDeviceDynamicRenderingFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DYNAMIC_RENDERING_FEATURES,
+                                                    VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf140),
+    Known<VkPhysicalDeviceCornerSampledImageFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CORNER_SAMPLED_IMAGE_FEATURES_NV, 0, kAnyOf216),
+    Known<VkPhysicalDeviceMultiviewFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_FEATURES,
+                                             VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf159),
+    Known<VkPhysicalDeviceShaderDrawParametersFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_DRAW_PARAMETERS_FEATURES, VK_MAKE_API_VERSION(0, 1, 1, 0)),
+    Known<VkPhysicalDeviceTextureCompressionASTCHDRFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXTURE_COMPRESSION_ASTC_HDR_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf112),
+    Known<VkPhysicalDeviceASTCDecodeFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ASTC_DECODE_FEATURES_EXT, 0,
+                                                 kAnyOf18),
+    Known<VkPhysicalDevicePipelineRobustnessFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_ROBUSTNESS_FEATURES,
+                                                      VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf81),
+    Known<VkPhysicalDeviceConditionalRenderingFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CONDITIONAL_RENDERING_FEATURES_EXT, 0, kAnyOf25),
+    Known<VkPhysicalDeviceShaderFloat16Int8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf177),
+    Known<VkPhysicalDevice16BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES,
+                                                VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf127),
+    Known<VkPhysicalDeviceDepthClipEnableFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_CLIP_ENABLE_FEATURES_EXT,
+                                                      0, kAnyOf34),
+    Known<VkPhysicalDeviceImagelessFramebufferFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGELESS_FRAMEBUFFER_FEATURES, VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf147),
+    Known<VkPhysicalDeviceRelaxedLineRasterizationFeaturesIMG>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RELAXED_LINE_RASTERIZATION_FEATURES_IMG, 0, kAnyOf124),
+    Known<VkPhysicalDevicePerformanceQueryFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR,
+                                                       0, kAnyOf161),
+    Known<VkPhysicalDeviceVariablePointersFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VARIABLE_POINTERS_FEATURES,
+                                                    VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf194),
+    Known<VkPhysicalDeviceGpaFeaturesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GPA_FEATURES_AMD, 0, kAnyOf3),
+    Known<VkPhysicalDeviceDescriptorHeapFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_HEAP_FEATURES_EXT, 0,
+                                                     kAnyOf36),
+    Known<VkPhysicalDeviceInlineUniformBlockFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INLINE_UNIFORM_BLOCK_FEATURES,
+                                                      VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf62),
+    Known<VkPhysicalDeviceShaderBfloat16FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR, 0,
+                                                     kAnyOf173),
+    Known<VkPhysicalDeviceProtectedMemoryFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROTECTED_MEMORY_FEATURES,
+                                                   VK_MAKE_API_VERSION(0, 1, 1, 0)),
+    Known<VkPhysicalDeviceBlendOperationAdvancedFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BLEND_OPERATION_ADVANCED_FEATURES_EXT, 0, kAnyOf21),
+    Known<VkPhysicalDeviceAccelerationStructureFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_FEATURES_KHR, 0, kAnyOf129),
+    Known<VkPhysicalDeviceShaderSMBuiltinsFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_FEATURES_NV,
+                                                      0, kAnyOf244),
+    Known<VkPhysicalDeviceSamplerYcbcrConversionFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SAMPLER_YCBCR_CONVERSION_FEATURES, VK_MAKE_API_VERSION(0, 1, 1, 0),
+        kAnyOf169),
+    Known<VkPhysicalDeviceDescriptorIndexingFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_INDEXING_FEATURES,
+                                                      VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf37),
+    Known<VkPhysicalDevicePortabilitySubsetFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR, 0, kAnyOf163),
+    Known<VkPhysicalDeviceShadingRateImageFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_FEATURES_NV,
+                                                      0, kAnyOf245),
+    Known<VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_REPRESENTATIVE_FRAGMENT_TEST_FEATURES_NV, 0, kAnyOf240),
+    Known<VkPhysicalDeviceCooperativeMatrixConversionFeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_CONVERSION_FEATURES_QCOM, 0, kAnyOf246),
+    Known<VkPhysicalDeviceElapsedTimerQueryFeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ELAPSED_TIMER_QUERY_FEATURES_QCOM, 0, kAnyOf247),
+    Known<VkPhysicalDeviceShaderSubgroupExtendedTypesFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SUBGROUP_EXTENDED_TYPES_FEATURES, VK_MAKE_API_VERSION(0, 1, 2, 0),
+        kAnyOf185),
+    Known<VkPhysicalDevice8BitStorageFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES,
+                                               VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf128),
+    Known<VkPhysicalDeviceShaderAtomicInt64Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_INT64_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf172),
+    Known<VkPhysicalDeviceShaderClockFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CLOCK_FEATURES_KHR, 0,
+                                                  kAnyOf174),
+    Known<VkPhysicalDeviceVertexAttributeDivisorFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VERTEX_ATTRIBUTE_DIVISOR_FEATURES, VK_MAKE_API_VERSION(0, 1, 4, 0),
+        kAnyOf115),
+    Known<VkPhysicalDeviceComputeShaderDerivativesFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_SHADER_DERIVATIVES_FEATURES_KHR, 0, kAnyOf132),
+    Known<VkPhysicalDeviceMeshShaderFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_NV, 0,
+                                                kAnyOf228),
+    Known<VkPhysicalDeviceFragmentShaderBarycentricFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADER_BARYCENTRIC_FEATURES_KHR, 0, kAnyOf145),
+    Known<VkPhysicalDeviceShaderImageFootprintFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_FOOTPRINT_FEATURES_NV, 0, kAnyOf243),
+    Known<VkPhysicalDeviceExclusiveScissorFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXCLUSIVE_SCISSOR_FEATURES_NV,
+                                                      0, kAnyOf241),
+    Known<VkPhysicalDeviceTimelineSemaphoreFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf191),
+    Known<VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_FUNCTIONS_2_FEATURES_INTEL, 0, kAnyOf126),
+    Known<VkPhysicalDeviceVulkanMemoryModelFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf203),
+    Known<VkPhysicalDeviceShaderTerminateInvocationFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_TERMINATE_INVOCATION_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf188),
+    Known<VkPhysicalDeviceFragmentDensityMapFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_FEATURES_EXT, 0, kAnyOf46),
+    Known<VkPhysicalDeviceScalarBlockLayoutFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SCALAR_BLOCK_LAYOUT_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf92),
+    Known<VkPhysicalDeviceSubgroupSizeControlFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
+                                                       VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf108),
+    Known<VkPhysicalDeviceFragmentShadingRateFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_FEATURES_KHR, 0, kAnyOf146),
+    Known<VkPhysicalDeviceCoherentMemoryFeaturesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COHERENT_MEMORY_FEATURES_AMD, 0,
+                                                     kAnyOf2),
+    Known<VkPhysicalDeviceShaderConstantDataFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CONSTANT_DATA_FEATURES_KHR, 0, kAnyOf175),
+    Known<VkPhysicalDeviceDynamicRenderingLocalReadFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DYNAMIC_RENDERING_LOCAL_READ_FEATURES, VK_MAKE_API_VERSION(0, 1, 4, 0),
+        kAnyOf141),
+    Known<VkPhysicalDeviceShaderAbortFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ABORT_FEATURES_KHR, 0,
+                                                  kAnyOf171),
+    Known<VkPhysicalDeviceShaderImageAtomicInt64FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_ATOMIC_INT64_FEATURES_EXT, 0, kAnyOf98),
+    Known<VkPhysicalDeviceShaderQuadControlFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_QUAD_CONTROL_FEATURES_KHR, 0, kAnyOf183),
+    Known<VkPhysicalDeviceMemoryPriorityFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PRIORITY_FEATURES_EXT, 0,
+                                                     kAnyOf67),
+    Known<VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEDICATED_ALLOCATION_IMAGE_ALIASING_FEATURES_NV, 0, kAnyOf218),
+    Known<VkPhysicalDeviceSeparateDepthStencilLayoutsFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SEPARATE_DEPTH_STENCIL_LAYOUTS_FEATURES, VK_MAKE_API_VERSION(0, 1, 2, 0),
+        kAnyOf170),
+    Known<VkPhysicalDeviceBufferDeviceAddressFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES_EXT, 0, kAnyOf23),
+    Known<VkPhysicalDeviceCooperativeMatrixFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV,
+                                                       0, kAnyOf212),
+    Known<VkPhysicalDeviceCoverageReductionModeFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COVERAGE_REDUCTION_MODE_FEATURES_NV, 0, kAnyOf217),
+    Known<VkPhysicalDeviceFragmentShaderInterlockFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADER_INTERLOCK_FEATURES_EXT, 0, kAnyOf49),
+    Known<VkPhysicalDeviceYcbcrImageArraysFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_IMAGE_ARRAYS_FEATURES_EXT, 0, kAnyOf119),
+    Known<VkPhysicalDeviceUniformBufferStandardLayoutFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_UNIFORM_BUFFER_STANDARD_LAYOUT_FEATURES, VK_MAKE_API_VERSION(0, 1, 2, 0),
+        kAnyOf193),
+    Known<VkPhysicalDeviceProvokingVertexFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROVOKING_VERTEX_FEATURES_EXT,
+                                                      0, kAnyOf86),
+    Known<VkPhysicalDeviceBufferDeviceAddressFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES,
+                                                       VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf130),
+    Known<VkPhysicalDeviceLineRasterizationFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINE_RASTERIZATION_FEATURES,
+                                                     VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf65),
+    Known<VkPhysicalDeviceShaderAtomicFloatFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT_FEATURES_EXT, 0, kAnyOf94),
+    Known<VkPhysicalDeviceHostQueryResetFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES,
+                                                  VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf53),
+    Known<VkPhysicalDeviceIndexTypeUint8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INDEX_TYPE_UINT8_FEATURES,
+                                                  VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf61),
+    Known<VkPhysicalDeviceExtendedDynamicStateFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_DYNAMIC_STATE_FEATURES_EXT, 0, kAnyOf42),
+    Known<VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR, 0, kAnyOf162),
+    Known<VkPhysicalDeviceHostImageCopyFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_IMAGE_COPY_FEATURES,
+                                                 VK_MAKE_API_VERSION(0, 1, 4, 0)),
+    Known<VkPhysicalDeviceShaderAtomicFloat2FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT_2_FEATURES_EXT, 0, kAnyOf95),
+    Known<VkPhysicalDeviceShaderDemoteToHelperInvocationFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_DEMOTE_TO_HELPER_INVOCATION_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf96),
+    Known<VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV, 0, kAnyOf221),
+    Known<VkPhysicalDeviceInheritedViewportScissorFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INHERITED_VIEWPORT_SCISSOR_FEATURES_NV, 0, kAnyOf226),
+    Known<VkPhysicalDeviceShaderIntegerDotProductFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf181),
+    Known<VkPhysicalDeviceTexelBufferAlignmentFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXEL_BUFFER_ALIGNMENT_FEATURES_EXT, 0, kAnyOf110),
+    Known<VkPhysicalDeviceDepthBiasControlFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_BIAS_CONTROL_FEATURES_EXT, 0, kAnyOf30),
+    Known<VkPhysicalDeviceRobustness2FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ROBUSTNESS_2_FEATURES_KHR, 0,
+                                                  kAnyOf89),
+    Known<VkPhysicalDeviceCustomBorderColorFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUSTOM_BORDER_COLOR_FEATURES_EXT, 0, kAnyOf28),
+    Known<VkPhysicalDeviceTextureCompressionASTC3DFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXTURE_COMPRESSION_ASTC_3D_FEATURES_EXT, 0, kAnyOf111),
+    Known<VkPhysicalDevicePrivateDataFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_FEATURES,
+                                               VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf85),
+    Known<VkPhysicalDevicePipelineCreationCacheControlFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CREATION_CACHE_CONTROL_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf77),
+    Known<VkPhysicalDeviceDiagnosticsConfigFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DIAGNOSTICS_CONFIG_FEATURES_NV,
+                                                       0, kAnyOf220),
+    Known<VkPhysicalDeviceQueuePerfHintFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_FEATURES_QCOM, 0,
+                                                     kAnyOf255),
+    Known<VkPhysicalDeviceImageProcessing3FeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_3_FEATURES_QCOM, 0, kAnyOf252),
+    Known<VkPhysicalDeviceShaderMultipleWaitQueuesFeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_FEATURES_QCOM, 0, kAnyOf256),
+    Known<VkPhysicalDeviceShaderSplitBarrierFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SPLIT_BARRIER_FEATURES_EXT, 0, kAnyOf104),
+    Known<VkPhysicalDeviceTileShadingFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_FEATURES_QCOM, 0,
+                                                   kAnyOf259),
+    Known<VkPhysicalDeviceSynchronization2Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SYNCHRONIZATION_2_FEATURES,
+                                                    VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf190),
+    Known<VkPhysicalDeviceDescriptorBufferFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_FEATURES_EXT,
+                                                       0, kAnyOf35),
+    Known<VkPhysicalDeviceDeviceAddressCommandsFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_ADDRESS_COMMANDS_FEATURES_KHR, 0, kAnyOf137),
+    Known<VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_FEATURES_EXT, 0, kAnyOf52),
+    Known<VkPhysicalDeviceShaderEarlyAndLateFragmentTestsFeaturesAMD>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_EARLY_AND_LATE_FRAGMENT_TESTS_FEATURES_AMD, 0, kAnyOf6),
+    Known<VkPhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SUBGROUP_UNIFORM_CONTROL_FLOW_FEATURES_KHR, 0, kAnyOf187),
+    Known<VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_WORKGROUP_MEMORY_FEATURES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf205),
+    Known<VkPhysicalDeviceFragmentShadingRateEnumsFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_FEATURES_NV, 0, kAnyOf225),
+    Known<VkPhysicalDeviceRayTracingMotionBlurFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MOTION_BLUR_FEATURES_NV, 0, kAnyOf238),
+    Known<VkPhysicalDeviceMeshShaderFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_EXT, 0,
+                                                 kAnyOf68),
+    Known<VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_2_PLANE_444_FORMATS_FEATURES_EXT, 0, kAnyOf118),
+    Known<VkPhysicalDeviceFragmentDensityMap2FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_2_FEATURES_EXT, 0, kAnyOf47),
+    Known<VkPhysicalDeviceImageRobustnessFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ROBUSTNESS_FEATURES,
+                                                   VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf57),
+    Known<VkPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_WORKGROUP_MEMORY_EXPLICIT_LAYOUT_FEATURES_KHR, 0, kAnyOf204),
+    Known<VkPhysicalDeviceImageCompressionControlFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_COMPRESSION_CONTROL_FEATURES_EXT, 0, kAnyOf55),
+    Known<VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ATTACHMENT_FEEDBACK_LOOP_LAYOUT_FEATURES_EXT, 0, kAnyOf20),
+    Known<VkPhysicalDevice4444FormatsFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_4444_FORMATS_FEATURES_EXT, 0,
+                                                  kAnyOf17),
+    Known<VkPhysicalDeviceRasterizationOrderAttachmentAccessFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RASTERIZATION_ORDER_ATTACHMENT_ACCESS_FEATURES_EXT, 0, kAnyOf11),
+    Known<VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RGBA10X6_FORMATS_FEATURES_EXT,
+                                                      0, kAnyOf88),
+    Known<VkPhysicalDeviceRayTracingPipelineFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_FEATURES_KHR, 0, kAnyOf167),
+    Known<VkPhysicalDeviceRayQueryFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_QUERY_FEATURES_KHR, 0, kAnyOf165),
+    Known<VkPhysicalDeviceMutableDescriptorTypeFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MUTABLE_DESCRIPTOR_TYPE_FEATURES_EXT, 0, kAnyOf71),
+    Known<VkPhysicalDeviceVertexInputDynamicStateFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VERTEX_INPUT_DYNAMIC_STATE_FEATURES_EXT, 0, kAnyOf117),
+    Known<VkPhysicalDeviceAddressBindingReportFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ADDRESS_BINDING_REPORT_FEATURES_EXT, 0, kAnyOf38),
+    Known<VkPhysicalDeviceDepthClipControlFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_CLIP_CONTROL_FEATURES_EXT, 0, kAnyOf33),
+    Known<VkPhysicalDevicePrimitiveTopologyListRestartFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIMITIVE_TOPOLOGY_LIST_RESTART_FEATURES_EXT, 0, kAnyOf83),
+    Known<VkPhysicalDeviceSubpassShadingFeaturesHUAWEI>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBPASS_SHADING_FEATURES_HUAWEI, 0, kAnyOf123),
+    Known<VkPhysicalDeviceInvocationMaskFeaturesHUAWEI>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INVOCATION_MASK_FEATURES_HUAWEI, 0, kAnyOf122),
+    Known<VkPhysicalDevicePipelinePropertiesFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROPERTIES_FEATURES_EXT, 0, kAnyOf79),
+    Known<VkPhysicalDeviceFrameBoundaryFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAME_BOUNDARY_FEATURES_EXT, 0,
+                                                    kAnyOf50),
+    Known<VkPhysicalDeviceMultisampledRenderToSingleSampledFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTISAMPLED_RENDER_TO_SINGLE_SAMPLED_FEATURES_EXT, 0, kAnyOf70),
+    Known<VkPhysicalDeviceExtendedDynamicState2FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_DYNAMIC_STATE_2_FEATURES_EXT, 0, kAnyOf43),
+    Known<VkPhysicalDeviceColorWriteEnableFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COLOR_WRITE_ENABLE_FEATURES_EXT, 0, kAnyOf24),
+    Known<VkPhysicalDevicePrimitivesGeneratedQueryFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIMITIVES_GENERATED_QUERY_FEATURES_EXT, 0, kAnyOf84),
+    Known<VkPhysicalDeviceRayTracingMaintenance1FeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MAINTENANCE_1_FEATURES_KHR, 0, kAnyOf166),
+    Known<VkPhysicalDeviceShaderUntypedPointersFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNTYPED_POINTERS_FEATURES_KHR, 0, kAnyOf189),
+    Known<VkPhysicalDeviceGlobalPriorityQueryFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES,
+                                                       VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf51),
+    Known<VkPhysicalDeviceVideoEncodeRgbConversionFeaturesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_RGB_CONVERSION_FEATURES_VALVE, 0, kAnyOf267),
+    Known<VkPhysicalDeviceImageViewMinLodFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_VIEW_MIN_LOD_FEATURES_EXT,
+                                                      0, kAnyOf60),
+    Known<VkPhysicalDeviceMultiDrawFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTI_DRAW_FEATURES_EXT, 0, kAnyOf69),
+    Known<VkPhysicalDeviceImage2DViewOf3DFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_2D_VIEW_OF_3D_FEATURES_EXT, 0, kAnyOf54),
+    Known<VkPhysicalDeviceShaderTileImageFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_TILE_IMAGE_FEATURES_EXT,
+                                                      0, kAnyOf106),
+    Known<VkPhysicalDeviceOpacityMicromapFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_FEATURES_EXT,
+                                                      0, kAnyOf74),
+    Known<VkPhysicalDeviceDisplacementMicromapFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_FEATURES_NV, 0, kAnyOf223),
+    Known<VkPhysicalDeviceClusterCullingShaderFeaturesHUAWEI>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_CULLING_SHADER_FEATURES_HUAWEI, 0, kAnyOf121),
+    Known<VkPhysicalDeviceBorderColorSwizzleFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BORDER_COLOR_SWIZZLE_FEATURES_EXT, 0, kAnyOf22),
+    Known<VkPhysicalDevicePageableDeviceLocalMemoryFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PAGEABLE_DEVICE_LOCAL_MEMORY_FEATURES_EXT, 0, kAnyOf75),
+    Known<VkPhysicalDeviceMaintenance4Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_FEATURES,
+                                                VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf153),
+    Known<VkPhysicalDeviceShaderSubgroupRotateFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SUBGROUP_ROTATE_FEATURES, VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf186),
+    Known<VkPhysicalDeviceSchedulingControlsFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SCHEDULING_CONTROLS_FEATURES_ARM, 0, kAnyOf13),
+    Known<VkPhysicalDeviceImageSlicedViewOf3DFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_SLICED_VIEW_OF_3D_FEATURES_EXT, 0, kAnyOf58),
+    Known<VkPhysicalDeviceDepthClampZeroOneFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_CLAMP_ZERO_ONE_FEATURES_KHR, 0, kAnyOf32),
+    Known<VkPhysicalDeviceNonSeamlessCubeMapFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_NON_SEAMLESS_CUBE_MAP_FEATURES_EXT, 0, kAnyOf73),
+    Known<VkPhysicalDeviceRenderPassStripedFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RENDER_PASS_STRIPED_FEATURES_ARM, 0, kAnyOf12),
+    Known<VkPhysicalDeviceFragmentDensityMapOffsetFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_OFFSET_FEATURES_EXT, 0, kAnyOf48),
+    Known<VkPhysicalDeviceCopyMemoryIndirectFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_NV, 0, kAnyOf215),
+    Known<VkPhysicalDeviceMemoryDecompressionFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_EXT, 0, kAnyOf66),
+    Known<VkPhysicalDeviceDeviceGeneratedCommandsComputeFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_COMPUTE_FEATURES_NV, 0, kAnyOf222),
+    Known<VkPhysicalDeviceRayTracingLinearSweptSpheresFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_LINEAR_SWEPT_SPHERES_FEATURES_NV, 0, kAnyOf237),
+    Known<VkPhysicalDeviceLinearColorAttachmentFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINEAR_COLOR_ATTACHMENT_FEATURES_NV, 0, kAnyOf227),
+    Known<VkPhysicalDeviceShaderMaximalReconvergenceFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MAXIMAL_RECONVERGENCE_FEATURES_KHR, 0, kAnyOf182),
+    Known<VkPhysicalDeviceImageCompressionControlSwapchainFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_COMPRESSION_CONTROL_SWAPCHAIN_FEATURES_EXT, 0, kAnyOf56),
+    Known<VkPhysicalDeviceImageProcessingFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_FEATURES_QCOM,
+                                                       0, kAnyOf250),
+    Known<VkPhysicalDeviceNestedCommandBufferFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_NESTED_COMMAND_BUFFER_FEATURES_EXT, 0, kAnyOf72),
+    Known<VkPhysicalDeviceExtendedDynamicState3FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_DYNAMIC_STATE_3_FEATURES_EXT, 0, kAnyOf44),
+    Known<VkPhysicalDeviceSubpassMergeFeedbackFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBPASS_MERGE_FEEDBACK_FEATURES_EXT, 0, kAnyOf109),
+    Known<VkPhysicalDeviceTensorFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TENSOR_FEATURES_ARM, 0, kAnyOf16),
+    Known<VkPhysicalDeviceDescriptorBufferTensorFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_TENSOR_FEATURES_ARM, 0, kAnyOf16),
+    Known<VkPhysicalDeviceShaderModuleIdentifierFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MODULE_IDENTIFIER_FEATURES_EXT, 0, kAnyOf100),
+    Known<VkPhysicalDeviceOpticalFlowFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_FEATURES_NV, 0,
+                                                 kAnyOf229),
+    Known<VkPhysicalDeviceLegacyDitheringFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LEGACY_DITHERING_FEATURES_EXT,
+                                                      0, kAnyOf63),
+    Known<VkPhysicalDevicePipelineProtectedAccessFeatures>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROTECTED_ACCESS_FEATURES, VK_MAKE_API_VERSION(0, 1, 4, 0),
+        kAnyOf80),
+    Known<VkPhysicalDeviceMaintenance5Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_5_FEATURES,
+                                                VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf154),
+    Known<VkPhysicalDeviceAntiLagFeaturesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ANTI_LAG_FEATURES_AMD, 0, kAnyOf1),
+    Known<VkPhysicalDeviceDenseGeometryFormatFeaturesAMDX>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DENSE_GEOMETRY_FORMAT_FEATURES_AMDX, 0, kAnyOf0),
+    Known<VkPhysicalDeviceRayTracingPositionFetchFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_POSITION_FETCH_FEATURES_KHR, 0, kAnyOf168),
+    Known<VkPhysicalDeviceShaderObjectFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_OBJECT_FEATURES_EXT, 0,
+                                                   kAnyOf101),
+    Known<VkPhysicalDeviceTilePropertiesFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_PROPERTIES_FEATURES_QCOM,
+                                                      0, kAnyOf258),
+    Known<VkPhysicalDeviceAmigoProfilingFeaturesSEC>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_AMIGO_PROFILING_FEATURES_SEC, 0,
+                                                     kAnyOf261),
+    Known<VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_VIEWPORTS_FEATURES_QCOM, 0, kAnyOf254),
+    Known<VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_NV, 0, kAnyOf236),
+    Known<VkPhysicalDeviceExtendedSparseAddressSpaceFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_FEATURES_NV, 0, kAnyOf224),
+    Known<VkPhysicalDeviceLegacyVertexAttributesFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LEGACY_VERTEX_ATTRIBUTES_FEATURES_EXT, 0, kAnyOf64),
+    Known<VkPhysicalDeviceShaderCoreBuiltinsFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_BUILTINS_FEATURES_ARM, 0, kAnyOf14),
+    Known<VkPhysicalDevicePipelineLibraryGroupHandlesFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_LIBRARY_GROUP_HANDLES_FEATURES_KHR, 0, kAnyOf78),
+    Known<VkPhysicalDeviceDynamicRenderingUnusedAttachmentsFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DYNAMIC_RENDERING_UNUSED_ATTACHMENTS_FEATURES_EXT, 0, kAnyOf41),
+    Known<VkPhysicalDeviceInternallySynchronizedQueuesFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INTERNALLY_SYNCHRONIZED_QUEUES_FEATURES_KHR, 0, kAnyOf148),
+    Known<VkPhysicalDeviceCooperativeMatrixFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, 0, kAnyOf133),
+    Known<VkPhysicalDeviceMultiviewPerViewRenderAreasFeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_RENDER_AREAS_FEATURES_QCOM, 0, kAnyOf253),
+    Known<VkPhysicalDeviceVideoEncodeAV1FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_AV1_FEATURES_KHR, 0,
+                                                     kAnyOf197),
+    Known<VkPhysicalDeviceVideoDecodeVP9FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_DECODE_VP9_FEATURES_KHR, 0,
+                                                     kAnyOf196),
+    Known<VkPhysicalDeviceVideoMaintenance1FeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_1_FEATURES_KHR, 0, kAnyOf201),
+    Known<VkPhysicalDevicePerStageDescriptorSetFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PER_STAGE_DESCRIPTOR_SET_FEATURES_NV, 0, kAnyOf231),
+    Known<VkPhysicalDeviceImageProcessing2FeaturesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_FEATURES_QCOM, 0, kAnyOf251),
+    Known<VkPhysicalDeviceCubicWeightsFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_WEIGHTS_FEATURES_QCOM, 0,
+                                                    kAnyOf249),
+    Known<VkPhysicalDeviceYcbcrDegammaFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_DEGAMMA_FEATURES_QCOM, 0,
+                                                    kAnyOf260),
+    Known<VkPhysicalDeviceCubicClampFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_CLAMP_FEATURES_QCOM, 0,
+                                                  kAnyOf248),
+    Known<VkPhysicalDeviceAttachmentFeedbackLoopDynamicStateFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ATTACHMENT_FEEDBACK_LOOP_DYNAMIC_STATE_FEATURES_EXT, 0, kAnyOf19),
+    Known<VkPhysicalDeviceUnifiedImageLayoutsFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_UNIFIED_IMAGE_LAYOUTS_FEATURES_KHR, 0, kAnyOf192),
+    Known<VkPhysicalDeviceShaderFloatControls2Features>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT_CONTROLS_2_FEATURES, VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf179),
+    Known<VkPhysicalDeviceShaderExpectAssumeFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_EXPECT_ASSUME_FEATURES,
+                                                      VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf176),
+    Known<VkPhysicalDeviceMaintenance6Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_6_FEATURES,
+                                                VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf155),
+    Known<VkPhysicalDeviceDescriptorPoolOverallocationFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_POOL_OVERALLOCATION_FEATURES_NV, 0, kAnyOf219),
+    Known<VkPhysicalDeviceTileMemoryHeapFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_FEATURES_QCOM,
+                                                      0, kAnyOf257),
+    Known<VkPhysicalDeviceCopyMemoryIndirectFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_KHR, 0, kAnyOf134),
+    Known<VkPhysicalDeviceVideoEncodeIntraRefreshFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_INTRA_REFRESH_FEATURES_KHR, 0, kAnyOf199),
+    Known<VkPhysicalDeviceVideoEncodeQuantizationMapFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_QUANTIZATION_MAP_FEATURES_KHR, 0, kAnyOf200),
+    Known<VkPhysicalDeviceRawAccessChainsFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAW_ACCESS_CHAINS_FEATURES_NV, 0,
+                                                     kAnyOf234),
+    Known<VkPhysicalDeviceShaderRelaxedExtendedInstructionFeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_RELAXED_EXTENDED_INSTRUCTION_FEATURES_KHR, 0, kAnyOf184),
+    Known<VkPhysicalDeviceCommandBufferInheritanceFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMMAND_BUFFER_INHERITANCE_FEATURES_NV, 0, kAnyOf210),
+    Known<VkPhysicalDeviceMaintenance7FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_7_FEATURES_KHR, 0,
+                                                   kAnyOf156),
+    Known<VkPhysicalDeviceShaderAtomicFloat16VectorFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT16_VECTOR_FEATURES_NV, 0, kAnyOf242),
+    Known<VkPhysicalDeviceShaderReplicatedCompositesFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_REPLICATED_COMPOSITES_FEATURES_EXT, 0, kAnyOf103),
+    Known<VkPhysicalDeviceShaderFloat8FeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT8_FEATURES_EXT, 0,
+                                                   kAnyOf97),
+    Known<VkPhysicalDeviceRayTracingValidationFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_VALIDATION_FEATURES_NV, 0, kAnyOf239),
+    Known<VkPhysicalDeviceClusterAccelerationStructureFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_FEATURES_NV, 0, kAnyOf209),
+    Known<VkPhysicalDevicePartitionedAccelerationStructureFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_FEATURES_NV, 0, kAnyOf230),
+    Known<VkPhysicalDeviceDeviceGeneratedCommandsFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_EXT, 0, kAnyOf39),
+    Known<VkPhysicalDeviceFaultFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_KHR, 0, kAnyOf138),
+    Known<VkPhysicalDeviceMaintenance8FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_8_FEATURES_KHR, 0,
+                                                   kAnyOf157),
+    Known<VkPhysicalDeviceImageAlignmentControlFeaturesMESA>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_FEATURES_MESA, 0, kAnyOf206),
+    Known<VkPhysicalDeviceShaderFmaFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FMA_FEATURES_KHR, 0,
+                                                kAnyOf180),
+    Known<VkPhysicalDevicePushConstantBankFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_FEATURES_NV,
+                                                      0, kAnyOf233),
+    Known<VkPhysicalDeviceRayTracingInvocationReorderFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_EXT, 0, kAnyOf87),
+    Known<VkPhysicalDeviceDepthClampControlFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_CLAMP_CONTROL_FEATURES_EXT, 0, kAnyOf31),
+    Known<VkPhysicalDeviceMaintenance9FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_9_FEATURES_KHR, 0,
+                                                   kAnyOf158),
+    Known<VkPhysicalDeviceVideoMaintenance2FeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_2_FEATURES_KHR, 0, kAnyOf202),
+    Known<VkPhysicalDeviceCooperativeMatrix2FeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV, 0, kAnyOf213),
+    Known<VkPhysicalDevicePipelineOpacityMicromapFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_OPACITY_MICROMAP_FEATURES_ARM, 0, kAnyOf10),
+    Known<VkPhysicalDeviceVideoEncodeFeedback2FeaturesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_FEEDBACK_2_FEATURES_KHR, 0, kAnyOf198),
+    Known<VkPhysicalDevicePerformanceCountersByRegionFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_COUNTERS_BY_REGION_FEATURES_ARM, 0, kAnyOf9),
+    Known<VkPhysicalDeviceVertexAttributeRobustnessFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VERTEX_ATTRIBUTE_ROBUSTNESS_FEATURES_EXT, 0, kAnyOf116),
+    Known<VkPhysicalDeviceFormatPackFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FORMAT_PACK_FEATURES_ARM, 0,
+                                                 kAnyOf8),
+    Known<VkPhysicalDeviceFragmentDensityMapLayeredFeaturesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_FEATURES_VALVE, 0, kAnyOf265),
+    Known<VkPhysicalDeviceZeroInitializeDeviceMemoryFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_DEVICE_MEMORY_FEATURES_EXT, 0, kAnyOf120),
+    Known<VkPhysicalDeviceOpacityMicromapFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_FEATURES_KHR,
+                                                      0, kAnyOf160),
+    Known<VkPhysicalDeviceShader64BitIndexingFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_64_BIT_INDEXING_FEATURES_EXT, 0, kAnyOf93),
+    Known<VkPhysicalDeviceCustomResolveFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUSTOM_RESOLVE_FEATURES_EXT, 0,
+                                                    kAnyOf29),
+    Known<VkPhysicalDeviceMaintenance10FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_10_FEATURES_KHR, 0,
+                                                    kAnyOf149),
+    Known<VkPhysicalDeviceShaderLongVectorFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_LONG_VECTOR_FEATURES_EXT, 0, kAnyOf99),
+    Known<VkPhysicalDevicePipelineCacheIncrementalModeFeaturesSEC>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CACHE_INCREMENTAL_MODE_FEATURES_SEC, 0, kAnyOf262),
+    Known<VkPhysicalDeviceShaderUniformBufferUnsizedArrayFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNIFORM_BUFFER_UNSIZED_ARRAY_FEATURES_EXT, 0, kAnyOf107),
+    Known<VkPhysicalDeviceComputeOccupancyPriorityFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_OCCUPANCY_PRIORITY_FEATURES_NV, 0, kAnyOf211),
+    Known<VkPhysicalDeviceMaintenance11FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_11_FEATURES_KHR, 0,
+                                                    kAnyOf150),
+    Known<VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_MAINTENANCE_1_FEATURES_EXT, 0, kAnyOf27),
+    Known<VkPhysicalDeviceShaderSubgroupPartitionedFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SUBGROUP_PARTITIONED_FEATURES_EXT, 0, kAnyOf105),
+    Known<VkPhysicalDeviceExtendedFlagsFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_FLAGS_FEATURES_KHR, 0,
+                                                    kAnyOf142),
+    Known<VkPhysicalDeviceShaderOCPMicroscalingTypesFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_OCP_MICROSCALING_TYPES_FEATURES_EXT, 0, kAnyOf102),
+    Known<VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MIXED_FLOAT_DOT_PRODUCT_FEATURES_VALVE, 0, kAnyOf266),
+    Known<VkPhysicalDeviceThrottleHintFeaturesSEC>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_THROTTLE_HINT_FEATURES_SEC, 0,
+                                                   kAnyOf263),
+    Known<VkPhysicalDeviceDataGraphNeuralAcceleratorStatisticsFeaturesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DATA_GRAPH_NEURAL_ACCELERATOR_STATISTICS_FEATURES_ARM, 0, kAnyOf7),
+    Known<VkPhysicalDevicePrimitiveRestartIndexFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIMITIVE_RESTART_INDEX_FEATURES_EXT, 0, kAnyOf82),
+    Known<VkPhysicalDeviceImageTilingControlFeaturesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_TILING_CONTROL_FEATURES_EXT, 0, kAnyOf59),
+    Known<VkPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_DECODE_VECTOR_FEATURES_NV, 0, kAnyOf214),
+    Known<VkPhysicalDevicePrivateDataBaseHandleFeaturesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_BASE_HANDLE_FEATURES_NV, 0, kAnyOf232),
+    Known<VkPhysicalDeviceBufferDeviceAddressAllocationAlignmentFeaturesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_FEATURES_VALVE, 0, kAnyOf264),
+};
+
+constexpr KnownStruct kChain1[] = {
+    Known<VkPhysicalDeviceVulkan11Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES,
+                                              VK_MAKE_API_VERSION(0, 1, 2, 0)),
+    Known<VkPhysicalDeviceVulkan12Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
+                                              VK_MAKE_API_VERSION(0, 1, 2, 0)),
+    Known<VkPhysicalDeviceVulkan13Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES,
+                                              VK_MAKE_API_VERSION(0, 1, 3, 0)),
+    Known<VkPhysicalDeviceTransformFeedbackPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TRANSFORM_FEEDBACK_PROPERTIES_EXT, 0, kAnyOf113),
+    Known<VkPhysicalDeviceMultiviewProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PROPERTIES,
+                                               VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf159),
+    Known<VkPhysicalDevicePipelineRobustnessProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_ROBUSTNESS_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf81),
+    Known<VkPhysicalDeviceIDProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES,
+                                        VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf143),
+    Known<VkPhysicalDevicePushDescriptorProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_DESCRIPTOR_PROPERTIES,
+                                                    VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf164),
+    Known<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES,
+                                              VK_MAKE_API_VERSION(0, 1, 1, 0)),
+    Known<VkPhysicalDeviceMultiviewPerViewAttributesPropertiesNVX>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_ATTRIBUTES_PROPERTIES_NVX, 0, kAnyOf208),
+    Known<VkPhysicalDeviceDiscardRectanglePropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISCARD_RECTANGLE_PROPERTIES_EXT, 0, kAnyOf40),
+    Known<VkPhysicalDeviceConservativeRasterizationPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CONSERVATIVE_RASTERIZATION_PROPERTIES_EXT, 0, kAnyOf26),
+    Known<VkPhysicalDevicePerformanceQueryPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_PROPERTIES_KHR, 0, kAnyOf161),
+    Known<VkPhysicalDevicePointClippingProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_POINT_CLIPPING_PROPERTIES,
+                                                   VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf151),
+    Known<VkPhysicalDeviceSamplerFilterMinmaxProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SAMPLER_FILTER_MINMAX_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf91),
+    Known<VkPhysicalDeviceGpaProperties2AMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GPA_PROPERTIES_2_AMD, 0, kAnyOf3),
+    Known<VkPhysicalDeviceDescriptorHeapPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_HEAP_PROPERTIES_EXT,
+                                                       0, kAnyOf36),
+    Known<VkPhysicalDeviceDescriptorHeapTensorPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_HEAP_TENSOR_PROPERTIES_ARM, 0, kAnyOf36),
+    Known<VkPhysicalDeviceInlineUniformBlockProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INLINE_UNIFORM_BLOCK_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf62),
+    Known<VkPhysicalDeviceSampleLocationsPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SAMPLE_LOCATIONS_PROPERTIES_EXT, 0, kAnyOf90),
+    Known<VkPhysicalDeviceProtectedMemoryProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROTECTED_MEMORY_PROPERTIES,
+                                                     VK_MAKE_API_VERSION(0, 1, 1, 0)),
+    Known<VkPhysicalDeviceBlendOperationAdvancedPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BLEND_OPERATION_ADVANCED_PROPERTIES_EXT, 0, kAnyOf21),
+    Known<VkPhysicalDeviceAccelerationStructurePropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_PROPERTIES_KHR, 0, kAnyOf129),
+    Known<VkPhysicalDeviceShaderSMBuiltinsPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV, 0, kAnyOf244),
+    Known<VkPhysicalDeviceDescriptorIndexingProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_INDEXING_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf37),
+    Known<VkPhysicalDevicePortabilitySubsetPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_PROPERTIES_KHR, 0, kAnyOf163),
+    Known<VkPhysicalDeviceShadingRateImagePropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_PROPERTIES_NV, 0, kAnyOf245),
+    Known<VkPhysicalDeviceRayTracingPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PROPERTIES_NV, 0,
+                                                  kAnyOf235),
+    Known<VkPhysicalDeviceMaintenance3Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES,
+                                                  VK_MAKE_API_VERSION(0, 1, 1, 0), kAnyOf152),
+    Known<VkPhysicalDeviceExternalMemoryHostPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT, 0, kAnyOf45),
+    Known<VkPhysicalDeviceShaderCorePropertiesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD, 0,
+                                                   kAnyOf4),
+    Known<VkPhysicalDeviceVertexAttributeDivisorPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VERTEX_ATTRIBUTE_DIVISOR_PROPERTIES_EXT, 0, kAnyOf114),
+    Known<VkPhysicalDeviceDriverProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES,
+                                            VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf139),
+    Known<VkPhysicalDeviceFloatControlsProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES,
+                                                   VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf178),
+    Known<VkPhysicalDeviceDepthStencilResolveProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_STENCIL_RESOLVE_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf136),
+    Known<VkPhysicalDeviceMeshShaderPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_PROPERTIES_NV, 0,
+                                                  kAnyOf228),
+    Known<VkPhysicalDeviceTimelineSemaphoreProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_PROPERTIES,
+                                                       VK_MAKE_API_VERSION(0, 1, 2, 0), kAnyOf191),
+    Known<VkPhysicalDevicePCIBusInfoPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT, 0,
+                                                   kAnyOf76),
+    Known<VkPhysicalDeviceFragmentDensityMapPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_PROPERTIES_EXT, 0, kAnyOf46),
+    Known<VkPhysicalDeviceSubgroupSizeControlProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf108),
+    Known<VkPhysicalDeviceFragmentShadingRatePropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_PROPERTIES_KHR, 0, kAnyOf146),
+    Known<VkPhysicalDeviceShaderCoreProperties2AMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_2_AMD, 0,
+                                                    kAnyOf5),
+    Known<VkPhysicalDeviceShaderAbortPropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ABORT_PROPERTIES_KHR, 0,
+                                                    kAnyOf171),
+    Known<VkPhysicalDeviceCooperativeMatrixPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_NV, 0, kAnyOf212),
+    Known<VkPhysicalDeviceProvokingVertexPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROVOKING_VERTEX_PROPERTIES_EXT, 0, kAnyOf86),
+    Known<VkPhysicalDeviceLineRasterizationProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINE_RASTERIZATION_PROPERTIES,
+                                                       VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf65),
+    Known<VkPhysicalDeviceDeviceGeneratedCommandsPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_PROPERTIES_NV, 0, kAnyOf221),
+    Known<VkPhysicalDeviceShaderIntegerDotProductProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf181),
+    Known<VkPhysicalDeviceTexelBufferAlignmentProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXEL_BUFFER_ALIGNMENT_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 3, 0),
+        kAnyOf110),
+    Known<VkPhysicalDeviceRobustness2PropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ROBUSTNESS_2_PROPERTIES_KHR, 0,
+                                                    kAnyOf89),
+    Known<VkPhysicalDeviceCustomBorderColorPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUSTOM_BORDER_COLOR_PROPERTIES_EXT, 0, kAnyOf28),
+    Known<VkPhysicalDeviceQueuePerfHintPropertiesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_PROPERTIES_QCOM, 0, kAnyOf255),
+    Known<VkPhysicalDeviceShaderMultipleWaitQueuesPropertiesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_PROPERTIES_QCOM, 0, kAnyOf256),
+    Known<VkPhysicalDeviceShaderSplitBarrierPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SPLIT_BARRIER_PROPERTIES_EXT, 0, kAnyOf104),
+    Known<VkPhysicalDeviceTileShadingPropertiesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_PROPERTIES_QCOM, 0,
+                                                     kAnyOf259),
+    Known<VkPhysicalDeviceDescriptorBufferPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_PROPERTIES_EXT, 0, kAnyOf35),
+    Known<VkPhysicalDeviceDescriptorBufferDensityMapPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_DENSITY_MAP_PROPERTIES_EXT, 0, kAnyOf35),
+    Known<VkPhysicalDeviceGraphicsPipelineLibraryPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_PROPERTIES_EXT, 0, kAnyOf52),
+    Known<VkPhysicalDeviceFragmentShaderBarycentricPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADER_BARYCENTRIC_PROPERTIES_KHR, 0, kAnyOf144),
+    Known<VkPhysicalDeviceFragmentShadingRateEnumsPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_PROPERTIES_NV, 0, kAnyOf225),
+    Known<VkPhysicalDeviceMeshShaderPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_PROPERTIES_EXT, 0,
+                                                   kAnyOf68),
+    Known<VkPhysicalDeviceFragmentDensityMap2PropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_2_PROPERTIES_EXT, 0, kAnyOf47),
+    Known<VkPhysicalDeviceRayTracingPipelinePropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_PROPERTIES_KHR, 0, kAnyOf167),
+    Known<VkPhysicalDeviceSubpassShadingPropertiesHUAWEI>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBPASS_SHADING_PROPERTIES_HUAWEI, 0, kAnyOf123),
+    Known<VkPhysicalDeviceMultiDrawPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTI_DRAW_PROPERTIES_EXT, 0,
+                                                  kAnyOf69),
+    Known<VkPhysicalDeviceShaderTileImagePropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_TILE_IMAGE_PROPERTIES_EXT, 0, kAnyOf106),
+    Known<VkPhysicalDeviceOpacityMicromapPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_PROPERTIES_EXT, 0, kAnyOf74),
+    Known<VkPhysicalDeviceDisplacementMicromapPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_PROPERTIES_NV, 0, kAnyOf223),
+    Known<VkPhysicalDeviceClusterCullingShaderPropertiesHUAWEI>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_CULLING_SHADER_PROPERTIES_HUAWEI, 0, kAnyOf121),
+    Known<VkPhysicalDeviceMaintenance4Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
+                                                  VK_MAKE_API_VERSION(0, 1, 3, 0), kAnyOf153),
+    Known<VkPhysicalDeviceShaderCorePropertiesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_ARM, 0,
+                                                   kAnyOf15),
+    Known<VkPhysicalDeviceSchedulingControlsPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SCHEDULING_CONTROLS_PROPERTIES_ARM, 0, kAnyOf13),
+    Known<VkPhysicalDeviceSchedulingControlsDispatchParametersPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SCHEDULING_CONTROLS_DISPATCH_PARAMETERS_PROPERTIES_ARM, 0, kAnyOf13),
+    Known<VkPhysicalDeviceRenderPassStripedPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RENDER_PASS_STRIPED_PROPERTIES_ARM, 0, kAnyOf12),
+    Known<VkPhysicalDeviceFragmentDensityMapOffsetPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_OFFSET_PROPERTIES_EXT, 0, kAnyOf48),
+    Known<VkPhysicalDeviceCopyMemoryIndirectPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_PROPERTIES_KHR, 0, kAnyOf135),
+    Known<VkPhysicalDeviceMemoryDecompressionPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_PROPERTIES_EXT, 0, kAnyOf66),
+    Known<VkPhysicalDeviceImageProcessingPropertiesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_PROPERTIES_QCOM, 0, kAnyOf250),
+    Known<VkPhysicalDeviceNestedCommandBufferPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_NESTED_COMMAND_BUFFER_PROPERTIES_EXT, 0, kAnyOf72),
+    Known<VkPhysicalDeviceExtendedDynamicState3PropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_DYNAMIC_STATE_3_PROPERTIES_EXT, 0, kAnyOf44),
+    Known<VkPhysicalDeviceTensorPropertiesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TENSOR_PROPERTIES_ARM, 0, kAnyOf16),
+    Known<VkPhysicalDeviceDescriptorBufferTensorPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_TENSOR_PROPERTIES_ARM, 0, kAnyOf16),
+    Known<VkPhysicalDeviceShaderModuleIdentifierPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MODULE_IDENTIFIER_PROPERTIES_EXT, 0, kAnyOf100),
+    Known<VkPhysicalDeviceOpticalFlowPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_PROPERTIES_NV, 0,
+                                                   kAnyOf229),
+    Known<VkPhysicalDeviceMaintenance5Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_5_PROPERTIES,
+                                                  VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf154),
+    Known<VkPhysicalDeviceShaderObjectPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_OBJECT_PROPERTIES_EXT, 0,
+                                                     kAnyOf101),
+    Known<VkPhysicalDeviceRayTracingInvocationReorderPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_PROPERTIES_NV, 0, kAnyOf236),
+    Known<VkPhysicalDeviceExtendedSparseAddressSpacePropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_PROPERTIES_NV, 0, kAnyOf224),
+    Known<VkPhysicalDeviceLegacyVertexAttributesPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LEGACY_VERTEX_ATTRIBUTES_PROPERTIES_EXT, 0, kAnyOf64),
+    Known<VkPhysicalDeviceShaderCoreBuiltinsPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_BUILTINS_PROPERTIES_ARM, 0, kAnyOf14),
+    Known<VkPhysicalDeviceCooperativeMatrixPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR, 0, kAnyOf133),
+    Known<VkPhysicalDeviceComputeShaderDerivativesPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_SHADER_DERIVATIVES_PROPERTIES_KHR, 0, kAnyOf131),
+    Known<VkPhysicalDeviceImageProcessing2PropertiesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_PROPERTIES_QCOM, 0, kAnyOf251),
+    Known<VkPhysicalDeviceVertexAttributeDivisorProperties>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VERTEX_ATTRIBUTE_DIVISOR_PROPERTIES, VK_MAKE_API_VERSION(0, 1, 4, 0),
+        kAnyOf195),
+    Known<VkPhysicalDeviceLayeredDriverPropertiesMSFT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LAYERED_DRIVER_PROPERTIES_MSFT,
+                                                       0, kAnyOf207),
+    Known<VkPhysicalDeviceMaintenance6Properties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_6_PROPERTIES,
+                                                  VK_MAKE_API_VERSION(0, 1, 4, 0), kAnyOf155),
+    Known<VkPhysicalDeviceTileMemoryHeapPropertiesQCOM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_PROPERTIES_QCOM, 0, kAnyOf257),
+    Known<VkPhysicalDeviceMaintenance7PropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_7_PROPERTIES_KHR, 0,
+                                                     kAnyOf156),
+    Known<VkPhysicalDeviceClusterAccelerationStructurePropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_PROPERTIES_NV, 0, kAnyOf209),
+    Known<VkPhysicalDevicePartitionedAccelerationStructurePropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_PROPERTIES_NV, 0, kAnyOf230),
+    Known<VkPhysicalDeviceDeviceGeneratedCommandsPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_PROPERTIES_EXT, 0, kAnyOf39),
+    Known<VkPhysicalDeviceFaultPropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_PROPERTIES_KHR, 0, kAnyOf138),
+    Known<VkPhysicalDeviceImageAlignmentControlPropertiesMESA>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_PROPERTIES_MESA, 0, kAnyOf206),
+    Known<VkPhysicalDevicePushConstantBankPropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_PROPERTIES_NV, 0, kAnyOf233),
+    Known<VkPhysicalDeviceRayTracingInvocationReorderPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_PROPERTIES_EXT, 0, kAnyOf87),
+    Known<VkPhysicalDeviceMaintenance9PropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_9_PROPERTIES_KHR, 0,
+                                                     kAnyOf158),
+    Known<VkPhysicalDeviceCooperativeMatrix2PropertiesNV>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV, 0, kAnyOf213),
+    Known<VkPhysicalDevicePerformanceCountersByRegionPropertiesARM>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_COUNTERS_BY_REGION_PROPERTIES_ARM, 0, kAnyOf9),
+    Known<VkPhysicalDeviceFragmentDensityMapLayeredPropertiesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_PROPERTIES_VALVE, 0, kAnyOf265),
+    Known<VkPhysicalDeviceOpacityMicromapPropertiesKHR>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_PROPERTIES_KHR, 0, kAnyOf160),
+    Known<VkPhysicalDeviceMaintenance10PropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_10_PROPERTIES_KHR,
+                                                      0, kAnyOf149),
+    Known<VkPhysicalDeviceShaderLongVectorPropertiesEXT>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_LONG_VECTOR_PROPERTIES_EXT, 0, kAnyOf99),
+    Known<VkPhysicalDeviceInfoPropertiesINTEL>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INFO_PROPERTIES_INTEL, 0, kAnyOf125),
+    Known<VkPhysicalDeviceBufferDeviceAddressAllocationAlignmentPropertiesVALVE>(
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_PROPERTIES_VALVE, 0, kAnyOf264),
+};
+
 }  // namespace
+
+std::span<const KnownStruct> KnownChainOf(int32_t type) {
+  if (type == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2) return kChain0;
+  if (type == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2) return kChain1;
+  return {};
+}
 
 std::span<const Extension> Extensions() { return kExtensions; }
 

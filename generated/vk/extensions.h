@@ -36,4 +36,16 @@ ExtensionSide SideOf(const char* name);
 inline constexpr size_t kNeedCount = 271;
 std::span<const char* const> ExtensionsNeeded(size_t need);
 
+// A struct of nothing but values that a driver fills in for a physical device. May be asked for from `core_version` on (0: no core
+// version has it), or where any of the extensions is offered.
+struct KnownStruct {
+  int32_t type;
+  uint32_t size;
+  uint32_t core_version;
+  std::span<const char* const> extensions;
+};
+
+// Those that may follow the struct of that type, sorted by type; none for types that policy does not name (`known_chain`).
+std::span<const KnownStruct> KnownChainOf(int32_t type);
+
 }  // namespace vesper

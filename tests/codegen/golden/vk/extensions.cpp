@@ -28,7 +28,14 @@ constexpr std::span<const char* const> kNeeds[] = {
     kNeed3,
 };
 
+template <typename T>
+constexpr KnownStruct Known(int32_t type, uint32_t core_version, std::span<const char* const> extensions = {}) {
+  return {type, sizeof(T), core_version, extensions};
+}
+
 }  // namespace
+
+std::span<const KnownStruct> KnownChainOf(int32_t type) { return {}; }
 
 std::span<const Extension> Extensions() { return kExtensions; }
 
