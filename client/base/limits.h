@@ -65,8 +65,9 @@ inline constexpr size_t kPendingSignals = 64;
 // Bytes at which a batch leaves by itself: large enough that a message's own cost does not count, small enough that the
 // server has something to do early.
 inline constexpr size_t kBatchBytes = size_t{32} << 10;
-// Bytes that wait for the line before callers wait for room. More only delays what comes later.
-inline constexpr size_t kMaxUnsentBytes = size_t{1} << 20;
+// Bytes that wait for the line before callers wait for room. More only delays what comes later, questions of other threads, too;
+// with less, lines starve while the writer is woken.
+inline constexpr size_t kMaxUnsentBytes = size_t{512} << 10;
 // How far the client runs ahead of its server, in nanoseconds of the server's work; a round trip comes on top. Whoever waits for
 // something waits this much longer than it takes. Marks go among the records this often.
 inline constexpr uint64_t kLeadNs = 20'000'000;
@@ -131,7 +132,7 @@ inline constexpr std::chrono::microseconds kPinsInterval{100};
 // Bytes searched for changes under one hold of the mutex, and while an eighth of them or more change: a fraction of a millisecond
 // either way. Room is awaited between, so that hardly more waits for the line than that.
 inline constexpr uint64_t kSliceBytes = uint64_t{4} << 20;
-inline constexpr uint64_t kDenseSliceBytes = uint64_t{256} << 10;
+inline constexpr uint64_t kDenseSliceBytes = uint64_t{128} << 10;
 // How often in a row a group of pages must have been rewritten wholly before its writes are no longer recorded but found.
 inline constexpr uint8_t kRewritings = 2;
 // Bytes of the server's that are put into recorded memory by two system calls rather than with a fault for each page.

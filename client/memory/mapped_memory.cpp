@@ -240,9 +240,9 @@ bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t s
   bool begun = false;
   bool sent = true;
   wire::RunWriter* const writer = &writer_;
-  const auto post = [this, writer]() VESPER_REQUIRES(mutex_) {
-    posted_ += writer->Finish().size();
-    return link_->PostMemory(writer->buffer());
+  const auto post = [link = link_, writer, posted = &posted_] {
+    *posted += writer->Finish().size();
+    return link->PostMemory(writer->buffer());
   };
   memory->tracker->Collect(offset, size, [&](const wire::Changes& changes, size_t count) {
     if (!begun) writer->Begin(id);

@@ -25,6 +25,9 @@ namespace vesper::transport {
 namespace {
 
 constexpr size_t kVectors = 64;  // pieces given to one sendmsg()
+// Bytes that TCP takes beyond those on their way. Whatever is sent next is behind them, so more is only delay; a fast line must
+// not run dry while the sender is woken.
+constexpr int kUnsentInKernel = 128 << 10;
 // Messages with descriptors are handed over before more is read: no peer of ours has more waiting.
 constexpr size_t kMaxArrivals = 4;
 
@@ -71,6 +74,10 @@ void TuneTcp(int socket) {
   set(IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
+bool BoundUnsent(int socket) {
+  return setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentInKernel, sizeof(kUnsentInKernel)) == 0;
+}
+
 }  // namespace
 
 SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls)
@@ -80,6 +87,7 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
       carries_descriptors_(tls_ == nullptr && IsUnixSocket(socket)) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
+  bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket);
 }
 
 SocketChannel::~SocketChannel() { CloseDescriptors(); }
@@ -152,7 +160,10 @@ bool SocketChannel::SendsAtOnce(size_t bytes) {
   socklen_t length = sizeof(use);
   if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;
   const size_t used = std::max(use[SK_MEMINFO_WMEM_ALLOC], use[SK_MEMINFO_WMEM_QUEUED]);
-  return used + 2 * bytes + kOverhead <= use[SK_MEMINFO_SNDBUF];
+  if (used + 2 * bytes + kOverhead > use[SK_MEMINFO_SNDBUF]) return false;
+  if (!bounds_unsent_ || used + bytes < kUnsentInKernel) return true;
+  int unsent = 0;
+  return ::ioctl(socket_, SIOCOUTQNSD, &unsent) == 0 && static_cast<size_t>(unsent) + bytes < kUnsentInKernel;
 }
 
 // What the peer's kernel has not acknowledged (TCP), or its process has not read (Unix, where the kernel's own memory counts

@@ -78,6 +78,7 @@ class SocketChannel final : public Channel {
   const std::unique_ptr<tls::Stream> tls_;
   int peer_pid_ = 0;
   bool carries_descriptors_ = false;
+  bool bounds_unsent_ = false;            // TCP keeps little beyond what is on its way
   std::atomic<bool> closed_ = false;      // by this end
   std::atomic<bool> peer_ended_ = false;  // found by the receiver
   std::atomic<bool> interrupted_ = false;
