@@ -10,7 +10,6 @@
 #include "runtime/wire/record.h"
 #include "server/checks/facts.h"
 #include "tests/server/test_client.h"
-#include "tests/support/keep_drivers.h"
 
 namespace vesper::server {
 namespace {

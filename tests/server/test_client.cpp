@@ -4,7 +4,6 @@
 
 #include "generated/wire/codecs.h"
 #include "runtime/wire/decoder.h"
-#include "tests/support/keep_drivers.h"
 
 namespace vesper::server {
 namespace {
@@ -129,7 +128,6 @@ TestDevice::TestDevice(TestClient* client) : client(client) {
   make_instance.pCreateInfo = &instance_info;
   make_instance.pInstance = &instance;
   client->Ask(Command::kCreateInstance, &make_instance);
-  test::KeepDriversLoaded();  // what a test leaves behind belongs to the driver, as in a worker that ends
   EXPECT_EQ(make_instance.result, VK_SUCCESS);
 
   uint32_t count = 1;

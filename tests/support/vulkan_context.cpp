@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "tests/support/keep_drivers.h"
 
 namespace vesper::test {
 
@@ -76,7 +75,6 @@ void Context::CreateInstance(const ContextOptions& options) {
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   VK_CHECK(vkCreateInstance(&info, nullptr, &instance_));
-  KeepDriversLoaded();
   if (!ValidationWanted()) return;
   VK_CHECK(InstanceFunction<PFN_vkCreateDebugUtilsMessengerEXT>("vkCreateDebugUtilsMessengerEXT")(
       instance_, &messenger, nullptr, &messenger_));

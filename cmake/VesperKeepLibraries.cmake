@@ -1,0 +1,15 @@
+# vesper_keep_libraries(FOLDER): gives every executable of FOLDER and below tests/support/keep_libraries.cpp.
+function(vesper_keep_libraries folder)
+  get_property(targets DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target IN LISTS targets)
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL EXECUTABLE)
+      target_sources(${target} PRIVATE $<TARGET_OBJECTS:vesper_keep_libraries>)
+      target_link_options(${target} PRIVATE -Wl,--export-dynamic-symbol=dlclose)  # for the loader to find
+    endif()
+  endforeach()
+  get_property(folders DIRECTORY ${folder} PROPERTY SUBDIRECTORIES)
+  foreach(each IN LISTS folders)
+    vesper_keep_libraries(${each})
+  endforeach()
+endfunction()
