@@ -269,6 +269,7 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
       listened_in_vain_ = milliseconds(0);
       received_ = channel_->bytes_received();
       Handle(&message_);
+      message_.descriptors.clear();  // those that nobody took
       statistics_->bytes_received.store(channel_->bytes_received(), std::memory_order_relaxed);
     } else if (status == ChannelStatus::kTimeout) {
       CheckSilence(std::chrono::duration_cast<milliseconds>(Clock::now() - start));
