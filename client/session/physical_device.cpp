@@ -205,9 +205,8 @@ bool Learn(PhysicalDevice* device, KnownChain* chain) VESPER_REQUIRES(chain->mut
   const std::shared_ptr<LaterReply> asked = std::exchange(chain->asked, nullptr);
   if (asked == nullptr) return chain->known;
   Session& session = *device->session;
-  WithRoot(device, chain->words.data(), [&](Command command, auto& args) {
-    chain->known = session.Await(command, *asked) && session.Finish(command, *asked, &args);
-    return true;
+  chain->known = WithRoot(device, chain->words.data(), [&](Command command, auto& args) {
+    return session.Await(command, *asked) && session.Finish(command, *asked, &args);
   });
   return chain->known;
 }

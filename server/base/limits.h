@@ -57,6 +57,8 @@ inline constexpr size_t kScanPiece = size_t{64} << 10;
 inline constexpr size_t kScanBlock = 4096;
 // Small changes that one scan sets aside, to be sent last; when there are more they are no flags.
 inline constexpr size_t kMaxLate = 256;
+// Looks of one scan, while each finds more of them: the GPU may never stop writing.
+inline constexpr size_t kMaxLooks = 4;
 // Bytes: a change of at most so many, and at least so far from others, may be a flag that the program polls.
 inline constexpr size_t kAlone = 64;
 // Parts of memory that a command buffer writes which are told apart; with more it counts as writing everything.

@@ -27,7 +27,7 @@ void Meter::Switch(uint16_t kind) {
 // One row counts as much as it is long, up to an eighth of what was known: a driver that stumbles once is not slow.
 void Meter::Close(Clock::time_point now) {
   const double spent = static_cast<double>(std::chrono::nanoseconds(now - since_).count());
-  const double units = IsBulk(kind_) ? static_cast<double>(bytes_ / 1024 + 1) : static_cast<double>(units_);
+  const double units = IsBulk(kind_) ? static_cast<double>(bytes_) / 1024 + 1 : static_cast<double>(units_);
   Cost& cost = costs_[kind_];
   const double weight = cost.ns == 0 ? 1 : std::min(units / limits::kCostMemory, 1.0);
   cost.ns += (spent / units - cost.ns) * weight;

@@ -182,7 +182,7 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, c
   if (changed == 0) return 0;
   const wire::Changes found{offset, std::span(snapshot_).first(size), mask_.data()};
   if (look.small != Small::kSend) {
-    SetSmallAside(found, look.small, look.late);
+    SetSmallAside(found, look.late);
     changed = 0;
     for (size_t line = 0; line < wire::LinesOf(size); ++line)
       changed += static_cast<size_t>(std::popcount(mask_[line]));
@@ -198,7 +198,7 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, c
 
 // Takes changes that stand alone off the mask. Those within a line are near each other, and to those of the next line only
 // the last of them may be.
-void MappedMemory::SetSmallAside(const wire::Changes& found, Small small, std::vector<LateBytes>* late) {
+void MappedMemory::SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) {
   const size_t lines = wire::LinesOf(found.bytes.size());
   const std::span<const uint64_t> mask(mask_);
   const auto begin_in = [mask](size_t line) {
@@ -219,26 +219,23 @@ void MappedMemory::SetSmallAside(const wire::Changes& found, Small small, std::v
       if (begin_in(line) - end_in(last) >= limits::kAlone) break;
       last = line;
     }
-    if (end_in(last) - begin_in(first) <= limits::kAlone) SetAside(found, first, last - first + 1, small, late);
+    if (end_in(last) - begin_in(first) <= limits::kAlone) SetAside(found, first, last - first + 1, late);
   }
 }
 
 // One such group, of at most two lines.
-void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_t lines, Small small,
-                            std::vector<LateBytes>* late) {
-  if (late != nullptr && late->size() >= limits::kMaxLate) return;  // too many to be flags
+void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_t lines, std::vector<LateBytes>* late) {
+  if (late->size() >= limits::kMaxLate) return;  // too many to be flags
   const size_t begin = first_line * wire::kLine;
   const size_t size = std::min(lines * wire::kLine, found.bytes.size() - begin);
   uint64_t* const mask = mask_.data() + first_line;
   uint8_t* const seen = snapshot_.data() + begin;
   uint8_t* const known = twin_ + found.offset + begin;
-  if (small == Small::kHold) {
-    LateBytes held{memory_.id, found.offset + begin, size, {}, {}};
-    std::memcpy(held.bytes.data(), seen, size);
-    std::copy_n(mask, lines, held.mask.begin());
-    late->push_back(held);
-    wire::TakeOver(held.Changes(), known);
-  }
+  LateBytes held{memory_.id, found.offset + begin, size, {}, {}};
+  std::memcpy(held.bytes.data(), seen, size);
+  std::copy_n(mask, lines, held.mask.begin());
+  late->push_back(held);
+  wire::TakeOver(held.Changes(), known);
   std::fill_n(mask, lines, uint64_t{0});
 }
 

@@ -53,7 +53,7 @@ class MappedMemory {
 
   // What becomes of small changes that stand alone, as the flags that programs poll do: they must
   // not reach the client before what was written ahead of them.
-  enum class Small : uint8_t { kSend, kHold, kSkip };
+  enum class Small : uint8_t { kSend, kHold };
   bool Watched();
   bool Mapped();  // at all
   // For who compares everything to find writes that were not expected: false when a range was mapped since the last call, whose
@@ -66,7 +66,7 @@ class MappedMemory {
     RangeSet* changed = nullptr;
   };
   // Sends what differs from the twin in the watched ranges as far as `set` has them, or in all of memory that others may write,
-  // and takes it over into the twin; kHold puts what is small into `late` instead, kSkip leaves it to the next scan. Returns
+  // and takes it over into the twin; kHold puts what is small into `late` instead. Returns
   // how many bytes were compared, and in `found` how many had changed.
   uint64_t Scan(Events* events, const WriteSet& set, const Look& look, uint64_t* found);
   // The same for any range.
@@ -81,8 +81,8 @@ class MappedMemory {
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
   uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, const Look& look);
   uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, const Look& look) VESPER_REQUIRES(mutex_);
-  void SetSmallAside(const wire::Changes& found, Small small, std::vector<LateBytes>* late) VESPER_REQUIRES(mutex_);
-  void SetAside(const wire::Changes& found, size_t first_line, size_t lines, Small small, std::vector<LateBytes>* late)
+  void SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) VESPER_REQUIRES(mutex_);
+  void SetAside(const wire::Changes& found, size_t first_line, size_t lines, std::vector<LateBytes>* late)
       VESPER_REQUIRES(mutex_);
 
   const HostMemory memory_;

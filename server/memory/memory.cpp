@@ -21,6 +21,17 @@ bool Is(const char* variable, const char* wanted) {
   return value != nullptr && std::strcmp(value, wanted) == 0;
 }
 
+// Takes out of `older` what `newer` says of the same bytes.
+void DropOverwritten(const LateBytes& newer, LateBytes* older) {
+  if (newer.memory != older->memory) return;
+  for (size_t i = 0; i < older->size; ++i) {
+    const uint64_t at = older->offset + i;
+    if (at < newer.offset || at >= newer.offset + newer.size) continue;
+    const uint64_t j = at - newer.offset;
+    if ((newer.mask[j / 64] >> (j % 64) & 1) != 0) older->mask[i / 64] &= ~(uint64_t{1} << (i % 64));
+  }
+}
+
 }  // namespace
 
 MemoryTable::MemoryTable(Events* events)
@@ -88,7 +99,8 @@ bool MemoryTable::Watches(VkDevice device) {
 }
 
 // A program that polls memory while the GPU writes it expects to see what was written before a flag
-// once it sees the flag. So flags go last, and behind a second look at everything else.
+// once it sees the flag. What is small may be one, or what was written before one that was found in the same look. So it goes
+// last, when another look has found nothing more of the kind, and what was found later goes first.
 void MemoryTable::Scan(VkDevice device, bool running) {
   using Small = MappedMemory::Small;
   const MutexLock scan(scan_mutex_);
@@ -96,18 +108,21 @@ void MemoryTable::Scan(VkDevice device, bool running) {
   const WriteSet set = writes_->Live(device);
   const auto memories = MappedOf(device);
   std::vector<LateBytes> late;
+  std::vector<size_t> looks;  // where in it those of each look begin
   uint64_t changed = 0;
-  for (const auto& memory : memories) {
-    compared_bytes_ += memory->Scan(events_, set, {Small::kHold, &late, nullptr}, &changed);
-  }
-  if (running && !late.empty()) {
+  do {
+    looks.push_back(late.size());
     for (const auto& memory : memories) {
-      compared_bytes_ += memory->Scan(events_, set, {Small::kSkip, nullptr, nullptr}, &changed);
+      compared_bytes_ += memory->Scan(events_, set, {Small::kHold, &late, nullptr}, &changed);
     }
-  }
-  for (const LateBytes& each : late) {
-    events_->MemoryChanged(each.memory, each.Changes());
-    for (const uint64_t mask : each.mask) changed += static_cast<uint64_t>(std::popcount(mask));
+  } while (running && late.size() != looks.back() && looks.size() < limits::kMaxLooks);
+  for (size_t end = late.size(); !looks.empty(); end = looks.back(), looks.pop_back()) {
+    for (size_t i = looks.back(); i < end; ++i) {
+      for (size_t newer = end; newer < late.size(); ++newer) DropOverwritten(late[newer], &late[i]);
+      const auto bits = static_cast<uint64_t>(std::popcount(late[i].mask[0]) + std::popcount(late[i].mask[1]));
+      if (bits != 0) events_->MemoryChanged(late[i].memory, late[i].Changes());
+      changed += bits;
+    }
   }
   changed_bytes_ += changed;
   if (checks_ && !running) Check(device, memories);

@@ -276,6 +276,9 @@ TEST(FrameTest, LargePayloadsAreReceivedInBuffersThatWereUsedBefore) {
       reader.Filled(put);
     }
   }
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "its allocator gives no place twice";
+#endif
   EXPECT_LE(places.size(), 3u);
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 
 #include "runtime/wire/decoder.h"
@@ -35,13 +36,19 @@ VKAPI_ATTR VkResult VKAPI_CALL FakeFlush(VkDevice, uint32_t count, const VkMappe
   g_flushed.assign(ranges, ranges + count);
   return VK_SUCCESS;
 }
-VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange*) { return VK_SUCCESS; }
+// What the device does while a scan goes on: called ahead of each piece that is looked at.
+std::function<void(VkDeviceSize)> g_on_look;
+VKAPI_ATTR VkResult VKAPI_CALL FakeInvalidate(VkDevice, uint32_t, const VkMappedMemoryRange* range) {
+  if (g_on_look) g_on_look(range->offset);
+  return VK_SUCCESS;
+}
 
 class MemoryTest : public testing::Test {
  protected:
   MemoryTest() {
     g_memory.assign(kSize, 0);
     g_flushed.clear();
+    g_on_look = nullptr;
     driver_.MapMemory = FakeMap;
     driver_.FlushMappedMemoryRanges = FakeFlush;
     driver_.InvalidateMappedMemoryRanges = FakeInvalidate;
@@ -200,6 +207,37 @@ TEST_F(MemoryTest, FlagsFollowWhatWasWrittenBeforeThem) {
   EXPECT_EQ(order_.back(), 8u);
   memories_.Scan(VK_NULL_HANDLE, true);
   EXPECT_TRUE(Changed().empty());
+}
+
+// Both are small and were written while the scan was between their places: one behind it, one ahead.
+TEST_F(MemoryTest, ALittleThatWasWrittenBeforeAFlagIsSentBeforeIt) {
+  memories_.Unregister(kId);
+  Register(false);
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  bool written = false;
+  g_on_look = [&](VkDeviceSize offset) {
+    if (offset < kSize / 2 || std::exchange(written, true)) return;
+    g_memory[100] = 1;
+    g_memory[900'000] = 2;
+  };
+  memories_.Scan(VK_NULL_HANDLE, true);
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{100, 1}, {900'000, 2}}));
+  EXPECT_EQ(order_, (std::vector<uint64_t>{100, 900'000}));
+}
+
+// A counter that never stands still: the scan ends, and the last value wins.
+TEST_F(MemoryTest, WhatIsOverwrittenWhileItIsHeldIsSentOnce) {
+  memories_.Unregister(kId);
+  Register(false);
+  ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
+  uint8_t looks = 0;
+  g_on_look = [&](VkDeviceSize offset) {
+    if (offset == 0) g_memory[5] = ++looks;
+  };
+  memories_.Scan(VK_NULL_HANDLE, true);
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{5, looks}}));
+  EXPECT_EQ(order_.size(), 1u);
+  EXPECT_GE(looks, 2);
 }
 
 TEST_F(MemoryTest, ManyLoneBytesAllArrive) {
