@@ -119,7 +119,8 @@ void MemoryTable::Scan(VkDevice device, bool running) {
   for (size_t end = late.size(); !looks.empty(); end = looks.back(), looks.pop_back()) {
     for (size_t i = looks.back(); i < end; ++i) {
       for (size_t newer = end; newer < late.size(); ++newer) DropOverwritten(late[newer], &late[i]);
-      const auto bits = static_cast<uint64_t>(std::popcount(late[i].mask[0]) + std::popcount(late[i].mask[1]));
+      uint64_t bits = 0;
+      for (const uint64_t mask : late[i].mask) bits += static_cast<uint64_t>(std::popcount(mask));
       if (bits != 0) events_->MemoryChanged(late[i].memory, late[i].Changes());
       changed += bits;
     }
