@@ -158,6 +158,13 @@ inline constexpr uint32_t kMinImages = 2;
 inline constexpr uint32_t kMinMailboxImages = 3;
 // Between frames in FIFO mode: there is no telling when a screen is refreshed that may be another machine's.
 inline constexpr std::chrono::nanoseconds kFrameInterval{1'000'000'000 / 60};
+// Where the compositor says when it wants the next picture, which it does not for windows that nobody sees: their programs go on
+// at this pace.
+inline constexpr std::chrono::nanoseconds kHiddenInterval{1'000'000'000};
+// Pictures of a swapchain that a compositor may hold at the same time: one on the screen, one to come, one that a slow one has not
+// released, one to write to. And how long a swapchain that ends waits for one of them.
+inline constexpr size_t kWaylandBuffers = 4;
+inline constexpr std::chrono::milliseconds kReleasePatience{100};
 // Bytes of one request to an X server: what every one takes, and beyond which stripes gain nothing.
 inline constexpr uint32_t kMinRequestBytes = 16 * 1024;
 inline constexpr uint32_t kMaxRequestBytes = 1024 * 1024;

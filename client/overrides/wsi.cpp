@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "client/base/log.h"
@@ -10,10 +11,11 @@
 #include "client/overrides/guard.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
+#include "client/windows/wayland.h"
+#include "client/windows/x11.h"
 #include "client/wsi/device_windows.h"
 #include "client/wsi/surface.h"
 #include "client/wsi/swapchain.h"
-#include "client/wsi/x11.h"
 #include "generated/client/overrides.h"
 #include "runtime/vk/chain.h"
 
@@ -30,12 +32,16 @@ bool MintOwn(Session& session, HandleType type, H* handle) {
   return true;
 }
 
-VkResult MakeSurface(VkInstance instance, const SurfaceTarget& target, VkSurfaceKHR* surface) {
+// `target` is nullptr for a headless surface.
+VkResult MakeSurface(VkInstance instance, std::unique_ptr<SurfaceTarget> target, VkSurfaceKHR* surface) {
   *surface = VK_NULL_HANDLE;
   Session& session = SessionOf(instance);
   VkSurfaceKHR made = VK_NULL_HANDLE;
-  if (!MintOwn(session, HandleType::kSurfaceKHR, &made)) return VK_ERROR_OUT_OF_HOST_MEMORY;
-  auto* state = new (std::nothrow) SurfaceState(IdOf(made), target);
+  if (!MintOwn(session, HandleType::kSurfaceKHR, &made)) {
+    if (target != nullptr) target->Close();
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  auto* state = new (std::nothrow) SurfaceState(IdOf(made), std::move(target));
   if (state == nullptr || !session.states().Add(state)) {
     session.ids().Forget(IdOf(made));
     return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -44,22 +50,19 @@ VkResult MakeSurface(VkInstance instance, const SurfaceTarget& target, VkSurface
   return VK_SUCCESS;
 }
 
-const SurfaceTarget* TargetOf(const void* dispatchable, VkSurfaceKHR surface) {
-  const auto* state = SessionOf(dispatchable).states().Get<SurfaceState>(surface);
-  return state == nullptr ? nullptr : &state->target;
+SurfaceState* SurfaceOf(const void* dispatchable, VkSurfaceKHR surface) {
+  return SessionOf(dispatchable).states().Get<SurfaceState>(surface);
 }
 
 SwapchainState* StateOf(const void* dispatchable, VkSwapchainKHR swapchain) {
   return SessionOf(dispatchable).states().Get<SwapchainState>(swapchain);
 }
 
-constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR,
-                                       VK_PRESENT_MODE_FIFO_KHR};
-
 VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, VkSwapchainKHR* swapchain) {
   Session& session = SessionOf(device);
-  const SurfaceTarget* target = TargetOf(device, info.surface);
-  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  const SurfaceState* surface = SurfaceOf(device, info.surface);
+  if (surface == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  SurfaceTarget* target = surface->target.get();
   if (info.oldSwapchain != VK_NULL_HANDLE) {
     SwapchainState* old = StateOf(device, info.oldSwapchain);
     if (old != nullptr) old->presenter->Retire();
@@ -69,9 +72,9 @@ VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, Vk
     return session.lost() ? VK_ERROR_DEVICE_LOST : VK_ERROR_OUT_OF_HOST_MEMORY;
   }
   VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
-  auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), *target);
+  auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), target != nullptr);
   if (state != nullptr && session.states().Add(state)) {
-    result = Guarded([&] { return BuildSwapchain(state, info); });
+    result = Guarded([&] { return BuildSwapchain(state, target, info); });
     if (result >= 0) {
       *swapchain = made;
       return result;
@@ -169,7 +172,9 @@ namespace overrides {
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateXcbSurfaceKHR(VkInstance instance, const VkXcbSurfaceCreateInfoKHR* pCreateInfo,
                                                    const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
-  return MakeSurface(instance, {pCreateInfo->connection, pCreateInfo->window}, pSurface);
+  std::unique_ptr<SurfaceTarget> window(new (std::nothrow) XWindow(pCreateInfo->connection, pCreateInfo->window));
+  if (window == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return MakeSurface(instance, std::move(window), pSurface);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateXlibSurfaceKHR(VkInstance instance, const VkXlibSurfaceCreateInfoKHR* pCreateInfo,
@@ -177,18 +182,33 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateXlibSurfaceKHR(VkInstance instance, const V
   *pSurface = VK_NULL_HANDLE;
   xcb_connection_t* connection = ConnectionOf(pCreateInfo->dpy);
   if (connection == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
-  return MakeSurface(instance, {connection, static_cast<xcb_window_t>(pCreateInfo->window)}, pSurface);
+  const auto of = static_cast<xcb_window_t>(pCreateInfo->window);
+  std::unique_ptr<SurfaceTarget> window(new (std::nothrow) XWindow(connection, of));
+  if (window == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return MakeSurface(instance, std::move(window), pSurface);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL CreateWaylandSurfaceKHR(VkInstance instance,
+                                                       const VkWaylandSurfaceCreateInfoKHR* pCreateInfo,
+                                                       const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
+  *pSurface = VK_NULL_HANDLE;
+  std::unique_ptr<SurfaceTarget> window(new (std::nothrow) WaylandWindow(pCreateInfo->display, pCreateInfo->surface));
+  if (window == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  return MakeSurface(instance, std::move(window), pSurface);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL CreateHeadlessSurfaceEXT(VkInstance instance, const VkHeadlessSurfaceCreateInfoEXT*,
                                                         const VkAllocationCallbacks*, VkSurfaceKHR* pSurface) {
-  return MakeSurface(instance, {}, pSurface);
+  return MakeSurface(instance, nullptr, pSurface);
 }
 
 VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR surface, const VkAllocationCallbacks*) {
   Session& session = SessionOf(instance);
   if (surface == VK_NULL_HANDLE || session.abandoned()) return;
-  delete session.states().Remove(IdOf(surface));
+  const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(surface)));
+  if (state == nullptr) return;
+  SurfaceTarget* target = static_cast<SurfaceState*>(state.get())->target.get();
+  if (target != nullptr) target->Close();
   session.ids().Forget(IdOf(surface));
 }
 
@@ -208,24 +228,32 @@ VKAPI_ATTR VkBool32 VKAPI_CALL GetPhysicalDeviceXlibPresentationSupportKHR(VkPhy
   return FamilyPresents(physicalDevice, queueFamilyIndex) && TakesPixels(connection, visual) ? VK_TRUE : VK_FALSE;
 }
 
+VKAPI_ATTR VkBool32 VKAPI_CALL GetPhysicalDeviceWaylandPresentationSupportKHR(VkPhysicalDevice physicalDevice,
+                                                                              uint32_t queueFamilyIndex,
+                                                                              wl_display* display) {
+  return FamilyPresents(physicalDevice, queueFamilyIndex) && TakesPictures(display) ? VK_TRUE : VK_FALSE;
+}
+
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceSupportKHR(VkPhysicalDevice physicalDevice,
                                                                   uint32_t queueFamilyIndex, VkSurfaceKHR surface,
                                                                   VkBool32* pSupported) {
   *pSupported = VK_FALSE;
-  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
-  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
-  bool fits = false;
-  const VkResult result = SurfaceFits(*target, &fits);
-  if (result >= 0 && fits && FamilyPresents(physicalDevice, queueFamilyIndex)) *pSupported = VK_TRUE;
-  return result;
+  const SurfaceState* state = SurfaceOf(physicalDevice, surface);
+  if (state == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return Guarded([&] {
+    std::vector<VkSurfaceFormatKHR> formats;
+    const VkResult result = SurfaceFormats(physicalDevice, state->target.get(), &formats);
+    if (result >= 0 && !formats.empty() && FamilyPresents(physicalDevice, queueFamilyIndex)) *pSupported = VK_TRUE;
+    return result;
+  });
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilitiesKHR(VkPhysicalDevice physicalDevice,
                                                                        VkSurfaceKHR surface,
                                                                        VkSurfaceCapabilitiesKHR* pSurfaceCapabilities) {
-  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
-  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
-  return SurfaceCapabilities(physicalDevice, *target, pSurfaceCapabilities);
+  const SurfaceState* state = SurfaceOf(physicalDevice, surface);
+  if (state == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return SurfaceCapabilities(physicalDevice, state->target.get(), pSurfaceCapabilities);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
@@ -241,11 +269,11 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
                                                                   uint32_t* pSurfaceFormatCount,
                                                                   VkSurfaceFormatKHR* pSurfaceFormats) {
-  const SurfaceTarget* target = TargetOf(physicalDevice, surface);
-  if (target == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  const SurfaceState* state = SurfaceOf(physicalDevice, surface);
+  if (state == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
   return Guarded([&] {
     std::vector<VkSurfaceFormatKHR> formats;
-    const VkResult result = SurfaceFormats(physicalDevice, *target, &formats);
+    const VkResult result = SurfaceFormats(physicalDevice, state->target.get(), &formats);
     return result < 0 ? result : HandOut<VkSurfaceFormatKHR>(formats, pSurfaceFormatCount, pSurfaceFormats);
   });
 }
@@ -270,8 +298,9 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfacePresentModesKHR(VkPhysica
                                                                        VkSurfaceKHR surface,
                                                                        uint32_t* pPresentModeCount,
                                                                        VkPresentModeKHR* pPresentModes) {
-  if (TargetOf(physicalDevice, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
-  return HandOut<VkPresentModeKHR>(kModes, pPresentModeCount, pPresentModes);
+  const SurfaceState* state = SurfaceOf(physicalDevice, surface);
+  if (state == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  return HandOut<VkPresentModeKHR>(SurfaceModes(state->target.get()), pPresentModeCount, pPresentModes);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDevicePresentRectanglesKHR(VkPhysicalDevice physicalDevice,
@@ -297,7 +326,7 @@ GetDeviceGroupPresentCapabilitiesKHR(VkDevice, VkDeviceGroupPresentCapabilitiesK
 
 VKAPI_ATTR VkResult VKAPI_CALL GetDeviceGroupSurfacePresentModesKHR(VkDevice device, VkSurfaceKHR surface,
                                                                     VkDeviceGroupPresentModeFlagsKHR* pModes) {
-  if (TargetOf(device, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  if (SurfaceOf(device, surface) == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
   *pModes = VK_DEVICE_GROUP_PRESENT_MODE_LOCAL_BIT_KHR;
   return VK_SUCCESS;
 }

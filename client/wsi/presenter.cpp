@@ -11,13 +11,19 @@
 namespace vesper::client {
 
 Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures,
-                     std::unique_ptr<XPainter> painter)
+                     std::unique_ptr<Painter> painter)
     : device_(device), mode_(mode), pictures_(std::move(pictures)), painter_(std::move(painter)) {
   free_.reserve(pictures_.size());
   queued_.reserve(pictures_.size());
   owners_.resize(pictures_.size(), Owner::kFree);
   for (uint32_t i = 0; i < pictures_.size(); ++i) free_.push_back(i);
-  thread_ = StartWithoutSignals([this] { return std::thread([this] { Run(); }); });
+  if (painter_ != nullptr) painter_->Watch(this);
+  try {
+    thread_ = StartWithoutSignals([this] { return std::thread([this] { Run(); }); });
+  } catch (...) {
+    painter_.reset();  // whose thread may tell of changes until then
+    throw;
+  }
 }
 
 Presenter::~Presenter() {
@@ -32,7 +38,9 @@ Presenter::~Presenter() {
     stopping_ = true;
     queued_wake_.NotifyAll();
   }
+  if (painter_ != nullptr) painter_->Rest();
   thread_.join();
+  painter_.reset();
 }
 
 // --- the application's threads -------------------------------------------------------------------------------------------
@@ -87,8 +95,7 @@ bool Presenter::Step() noexcept {
   if (ready_ && (!replaces || Clock::now() >= due)) {
     {
       const MutexLock lock(mutex_);
-      while (!stopping_ && !retired_ && status_ >= 0 && queued_wake_.WaitUntil(mutex_, due)) {
-      }
+      for (Clock::time_point next = due; Clock::now() < next; next = DueLocked()) queued_wake_.WaitUntil(mutex_, next);
     }
     ShowReady();
     return true;
@@ -117,6 +124,7 @@ bool Presenter::Step() noexcept {
 bool Presenter::AwaitFrame(Clock::time_point until, Frame* frame) {
   const MutexLock lock(mutex_);
   while (queued_.empty() && !stopping_ && queued_wake_.WaitUntil(mutex_, until)) {
+    if (ready_ && Clock::now() >= DueLocked()) break;  // the window system wants it sooner
   }
   if (queued_.empty()) return false;
   *frame = queued_.front();
@@ -127,15 +135,18 @@ WaitOutcome Presenter::AwaitCompletion(const Frame& frame, Clock::time_point unt
   Connection& connection = device_->session->connection();
   if (connection.lost()) return WaitOutcome::kLost;
   std::unique_lock lane(connection.lane());
-  bool reached = false;
+  bool reached = false, due = false;
+  const bool paced = ready_ && painter_ != nullptr && painter_->paces();
   const WaitOutcome outcome = connection.WaitFor(
       lane,
       [&] {
         reached = frame.at.Reached();
-        return reached || device_->lost.load();
+        due = paced && (painter_->Due() || painter_->gone());
+        return reached || due || device_->lost.load();
       },
       until);
   if (reached) return WaitOutcome::kDone;
+  if (due && !device_->lost.load()) return WaitOutcome::kTimeout;
   return outcome == WaitOutcome::kTimeout ? outcome : WaitOutcome::kLost;
 }
 
@@ -151,14 +162,15 @@ void Presenter::TakeReady(const Frame& frame) noexcept {
 
 void Presenter::ShowReady() noexcept {
   const uint8_t* pixels = pictures_[*ready_].pixels;
-  XPainter::Outcome outcome = XPainter::Outcome::kShown;
+  Painter::Outcome outcome = Painter::Outcome::kShown;
   if (painter_ != nullptr && pixels != nullptr && !IsRetired()) outcome = painter_->Show(pixels);
   const Clock::time_point now = Clock::now();
-  shown_at_ = now - shown_at_ < 2 * limits::kFrameInterval ? shown_at_ + limits::kFrameInterval : now;
+  const bool in_step = (painter_ == nullptr || !painter_->paces()) && now - shown_at_ < 2 * limits::kFrameInterval;
+  shown_at_ = in_step ? shown_at_ + limits::kFrameInterval : now;
   Release(*ready_);
   ready_.reset();
-  if (outcome == XPainter::Outcome::kGone) Fail(VK_ERROR_SURFACE_LOST_KHR);
-  if (outcome != XPainter::Outcome::kResized) return;
+  if (outcome == Painter::Outcome::kGone) Fail(VK_ERROR_SURFACE_LOST_KHR);
+  if (outcome != Painter::Outcome::kResized) return;
   const MutexLock lock(mutex_);
   if (status_ == VK_SUCCESS) status_ = VK_SUBOPTIMAL_KHR;
 }
@@ -184,9 +196,24 @@ void Presenter::Fail(VkResult result) noexcept {
 
 // When the next picture may be shown.
 Clock::time_point Presenter::Due() noexcept {
-  if (painter_ == nullptr || mode_ == VK_PRESENT_MODE_IMMEDIATE_KHR) return {};
   const MutexLock lock(mutex_);
-  return stopping_ || retired_ || status_ < 0 ? Clock::time_point() : shown_at_ + limits::kFrameInterval;
+  return DueLocked();
+}
+
+Clock::time_point Presenter::DueLocked() const noexcept {
+  if (painter_ == nullptr || mode_ == VK_PRESENT_MODE_IMMEDIATE_KHR || stopping_ || retired_ || status_ < 0) return {};
+  if (!painter_->paces()) return shown_at_ + limits::kFrameInterval;
+  return painter_->Due() ? Clock::time_point() : shown_at_ + limits::kHiddenInterval;
+}
+
+// On a thread of the painter's. Whoever waits looks again.
+void Presenter::PainterChanged() noexcept {
+  if (painter_->gone()) Fail(VK_ERROR_SURFACE_LOST_KHR);
+  {
+    const MutexLock lock(mutex_);
+    queued_wake_.NotifyAll();
+  }
+  if (mode_ == VK_PRESENT_MODE_MAILBOX_KHR) device_->session->connection().NotifyWaiters();
 }
 
 }  // namespace vesper::client

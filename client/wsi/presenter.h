@@ -4,8 +4,9 @@
 //
 //   free → acquired (Acquire) → queued (Present) → ready, once its submit has completed → shown → free
 //
-// FIFO shows one image each 1/60 s, in order. MAILBOX keeps the newest that is ready for the next 1/60 s and frees the one that
-// it replaces. IMMEDIATE, and all of them where nothing is shown (headless), show as soon as an image is ready, in order.
+// FIFO shows images in order, one whenever the window system wants a picture, or each 1/60 s where it does not say. MAILBOX keeps
+// the newest that is ready for that time and frees the one that it replaces. IMMEDIATE, and all of them where nothing is shown
+// (headless), show as soon as an image is ready, in order.
 #pragma once
 
 #include <vulkan/vulkan.h>
@@ -17,21 +18,21 @@
 #include <vector>
 
 #include "client/objects/sync.h"
-#include "client/wsi/x11.h"
+#include "client/windows/target.h"
 #include "runtime/mutex.h"
 
 namespace vesper::client {
 
 // Owned by its swapchain. The application's threads call it, and it has a thread of its own; mutex_ guards what they share, and
 // is never held while the lane or the window system is waited for.
-class Presenter {
+class Presenter final : private Painter::Watcher {
  public:
   struct Picture {
     const uint8_t* pixels = nullptr;  // nullptr: nothing is shown
   };
 
   // `painter` is nullptr where nothing is shown. Throws when there is no memory or thread left.
-  Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures, std::unique_ptr<XPainter> painter);
+  Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures, std::unique_ptr<Painter> painter);
   // Shows what is queued, without pacing, and ends the thread. In the child of a fork: nothing.
   ~Presenter();
   Presenter(const Presenter&) = delete;
@@ -64,13 +65,15 @@ class Presenter {
   void Release(uint32_t index) noexcept;
   void Fail(VkResult result) noexcept;
   Clock::time_point Due() noexcept;
+  Clock::time_point DueLocked() const noexcept VESPER_REQUIRES(mutex_);
+  void PainterChanged() noexcept override;
   // Whether an image can be acquired, or none ever will be.
   bool Acquires() const VESPER_REQUIRES(mutex_) { return !free_.empty() || status_ < 0 || retired_; }
 
   Device* const device_;
   const VkPresentModeKHR mode_;
   const std::vector<Picture> pictures_;
-  std::unique_ptr<XPainter> painter_;
+  std::unique_ptr<Painter> painter_;
 
   Mutex mutex_;
   Condition free_wake_;    // an image came free, or none will

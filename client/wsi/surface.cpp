@@ -1,21 +1,15 @@
 #include "client/wsi/surface.h"
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <optional>
+#include <iterator>
 
 #include "client/base/limits.h"
-#include "client/wsi/x11.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 
 namespace vesper::client {
 namespace {
-
-// In the order in which they are offered: windows have blue first.
-constexpr VkFormat kFormats[] = {VK_FORMAT_B8G8R8A8_SRGB, VK_FORMAT_B8G8R8A8_UNORM, VK_FORMAT_R8G8B8A8_SRGB,
-                                 VK_FORMAT_R8G8B8A8_UNORM};
 
 VkFormatFeatureFlags FeaturesOf(VkPhysicalDevice device, VkFormat format) {
   VkFormatProperties properties{};
@@ -28,12 +22,12 @@ bool IsPresentable(VkFormatFeatureFlags features) {
   return (features & kNeeded) == kNeeded;
 }
 
-// What every format that is offered allows, but for storage, which formats in sRGB often lack.
+// What every plain format that is offered allows, but for storage, which formats in sRGB often lack.
 VkImageUsageFlags UsageOf(VkPhysicalDevice device) {
   VkImageUsageFlags usage = VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT |
                             VK_IMAGE_USAGE_TRANSFER_DST_BIT | VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT;
   VkFormatFeatureFlags any = 0;
-  for (const VkFormat format : kFormats) {
+  for (const VkFormat format : kPlainFormats) {
     const VkFormatFeatureFlags features = FeaturesOf(device, format);
     if (IsPresentable(features)) any |= features;
   }
@@ -52,17 +46,7 @@ bool FamilyPresents(VkPhysicalDevice device, uint32_t family) noexcept {
   return family < count && family < families.size() && (families[family].queueFlags & kCopies) != 0;
 }
 
-VkResult SurfaceFits(const SurfaceTarget& target, bool* fits) noexcept {
-  *fits = true;
-  if (target.headless()) return VK_SUCCESS;
-  bool opaque = false;
-  const std::optional<bool> takes = TakesPixels(target.connection, target.window, &opaque);
-  if (!takes) return VK_ERROR_SURFACE_LOST_KHR;
-  *fits = *takes;
-  return VK_SUCCESS;
-}
-
-VkResult SurfaceCapabilities(VkPhysicalDevice device, const SurfaceTarget& target,
+VkResult SurfaceCapabilities(VkPhysicalDevice device, SurfaceTarget* target,
                              VkSurfaceCapabilitiesKHR* capabilities) noexcept {
   VkPhysicalDeviceProperties properties{};
   overrides::GetPhysicalDeviceProperties(device, &properties);
@@ -78,30 +62,35 @@ VkResult SurfaceCapabilities(VkPhysicalDevice device, const SurfaceTarget& targe
   capabilities->currentTransform = VK_SURFACE_TRANSFORM_IDENTITY_BIT_KHR;
   capabilities->supportedCompositeAlpha = VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR | VK_COMPOSITE_ALPHA_INHERIT_BIT_KHR;
   capabilities->supportedUsageFlags = UsageOf(device);
-  if (target.headless()) return VK_SUCCESS;
-  const std::optional<XGeometry> geometry = GeometryOf(target.connection, target.window);
-  if (!geometry) return VK_ERROR_SURFACE_LOST_KHR;
-  capabilities->currentExtent = {geometry->width, geometry->height};
-  capabilities->minImageExtent = capabilities->currentExtent;
-  capabilities->maxImageExtent = capabilities->currentExtent;
-  return VK_SUCCESS;
-}
-
-VkResult SurfaceFormats(VkPhysicalDevice device, const SurfaceTarget& target,
-                        std::vector<VkSurfaceFormatKHR>* formats) {
-  bool fits = false;
-  const VkResult result = SurfaceFits(target, &fits);
-  if (result < 0 || !fits) return result;
-  for (const VkFormat format : kFormats) {
-    if (!IsPresentable(FeaturesOf(device, format))) continue;
-    formats->push_back({format, VK_COLOR_SPACE_SRGB_NONLINEAR_KHR});
-  }
+  if (target == nullptr) return VK_SUCCESS;
+  capabilities->supportedCompositeAlpha = target->alphas();
+  VkExtent2D extent{};
+  const VkResult result = target->Extent(&extent);
+  if (result < 0 || extent.width == UINT32_MAX) return result;
+  capabilities->currentExtent = extent;
+  capabilities->minImageExtent = extent;
+  capabilities->maxImageExtent = extent;
   return result;
 }
 
-PixelConversion ConversionOf(VkFormat format, bool opaque) noexcept {
-  const bool red_first = format == VK_FORMAT_R8G8B8A8_SRGB || format == VK_FORMAT_R8G8B8A8_UNORM;
-  return {.swap_red_blue = red_first, .opaque = opaque};
+VkResult SurfaceFormats(VkPhysicalDevice device, SurfaceTarget* target, std::vector<VkSurfaceFormatKHR>* formats) {
+  std::vector<VkFormat> shown(std::begin(kPlainFormats), std::end(kPlainFormats));
+  if (target != nullptr) {
+    shown.clear();
+    const VkResult result = target->Formats(&shown);
+    if (result < 0) return result;
+  }
+  for (const VkFormat format : shown) {
+    if (!IsPresentable(FeaturesOf(device, format))) continue;
+    formats->push_back({format, VK_COLOR_SPACE_SRGB_NONLINEAR_KHR});
+  }
+  return VK_SUCCESS;
+}
+
+std::span<const VkPresentModeKHR> SurfaceModes(const SurfaceTarget* target) noexcept {
+  static constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR,
+                                                VK_PRESENT_MODE_FIFO_KHR};
+  return target == nullptr ? kModes : target->modes();
 }
 
 }  // namespace vesper::client

@@ -7,9 +7,8 @@
 
 #include "client/base/limits.h"
 #include "client/session/session.h"
+#include "client/windows/pixels.h"
 #include "client/wsi/device_windows.h"
-#include "client/wsi/pixels.h"
-#include "client/wsi/x11.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "runtime/vk/chain.h"
@@ -62,7 +61,7 @@ void DescribeImages(SwapchainState* state, const VkSwapchainCreateInfoKHR& asked
   info.arrayLayers = asked.imageArrayLayers;
   info.samples = VK_SAMPLE_COUNT_1_BIT;
   info.tiling = VK_IMAGE_TILING_OPTIMAL;
-  info.usage = asked.imageUsage | (state->target.headless() ? 0 : VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  info.usage = asked.imageUsage | (!state->shown ? 0 : VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
   info.sharingMode = asked.imageSharingMode;
   if (asked.imageSharingMode == VK_SHARING_MODE_CONCURRENT) {
     state->families.assign(asked.pQueueFamilyIndices, asked.pQueueFamilyIndices + asked.queueFamilyIndexCount);
@@ -194,26 +193,21 @@ void Delist(SwapchainState* state) noexcept {
 
 SwapchainState::~SwapchainState() = default;
 
-VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info) {
+VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info) {
   DescribeImages(state, info);
   const uint32_t least =
       info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? limits::kMinMailboxImages : limits::kMinImages;
   VkResult result = MakeImages(state, std::max(info.minImageCount, least));
   if (result < 0) return result;
   std::vector<Presenter::Picture> pictures(state->images.size());
-  std::unique_ptr<XPainter> painter;
-  if (!state->target.headless()) {
-    bool opaque_window = true;
-    const auto& target = state->target;
-    const std::optional<bool> takes = TakesPixels(target.connection, target.window, &opaque_window);
-    if (!takes) return VK_ERROR_SURFACE_LOST_KHR;
-    if (!*takes) return VK_ERROR_INITIALIZATION_FAILED;
-    const bool opaque = !opaque_window && info.compositeAlpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  std::unique_ptr<Painter> painter;
+  if (target != nullptr) {
     result = MakeBuffers(state, &pictures);
+    if (result >= 0) {
+      result = target->MakePainter(
+          {{info.imageExtent.width, info.imageExtent.height}, info.imageFormat, info.compositeAlpha}, &painter);
+    }
     if (result < 0) return result;
-    painter = XPainter::Make(target.connection, target.window, info.imageExtent.width, info.imageExtent.height,
-                             ConversionOf(info.imageFormat, opaque));
-    if (painter == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
   }
   state->presenter.emplace(state->device, info.presentMode, std::move(pictures), std::move(painter));
   Enlist(state);
@@ -233,7 +227,7 @@ void EndSwapchain(SwapchainState* state) noexcept {
 
 VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, VkCommandBuffer* commands) {
   *commands = VK_NULL_HANDLE;
-  if (state->target.headless()) return VK_SUCCESS;
+  if (!state->shown) return VK_SUCCESS;
   SwapchainState::Copies& copies = state->copies[family];
   if (copies.pool == VK_NULL_HANDLE) {
     VkCommandPoolCreateInfo info{};

@@ -19,15 +19,14 @@ namespace vesper::client {
 
 // Owned by the session's States. No lock: Vulkan gives a swapchain to one thread of the application at a time.
 struct SwapchainState : ObjectState {
-  SwapchainState(ObjectId id, Device* of, const SurfaceTarget& shown_on)
-      : ObjectState(id), device(of), target(shown_on) {}
+  SwapchainState(ObjectId id, Device* of, bool of_window) : ObjectState(id), device(of), shown(of_window) {}
   ~SwapchainState() override;
 
   // What vkCreateImage is to be called with for one of its images; valid as long as this object.
   const VkImageCreateInfo& image_info() const { return info; }
 
   Device* const device;
-  const SurfaceTarget target;
+  const bool shown;  // else the surface is headless
   VkImageCreateInfo info{};
   VkImageFormatListCreateInfo format_list{};
   std::vector<VkFormat> view_formats;
@@ -50,8 +49,9 @@ struct SwapchainState : ObjectState {
   std::optional<Presenter> presenter;
 };
 
-// Makes everything but the object's handle. The caller owns `state`, also on failure. May throw std::bad_alloc.
-VkResult BuildSwapchain(SwapchainState* state, const VkSwapchainCreateInfoKHR& info);
+// Makes everything but the object's handle. The caller owns `state`, also on failure. `target` is nullptr for a headless surface.
+// May throw std::bad_alloc.
+VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info);
 // Ends the presenter and destroys what was made.
 void EndSwapchain(SwapchainState* state) noexcept;
 // The commands that present an image from a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.

@@ -512,9 +512,12 @@ constexpr const char* kExtensions155[] = {
     "VK_ARM_data_graph_optical_flow",
 };
 constexpr const char* kExtensions156[] = {
-    "VK_KHR_xlib_surface",
+    "VK_KHR_wayland_surface",
 };
 constexpr const char* kExtensions157[] = {
+    "VK_KHR_xlib_surface",
+};
+constexpr const char* kExtensions158[] = {
     "VK_KHR_xcb_surface",
 };
 
@@ -1268,10 +1271,12 @@ const NameEntry kEntries[] = {
         "vkCreateVideoSessionKHR", Level::kDevice, With(kExtensions102)),
     Entry<&Delivering<&entry::CreateVideoSessionParametersKHR>::Call, Command::kCreateVideoSessionParametersKHR>(
         "vkCreateVideoSessionParametersKHR", Level::kDevice, With(kExtensions102)),
+    Entry<&Delivering<&overrides::CreateWaylandSurfaceKHR>::Call, kNoCommand>("vkCreateWaylandSurfaceKHR",
+                                                                              Level::kInstance, With(kExtensions156)),
     Entry<&Delivering<&overrides::CreateXcbSurfaceKHR>::Call, kNoCommand>("vkCreateXcbSurfaceKHR", Level::kInstance,
-                                                                          With(kExtensions157)),
+                                                                          With(kExtensions158)),
     Entry<&Delivering<&overrides::CreateXlibSurfaceKHR>::Call, kNoCommand>("vkCreateXlibSurfaceKHR", Level::kInstance,
-                                                                           With(kExtensions156)),
+                                                                           With(kExtensions157)),
     Entry<&Delivering<&overrides::DebugMarkerSetObjectNameEXT>::Call, Command::kDebugMarkerSetObjectNameEXT>(
         "vkDebugMarkerSetObjectNameEXT", Level::kDevice, With(kExtensions18)),
     Entry<&Delivering<&overrides::DebugMarkerSetObjectTagEXT>::Call, Command::kDebugMarkerSetObjectTagEXT>(
@@ -1844,10 +1849,12 @@ const NameEntry kEntries[] = {
     Entry<&Delivering<&entry::GetPhysicalDeviceVideoFormatPropertiesKHR>::Call,
           Command::kGetPhysicalDeviceVideoFormatPropertiesKHR>(
         "vkGetPhysicalDeviceVideoFormatPropertiesKHR", Level::kInstance, With(kExtensions102), kOfPhysicalDevice),
+    Entry<&Delivering<&overrides::GetPhysicalDeviceWaylandPresentationSupportKHR>::Call, kNoCommand>(
+        "vkGetPhysicalDeviceWaylandPresentationSupportKHR", Level::kInstance, With(kExtensions156), kOfPhysicalDevice),
     Entry<&Delivering<&overrides::GetPhysicalDeviceXcbPresentationSupportKHR>::Call, kNoCommand>(
-        "vkGetPhysicalDeviceXcbPresentationSupportKHR", Level::kInstance, With(kExtensions157), kOfPhysicalDevice),
+        "vkGetPhysicalDeviceXcbPresentationSupportKHR", Level::kInstance, With(kExtensions158), kOfPhysicalDevice),
     Entry<&Delivering<&overrides::GetPhysicalDeviceXlibPresentationSupportKHR>::Call, kNoCommand>(
-        "vkGetPhysicalDeviceXlibPresentationSupportKHR", Level::kInstance, With(kExtensions156), kOfPhysicalDevice),
+        "vkGetPhysicalDeviceXlibPresentationSupportKHR", Level::kInstance, With(kExtensions157), kOfPhysicalDevice),
     Entry<&Delivering<&entry::GetPipelineBinaryDataKHR>::Call, Command::kGetPipelineBinaryDataKHR>(
         "vkGetPipelineBinaryDataKHR", Level::kDevice, With(kExtensions1)),
     Entry<&Delivering<&entry::GetPipelineCacheData>::Call, Command::kGetPipelineCacheData>("vkGetPipelineCacheData",

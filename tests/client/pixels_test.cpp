@@ -1,5 +1,5 @@
 // Pixels of presented images as windows take them, byte by byte.
-#include "client/wsi/pixels.h"
+#include "client/windows/pixels.h"
 
 #include <gtest/gtest.h>
 

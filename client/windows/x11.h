@@ -7,46 +7,48 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <vector>
 
-#include "client/wsi/pixels.h"
-#include "client/wsi/platform.h"
+#include "client/windows/pixels.h"
+#include "client/windows/platform.h"
+#include "client/windows/target.h"
 
 namespace vesper::client {
-
-struct XGeometry {
-  uint32_t width = 0;
-  uint32_t height = 0;
-  uint8_t depth = 0;
-};
 
 // The connection that Xlib's display uses, or nullptr when libX11-xcb is missing.
 xcb_connection_t* ConnectionOf(Display* display) noexcept;
 
-// As the X server says now, one round trip to it; nothing when the window or the connection is gone, or libxcb is missing.
-std::optional<XGeometry> GeometryOf(xcb_connection_t* connection, xcb_window_t window) noexcept;
-
-// Whether windows of that visual take pixels of four bytes: blue, green, red, and one more.
+// Whether windows of that visual take pixels of four bytes in one of the orders that are known here.
 bool TakesPixels(xcb_connection_t* connection, xcb_visualid_t visual) noexcept;
-// The same for the visual of a window, one round trip to the X server; nothing when the window is gone.
-std::optional<bool> TakesPixels(xcb_connection_t* connection, xcb_window_t window, bool* opaque) noexcept;
+
+// Asks the X server in every call, one round trip or two, since windows change.
+class XWindow final : public SurfaceTarget {
+ public:
+  XWindow(xcb_connection_t* connection, xcb_window_t window) : connection_(connection), window_(window) {}
+  VkResult Extent(VkExtent2D* extent) noexcept override;
+  VkResult Formats(std::vector<VkFormat>* formats) override;
+  std::span<const VkPresentModeKHR> modes() const noexcept override;
+  VkCompositeAlphaFlagsKHR alphas() const noexcept override {
+    return VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR | VK_COMPOSITE_ALPHA_INHERIT_BIT_KHR;
+  }
+  VkResult MakePainter(const Painting& painting, std::unique_ptr<Painter>* painter) noexcept override;
+
+ private:
+  xcb_connection_t* const connection_;
+  const xcb_window_t window_;
+};
 
 // Puts pictures into one window: through memory shared with the X server where both are on one machine and MIT-SHM takes
 // file descriptors (1.2), else in stripes below the largest request.
-class XPainter {
+class XPainter final : public Painter {
  public:
-  enum class Outcome { kShown, kResized, kGone };
-
   // nullptr when libxcb is missing, the window is gone, or memory is exhausted.
   static std::unique_ptr<XPainter> Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width,
                                         uint32_t height, PixelConversion conversion) noexcept;
-  ~XPainter();
-  XPainter(const XPainter&) = delete;
-  XPainter& operator=(const XPainter&) = delete;
+  ~XPainter() override;
 
-  // Shows `pixels`, rows of 4 * width bytes without gaps; they may be reused afterwards. Waits for the X server. kResized: shown
-  // in a window whose size is another now.
-  Outcome Show(const uint8_t* pixels) noexcept;
+  // Waits for the X server.
+  Outcome Show(const uint8_t* pixels) noexcept override;
   bool shared() const { return segment_ != nullptr; }
 
  private:

@@ -1,4 +1,4 @@
-#include "client/wsi/pixels.h"
+#include "client/windows/pixels.h"
 
 #include <bit>
 #include <cstring>

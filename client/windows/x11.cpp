@@ -1,4 +1,4 @@
-#include "client/wsi/x11.h"
+#include "client/windows/x11.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <new>
+#include <optional>
 
 #include "client/base/limits.h"
-#include "client/wsi/pixels.h"
-#include "client/wsi/xcb_library.h"
+#include "client/windows/pixels.h"
+#include "client/windows/xcb_library.h"
 
 namespace vesper::client {
 namespace {
@@ -28,34 +30,79 @@ bool Succeeds(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_void_cook
   return error == nullptr && xcb.connection_has_error(connection) == 0;
 }
 
-// The depth of a visual of which pixels are B, G, R and one more byte, or 0.
-uint8_t DepthOf(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_visualid_t wanted) {
-  const xcb_setup_t* setup = xcb.get_setup(connection);
-  if (setup == nullptr || setup->image_byte_order != XCB_IMAGE_ORDER_LSB_FIRST) return 0;
-  for (auto screen = xcb.setup_roots_iterator(setup); screen.rem != 0; xcb.screen_next(&screen)) {
-    for (auto depth = xcb.screen_allowed_depths_iterator(screen.data); depth.rem != 0; xcb.depth_next(&depth)) {
-      const xcb_visualtype_t* visuals = xcb.depth_visuals(depth.data);
-      for (int i = 0; i < xcb.depth_visuals_length(depth.data); ++i) {
-        const xcb_visualtype_t& visual = visuals[i];
-        if (visual.visual_id != wanted) continue;
-        const bool direct =
-            visual._class == XCB_VISUAL_CLASS_TRUE_COLOR || visual._class == XCB_VISUAL_CLASS_DIRECT_COLOR;
-        const bool fits = visual.red_mask == 0xff0000 && visual.green_mask == 0xff00 && visual.blue_mask == 0xff;
-        return direct && fits ? depth.data->depth : uint8_t{0};
-      }
-    }
-  }
-  return 0;
+// What pixels of a visual are.
+struct PixelsOf {
+  uint8_t depth = 0;
+  enum class Order : uint8_t {
+    kUnknown,
+    kBytes,
+    kTens
+  } order = Order::kUnknown;  // B, G, R, one more; 10 bits of each and 2
+};
+
+PixelsOf OrderOf(const xcb_visualtype_t& visual, uint8_t depth) {
+  const bool direct = visual._class == XCB_VISUAL_CLASS_TRUE_COLOR || visual._class == XCB_VISUAL_CLASS_DIRECT_COLOR;
+  const auto has = [&](uint32_t red, uint32_t green, uint32_t blue) {
+    return direct && visual.red_mask == red && visual.green_mask == green && visual.blue_mask == blue;
+  };
+  if (has(0xff0000, 0xff00, 0xff)) return {depth, PixelsOf::Order::kBytes};
+  if (has(0x3ff00000, 0xffc00, 0x3ff)) return {depth, PixelsOf::Order::kTens};
+  return {depth, PixelsOf::Order::kUnknown};
 }
 
 // Whether pictures of that depth have four bytes a pixel and rows without gaps.
-bool HasPlainRows(const XcbLibrary& xcb, xcb_connection_t* connection, uint8_t depth) {
-  const xcb_setup_t* setup = xcb.get_setup(connection);
+bool HasPlainRows(const XcbLibrary& xcb, const xcb_setup_t* setup, uint8_t depth) {
   const xcb_format_t* formats = xcb.setup_pixmap_formats(setup);
   for (int i = 0; i < xcb.setup_pixmap_formats_length(setup); ++i) {
     if (formats[i].depth == depth) return formats[i].bits_per_pixel == 32 && formats[i].scanline_pad <= 32;
   }
   return false;
+}
+
+// Of an order that is not known when the visual is none of the screen's, or its pictures are not four bytes a pixel.
+PixelsOf PixelsOfVisual(const XcbLibrary& xcb, xcb_connection_t* connection, xcb_visualid_t wanted) {
+  const xcb_setup_t* setup = xcb.get_setup(connection);
+  if (setup == nullptr || setup->image_byte_order != XCB_IMAGE_ORDER_LSB_FIRST) return {};
+  for (auto screen = xcb.setup_roots_iterator(setup); screen.rem != 0; xcb.screen_next(&screen)) {
+    for (auto depth = xcb.screen_allowed_depths_iterator(screen.data); depth.rem != 0; xcb.depth_next(&depth)) {
+      const xcb_visualtype_t* visuals = xcb.depth_visuals(depth.data);
+      for (int i = 0; i < xcb.depth_visuals_length(depth.data); ++i) {
+        if (visuals[i].visual_id != wanted) continue;
+        return HasPlainRows(xcb, setup, depth.data->depth) ? OrderOf(visuals[i], depth.data->depth) : PixelsOf{};
+      }
+    }
+  }
+  return {};
+}
+
+// One round trip to the X server; nothing when the window or the connection is gone, or libxcb is missing.
+std::optional<PixelsOf> PixelsOfWindow(xcb_connection_t* connection, xcb_window_t window) {
+  const XcbLibrary* xcb = Xcb();
+  if (xcb == nullptr) return std::nullopt;
+  xcb_generic_error_t* error = nullptr;
+  const Owned<xcb_get_window_attributes_reply_t> reply(
+      xcb->get_window_attributes_reply(connection, xcb->get_window_attributes(connection, window), &error));
+  std::free(error);
+  if (reply == nullptr) return std::nullopt;
+  return PixelsOfVisual(*xcb, connection, reply->visual);
+}
+
+struct XGeometry {
+  uint32_t width = 0;
+  uint32_t height = 0;
+  uint8_t depth = 0;
+};
+
+// As above.
+std::optional<XGeometry> GeometryOf(xcb_connection_t* connection, xcb_window_t window) {
+  const XcbLibrary* xcb = Xcb();
+  if (xcb == nullptr) return std::nullopt;
+  xcb_generic_error_t* error = nullptr;
+  const Owned<xcb_get_geometry_reply_t> reply(
+      xcb->get_geometry_reply(connection, xcb->get_geometry(connection, window), &error));
+  std::free(error);
+  if (reply == nullptr) return std::nullopt;
+  return XGeometry{reply->width, reply->height, reply->depth};
 }
 
 // File descriptors travel over Unix sockets alone.
@@ -77,35 +124,47 @@ bool SharesDescriptors(const XcbLibrary& xcb, xcb_connection_t* connection) {
 
 }  // namespace
 
-std::optional<XGeometry> GeometryOf(xcb_connection_t* connection, xcb_window_t window) noexcept {
-  const XcbLibrary* xcb = Xcb();
-  if (xcb == nullptr) return std::nullopt;
-  xcb_generic_error_t* error = nullptr;
-  const Owned<xcb_get_geometry_reply_t> reply(
-      xcb->get_geometry_reply(connection, xcb->get_geometry(connection, window), &error));
-  std::free(error);
-  if (reply == nullptr) return std::nullopt;
-  return XGeometry{reply->width, reply->height, reply->depth};
-}
-
 bool TakesPixels(xcb_connection_t* connection, xcb_visualid_t visual) noexcept {
   const XcbLibrary* xcb = Xcb();
   if (xcb == nullptr || xcb->connection_has_error(connection) != 0) return false;
-  const uint8_t depth = DepthOf(*xcb, connection, visual);
-  return depth != 0 && HasPlainRows(*xcb, connection, depth);
+  return PixelsOfVisual(*xcb, connection, visual).order != PixelsOf::Order::kUnknown;
 }
 
-std::optional<bool> TakesPixels(xcb_connection_t* connection, xcb_window_t window, bool* opaque) noexcept {
-  const XcbLibrary* xcb = Xcb();
-  if (xcb == nullptr) return std::nullopt;
-  xcb_generic_error_t* error = nullptr;
-  const Owned<xcb_get_window_attributes_reply_t> reply(
-      xcb->get_window_attributes_reply(connection, xcb->get_window_attributes(connection, window), &error));
-  std::free(error);
-  if (reply == nullptr) return std::nullopt;
-  *opaque = DepthOf(*xcb, connection, reply->visual) != 32;
-  return TakesPixels(connection, reply->visual);
+// --- windows -------------------------------------------------------------------------------------------------------------
+
+VkResult XWindow::Extent(VkExtent2D* extent) noexcept {
+  const std::optional<XGeometry> geometry = GeometryOf(connection_, window_);
+  if (!geometry) return VK_ERROR_SURFACE_LOST_KHR;
+  *extent = {geometry->width, geometry->height};
+  return VK_SUCCESS;
 }
+
+VkResult XWindow::Formats(std::vector<VkFormat>* formats) {
+  const std::optional<PixelsOf> pixels = PixelsOfWindow(connection_, window_);
+  if (!pixels) return VK_ERROR_SURFACE_LOST_KHR;
+  if (pixels->order == PixelsOf::Order::kBytes) formats->assign(std::begin(kPlainFormats), std::end(kPlainFormats));
+  if (pixels->order == PixelsOf::Order::kTens) formats->assign(1, VK_FORMAT_A2R10G10B10_UNORM_PACK32);
+  return VK_SUCCESS;
+}
+
+std::span<const VkPresentModeKHR> XWindow::modes() const noexcept {
+  static constexpr VkPresentModeKHR kModes[] = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR,
+                                                VK_PRESENT_MODE_FIFO_KHR};
+  return kModes;
+}
+
+VkResult XWindow::MakePainter(const Painting& painting, std::unique_ptr<Painter>* painter) noexcept {
+  const std::optional<PixelsOf> pixels = PixelsOfWindow(connection_, window_);
+  if (!pixels) return VK_ERROR_SURFACE_LOST_KHR;
+  const bool tens = painting.format == VK_FORMAT_A2R10G10B10_UNORM_PACK32;
+  if (pixels->order != (tens ? PixelsOf::Order::kTens : PixelsOf::Order::kBytes)) return VK_ERROR_INITIALIZATION_FAILED;
+  const bool opaque = pixels->depth == 32 && painting.alpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  *painter = XPainter::Make(connection_, window_, painting.extent.width, painting.extent.height,
+                            {.swap_red_blue = HasRedFirst(painting.format), .opaque = opaque});
+  return *painter == nullptr ? VK_ERROR_SURFACE_LOST_KHR : VK_SUCCESS;
+}
+
+// --- painting ------------------------------------------------------------------------------------------------------------
 
 std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_window_t window, uint32_t width,
                                          uint32_t height, PixelConversion conversion) noexcept {

@@ -1,9 +1,9 @@
-#include "client/wsi/xcb_library.h"
+#include "client/windows/xcb_library.h"
 
 #include <dlfcn.h>
 
 #include "client/base/log.h"
-#include "client/wsi/x11.h"
+#include "client/windows/x11.h"
 
 namespace vesper::client {
 namespace {
