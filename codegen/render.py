@@ -17,6 +17,7 @@ from codegen.mutants import Mutant
 from codegen.offers import Offers
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
 from codegen.policy import Policy
+from codegen.value_names import ValueNames
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -132,12 +133,12 @@ class Renderer:
 
     def render(self, template: str, path: str, **values: Any) -> Generated:
         text = self.env.get_template(template).render(**values)
-        laid = path.endswith((".h", ".cpp")) and not path.startswith("tests/")  # those are for a machine
+        laid = path.endswith((".h", ".cpp")) and not path.startswith(("tests/", "trace/printers.cpp"))  # for a machine
         return Generated(path, lay_out(text) if laid else text)
 
     def files(self) -> list[Generated]:
         """Every generated file, sorted by path."""
-        made = self._vk() + self._wire() + self._client() + self._server() + self._tests()
+        made = self._vk() + self._wire() + self._client() + self._server() + self._trace() + self._tests()
         made.sort(key=lambda g: g.path)
         manifest = [
             f"registry {' '.join(self.model.files)}",
@@ -212,6 +213,24 @@ class Renderer:
         files = ("commands.h", "commands.cpp", "invoke.h", "overrides.h", "writes.h", "writes.cpp")
         made = [self.render(f"server/{name}.j2", f"server/{name}", commands=self.commands) for name in files]
         return made + self._family("server/family.cpp.j2", "cpp", [c for c in self.commands if c.on_wire])
+
+    def _trace(self) -> list[Generated]:
+        """What shows requests to people."""
+        names = ValueNames(self.model)
+        structs = [s for s in self.structs if s.role == "in"]
+        chained = {name for s in structs for name in s.chain}
+        chained |= {name for c in self.commands for name in c.chain}
+        values: dict[str, Any] = {
+            "commands": self.commands,
+            "structs": structs,
+            "flats": list(self.plan.flats.values()),
+            "members": [s for s in structs if s.name in chained and s.s_type],
+            "is_union": lambda name: name in self.plan.flats and self.plan.flats[name].is_union,
+            "values_of": names.of,
+            "is_mask": names.is_mask,
+            "value_names": names.all(),
+        }
+        return [self.render(f"trace/{name}.j2", f"trace/{name}", **values) for name in ("printers.h", "printers.cpp")]
 
     def _tests(self) -> list[Generated]:
         covered = {c.name for c in self.commands if c.on_wire}
@@ -379,6 +398,6 @@ def write(files: list[Generated], output: Path) -> int:
 
 def orphans(wanted: set[str], output: Path) -> list[Path]:
     """Files below the generated folders that no template makes."""
-    folders = [output / name for name in ("vk", "wire", "client", "server", "tests")]
+    folders = [output / name for name in ("vk", "wire", "client", "server", "trace", "tests")]
     found = [p for f in folders if f.exists() for p in f.rglob("*") if p.is_file()]
     return sorted(p for p in found if str(p.relative_to(output)) not in wanted)

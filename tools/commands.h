@@ -1,6 +1,7 @@
 // The subcommands of `vesper`. Each returns the exit status.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,30 @@ namespace vesper::tools {
 // one. `server` may be empty: then VESPER_SERVER or the defaults hold. Returns only on failure: 126
 // or 127, as a shell would.
 int Run(const std::string& server, const std::vector<std::string>& program);
+
+// Runs `program` as Run() does and writes what passes between it and the server into a file for each session, until it ends. Its
+// exit status, if that is not 0; else 0, or 1 when it used no GPU.
+struct RecordOptions {
+  std::string server, file;
+  bool anonymize = false;
+};
+int Record(const RecordOptions& options, const std::vector<std::string>& program);
+
+// Plays a recording to a server so many times (0: for ever) and prints what became of it. 0, or 1 when `compare` finds something
+// else than was recorded, or kCannotRun (tools/run.h).
+struct ReplayOptions {
+  std::string server, file;
+  uint64_t frames = 0, times = 1;
+  bool compare = false;
+};
+int Replay(const ReplayOptions& options);
+
+// Prints the calls of a recording, those that match a shell pattern if there is one; with `json` writes that file instead, for
+// Chrome's and Perfetto's viewers. 0, or 1 after a sentence when the file's end is missing.
+struct TraceOptions {
+  std::string file, match, json;
+};
+int Trace(const TraceOptions& options);
 
 // Prints the servers that the configuration names and the one on this machine, each with whether it answers, how long a
 // handshake takes and which GPUs it has. They are asked at the same time. 0 when one answers, else 1.

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -54,10 +55,47 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
   return bench;
 }
 
-int RunProgram(const std::string& server, const std::vector<std::string>& program) {
-  if (!program.empty()) return vesper::tools::Run(server, program);
-  std::fprintf(stderr, "vesper run: which program? vesper run -- PROGRAM [ARGUMENT...]\n");
-  return 2;
+CLI::App* AddRecord(CLI::App& app, vesper::tools::RecordOptions* options) {
+  CLI::App* record = app.add_subcommand("record", "run a program as `run` does, and write what it says to the GPU into a file");
+  record->add_option("-o,--output", options->file, "the file; sessions after the first get .2, .3 … after its name")
+      ->type_name("FILE")
+      ->required();
+  record->add_option("--server", options->server, kServerHelp);
+  record->add_flag("--anonymize", options->anonymize, "leave out names and labels that are for people");
+  record->prefix_command();
+  record->footer("PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
+  return record;
+}
+
+CLI::App* AddReplay(CLI::App& app, vesper::tools::ReplayOptions* options) {
+  CLI::App* replay = app.add_subcommand("replay", "play what `record` wrote to a server, as fast as that takes it");
+  replay->add_option("FILE", options->file, "the recording")->required()->check(CLI::ExistingFile.description(""));
+  replay->add_option("--server", options->server, kServerHelp);
+  replay->add_option("--frames", options->frames, "end after so many frames")->type_name("N");
+  replay->add_flag("--compare", options->compare, "whether memory and presented pictures are as when it was recorded");
+  replay->add_option("--loop", options->times, "how many times; 0: until it is interrupted")
+      ->type_name("N")
+      ->capture_default_str();
+  return replay;
+}
+
+CLI::App* AddTrace(CLI::App& app, vesper::tools::TraceOptions* options) {
+  CLI::App* trace = app.add_subcommand("trace", "print the calls that a recording holds");
+  trace->add_option("FILE", options->file, "the recording")->required()->check(CLI::ExistingFile.description(""));
+  trace->add_option("--match", options->match, "only commands with such names, a shell pattern")->type_name("PATTERN");
+  trace->add_option("--json", options->json, "write a trace for Perfetto (ui.perfetto.dev) or chrome://tracing instead")
+      ->type_name("FILE");
+  return trace;
+}
+
+// The words that follow a subcommand's own.
+std::vector<std::string> ProgramOf(const CLI::App* command, char** begin, char** end) {
+  std::vector<std::string> program = command->remaining();
+  if (begin != end) program.insert(program.end(), begin + 1, end);
+  if (!program.empty()) return program;
+  const std::string& name = command->get_name();
+  std::fprintf(stderr, "vesper %s: which program? vesper %s ... -- PROGRAM [ARGUMENT...]\n", name.c_str(), name.c_str());
+  std::exit(2);
 }
 
 int Main(int argc, char** argv) {
@@ -80,6 +118,13 @@ int Main(int argc, char** argv) {
   CLI::App* use = app.add_subcommand("use", "choose the server that this user's programs use from now on");
   use->add_option("SERVER", chosen, "a name that `vesper servers` lists, an address, or none")->required();
   use->add_option("--as", name, "keep the address under this name");
+
+  vesper::tools::RecordOptions record_options;
+  vesper::tools::ReplayOptions replay_options;
+  const CLI::App* record = AddRecord(app, &record_options);
+  const CLI::App* replay = AddReplay(app, &replay_options);
+  vesper::tools::TraceOptions trace_options;
+  const CLI::App* trace = AddTrace(app, &trace_options);
 
   vesper::tools::BenchOptions bench_options;
   const CLI::App* bench = AddBench(app, &bench_options);
@@ -116,9 +161,10 @@ int Main(int argc, char** argv) {
   if (kill->parsed()) return vesper::tools::EndSession(admin, session);
   if (drain->parsed()) return vesper::tools::Drain(admin);
   if (reload->parsed()) return vesper::tools::ReloadTokens(admin);
-  std::vector<std::string> program = run->remaining();
-  if (end != argv + argc) program.insert(program.end(), end + 1, argv + argc);
-  return RunProgram(server, program);
+  if (replay->parsed()) return vesper::tools::Replay(replay_options);
+  if (trace->parsed()) return vesper::tools::Trace(trace_options);
+  const std::vector<std::string> program = ProgramOf(record->parsed() ? record : run, end, argv + argc);
+  return record->parsed() ? vesper::tools::Record(record_options, program) : vesper::tools::Run(server, program);
 }
 
 }  // namespace

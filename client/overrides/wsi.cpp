@@ -140,6 +140,20 @@ VkResult SubmitCopies(Queue* queue, const VkPresentInfoKHR& info, const Presente
   return result;
 }
 
+// For whoever records the session: where the picture will be. The server passes it over.
+void TellFrame(const SwapchainState& swapchain, uint32_t index, const SubmitPoint& at) {
+  wire::PresentedFrame frame;
+  frame.queue = at.queue->header.id;
+  frame.serial = at.serial;
+  if (swapchain.buffer_memory != VK_NULL_HANDLE) {
+    frame.memory = IdOf(swapchain.buffer_memory);
+    frame.offset = index * swapchain.buffer_stride;
+    frame.width = swapchain.info.extent.width;
+    frame.height = swapchain.info.extent.height;
+  }
+  at.queue->session->PostControl(wire::Control::kFrame, &frame, sizeof(frame));
+}
+
 // Errors before the first suboptimal, which is before success.
 VkResult Worse(VkResult one, VkResult other) {
   if (one < 0) return one;
@@ -156,6 +170,7 @@ VkResult Present(Queue* queue, const VkPresentInfoKHR& info) {
     VkResult own = result;
     if (result >= 0) {
       SwapchainState* swapchain = presented.swapchains[i];
+      if (swapchain != nullptr) TellFrame(*swapchain, info.pImageIndices[i], at);
       own = swapchain == nullptr ? VK_ERROR_OUT_OF_DATE_KHR : swapchain->presenter->Present(info.pImageIndices[i], at);
     }
     if (info.pResults != nullptr) info.pResults[i] = own;

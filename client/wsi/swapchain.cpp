@@ -118,7 +118,7 @@ VkResult MakeBuffers(SwapchainState* state, std::vector<Presenter::Picture>* pic
     state->buffers.push_back(buffer);
     if (i == 0) entry::GetBufferMemoryRequirements(HandleOf(*state), buffer, &needs);
   }
-  const VkDeviceSize stride = AlignUp(needs.size, needs.alignment);
+  const VkDeviceSize stride = state->buffer_stride = AlignUp(needs.size, needs.alignment);
   VkResult result = Allocate(*state, stride * count, needs.memoryTypeBits,
                              VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
                              VK_MEMORY_PROPERTY_HOST_CACHED_BIT, &state->buffer_memory);

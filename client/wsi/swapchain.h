@@ -38,6 +38,7 @@ struct SwapchainState : ObjectState {
   // Where something is shown: a buffer for each image.
   std::vector<VkBuffer> buffers;
   VkDeviceMemory buffer_memory = VK_NULL_HANDLE;
+  VkDeviceSize buffer_stride = 0;  // in buffer_memory
 
   // The commands that copy an image into its buffer, for each queue family that presented, made when first needed.
   struct Copies {

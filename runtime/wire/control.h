@@ -16,7 +16,8 @@ enum class Control : uint16_t {
   kMemoryWrite = 0xff03,  // MemoryRuns, then runs: bytes that the application wrote; no reply, never waits for a submit
   kMemoryFetch = 0xff04,  // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
   kMemoryWritable = 0xff05,  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
-  kMark = 0xff06             // no body: the server says Progress when it has come to it
+  kMark = 0xff06,            // no body: the server says Progress when it has come to it
+  kFrame = 0xff07            // PresentedFrame, after the submit that copies it: for whoever records; the server passes it over
 };
 
 // Server → client, in event messages.
@@ -76,6 +77,17 @@ struct CommandCost {
   uint32_t ns = 0;
 };
 inline constexpr uint16_t kRecordings = 0xfffe;
+
+// A picture that was presented lies in mapped memory, four bytes a pixel, when that submit to `queue` has completed. Without a
+// window there is no picture, and `memory` is null.
+struct PresentedFrame {
+  ObjectId queue = 0;
+  uint64_t serial = 0;
+  ObjectId memory = 0;
+  uint64_t offset = 0;
+  uint32_t width = 0;
+  uint32_t height = 0;
+};
 
 struct DeviceLost {
   ObjectId device = 0;  // null: every device of the session

@@ -1,0 +1,39 @@
+// What a client knew of one memory object: bytes that it wrote and bytes that the server sent, over zeros. Kept for the recorded
+// session and for the replay of it; equal copies have equal hashes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace vesper::tools::recording {
+
+class MemoryCopy {
+ public:
+  static constexpr uint64_t kPage = 4096;
+  // Where no program has memory.
+  static constexpr uint64_t kMaxOffset = uint64_t{1} << 44;
+
+  void Write(uint64_t offset, std::span<const uint8_t> bytes);
+  // What was never written reads as zeros.
+  void Read(uint64_t offset, std::span<uint8_t> bytes) const;
+  // Of all of it: pages of zeros count like those that are not there.
+  uint64_t Hash();
+  uint64_t Hash(uint64_t offset, uint64_t size) const;
+  uint64_t bytes() const { return pages_.size() * kPage; }
+
+ private:
+  struct Page {
+    std::array<uint8_t, kPage> bytes{};
+    uint64_t hash = 0;
+    bool stale = false;
+  };
+  std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
+  std::vector<uint64_t> stale_;
+  uint64_t sum_ = 0;  // of the hashes of pages that are not stale
+};
+
+}  // namespace vesper::tools::recording
