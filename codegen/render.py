@@ -17,7 +17,7 @@ from codegen.mutants import Mutant
 from codegen.offers import Offers
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
 from codegen.policy import Policy
-from codegen.value_names import ValueNames
+from codegen.value_names import ValueNames, is_shown, requested
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -217,15 +217,14 @@ class Renderer:
     def _trace(self) -> list[Generated]:
         """What shows requests to people."""
         names = ValueNames(self.model)
-        structs = [s for s in self.structs if s.role == "in"]
-        chained = {name for s in structs for name in s.chain}
-        chained |= {name for c in self.commands for name in c.chain}
+        flats, structs, members = requested(self.plan)
         values: dict[str, Any] = {
             "commands": self.commands,
             "structs": structs,
-            "flats": list(self.plan.flats.values()),
-            "members": [s for s in structs if s.name in chained and s.s_type],
+            "flats": flats,
+            "members": members,
             "is_union": lambda name: name in self.plan.flats and self.plan.flats[name].is_union,
+            "is_shown": is_shown,
             "values_of": names.of,
             "is_mask": names.is_mask,
             "value_names": names.all(),

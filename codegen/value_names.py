@@ -1,4 +1,4 @@
-"""What the values of enumerations and bit masks are called, for what shows them to people."""
+"""What shows commands to people needs: what values are called, and which structs requests hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,39 @@ import re
 from functools import cache
 
 from codegen.model import Model
+from codegen.plan import CommandPlan, Field, FlatPlan, Plan, StructPlan
+
+
+def is_shown(field: Field) -> bool:
+    """Whether a request says it: what the driver fills does not travel there."""
+    return field.direction != "out" and field.role != "out" and field.op != "none"
+
+
+def requested(plan: Plan) -> tuple[list[FlatPlan], list[StructPlan], list[StructPlan]]:
+    """Structs that requests hold: those of fixed size, the others, and of these the ones that stand in chains."""
+    flats: set[str] = set()
+    structs: dict[str, StructPlan] = {}
+    chained: set[str] = set()
+    pending: list[CommandPlan | StructPlan | FlatPlan] = [c for c in plan.commands.values() if c.on_wire]
+    while pending:
+        made = pending.pop()
+        names = [f.type for f in made.fields if is_shown(f)]
+        if isinstance(made, StructPlan):
+            names += made.chain
+            chained.update(made.chain)
+        for name in names:
+            if name in plan.flats and name not in flats:
+                flats.add(name)
+                pending.append(plan.flats[name])
+            elif (name, "in") in plan.structs and name not in structs:
+                structs[name] = plan.structs[name, "in"]
+                pending.append(structs[name])
+    found = [s for s in plan.structs.values() if s.role == "in" and s.name in structs]
+    return (
+        [f for f in plan.flats.values() if f.name in flats and not f.is_union],
+        found,
+        [s for s in found if s.name in chained and s.s_type],
+    )
 
 
 class ValueNames:
@@ -13,7 +46,8 @@ class ValueNames:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.tables = {group: made for group in model.enum_groups if (made := self._table(group))}
+        groups = [g for g in model.enum_groups if g in model.scalars or g.isidentifier()]
+        self.tables = {group: made for group in groups if (made := self._table(group))}
 
     def of(self, type_name: str) -> str:
         """The enumeration whose values a type takes, e.g. ``VkImageUsageFlagBits`` for its mask, "" without."""

@@ -103,15 +103,16 @@ int ReplayOnce(const recording::ReplayOptions& options) {
   if (result.frames != 0) std::printf(", %.1f frames/s", static_cast<double>(result.frames) / result.seconds);
   std::printf("\n");
   if (options.compare) {
-    std::printf("%llu states of memory compared, %llu differ; %llu pictures compared, %llu differ\n",
-                static_cast<unsigned long long>(result.states), static_cast<unsigned long long>(result.different_states),
-                static_cast<unsigned long long>(result.pictures),
-                static_cast<unsigned long long>(result.different_pictures));
+    std::printf(
+        "%llu states of memory compared, %llu differ; %llu pictures compared, %llu differ\n",
+        static_cast<unsigned long long>(result.states), static_cast<unsigned long long>(result.different_states),
+        static_cast<unsigned long long>(result.pictures), static_cast<unsigned long long>(result.different_pictures));
     for (const auto& [command, count] : result.other_replies) {
       std::printf("other answers to %s: %llu\n", command.c_str(), static_cast<unsigned long long>(count));
     }
   }
-  if (result.moved_addresses != 0) std::printf("%llu addresses moved\n", static_cast<unsigned long long>(result.moved_addresses));
+  if (result.moved_addresses != 0)
+    std::printf("%llu addresses moved\n", static_cast<unsigned long long>(result.moved_addresses));
   for (const std::string& difference : result.differences) std::printf("%s\n", difference.c_str());
   std::fflush(stdout);
   if (!result.error.empty()) return Complain("replay", result.error);

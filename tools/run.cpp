@@ -1,3 +1,5 @@
+#include "tools/run.h"
+
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,7 +11,6 @@
 #include "runtime/environment.h"
 #include "tools/commands.h"
 #include "tools/installation.h"
-#include "tools/run.h"
 
 namespace vesper::tools {
 

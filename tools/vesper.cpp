@@ -56,7 +56,8 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
 }
 
 CLI::App* AddRecord(CLI::App& app, vesper::tools::RecordOptions* options) {
-  CLI::App* record = app.add_subcommand("record", "run a program as `run` does, and write what it says to the GPU into a file");
+  CLI::App* record =
+      app.add_subcommand("record", "run a program as `run` does, and write what it says to the GPU into a file");
   record->add_option("-o,--output", options->file, "the file; sessions after the first get .2, .3 … after its name")
       ->type_name("FILE")
       ->required();
@@ -94,7 +95,8 @@ std::vector<std::string> ProgramOf(const CLI::App* command, char** begin, char**
   if (begin != end) program.insert(program.end(), begin + 1, end);
   if (!program.empty()) return program;
   const std::string& name = command->get_name();
-  std::fprintf(stderr, "vesper %s: which program? vesper %s ... -- PROGRAM [ARGUMENT...]\n", name.c_str(), name.c_str());
+  std::fprintf(stderr, "vesper %s: which program? vesper %s ... -- PROGRAM [ARGUMENT...]\n", name.c_str(),
+               name.c_str());
   std::exit(2);
 }
 

@@ -13,18 +13,6 @@ using tools::recording::First;
 using tools::recording::NamedValue;
 using tools::recording::Printer;
 
-constexpr NamedValue kAPI Constants[] = {
-    {0LL, "VK_FALSE"},
-    {1LL, "VK_TRUE"},
-    {3LL, "VK_MAX_VIDEO_VP9_REFERENCES_PER_FRAME_KHR"},
-    {4LL, "VK_MAX_TENSOR_CREATE_INFO_ROLLING_BACKING_WRAP_COUNT_ARM"},
-    {7LL, "VK_MAX_VIDEO_AV1_REFERENCES_PER_FRAME_KHR"},
-    {8LL, "VK_LUID_SIZE"},
-    {16LL, "VK_UUID_SIZE"},
-    {32LL, "VK_MAX_MEMORY_TYPES"},
-    {128LL, "VK_COMPRESSED_TRIANGLE_FORMAT_DGF1_BYTE_ALIGNMENT_AMDX"},
-    {256LL, "VK_MAX_PHYSICAL_DEVICE_NAME_SIZE"},
-};
 constexpr NamedValue kStdVideoAV1ChromaSamplePosition[] = {
     {0LL, "STD_VIDEO_AV1_CHROMA_SAMPLE_POSITION_UNKNOWN"},
     {1LL, "STD_VIDEO_AV1_CHROMA_SAMPLE_POSITION_VERTICAL"},
@@ -4953,184 +4941,155 @@ constexpr NamedValue kVkViewportCoordinateSwizzleNV[] = {
 };
 
 bool PrintMember(Printer& p, const VkBaseInStructure* member);
-void Print(Printer& p, const VkPhysicalDeviceLimits& v);
-void Print(Printer& p, const VkPhysicalDeviceSparseProperties& v);
-void Print(Printer& p, const VkPhysicalDeviceProperties& v);
-void Print(Printer& p, const VkExtent3D& v);
-void Print(Printer& p, const VkQueueFamilyProperties& v);
-void Print(Printer& p, const VkMemoryType& v);
-void Print(Printer& p, const VkMemoryHeap& v);
-void Print(Printer& p, const VkPhysicalDeviceMemoryProperties& v);
-void Print(Printer& p, const VkPhysicalDeviceFeatures& v);
-void Print(Printer& p, const VkFormatProperties& v);
-void Print(Printer& p, const VkImageFormatProperties& v);
-void Print(Printer& p, const VkExtensionProperties& v);
-void Print(Printer& p, const VkMemoryRequirements& v);
-void Print(Printer& p, const VkSparseImageFormatProperties& v);
-void Print(Printer& p, const VkSparseImageMemoryRequirements& v);
-void Print(Printer& p, const VkSparseMemoryBind& v);
-void Print(Printer& p, const VkImageSubresource& v);
-void Print(Printer& p, const VkOffset3D& v);
-void Print(Printer& p, const VkSparseImageMemoryBind& v);
-void Print(Printer& p, const VkSubresourceLayout& v);
-void Print(Printer& p, const VkComponentMapping& v);
-void Print(Printer& p, const VkImageSubresourceRange& v);
-void Print(Printer& p, const VkOffset2D& v);
-void Print(Printer& p, const VkExtent2D& v);
-void Print(Printer& p, const VkSpecializationMapEntry& v);
-void Print(Printer& p, const VkDescriptorMappingSourceHeapDataEXT& v);
-void Print(Printer& p, const VkDescriptorMappingSourceIndirectAddressEXT& v);
-void Print(Printer& p, const VkVertexInputBindingDescription& v);
-void Print(Printer& p, const VkVertexInputAttributeDescription& v);
-void Print(Printer& p, const VkVertexInputBindingDivisorDescription& v);
-void Print(Printer& p, const VkViewport& v);
-void Print(Printer& p, const VkRect2D& v);
-void Print(Printer& p, const VkViewportWScalingNV& v);
-void Print(Printer& p, const VkViewportSwizzleNV& v);
-void Print(Printer& p, const VkCoarseSampleLocationNV& v);
-void Print(Printer& p, const VkDepthClampRangeEXT& v);
-void Print(Printer& p, const VkSampleLocationEXT& v);
-void Print(Printer& p, const VkStencilOpState& v);
-void Print(Printer& p, const VkPipelineColorBlendAttachmentState& v);
-void Print(Printer& p, const VkPipelineCreationFeedback& v);
-void Print(Printer& p, const VkPushConstantRange& v);
-void Print(Printer& p, const VkDescriptorPoolSize& v);
-void Print(Printer& p, const VkPhysicalDeviceDataGraphProcessingEngineARM& v);
-void Print(Printer& p, const VkDescriptorImageInfo& v);
-void Print(Printer& p, const VkDescriptorBufferInfo& v);
-void Print(Printer& p, const VkAttachmentDescription& v);
-void Print(Printer& p, const VkAttachmentReference& v);
-void Print(Printer& p, const VkSubpassDependency& v);
-void Print(Printer& p, const VkInputAttachmentAspectReference& v);
-void Print(Printer& p, const VkDeviceAddressRangeKHR& v);
-void Print(Printer& p, const VkMultiDrawInfoEXT& v);
-void Print(Printer& p, const VkMultiDrawIndexedInfoEXT& v);
-void Print(Printer& p, const VkBufferCopy& v);
-void Print(Printer& p, const VkImageSubresourceLayers& v);
-void Print(Printer& p, const VkImageCopy& v);
-void Print(Printer& p, const VkImageBlit& v);
-void Print(Printer& p, const VkBufferImageCopy& v);
-void Print(Printer& p, const VkStridedDeviceAddressRangeKHR& v);
-void Print(Printer& p, const VkClearDepthStencilValue& v);
-void Print(Printer& p, const VkClearAttachment& v);
-void Print(Printer& p, const VkClearRect& v);
-void Print(Printer& p, const VkImageResolve& v);
-void Print(Printer& p, const VkDisplayPlanePropertiesKHR& v);
-void Print(Printer& p, const VkDisplayModeParametersKHR& v);
-void Print(Printer& p, const VkDisplayModePropertiesKHR& v);
-void Print(Printer& p, const VkDisplayPlaneCapabilitiesKHR& v);
-void Print(Printer& p, const VkExternalImageFormatPropertiesNV& v);
-void Print(Printer& p, const VkIndirectCommandsStreamNV& v);
-void Print(Printer& p, const VkIndirectCommandsPushConstantTokenEXT& v);
-void Print(Printer& p, const VkIndirectCommandsVertexBufferTokenEXT& v);
-void Print(Printer& p, const VkIndirectCommandsIndexBufferTokenEXT& v);
-void Print(Printer& p, const VkIndirectCommandsExecutionSetTokenEXT& v);
-void Print(Printer& p, const VkConformanceVersion& v);
-void Print(Printer& p, const VkGpaPerfBlockPropertiesAMD& v);
-void Print(Printer& p, const VkDrmFormatModifierPropertiesEXT& v);
-void Print(Printer& p, const VkDrmFormatModifierProperties2EXT& v);
-void Print(Printer& p, const VkExternalMemoryProperties& v);
-void Print(Printer& p, const VkXYColorEXT& v);
-void Print(Printer& p, const VkRefreshCycleDurationGOOGLE& v);
-void Print(Printer& p, const VkPastPresentationTimingGOOGLE& v);
-void Print(Printer& p, const VkRenderPassSubpassFeedbackInfoEXT& v);
-void Print(Printer& p, const VkRenderPassCreationFeedbackInfoEXT& v);
-void Print(Printer& p, const VkStridedDeviceAddressRegionKHR& v);
-void Print(Printer& p, const VkMicromapUsageEXT& v);
-void Print(Printer& p, const VkMicromapUsageKHR& v);
-void Print(Printer& p, const VkAccelerationStructureBuildRangeInfoKHR& v);
-void Print(Printer& p, const VkColorBlendEquationEXT& v);
-void Print(Printer& p, const VkColorBlendAdvancedEXT& v);
-void Print(Printer& p, const VkVideoEncodeH264QpKHR& v);
-void Print(Printer& p, const VkVideoEncodeH265QpKHR& v);
-void Print(Printer& p, const VkVideoEncodeAV1QIndexKHR& v);
-void Print(Printer& p, const StdVideoH264SpsFlags& v);
-void Print(Printer& p, const StdVideoH264ScalingLists& v);
-void Print(Printer& p, const StdVideoH264SpsVuiFlags& v);
-void Print(Printer& p, const StdVideoH264HrdParameters& v);
-void Print(Printer& p, const StdVideoH264PpsFlags& v);
-void Print(Printer& p, const StdVideoH265VpsFlags& v);
-void Print(Printer& p, const StdVideoH265DecPicBufMgr& v);
-void Print(Printer& p, const StdVideoH265HrdFlags& v);
-void Print(Printer& p, const StdVideoH265ProfileTierLevelFlags& v);
-void Print(Printer& p, const StdVideoH265ProfileTierLevel& v);
-void Print(Printer& p, const StdVideoH265SpsFlags& v);
-void Print(Printer& p, const StdVideoH265ScalingLists& v);
-void Print(Printer& p, const StdVideoH265ShortTermRefPicSetFlags& v);
-void Print(Printer& p, const StdVideoH265ShortTermRefPicSet& v);
-void Print(Printer& p, const StdVideoH265LongTermRefPicsSps& v);
-void Print(Printer& p, const StdVideoH265SpsVuiFlags& v);
-void Print(Printer& p, const StdVideoH265PredictorPaletteEntries& v);
-void Print(Printer& p, const StdVideoH265PpsFlags& v);
-void Print(Printer& p, const StdVideoAV1SequenceHeaderFlags& v);
-void Print(Printer& p, const StdVideoAV1ColorConfigFlags& v);
-void Print(Printer& p, const StdVideoAV1ColorConfig& v);
-void Print(Printer& p, const StdVideoAV1TimingInfoFlags& v);
-void Print(Printer& p, const StdVideoAV1TimingInfo& v);
-void Print(Printer& p, const StdVideoEncodeAV1DecoderModelInfo& v);
-void Print(Printer& p, const StdVideoEncodeAV1OperatingPointInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeAV1OperatingPointInfo& v);
-void Print(Printer& p, const StdVideoDecodeH264ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoDecodeH264ReferenceInfo& v);
-void Print(Printer& p, const StdVideoDecodeH265ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoDecodeH265ReferenceInfo& v);
-void Print(Printer& p, const StdVideoDecodeAV1ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoDecodeAV1ReferenceInfo& v);
-void Print(Printer& p, const StdVideoEncodeH264ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH264ReferenceInfo& v);
-void Print(Printer& p, const StdVideoEncodeH265ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH265ReferenceInfo& v);
-void Print(Printer& p, const StdVideoEncodeAV1ReferenceInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeAV1ExtensionHeader& v);
-void Print(Printer& p, const StdVideoDecodeH264PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoDecodeH264PictureInfo& v);
-void Print(Printer& p, const StdVideoDecodeH265PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoDecodeH265PictureInfo& v);
-void Print(Printer& p, const StdVideoDecodeVP9PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoVP9ColorConfigFlags& v);
-void Print(Printer& p, const StdVideoVP9ColorConfig& v);
-void Print(Printer& p, const StdVideoVP9LoopFilterFlags& v);
-void Print(Printer& p, const StdVideoVP9LoopFilter& v);
-void Print(Printer& p, const StdVideoVP9SegmentationFlags& v);
-void Print(Printer& p, const StdVideoVP9Segmentation& v);
-void Print(Printer& p, const StdVideoDecodeAV1PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoAV1TileInfoFlags& v);
-void Print(Printer& p, const StdVideoAV1QuantizationFlags& v);
-void Print(Printer& p, const StdVideoAV1Quantization& v);
-void Print(Printer& p, const StdVideoAV1Segmentation& v);
-void Print(Printer& p, const StdVideoAV1LoopFilterFlags& v);
-void Print(Printer& p, const StdVideoAV1LoopFilter& v);
-void Print(Printer& p, const StdVideoAV1CDEF& v);
-void Print(Printer& p, const StdVideoAV1LoopRestoration& v);
-void Print(Printer& p, const StdVideoAV1GlobalMotion& v);
-void Print(Printer& p, const StdVideoAV1FilmGrainFlags& v);
-void Print(Printer& p, const StdVideoAV1FilmGrain& v);
-void Print(Printer& p, const VkVideoEncodeH264FrameSizeKHR& v);
-void Print(Printer& p, const VkVideoEncodeH265FrameSizeKHR& v);
-void Print(Printer& p, const VkVideoEncodeAV1FrameSizeKHR& v);
-void Print(Printer& p, const StdVideoEncodeH264SliceHeaderFlags& v);
-void Print(Printer& p, const StdVideoEncodeH264WeightTableFlags& v);
-void Print(Printer& p, const StdVideoEncodeH264WeightTable& v);
-void Print(Printer& p, const StdVideoEncodeH264PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH264ReferenceListsInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH264RefListModEntry& v);
-void Print(Printer& p, const StdVideoEncodeH264RefPicMarkingEntry& v);
-void Print(Printer& p, const StdVideoEncodeH265SliceSegmentHeaderFlags& v);
-void Print(Printer& p, const StdVideoEncodeH265WeightTableFlags& v);
-void Print(Printer& p, const StdVideoEncodeH265WeightTable& v);
-void Print(Printer& p, const StdVideoEncodeH265PictureInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH265ReferenceListsInfoFlags& v);
-void Print(Printer& p, const StdVideoEncodeH265ReferenceListsInfo& v);
-void Print(Printer& p, const StdVideoEncodeH265LongTermRefPics& v);
-void Print(Printer& p, const StdVideoEncodeAV1PictureInfoFlags& v);
-void Print(Printer& p, const VkDecompressMemoryRegionNV& v);
-void Print(Printer& p, const VkDecompressMemoryRegionEXT& v);
-void Print(Printer& p, const VkDeviceFaultAddressInfoKHR& v);
-void Print(Printer& p, const VkDeviceFaultVendorInfoKHR& v);
-void Print(Printer& p, const VkPresentStageTimeEXT& v);
-void Print(Printer& p, const VkDispatchGraphCountInfoAMDX& v);
-void Print(Printer& p, const VkGpaPerfCounterAMD& v);
-void Print(Printer& p, const VkPhysicalDeviceDataGraphOperationSupportARM& v);
+[[maybe_unused]] void Print(Printer& p, const VkExtent3D& v);
+[[maybe_unused]] void Print(Printer& p, const VkPhysicalDeviceFeatures& v);
+[[maybe_unused]] void Print(Printer& p, const VkExtensionProperties& v);
+[[maybe_unused]] void Print(Printer& p, const VkSparseMemoryBind& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageSubresource& v);
+[[maybe_unused]] void Print(Printer& p, const VkOffset3D& v);
+[[maybe_unused]] void Print(Printer& p, const VkSparseImageMemoryBind& v);
+[[maybe_unused]] void Print(Printer& p, const VkSubresourceLayout& v);
+[[maybe_unused]] void Print(Printer& p, const VkComponentMapping& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageSubresourceRange& v);
+[[maybe_unused]] void Print(Printer& p, const VkOffset2D& v);
+[[maybe_unused]] void Print(Printer& p, const VkExtent2D& v);
+[[maybe_unused]] void Print(Printer& p, const VkSpecializationMapEntry& v);
+[[maybe_unused]] void Print(Printer& p, const VkDescriptorMappingSourceHeapDataEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkDescriptorMappingSourceIndirectAddressEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkVertexInputBindingDescription& v);
+[[maybe_unused]] void Print(Printer& p, const VkVertexInputAttributeDescription& v);
+[[maybe_unused]] void Print(Printer& p, const VkVertexInputBindingDivisorDescription& v);
+[[maybe_unused]] void Print(Printer& p, const VkViewport& v);
+[[maybe_unused]] void Print(Printer& p, const VkRect2D& v);
+[[maybe_unused]] void Print(Printer& p, const VkViewportWScalingNV& v);
+[[maybe_unused]] void Print(Printer& p, const VkViewportSwizzleNV& v);
+[[maybe_unused]] void Print(Printer& p, const VkCoarseSampleLocationNV& v);
+[[maybe_unused]] void Print(Printer& p, const VkDepthClampRangeEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkSampleLocationEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkStencilOpState& v);
+[[maybe_unused]] void Print(Printer& p, const VkPipelineColorBlendAttachmentState& v);
+[[maybe_unused]] void Print(Printer& p, const VkPushConstantRange& v);
+[[maybe_unused]] void Print(Printer& p, const VkDescriptorPoolSize& v);
+[[maybe_unused]] void Print(Printer& p, const VkPhysicalDeviceDataGraphProcessingEngineARM& v);
+[[maybe_unused]] void Print(Printer& p, const VkDescriptorImageInfo& v);
+[[maybe_unused]] void Print(Printer& p, const VkDescriptorBufferInfo& v);
+[[maybe_unused]] void Print(Printer& p, const VkAttachmentDescription& v);
+[[maybe_unused]] void Print(Printer& p, const VkAttachmentReference& v);
+[[maybe_unused]] void Print(Printer& p, const VkSubpassDependency& v);
+[[maybe_unused]] void Print(Printer& p, const VkInputAttachmentAspectReference& v);
+[[maybe_unused]] void Print(Printer& p, const VkDeviceAddressRangeKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkMultiDrawInfoEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkMultiDrawIndexedInfoEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkBufferCopy& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageSubresourceLayers& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageCopy& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageBlit& v);
+[[maybe_unused]] void Print(Printer& p, const VkBufferImageCopy& v);
+[[maybe_unused]] void Print(Printer& p, const VkStridedDeviceAddressRangeKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkClearDepthStencilValue& v);
+[[maybe_unused]] void Print(Printer& p, const VkClearAttachment& v);
+[[maybe_unused]] void Print(Printer& p, const VkClearRect& v);
+[[maybe_unused]] void Print(Printer& p, const VkImageResolve& v);
+[[maybe_unused]] void Print(Printer& p, const VkDisplayModeParametersKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkIndirectCommandsStreamNV& v);
+[[maybe_unused]] void Print(Printer& p, const VkIndirectCommandsPushConstantTokenEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkIndirectCommandsVertexBufferTokenEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkIndirectCommandsIndexBufferTokenEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkIndirectCommandsExecutionSetTokenEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkXYColorEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkStridedDeviceAddressRegionKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkMicromapUsageEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkMicromapUsageKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkAccelerationStructureBuildRangeInfoKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkColorBlendEquationEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkColorBlendAdvancedEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeH264QpKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeH265QpKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeAV1QIndexKHR& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH264SpsFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH264ScalingLists& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH264SpsVuiFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH264HrdParameters& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH264PpsFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265VpsFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265DecPicBufMgr& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265HrdFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265ProfileTierLevelFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265ProfileTierLevel& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265SpsFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265ScalingLists& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265ShortTermRefPicSetFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265ShortTermRefPicSet& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265LongTermRefPicsSps& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265SpsVuiFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265PredictorPaletteEntries& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265PpsFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1SequenceHeaderFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1ColorConfigFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1ColorConfig& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1TimingInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1TimingInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1DecoderModelInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1OperatingPointInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1OperatingPointInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH264ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH264ReferenceInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH265ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH265ReferenceInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeAV1ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeAV1ReferenceInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264ReferenceInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265ReferenceInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1ReferenceInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1ExtensionHeader& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH264PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH264PictureInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH265PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeH265PictureInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeVP9PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9ColorConfigFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9ColorConfig& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9LoopFilterFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9LoopFilter& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9SegmentationFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoVP9Segmentation& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoDecodeAV1PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1TileInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1QuantizationFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1Quantization& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1Segmentation& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1LoopFilterFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1LoopFilter& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1CDEF& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1LoopRestoration& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1GlobalMotion& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1FilmGrainFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoAV1FilmGrain& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeH264FrameSizeKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeH265FrameSizeKHR& v);
+[[maybe_unused]] void Print(Printer& p, const VkVideoEncodeAV1FrameSizeKHR& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264SliceHeaderFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264WeightTableFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264WeightTable& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264ReferenceListsInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264RefListModEntry& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH264RefPicMarkingEntry& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265SliceSegmentHeaderFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265WeightTableFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265WeightTable& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265ReferenceListsInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265ReferenceListsInfo& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeH265LongTermRefPics& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoEncodeAV1PictureInfoFlags& v);
+[[maybe_unused]] void Print(Printer& p, const VkDecompressMemoryRegionNV& v);
+[[maybe_unused]] void Print(Printer& p, const VkDecompressMemoryRegionEXT& v);
+[[maybe_unused]] void Print(Printer& p, const VkDispatchGraphCountInfoAMDX& v);
+[[maybe_unused]] void Print(Printer& p, const VkGpaPerfCounterAMD& v);
+[[maybe_unused]] void Print(Printer& p, const VkPhysicalDeviceDataGraphOperationSupportARM& v);
 void Print(Printer& p, const VkApplicationInfo& v);
 void Print(Printer& p, const VkDebugReportCallbackCreateInfoEXT& v);
 void Print(Printer& p, const VkValidationFlagsEXT& v);
@@ -6031,183 +5990,10 @@ void Print(Printer& p, const VkAccelerationStructureCreateInfo2KHR& v);
 void Print(Printer& p, const VkDispatchParametersARM& v);
 void Print(Printer& p, const VkQueueFamilyDataGraphPropertiesARM& v);
 
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceLimits& v) {
-  p.Number("maxImageDimension1D", v.maxImageDimension1D);
-  p.Number("maxImageDimension2D", v.maxImageDimension2D);
-  p.Number("maxImageDimension3D", v.maxImageDimension3D);
-  p.Number("maxImageDimensionCube", v.maxImageDimensionCube);
-  p.Number("maxImageArrayLayers", v.maxImageArrayLayers);
-  p.Number("maxTexelBufferElements", v.maxTexelBufferElements);
-  p.Number("maxUniformBufferRange", v.maxUniformBufferRange);
-  p.Number("maxStorageBufferRange", v.maxStorageBufferRange);
-  p.Number("maxPushConstantsSize", v.maxPushConstantsSize);
-  p.Number("maxMemoryAllocationCount", v.maxMemoryAllocationCount);
-  p.Number("maxSamplerAllocationCount", v.maxSamplerAllocationCount);
-  p.Number("bufferImageGranularity", v.bufferImageGranularity);
-  p.Number("sparseAddressSpaceSize", v.sparseAddressSpaceSize);
-  p.Number("maxBoundDescriptorSets", v.maxBoundDescriptorSets);
-  p.Number("maxPerStageDescriptorSamplers", v.maxPerStageDescriptorSamplers);
-  p.Number("maxPerStageDescriptorUniformBuffers", v.maxPerStageDescriptorUniformBuffers);
-  p.Number("maxPerStageDescriptorStorageBuffers", v.maxPerStageDescriptorStorageBuffers);
-  p.Number("maxPerStageDescriptorSampledImages", v.maxPerStageDescriptorSampledImages);
-  p.Number("maxPerStageDescriptorStorageImages", v.maxPerStageDescriptorStorageImages);
-  p.Number("maxPerStageDescriptorInputAttachments", v.maxPerStageDescriptorInputAttachments);
-  p.Number("maxPerStageResources", v.maxPerStageResources);
-  p.Number("maxDescriptorSetSamplers", v.maxDescriptorSetSamplers);
-  p.Number("maxDescriptorSetUniformBuffers", v.maxDescriptorSetUniformBuffers);
-  p.Number("maxDescriptorSetUniformBuffersDynamic", v.maxDescriptorSetUniformBuffersDynamic);
-  p.Number("maxDescriptorSetStorageBuffers", v.maxDescriptorSetStorageBuffers);
-  p.Number("maxDescriptorSetStorageBuffersDynamic", v.maxDescriptorSetStorageBuffersDynamic);
-  p.Number("maxDescriptorSetSampledImages", v.maxDescriptorSetSampledImages);
-  p.Number("maxDescriptorSetStorageImages", v.maxDescriptorSetStorageImages);
-  p.Number("maxDescriptorSetInputAttachments", v.maxDescriptorSetInputAttachments);
-  p.Number("maxVertexInputAttributes", v.maxVertexInputAttributes);
-  p.Number("maxVertexInputBindings", v.maxVertexInputBindings);
-  p.Number("maxVertexInputAttributeOffset", v.maxVertexInputAttributeOffset);
-  p.Number("maxVertexInputBindingStride", v.maxVertexInputBindingStride);
-  p.Number("maxVertexOutputComponents", v.maxVertexOutputComponents);
-  p.Number("maxTessellationGenerationLevel", v.maxTessellationGenerationLevel);
-  p.Number("maxTessellationPatchSize", v.maxTessellationPatchSize);
-  p.Number("maxTessellationControlPerVertexInputComponents", v.maxTessellationControlPerVertexInputComponents);
-  p.Number("maxTessellationControlPerVertexOutputComponents", v.maxTessellationControlPerVertexOutputComponents);
-  p.Number("maxTessellationControlPerPatchOutputComponents", v.maxTessellationControlPerPatchOutputComponents);
-  p.Number("maxTessellationControlTotalOutputComponents", v.maxTessellationControlTotalOutputComponents);
-  p.Number("maxTessellationEvaluationInputComponents", v.maxTessellationEvaluationInputComponents);
-  p.Number("maxTessellationEvaluationOutputComponents", v.maxTessellationEvaluationOutputComponents);
-  p.Number("maxGeometryShaderInvocations", v.maxGeometryShaderInvocations);
-  p.Number("maxGeometryInputComponents", v.maxGeometryInputComponents);
-  p.Number("maxGeometryOutputComponents", v.maxGeometryOutputComponents);
-  p.Number("maxGeometryOutputVertices", v.maxGeometryOutputVertices);
-  p.Number("maxGeometryTotalOutputComponents", v.maxGeometryTotalOutputComponents);
-  p.Number("maxFragmentInputComponents", v.maxFragmentInputComponents);
-  p.Number("maxFragmentOutputAttachments", v.maxFragmentOutputAttachments);
-  p.Number("maxFragmentDualSrcAttachments", v.maxFragmentDualSrcAttachments);
-  p.Number("maxFragmentCombinedOutputResources", v.maxFragmentCombinedOutputResources);
-  p.Number("maxComputeSharedMemorySize", v.maxComputeSharedMemorySize);
-  if (p.Begin("maxComputeWorkGroupCount", First<uint32_t>(v.maxComputeWorkGroupCount) != nullptr, 3)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.maxComputeWorkGroupCount)[i]); }
-    p.End();
-  }
-  p.Number("maxComputeWorkGroupInvocations", v.maxComputeWorkGroupInvocations);
-  if (p.Begin("maxComputeWorkGroupSize", First<uint32_t>(v.maxComputeWorkGroupSize) != nullptr, 3)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.maxComputeWorkGroupSize)[i]); }
-    p.End();
-  }
-  p.Number("subPixelPrecisionBits", v.subPixelPrecisionBits);
-  p.Number("subTexelPrecisionBits", v.subTexelPrecisionBits);
-  p.Number("mipmapPrecisionBits", v.mipmapPrecisionBits);
-  p.Number("maxDrawIndexedIndexValue", v.maxDrawIndexedIndexValue);
-  p.Number("maxDrawIndirectCount", v.maxDrawIndirectCount);
-  p.Number("maxSamplerLodBias", v.maxSamplerLodBias);
-  p.Number("maxSamplerAnisotropy", v.maxSamplerAnisotropy);
-  p.Number("maxViewports", v.maxViewports);
-  if (p.Begin("maxViewportDimensions", First<uint32_t>(v.maxViewportDimensions) != nullptr, 2)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.maxViewportDimensions)[i]); }
-    p.End();
-  }
-  if (p.Begin("viewportBoundsRange", First<float>(v.viewportBoundsRange) != nullptr, 2)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<float>(v.viewportBoundsRange)[i]); }
-    p.End();
-  }
-  p.Number("viewportSubPixelBits", v.viewportSubPixelBits);
-  p.Number("minMemoryMapAlignment", v.minMemoryMapAlignment);
-  p.Number("minTexelBufferOffsetAlignment", v.minTexelBufferOffsetAlignment);
-  p.Number("minUniformBufferOffsetAlignment", v.minUniformBufferOffsetAlignment);
-  p.Number("minStorageBufferOffsetAlignment", v.minStorageBufferOffsetAlignment);
-  p.Number("minTexelOffset", v.minTexelOffset);
-  p.Number("maxTexelOffset", v.maxTexelOffset);
-  p.Number("minTexelGatherOffset", v.minTexelGatherOffset);
-  p.Number("maxTexelGatherOffset", v.maxTexelGatherOffset);
-  p.Number("minInterpolationOffset", v.minInterpolationOffset);
-  p.Number("maxInterpolationOffset", v.maxInterpolationOffset);
-  p.Number("subPixelInterpolationOffsetBits", v.subPixelInterpolationOffsetBits);
-  p.Number("maxFramebufferWidth", v.maxFramebufferWidth);
-  p.Number("maxFramebufferHeight", v.maxFramebufferHeight);
-  p.Number("maxFramebufferLayers", v.maxFramebufferLayers);
-  p.Named("framebufferColorSampleCounts", static_cast<int64_t>(v.framebufferColorSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("framebufferDepthSampleCounts", static_cast<int64_t>(v.framebufferDepthSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("framebufferStencilSampleCounts", static_cast<int64_t>(v.framebufferStencilSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("framebufferNoAttachmentsSampleCounts", static_cast<int64_t>(v.framebufferNoAttachmentsSampleCounts), kVkSampleCountFlagBits, true);
-  p.Number("maxColorAttachments", v.maxColorAttachments);
-  p.Named("sampledImageColorSampleCounts", static_cast<int64_t>(v.sampledImageColorSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("sampledImageIntegerSampleCounts", static_cast<int64_t>(v.sampledImageIntegerSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("sampledImageDepthSampleCounts", static_cast<int64_t>(v.sampledImageDepthSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("sampledImageStencilSampleCounts", static_cast<int64_t>(v.sampledImageStencilSampleCounts), kVkSampleCountFlagBits, true);
-  p.Named("storageImageSampleCounts", static_cast<int64_t>(v.storageImageSampleCounts), kVkSampleCountFlagBits, true);
-  p.Number("maxSampleMaskWords", v.maxSampleMaskWords);
-  p.Number("timestampComputeAndGraphics", v.timestampComputeAndGraphics);
-  p.Number("timestampPeriod", v.timestampPeriod);
-  p.Number("maxClipDistances", v.maxClipDistances);
-  p.Number("maxCullDistances", v.maxCullDistances);
-  p.Number("maxCombinedClipAndCullDistances", v.maxCombinedClipAndCullDistances);
-  p.Number("discreteQueuePriorities", v.discreteQueuePriorities);
-  if (p.Begin("pointSizeRange", First<float>(v.pointSizeRange) != nullptr, 2)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<float>(v.pointSizeRange)[i]); }
-    p.End();
-  }
-  if (p.Begin("lineWidthRange", First<float>(v.lineWidthRange) != nullptr, 2)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<float>(v.lineWidthRange)[i]); }
-    p.End();
-  }
-  p.Number("pointSizeGranularity", v.pointSizeGranularity);
-  p.Number("lineWidthGranularity", v.lineWidthGranularity);
-  p.Number("strictLines", v.strictLines);
-  p.Number("standardSampleLocations", v.standardSampleLocations);
-  p.Number("optimalBufferCopyOffsetAlignment", v.optimalBufferCopyOffsetAlignment);
-  p.Number("optimalBufferCopyRowPitchAlignment", v.optimalBufferCopyRowPitchAlignment);
-  p.Number("nonCoherentAtomSize", v.nonCoherentAtomSize);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceSparseProperties& v) {
-  p.Number("residencyStandard2DBlockShape", v.residencyStandard2DBlockShape);
-  p.Number("residencyStandard2DMultisampleBlockShape", v.residencyStandard2DMultisampleBlockShape);
-  p.Number("residencyStandard3DBlockShape", v.residencyStandard3DBlockShape);
-  p.Number("residencyAlignedMipSize", v.residencyAlignedMipSize);
-  p.Number("residencyNonResidentStrict", v.residencyNonResidentStrict);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceProperties& v) {
-  p.Number("apiVersion", v.apiVersion);
-  p.Number("driverVersion", v.driverVersion);
-  p.Number("vendorID", v.vendorID);
-  p.Number("deviceID", v.deviceID);
-  p.Named("deviceType", static_cast<int64_t>(v.deviceType), kVkPhysicalDeviceType, false);
-  p.Characters("deviceName", v.deviceName, sizeof(v.deviceName));
-  if (p.Begin("pipelineCacheUUID", First<uint8_t>(v.pipelineCacheUUID) != nullptr, 16)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint8_t>(v.pipelineCacheUUID)[i]); }
-    p.End();
-  }
-  p.Open("limits"); Print(p, v.limits); p.Close();
-  p.Open("sparseProperties"); Print(p, v.sparseProperties); p.Close();
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkExtent3D& v) {
   p.Number("width", v.width);
   p.Number("height", v.height);
   p.Number("depth", v.depth);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkQueueFamilyProperties& v) {
-  p.Named("queueFlags", static_cast<int64_t>(v.queueFlags), kVkQueueFlagBits, true);
-  p.Number("queueCount", v.queueCount);
-  p.Number("timestampValidBits", v.timestampValidBits);
-  p.Open("minImageTransferGranularity"); Print(p, v.minImageTransferGranularity); p.Close();
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkMemoryType& v) {
-  p.Named("propertyFlags", static_cast<int64_t>(v.propertyFlags), kVkMemoryPropertyFlagBits, true);
-  p.Number("heapIndex", v.heapIndex);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkMemoryHeap& v) {
-  p.Number("size", v.size);
-  p.Named("flags", static_cast<int64_t>(v.flags), kVkMemoryHeapFlagBits, true);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceMemoryProperties& v) {
-  p.Number("memoryTypeCount", v.memoryTypeCount);
-  if (p.Begin("memoryTypes", First<VkMemoryType>(v.memoryTypes) != nullptr, 32)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Open(nullptr); Print(p, First<VkMemoryType>(v.memoryTypes)[i]); p.Close(); }
-    p.End();
-  }
-  p.Number("memoryHeapCount", v.memoryHeapCount);
-  if (p.Begin("memoryHeaps", First<VkMemoryHeap>(v.memoryHeaps) != nullptr, 16)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Open(nullptr); Print(p, First<VkMemoryHeap>(v.memoryHeaps)[i]); p.Close(); }
-    p.End();
-  }
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceFeatures& v) {
   p.Number("robustBufferAccess", v.robustBufferAccess);
@@ -6266,38 +6052,9 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPhysicalDeviceF
   p.Number("variableMultisampleRate", v.variableMultisampleRate);
   p.Number("inheritedQueries", v.inheritedQueries);
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkFormatProperties& v) {
-  p.Named("linearTilingFeatures", static_cast<int64_t>(v.linearTilingFeatures), kVkFormatFeatureFlagBits, true);
-  p.Named("optimalTilingFeatures", static_cast<int64_t>(v.optimalTilingFeatures), kVkFormatFeatureFlagBits, true);
-  p.Named("bufferFeatures", static_cast<int64_t>(v.bufferFeatures), kVkFormatFeatureFlagBits, true);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkImageFormatProperties& v) {
-  p.Open("maxExtent"); Print(p, v.maxExtent); p.Close();
-  p.Number("maxMipLevels", v.maxMipLevels);
-  p.Number("maxArrayLayers", v.maxArrayLayers);
-  p.Named("sampleCounts", static_cast<int64_t>(v.sampleCounts), kVkSampleCountFlagBits, true);
-  p.Number("maxResourceSize", v.maxResourceSize);
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkExtensionProperties& v) {
   p.Characters("extensionName", v.extensionName, sizeof(v.extensionName));
   p.Number("specVersion", v.specVersion);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkMemoryRequirements& v) {
-  p.Number("size", v.size);
-  p.Number("alignment", v.alignment);
-  p.Number("memoryTypeBits", v.memoryTypeBits);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkSparseImageFormatProperties& v) {
-  p.Named("aspectMask", static_cast<int64_t>(v.aspectMask), kVkImageAspectFlagBits, true);
-  p.Open("imageGranularity"); Print(p, v.imageGranularity); p.Close();
-  p.Named("flags", static_cast<int64_t>(v.flags), kVkSparseImageFormatFlagBits, true);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkSparseImageMemoryRequirements& v) {
-  p.Open("formatProperties"); Print(p, v.formatProperties); p.Close();
-  p.Number("imageMipTailFirstLod", v.imageMipTailFirstLod);
-  p.Number("imageMipTailSize", v.imageMipTailSize);
-  p.Number("imageMipTailOffset", v.imageMipTailOffset);
-  p.Number("imageMipTailStride", v.imageMipTailStride);
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkSparseMemoryBind& v) {
   p.Number("resourceOffset", v.resourceOffset);
@@ -6434,10 +6191,6 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPipelineColorBl
   p.Named("alphaBlendOp", static_cast<int64_t>(v.alphaBlendOp), kVkBlendOp, false);
   p.Named("colorWriteMask", static_cast<int64_t>(v.colorWriteMask), kVkColorComponentFlagBits, true);
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPipelineCreationFeedback& v) {
-  p.Named("flags", static_cast<int64_t>(v.flags), kVkPipelineCreationFeedbackFlagBits, true);
-  p.Number("duration", v.duration);
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPushConstantRange& v) {
   p.Named("stageFlags", static_cast<int64_t>(v.stageFlags), kVkShaderStageFlagBits, true);
   p.Number("offset", v.offset);
@@ -6567,34 +6320,9 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkImageResolve& v
   p.Open("dstOffset"); Print(p, v.dstOffset); p.Close();
   p.Open("extent"); Print(p, v.extent); p.Close();
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDisplayPlanePropertiesKHR& v) {
-  p.Handle("currentDisplay", "DisplayKHR", v.currentDisplay);
-  p.Number("currentStackIndex", v.currentStackIndex);
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDisplayModeParametersKHR& v) {
   p.Open("visibleRegion"); Print(p, v.visibleRegion); p.Close();
   p.Number("refreshRate", v.refreshRate);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDisplayModePropertiesKHR& v) {
-  p.Handle("displayMode", "DisplayModeKHR", v.displayMode);
-  p.Open("parameters"); Print(p, v.parameters); p.Close();
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDisplayPlaneCapabilitiesKHR& v) {
-  p.Named("supportedAlpha", static_cast<int64_t>(v.supportedAlpha), kVkDisplayPlaneAlphaFlagBitsKHR, true);
-  p.Open("minSrcPosition"); Print(p, v.minSrcPosition); p.Close();
-  p.Open("maxSrcPosition"); Print(p, v.maxSrcPosition); p.Close();
-  p.Open("minSrcExtent"); Print(p, v.minSrcExtent); p.Close();
-  p.Open("maxSrcExtent"); Print(p, v.maxSrcExtent); p.Close();
-  p.Open("minDstPosition"); Print(p, v.minDstPosition); p.Close();
-  p.Open("maxDstPosition"); Print(p, v.maxDstPosition); p.Close();
-  p.Open("minDstExtent"); Print(p, v.minDstExtent); p.Close();
-  p.Open("maxDstExtent"); Print(p, v.maxDstExtent); p.Close();
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkExternalImageFormatPropertiesNV& v) {
-  p.Open("imageFormatProperties"); Print(p, v.imageFormatProperties); p.Close();
-  p.Named("externalMemoryFeatures", static_cast<int64_t>(v.externalMemoryFeatures), kVkExternalMemoryFeatureFlagBitsNV, true);
-  p.Named("exportFromImportedHandleTypes", static_cast<int64_t>(v.exportFromImportedHandleTypes), kVkExternalMemoryHandleTypeFlagBitsNV, true);
-  p.Named("compatibleHandleTypes", static_cast<int64_t>(v.compatibleHandleTypes), kVkExternalMemoryHandleTypeFlagBitsNV, true);
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkIndirectCommandsStreamNV& v) {
   p.Handle("buffer", "Buffer", v.buffer);
@@ -6613,57 +6341,9 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkIndirectCommand
   p.Named("type", static_cast<int64_t>(v.type), kVkIndirectExecutionSetInfoTypeEXT, false);
   p.Named("shaderStages", static_cast<int64_t>(v.shaderStages), kVkShaderStageFlagBits, true);
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkConformanceVersion& v) {
-  p.Number("major", v.major);
-  p.Number("minor", v.minor);
-  p.Number("subminor", v.subminor);
-  p.Number("patch", v.patch);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkGpaPerfBlockPropertiesAMD& v) {
-  p.Named("blockType", static_cast<int64_t>(v.blockType), kVkGpaPerfBlockAMD, false);
-  p.Number("flags", v.flags);
-  p.Number("instanceCount", v.instanceCount);
-  p.Number("maxEventID", v.maxEventID);
-  p.Number("maxGlobalOnlyCounters", v.maxGlobalOnlyCounters);
-  p.Number("maxGlobalSharedCounters", v.maxGlobalSharedCounters);
-  p.Number("maxStreamingCounters", v.maxStreamingCounters);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDrmFormatModifierPropertiesEXT& v) {
-  p.Number("drmFormatModifier", v.drmFormatModifier);
-  p.Number("drmFormatModifierPlaneCount", v.drmFormatModifierPlaneCount);
-  p.Named("drmFormatModifierTilingFeatures", static_cast<int64_t>(v.drmFormatModifierTilingFeatures), kVkFormatFeatureFlagBits, true);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDrmFormatModifierProperties2EXT& v) {
-  p.Number("drmFormatModifier", v.drmFormatModifier);
-  p.Number("drmFormatModifierPlaneCount", v.drmFormatModifierPlaneCount);
-  p.Named("drmFormatModifierTilingFeatures", static_cast<int64_t>(v.drmFormatModifierTilingFeatures), kVkFormatFeatureFlagBits2, true);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkExternalMemoryProperties& v) {
-  p.Named("externalMemoryFeatures", static_cast<int64_t>(v.externalMemoryFeatures), kVkExternalMemoryFeatureFlagBits, true);
-  p.Named("exportFromImportedHandleTypes", static_cast<int64_t>(v.exportFromImportedHandleTypes), kVkExternalMemoryHandleTypeFlagBits, true);
-  p.Named("compatibleHandleTypes", static_cast<int64_t>(v.compatibleHandleTypes), kVkExternalMemoryHandleTypeFlagBits, true);
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkXYColorEXT& v) {
   p.Number("x", v.x);
   p.Number("y", v.y);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkRefreshCycleDurationGOOGLE& v) {
-  p.Number("refreshDuration", v.refreshDuration);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPastPresentationTimingGOOGLE& v) {
-  p.Number("presentID", v.presentID);
-  p.Number("desiredPresentTime", v.desiredPresentTime);
-  p.Number("actualPresentTime", v.actualPresentTime);
-  p.Number("earliestPresentTime", v.earliestPresentTime);
-  p.Number("presentMargin", v.presentMargin);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkRenderPassSubpassFeedbackInfoEXT& v) {
-  p.Named("subpassMergeStatus", static_cast<int64_t>(v.subpassMergeStatus), kVkSubpassMergeStatusEXT, false);
-  p.Characters("description", v.description, sizeof(v.description));
-  p.Number("postMergeIndex", v.postMergeIndex);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkRenderPassCreationFeedbackInfoEXT& v) {
-  p.Number("postMergeSubpassCount", v.postMergeSubpassCount);
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkStridedDeviceAddressRegionKHR& v) {
   p.Number("deviceAddress", v.deviceAddress);
@@ -7680,20 +7360,6 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDecompressMemor
   p.Number("dstAddress", v.dstAddress);
   p.Number("compressedSize", v.compressedSize);
   p.Number("decompressedSize", v.decompressedSize);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDeviceFaultAddressInfoKHR& v) {
-  p.Named("addressType", static_cast<int64_t>(v.addressType), kVkDeviceFaultAddressTypeKHR, false);
-  p.Number("reportedAddress", v.reportedAddress);
-  p.Number("addressPrecision", v.addressPrecision);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDeviceFaultVendorInfoKHR& v) {
-  p.Characters("description", v.description, sizeof(v.description));
-  p.Number("vendorFaultCode", v.vendorFaultCode);
-  p.Number("vendorFaultData", v.vendorFaultData);
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkPresentStageTimeEXT& v) {
-  p.Named("stage", static_cast<int64_t>(v.stage), kVkPresentStageFlagBitsEXT, true);
-  p.Number("time", v.time);
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDispatchGraphCountInfoAMDX& v) {
   p.Number("count", v.count);
@@ -14014,7 +13680,7 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkQueueFamilyData
   p.Open("engine"); Print(p, v.engine); p.Close();
   p.Open("operation"); Print(p, v.operation); p.Close();
 }
-void Print([[maybe_unused]] Printer& p, const VkDescriptorMappingSourceDataEXT& v, VkDescriptorMappingSourceEXT selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDescriptorMappingSourceDataEXT& v, VkDescriptorMappingSourceEXT selector) {
   if (selector == VK_DESCRIPTOR_MAPPING_SOURCE_HEAP_WITH_CONSTANT_OFFSET_EXT) {
   p.Open("constantOffset"); Print(p, v.constantOffset); p.Close();
 }
@@ -14049,7 +13715,7 @@ void Print([[maybe_unused]] Printer& p, const VkDescriptorMappingSourceDataEXT& 
   p.Number("shaderRecordAddressOffset", v.shaderRecordAddressOffset);
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkIndirectCommandsTokenDataEXT& v, VkIndirectCommandsTokenTypeEXT selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkIndirectCommandsTokenDataEXT& v, VkIndirectCommandsTokenTypeEXT selector) {
   if (selector == VK_INDIRECT_COMMANDS_TOKEN_TYPE_PUSH_CONSTANT_EXT || selector == VK_INDIRECT_COMMANDS_TOKEN_TYPE_SEQUENCE_INDEX_EXT || selector == VK_INDIRECT_COMMANDS_TOKEN_TYPE_PUSH_DATA_EXT || selector == VK_INDIRECT_COMMANDS_TOKEN_TYPE_PUSH_DATA_SEQUENCE_INDEX_EXT) {
   if (v.pPushConstant == nullptr) p.Null("pPushConstant"); else { p.Open("pPushConstant"); Print(p, (*v.pPushConstant)); p.Close(); }
 }
@@ -14063,7 +13729,7 @@ void Print([[maybe_unused]] Printer& p, const VkIndirectCommandsTokenDataEXT& v,
   if (v.pExecutionSet == nullptr) p.Null("pExecutionSet"); else { p.Open("pExecutionSet"); Print(p, (*v.pExecutionSet)); p.Close(); }
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkIndirectExecutionSetInfoEXT& v, VkIndirectExecutionSetInfoTypeEXT selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkIndirectExecutionSetInfoEXT& v, VkIndirectExecutionSetInfoTypeEXT selector) {
   if (selector == VK_INDIRECT_EXECUTION_SET_INFO_TYPE_PIPELINES_EXT) {
   if (v.pPipelineInfo == nullptr) p.Null("pPipelineInfo"); else { p.Open("pPipelineInfo"); Print(p, (*v.pPipelineInfo)); p.Close(); }
 }
@@ -14071,7 +13737,7 @@ void Print([[maybe_unused]] Printer& p, const VkIndirectExecutionSetInfoEXT& v, 
   if (v.pShaderInfo == nullptr) p.Null("pShaderInfo"); else { p.Open("pShaderInfo"); Print(p, (*v.pShaderInfo)); p.Close(); }
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkClusterAccelerationStructureOpInputNV& v, VkClusterAccelerationStructureOpTypeNV selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkClusterAccelerationStructureOpInputNV& v, VkClusterAccelerationStructureOpTypeNV selector) {
   if (selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_BUILD_CLUSTERS_BOTTOM_LEVEL_NV) {
 }
   if (selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_BUILD_TRIANGLE_CLUSTER_NV || selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_BUILD_TRIANGLE_CLUSTER_TEMPLATE_NV || selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_INSTANTIATE_TRIANGLE_CLUSTER_NV || selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_GET_CLUSTER_TEMPLATE_INDICES_NV) {
@@ -14079,7 +13745,7 @@ void Print([[maybe_unused]] Printer& p, const VkClusterAccelerationStructureOpIn
   if (selector == VK_CLUSTER_ACCELERATION_STRUCTURE_OP_TYPE_MOVE_OBJECTS_NV) {
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkAccelerationStructureGeometryDataKHR& v, VkGeometryTypeKHR selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkAccelerationStructureGeometryDataKHR& v, VkGeometryTypeKHR selector) {
   if (selector == VK_GEOMETRY_TYPE_TRIANGLES_KHR) {
   p.Open("triangles"); Print(p, v.triangles); p.Close();
 }
@@ -14090,7 +13756,7 @@ void Print([[maybe_unused]] Printer& p, const VkAccelerationStructureGeometryDat
   p.Open("instances"); Print(p, v.instances); p.Close();
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkDescriptorDataEXT& v, VkDescriptorType selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDescriptorDataEXT& v, VkDescriptorType selector) {
   if (selector == VK_DESCRIPTOR_TYPE_SAMPLER) {
   if (v.pSampler == nullptr) p.Null("pSampler"); else { p.Handle("pSampler", "Sampler", (*v.pSampler)); }
 }
@@ -14122,7 +13788,7 @@ void Print([[maybe_unused]] Printer& p, const VkDescriptorDataEXT& v, VkDescript
   p.Number("accelerationStructure", v.accelerationStructure);
 }
 }
-void Print([[maybe_unused]] Printer& p, const VkResourceDescriptorDataEXT& v, VkDescriptorType selector) {
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkResourceDescriptorDataEXT& v, VkDescriptorType selector) {
   if (selector == VK_DESCRIPTOR_TYPE_SAMPLED_IMAGE || selector == VK_DESCRIPTOR_TYPE_STORAGE_IMAGE || selector == VK_DESCRIPTOR_TYPE_INPUT_ATTACHMENT || selector == VK_DESCRIPTOR_TYPE_BLOCK_MATCH_IMAGE_QCOM || selector == VK_DESCRIPTOR_TYPE_SAMPLE_WEIGHT_IMAGE_QCOM) {
   if (v.pImage == nullptr) p.Null("pImage"); else { p.Open("pImage"); Print(p, (*v.pImage)); p.Close(); }
 }

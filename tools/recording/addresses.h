@@ -40,7 +40,7 @@ class Addresses {
     uint64_t size, now;
   };
   std::unordered_map<ObjectId, uint64_t> sizes_;
-  std::map<uint64_t, Range> moved_;      // by where they began
+  std::map<uint64_t, Range> moved_;       // by where they began
   uint64_t low_ = UINT64_MAX, high_ = 0;  // of all of them
 };
 

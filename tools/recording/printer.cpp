@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 namespace vesper::tools::recording {
 namespace {
 
-constexpr uint64_t kWritten = 4096;  // numbers from here on are easier to read in hexadecimal where they are round or huge
+constexpr uint64_t kWritten =
+    4096;  // numbers from here on are easier to read in hexadecimal where they are round or huge
 constexpr size_t kMaxBytes = 64;
 
 const char* NameOf(int64_t value, std::span<const NamedValue> values) {
@@ -28,7 +30,8 @@ void Printer::Name(const char* name) {
 
 void Printer::Unsigned(uint64_t value) {
   char text[32];
-  const bool hexadecimal = value > UINT32_MAX && (value & (kWritten - 1)) == 0 || value > (uint64_t{1} << 40);
+  const bool round = value > UINT32_MAX && (value & (kWritten - 1)) == 0;
+  const bool hexadecimal = round || value > (uint64_t{1} << 40);
   std::snprintf(text, sizeof(text), hexadecimal ? "%#" PRIx64 : "%" PRIu64, value);
   *out_ += text;
 }
@@ -163,9 +166,13 @@ void Printer::End() {
   counts_.pop_back();
 }
 
+// A member of a chain shows its own pNext like every struct: that is the rest of this chain, which is shown here.
 void Printer::Chain(const void* chain, bool (*print)(Printer&, const VkBaseInStructure*)) {
+  if (chain == rest_of_chain_) return;
   for (auto* each = static_cast<const VkBaseInStructure*>(chain); each != nullptr; each = each->pNext) {
+    const void* const outer = std::exchange(rest_of_chain_, each->pNext);
     if (!print(*this, each)) Number("sType", static_cast<uint32_t>(each->sType));
+    rest_of_chain_ = outer;
   }
 }
 

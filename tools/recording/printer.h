@@ -79,6 +79,7 @@ class Printer {
   void Real(double value);
 
   std::string* const out_;
+  const void* rest_of_chain_ = nullptr;
   bool first_ = true;             // of what stands in the same brackets
   std::vector<uint64_t> counts_;  // of the arrays that are being shown, the innermost last
 };

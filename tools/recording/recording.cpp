@@ -292,9 +292,9 @@ bool Reader::ReadChunk() {
     return true;
   }
   chunk_.resize(head.size);
-  const int size = LZ4_decompress_safe(reinterpret_cast<const char*>(stored_.data()),
-                                       reinterpret_cast<char*>(chunk_.data()), static_cast<int>(head.stored),
-                                       static_cast<int>(head.size));
+  const int size =
+      LZ4_decompress_safe(reinterpret_cast<const char*>(stored_.data()), reinterpret_cast<char*>(chunk_.data()),
+                          static_cast<int>(head.stored), static_cast<int>(head.size));
   if (size == static_cast<int>(head.size)) return true;
   flaw_ = "has a chunk that is not LZ4";
   chunk_.clear();

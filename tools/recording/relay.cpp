@@ -77,9 +77,8 @@ bool Relay::Session::Begin(const RelayOptions& options, std::atomic<int>* files)
   if (!HearClient(*client, &greeting.hello, &error)) return false;
   recorded.program = greeting.hello.program;
   Welcome welcome;
-  auto greeted = std::async(std::launch::async, [&] {
-    return GreetServer(options.server, greeting.hello, &welcome, &error);
-  });
+  auto greeted =
+      std::async(std::launch::async, [&] { return GreetServer(options.server, greeting.hello, &welcome, &error); });
   while (greeted.wait_for(kWord) != std::future_status::ready) {
     SendText(client.get(), MessageKind::kWaiting, "the server that is recorded has not answered yet");
   }

@@ -162,8 +162,8 @@ bool Player::Begin() {
   if (reader_ == nullptr) return Fail(error);
   const Greeting& greeting = reader_->greeting();
   if (greeting.hello.protocol != kProtocolVersion) {
-    return Fail("recorded with version " + std::to_string(greeting.hello.protocol) + " of the protocol; this is version " +
-                std::to_string(kProtocolVersion));
+    return Fail("recorded with version " + std::to_string(greeting.hello.protocol) +
+                " of the protocol; this is version " + std::to_string(kProtocolVersion));
   }
   dialect_.emplace(greeting.hello.commands);
   channel_ = Connect(options_.server, kConnectMilliseconds, &error);
@@ -232,7 +232,8 @@ void Player::RecordedEvents(Bytes records) {
         for (Picture& picture : pictures_) {
           const wire::PresentedFrame& frame = picture.frame;
           if (picture.recorded || !recorded_.Has(frame.queue, frame.serial)) continue;
-          picture.recorded = memory_[frame.memory].recorded.Hash(frame.offset, kBytesPerPixel * frame.width * frame.height);
+          picture.recorded =
+              memory_[frame.memory].recorded.Hash(frame.offset, kBytesPerPixel * frame.width * frame.height);
         }
         ComparePictures();
         return;
@@ -290,8 +291,10 @@ bool Player::SendBatch(const Entry& entry) {
       Look(number, body);
       if (sequence != 0 && number == static_cast<uint16_t>(Command::kGetBufferDeviceAddress)) {
         const char* error = nullptr;
-        const auto* args = static_cast<const wire::GetBufferDeviceAddressArgs*>(DecodeRequest(number, body, &arena_, &error));
-        if (args != nullptr) asked_[sequence].object = wire::Load<ObjectId>(reinterpret_cast<const uint8_t*>(&args->pInfo->buffer));
+        const auto* args =
+            static_cast<const wire::GetBufferDeviceAddressArgs*>(DecodeRequest(number, body, &arena_, &error));
+        if (args != nullptr)
+          asked_[sequence].object = wire::Load<ObjectId>(reinterpret_cast<const uint8_t*>(&args->pInfo->buffer));
       } else if (sequence != 0 && number == static_cast<uint16_t>(Command::kGetAccelerationStructureDeviceAddressKHR)) {
         asked_[sequence].object = sequence;  // any that no buffer has
       }
@@ -365,8 +368,10 @@ void Player::Presented(const wire::PresentedFrame& frame) {
   const MutexLock lock(mutex_);
   Picture picture{result_->frames, frame, {}, {}};
   const uint64_t size = kBytesPerPixel * frame.width * frame.height;
-  if (recorded_.Has(frame.queue, frame.serial)) picture.recorded = memory_[frame.memory].recorded.Hash(frame.offset, size);
-  if (reached_.Has(frame.queue, frame.serial)) picture.replayed = memory_[frame.memory].replayed.Hash(frame.offset, size);
+  if (recorded_.Has(frame.queue, frame.serial))
+    picture.recorded = memory_[frame.memory].recorded.Hash(frame.offset, size);
+  if (reached_.Has(frame.queue, frame.serial))
+    picture.replayed = memory_[frame.memory].replayed.Hash(frame.offset, size);
   pictures_.push_back(picture);
   ComparePictures();
 }
@@ -405,7 +410,8 @@ void Player::Events(Bytes records) {
       for (Picture& picture : pictures_) {
         const wire::PresentedFrame& frame = picture.frame;
         if (picture.replayed || !reached_.Has(frame.queue, frame.serial)) continue;
-        picture.replayed = memory_[frame.memory].replayed.Hash(frame.offset, kBytesPerPixel * frame.width * frame.height);
+        picture.replayed =
+            memory_[frame.memory].replayed.Hash(frame.offset, kBytesPerPixel * frame.width * frame.height);
       }
     } else if (kind == wire::EventKind::kMemoryChanged && body.size() >= sizeof(wire::MemoryRuns)) {
       const auto runs = wire::Load<wire::MemoryRuns>(body.data());
@@ -436,7 +442,8 @@ bool Player::HasAll() {
 // What is waited for, as a sentence.
 std::string Player::Missing() {
   for (const Expected& each : expected_) {
-    if (replies_.find(each.sequence) == replies_.end()) return "no answer to " + dialect_->Name(asked_[each.sequence].command);
+    if (replies_.find(each.sequence) == replies_.end())
+      return "no answer to " + dialect_->Name(asked_[each.sequence].command);
   }
   for (const auto& [queue, serial] : recorded_.completed) {
     if (!reached_.Has(queue, serial)) {
@@ -482,8 +489,8 @@ void Player::TakeReply(const Expected& expected, Bytes now) {
   if (expected.payload.size() < kHeader || now.size() < kHeader) return;
   const auto kind = [](Bytes payload) { return wire::Load<wire::ReplyHeader>(payload.data()).kind; };
   if (kind(expected.payload) != kind(now)) {
-    Differ(dialect_->Name(asked.command) + (kind(now) == wire::ReplyKind::kAnswer ? " is executed" : " is not executed") +
-           " now, unlike then");
+    Differ(dialect_->Name(asked.command) +
+           (kind(now) == wire::ReplyKind::kAnswer ? " is executed" : " is not executed") + " now, unlike then");
   }
   if (std::equal(now.begin(), now.end(), expected.payload.begin(), expected.payload.end())) return;
   ++result_->other_replies[dialect_->Name(asked.command)];
@@ -502,8 +509,8 @@ void Player::CompareMemory() {
       ++result_->states;
       if (copies.recorded.Hash() == copies.replayed.Hash()) continue;
       ++result_->different_states;
-      Differ("memory " + std::to_string(id & 0xffffffff) + " holds other bytes after " + std::to_string(result_->commands) +
-             " commands, in frame " + std::to_string(result_->frames + 1));
+      Differ("memory " + std::to_string(id & 0xffffffff) + " holds other bytes after " +
+             std::to_string(result_->commands) + " commands, in frame " + std::to_string(result_->frames + 1));
     }
   }
   changed_.clear();

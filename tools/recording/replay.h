@@ -27,7 +27,7 @@ struct ReplayResult {
   double seconds = 0, recorded_seconds = 0;
   // Whole memory objects, each time when nothing was under way; and presented pictures.
   uint64_t states = 0, different_states = 0, pictures = 0, different_pictures = 0;
-  std::vector<std::string> differences;         // the first few, as sentences
+  std::vector<std::string> differences;           // the first few, as sentences
   std::map<std::string, uint64_t> other_replies;  // by command: replies that differ from the recorded ones
 };
 

@@ -62,9 +62,7 @@ class Lines {
   }
 
  private:
-  bool Wanted(const std::string& name) const {
-    return match_.empty() || fnmatch(match_.c_str(), name.c_str(), 0) == 0;
-  }
+  bool Wanted(const std::string& name) const { return match_.empty() || fnmatch(match_.c_str(), name.c_str(), 0) == 0; }
   void Line(const char* direction, const std::string& text) {
     std::fprintf(out_, "%12.3f %s %s\n", Milliseconds(now_), direction, text.c_str());
   }
@@ -170,8 +168,9 @@ class Lines {
 class TraceEvents {
  public:
   TraceEvents(const Greeting& greeting, std::FILE* out) : dialect_(greeting.hello.commands), out_(out) {
-    std::fprintf(out_, "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,"
-                       "\"args\":{\"name\":\"");
+    std::fprintf(out_,
+                 "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,"
+                 "\"args\":{\"name\":\"");
     for (const char c : greeting.hello.program) {
       if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') std::fputc(c, out_);
     }
@@ -206,12 +205,13 @@ class TraceEvents {
 
   double Now() const { return static_cast<double>(now_) * 1e-3; }
   void Thread(int thread, const std::string& name) {
-    std::fprintf(out_, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%d,\"args\":{\"name\":\"%s\"}}", thread,
-                 name.c_str());
+    std::fprintf(out_, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%d,\"args\":{\"name\":\"%s\"}}",
+                 thread, name.c_str());
   }
   void Span(const char* phase, int thread, const char* category, uint64_t id, const std::string& name) {
-    std::fprintf(out_, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"id\":%" PRIu64 ",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"name\":\"%s\"}",
-                 phase, category, id, thread, Now(), name.c_str());
+    std::fprintf(
+        out_, ",\n{\"ph\":\"%s\",\"cat\":\"%s\",\"id\":%" PRIu64 ",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"name\":\"%s\"}",
+        phase, category, id, thread, Now(), name.c_str());
   }
 
   void Request(uint16_t recorded, Bytes body, uint64_t sequence) {
@@ -222,8 +222,9 @@ class TraceEvents {
     }
     if (recorded == static_cast<uint16_t>(wire::Control::kMemoryWrite)) written_ += ChangedBytes(body);
     if (recorded == static_cast<uint16_t>(wire::Control::kFrame)) {
-      std::fprintf(out_, ",\n{\"ph\":\"i\",\"s\":\"p\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"name\":\"frame %" PRIu64 "\"}", kFrames,
-                   Now(), ++frames_);
+      std::fprintf(out_,
+                   ",\n{\"ph\":\"i\",\"s\":\"p\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"name\":\"frame %" PRIu64 "\"}",
+                   kFrames, Now(), ++frames_);
     }
     const uint16_t number = dialect_.Number(recorded);
     const ObjectId id = number == Dialect::kUnknown ? kNullObject : SubmitsTo(number, body, &arena_);
@@ -252,11 +253,12 @@ class TraceEvents {
   }
 
   void Counters() {
-    std::fprintf(out_, ",\n{\"ph\":\"C\",\"pid\":1,\"ts\":%.3f,\"name\":\"memory\",\"args\":{\"written\":%" PRIu64
-                       ",\"read back\":%" PRIu64 "}}",
+    std::fprintf(out_,
+                 ",\n{\"ph\":\"C\",\"pid\":1,\"ts\":%.3f,\"name\":\"memory\",\"args\":{\"written\":%" PRIu64
+                 ",\"read back\":%" PRIu64 "}}",
                  Now(), written_, changed_);
-    std::fprintf(out_, ",\n{\"ph\":\"C\",\"pid\":1,\"ts\":%.3f,\"name\":\"commands\",\"args\":{\"sent\":%" PRIu64 "}}", Now(),
-                 commands_);
+    std::fprintf(out_, ",\n{\"ph\":\"C\",\"pid\":1,\"ts\":%.3f,\"name\":\"commands\",\"args\":{\"sent\":%" PRIu64 "}}",
+                 Now(), commands_);
   }
 
   struct Queue {
@@ -286,14 +288,16 @@ bool PrintCalls(const std::string& file, const std::string& match, std::FILE* ou
   const std::unique_ptr<Reader> reader = Reader::Open(file, error);
   if (reader == nullptr) return false;
   Lines lines(reader->greeting(), match, out);
-  return ForEachEntry(reader.get(), [&](const Entry& entry) { lines.Show(entry); }, error);
+  return ForEachEntry(
+      reader.get(), [&](const Entry& entry) { lines.Show(entry); }, error);
 }
 
 bool WriteTraceEvents(const std::string& file, std::FILE* out, std::string* error) {
   const std::unique_ptr<Reader> reader = Reader::Open(file, error);
   if (reader == nullptr) return false;
   TraceEvents events(reader->greeting(), out);
-  const bool whole = ForEachEntry(reader.get(), [&](const Entry& entry) { events.Add(entry); }, error);
+  const bool whole = ForEachEntry(
+      reader.get(), [&](const Entry& entry) { events.Add(entry); }, error);
   events.End();
   return whole;
 }
