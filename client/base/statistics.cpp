@@ -39,7 +39,8 @@ constexpr Total kTotals[] = {
     {"held_back", &Statistics::held_back},           {"bytes_sent", &Statistics::bytes_sent},
     {"bytes_received", &Statistics::bytes_received}, {"stalled_ns", &Statistics::stalled_ns},
     {"dirty_bytes", &Statistics::dirty_bytes},       {"blocks_received", &Statistics::blocks_received},
-    {"received_bytes", &Statistics::received_bytes}};
+    {"received_bytes", &Statistics::received_bytes}, {"frames", &Statistics::frames},
+    {"frame_bytes", &Statistics::frame_bytes}};
 
 const char* Wanted() noexcept { return Setting("VESPER_STATS"); }
 

@@ -29,6 +29,8 @@ struct Statistics {
   std::atomic<uint64_t> dirty_bytes{0};      // of mapped memory that the application was seen to have changed
   std::atomic<uint64_t> blocks_received{0};  // runs of mapped memory that the device changed
   std::atomic<uint64_t> received_bytes{0};   // of mapped memory, in these runs
+  std::atomic<uint64_t> frames{0};           // shown, or that would be if anything was
+  std::atomic<uint64_t> frame_bytes{0};      // of these received_bytes
   std::array<CommandCounters, kCommandCount> commands;
   std::atomic<const char*> transport{""};  // a constant: what carries the messages, of the last session that began
 

@@ -102,6 +102,7 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
     found.offset = offset;
     found.size = size;
     found.coherent = memory.coherent() && !memory.read_only;
+    found.pictures = memory.read_only;
     found.mapped = true;
     if (found.coherent) coherent_count_.fetch_add(1);
     if (!link_->PostControl(wire::Control::kMemoryMapped, &mapping, sizeof(mapping))) return VK_ERROR_MEMORY_MAP_FAILED;
@@ -293,6 +294,7 @@ void MappedMemory::Apply(ObjectId id, const wire::Run& run) noexcept {
   if (found == memories_.end() || found->second.tracker == nullptr) return;
   if (!found->second.tracker->Apply(run)) return;
   Count(link_->statistics().received_bytes, run.changed());
+  if (found->second.pictures) Count(link_->statistics().frame_bytes, run.changed());
   Count(link_->statistics().blocks_received);
 }
 

@@ -94,6 +94,7 @@ class MappedMemory {
     uint64_t offset = 0;               // what is mapped
     uint64_t size = 0;
     bool coherent = false;
+    bool pictures = false;  // of windows: the client never writes it
     bool mapped = false;
     RangeSet writable;  // by the device
     RangeSet known;     // where the client's copy was equal to the server's once

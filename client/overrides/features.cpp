@@ -1,5 +1,5 @@
 // Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
-// structs that stay on one side in codegen/policy.
+// structs that stay on one side in codegen/policy. Those of windows are offered, as the client has them.
 #include "client/session/physical_device.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
@@ -8,7 +8,7 @@
 namespace vesper::client::overrides {
 namespace {
 
-void ClearUnsupported(VkBaseOutStructure& features) {
+void Correct(VkBaseOutStructure& features) {
   switch (features.sType) {
     case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ACCELERATION_STRUCTURE_FEATURES_KHR: {
       auto& these = As<VkPhysicalDeviceAccelerationStructureFeaturesKHR>(features);
@@ -27,6 +27,15 @@ void ClearUnsupported(VkBaseOutStructure& features) {
       these.rayTracingPipelineShaderGroupHandleCaptureReplayMixed = VK_FALSE;
       break;
     }
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR:
+      As<VkPhysicalDevicePresentIdFeaturesKHR>(features).presentId = VK_TRUE;
+      break;
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR:
+      As<VkPhysicalDevicePresentWaitFeaturesKHR>(features).presentWait = VK_TRUE;
+      break;
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_EXT:
+      As<VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT>(features).swapchainMaintenance1 = VK_TRUE;
+      break;
 #ifdef VK_EXT_host_image_copy
     case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_IMAGE_COPY_FEATURES_EXT:
       As<VkPhysicalDeviceHostImageCopyFeaturesEXT>(features).hostImageCopy = VK_FALSE;
@@ -50,7 +59,7 @@ VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice physicalD
   if (!AnswerFromMemory(device, &device->known_features, pFeatures)) {
     entry::GetPhysicalDeviceFeatures2(physicalDevice, pFeatures);
   }
-  for (VkBaseOutStructure& each : ChainOf(pFeatures)) ClearUnsupported(each);
+  for (VkBaseOutStructure& each : ChainOf(pFeatures)) Correct(each);
 }
 
 }  // namespace vesper::client::overrides

@@ -14,6 +14,7 @@
 #include "client/windows/wayland.h"
 #include "client/windows/x11.h"
 #include "client/wsi/device_windows.h"
+#include "client/wsi/present.h"
 #include "client/wsi/surface.h"
 #include "client/wsi/swapchain.h"
 #include "generated/client/overrides.h"
@@ -98,85 +99,6 @@ VkResult SignalAcquired(Device* device, VkSemaphore semaphore, VkFence fence) {
   }
   connection.NotifyWaiters();
   return VK_SUCCESS;
-}
-
-// The images of one vkQueuePresentKHR.
-struct Presented {
-  std::vector<SwapchainState*> swapchains;
-  std::vector<VkCommandBuffer> commands;
-};
-
-VkResult Collect(Queue* queue, const VkPresentInfoKHR& info, Presented* presented) {
-  for (uint32_t i = 0; i < info.swapchainCount; ++i) {
-    SwapchainState* swapchain = StateOf(queue, info.pSwapchains[i]);
-    if (swapchain == nullptr || !swapchain->presenter->IsAcquired(info.pImageIndices[i])) {
-      Log(LogLevel::kError, "vkQueuePresentKHR: image %u is not the application's to present", info.pImageIndices[i]);
-      swapchain = nullptr;
-    }
-    presented->swapchains.push_back(swapchain);
-    if (swapchain == nullptr) continue;
-    VkCommandBuffer commands = VK_NULL_HANDLE;
-    const VkResult result = CopyCommands(swapchain, queue->info.queueFamilyIndex, info.pImageIndices[i], &commands);
-    if (result < 0) return result;
-    if (commands != VK_NULL_HANDLE) presented->commands.push_back(commands);
-  }
-  return VK_SUCCESS;
-}
-
-// One submit waits for the application's semaphores and copies all images.
-VkResult SubmitCopies(Queue* queue, const VkPresentInfoKHR& info, const Presented& presented, SubmitPoint* at) {
-  const std::vector<VkPipelineStageFlags> stages(info.waitSemaphoreCount, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
-  VkSubmitInfo batch{};
-  batch.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
-  batch.waitSemaphoreCount = info.waitSemaphoreCount;
-  batch.pWaitSemaphores = info.pWaitSemaphores;
-  batch.pWaitDstStageMask = stages.data();
-  batch.commandBufferCount = static_cast<uint32_t>(presented.commands.size());
-  batch.pCommandBuffers = presented.commands.data();
-  const VkResult result = overrides::QueueSubmit(ToHandle<VkQueue>(queue), 1, &batch, VK_NULL_HANDLE);
-  if (result < 0) return result;
-  const std::lock_guard lane(queue->session->connection().lane());
-  *at = {queue, queue->submitted};  // the queue is this thread's until the call returns
-  return result;
-}
-
-// For whoever records the session: where the picture will be. The server passes it over.
-void TellFrame(const SwapchainState& swapchain, uint32_t index, const SubmitPoint& at) {
-  wire::PresentedFrame frame;
-  frame.queue = at.queue->header.id;
-  frame.serial = at.serial;
-  if (swapchain.buffer_memory != VK_NULL_HANDLE) {
-    frame.memory = IdOf(swapchain.buffer_memory);
-    frame.offset = index * swapchain.buffer_stride;
-    frame.width = swapchain.info.extent.width;
-    frame.height = swapchain.info.extent.height;
-  }
-  at.queue->session->PostControl(wire::Control::kFrame, &frame, sizeof(frame));
-}
-
-// Errors before the first suboptimal, which is before success.
-VkResult Worse(VkResult one, VkResult other) {
-  if (one < 0) return one;
-  return other < 0 || one == VK_SUCCESS ? other : one;
-}
-
-VkResult Present(Queue* queue, const VkPresentInfoKHR& info) {
-  Presented presented;
-  SubmitPoint at;
-  VkResult result = Collect(queue, info, &presented);
-  if (result >= 0) result = SubmitCopies(queue, info, presented, &at);
-  VkResult worst = result;
-  for (uint32_t i = 0; i < info.swapchainCount; ++i) {
-    VkResult own = result;
-    if (result >= 0) {
-      SwapchainState* swapchain = presented.swapchains[i];
-      if (swapchain != nullptr) TellFrame(*swapchain, info.pImageIndices[i], at);
-      own = swapchain == nullptr ? VK_ERROR_OUT_OF_DATE_KHR : swapchain->presenter->Present(info.pImageIndices[i], at);
-    }
-    if (info.pResults != nullptr) info.pResults[i] = own;
-    worst = Worse(worst, own);
-  }
-  return worst;
 }
 
 }  // namespace
@@ -277,8 +199,22 @@ VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceCapabilities2KHR(
   auto* const protection = FindInChain<VkSurfaceProtectedCapabilitiesKHR>(
       pSurfaceCapabilities->pNext, VK_STRUCTURE_TYPE_SURFACE_PROTECTED_CAPABILITIES_KHR);
   if (protection != nullptr) protection->supportsProtected = VK_FALSE;
-  return GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, pSurfaceInfo->surface,
-                                                 &pSurfaceCapabilities->surfaceCapabilities);
+  const VkResult result = GetPhysicalDeviceSurfaceCapabilitiesKHR(physicalDevice, pSurfaceInfo->surface,
+                                                                  &pSurfaceCapabilities->surfaceCapabilities);
+  if (result < 0) return result;
+  const VkSurfaceCapabilitiesKHR& known = pSurfaceCapabilities->surfaceCapabilities;
+  auto* const scaling = FindInChain<VkSurfacePresentScalingCapabilitiesEXT>(
+      pSurfaceCapabilities->pNext, VK_STRUCTURE_TYPE_SURFACE_PRESENT_SCALING_CAPABILITIES_EXT);
+  if (scaling != nullptr) {
+    *scaling = {scaling->sType, scaling->pNext, 0, 0, 0, known.minImageExtent, known.maxImageExtent};
+  }
+  auto* const compatible = FindInChain<VkSurfacePresentModeCompatibilityEXT>(
+      pSurfaceCapabilities->pNext, VK_STRUCTURE_TYPE_SURFACE_PRESENT_MODE_COMPATIBILITY_EXT);
+  if (compatible == nullptr) return result;
+  // Each with each: a mode says no more than when images are shown.
+  const VkResult listed = GetPhysicalDeviceSurfacePresentModesKHR(
+      physicalDevice, pSurfaceInfo->surface, &compatible->presentModeCount, compatible->pPresentModes);
+  return listed < 0 ? listed : result;
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL GetPhysicalDeviceSurfaceFormatsKHR(VkPhysicalDevice physicalDevice, VkSurfaceKHR surface,
@@ -386,6 +322,24 @@ VKAPI_ATTR VkResult VKAPI_CALL AcquireNextImage2KHR(VkDevice device, const VkAcq
                                                     uint32_t* pImageIndex) {
   return AcquireNextImageKHR(device, pAcquireInfo->swapchain, pAcquireInfo->timeout, pAcquireInfo->semaphore,
                              pAcquireInfo->fence, pImageIndex);
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL ReleaseSwapchainImagesEXT(VkDevice device,
+                                                         const VkReleaseSwapchainImagesInfoEXT* pReleaseInfo) {
+  if (SessionOf(device).abandoned()) return VK_ERROR_DEVICE_LOST;
+  SwapchainState* state = StateOf(device, pReleaseInfo->swapchain);
+  if (state == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
+  for (uint32_t i = 0; i < pReleaseInfo->imageIndexCount; ++i) {
+    state->presenter->GiveBack(pReleaseInfo->pImageIndices[i]);
+  }
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL WaitForPresentKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t presentId,
+                                                 uint64_t timeout) {
+  if (SessionOf(device).abandoned()) return VK_ERROR_DEVICE_LOST;
+  SwapchainState* state = StateOf(device, swapchain);
+  return state == nullptr ? VK_ERROR_OUT_OF_DATE_KHR : state->presenter->AwaitShown(presentId, timeout);
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL QueuePresentKHR(VkQueue queue, const VkPresentInfoKHR* pPresentInfo) {

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "client/base/limits.h"
+#include "client/base/statistics.h"
 #include "client/base/thread.h"
 #include "client/connection/connection.h"
 #include "client/session/session.h"
@@ -16,7 +17,7 @@ Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture>
   free_.reserve(pictures_.size());
   queued_.reserve(pictures_.size());
   owners_.resize(pictures_.size(), Owner::kFree);
-  for (uint32_t i = 0; i < pictures_.size(); ++i) free_.push_back(i);
+  for (auto i = static_cast<uint32_t>(pictures_.size()); i > 0; --i) free_.push_back(i - 1);
   if (painter_ != nullptr) painter_->Watch(this);
   try {
     thread_ = StartWithoutSignals([this] { return std::thread([this] { Run(); }); });
@@ -54,8 +55,9 @@ VkResult Presenter::Acquire(uint64_t timeout, uint32_t* index) noexcept {
   if (!Acquires()) return timeout == 0 ? VK_NOT_READY : VK_TIMEOUT;
   if (status_ < 0) return status_;
   if (retired_) return VK_ERROR_OUT_OF_DATE_KHR;
-  *index = free_.front();
-  free_.erase(free_.begin());
+  // The one that was shown last differs least from what comes: the less has to travel.
+  *index = free_.back();
+  free_.pop_back();
   owners_[*index] = Owner::kApplication;
   return status_;
 }
@@ -65,19 +67,35 @@ bool Presenter::IsAcquired(uint32_t index) noexcept {
   return index < owners_.size() && owners_[index] == Owner::kApplication;
 }
 
-VkResult Presenter::Present(uint32_t index, const SubmitPoint& at) noexcept {
+VkResult Presenter::Present(const Request& request, const SubmitPoint& at) noexcept {
   const MutexLock lock(mutex_);
-  owners_[index] = Owner::kPresenter;
+  owners_[request.index] = Owner::kPresenter;
   if (status_ < 0) return status_;
-  queued_.push_back({index, at});
+  if (request.mode) mode_.store(*request.mode, std::memory_order_relaxed);
+  queued_.push_back({request.index, request.id, at});
   queued_wake_.NotifyAll();
   return status_;
+}
+
+void Presenter::GiveBack(uint32_t index) noexcept {
+  if (IsAcquired(index)) Release(index);
+}
+
+VkResult Presenter::AwaitShown(uint64_t id, uint64_t timeout) noexcept {
+  const Clock::time_point until = DeadlineAfter(timeout);
+  const MutexLock lock(mutex_);
+  while (shown_id_ < id && status_ >= 0 && !retired_ && shown_wake_.WaitUntil(mutex_, until)) {
+  }
+  if (shown_id_ >= id) return VK_SUCCESS;
+  if (status_ < 0) return status_;
+  return retired_ ? VK_ERROR_OUT_OF_DATE_KHR : VK_TIMEOUT;
 }
 
 void Presenter::Retire() noexcept {
   const MutexLock lock(mutex_);
   retired_ = true;
   free_wake_.NotifyAll();
+  shown_wake_.NotifyAll();
   queued_wake_.NotifyAll();
 }
 
@@ -156,23 +174,27 @@ void Presenter::TakeReady(const Frame& frame) noexcept {
     const MutexLock lock(mutex_);
     queued_.erase(queued_.begin());
   }
-  if (ready_) Release(*ready_);
-  ready_ = frame.index;
+  if (ready_) Release(ready_->index);
+  ready_ = frame;
 }
 
 void Presenter::ShowReady() noexcept {
-  const uint8_t* pixels = pictures_[*ready_].pixels;
+  const uint8_t* pixels = pictures_[ready_->index].pixels;
   Painter::Outcome outcome = Painter::Outcome::kShown;
   if (painter_ != nullptr && pixels != nullptr && !IsRetired()) outcome = painter_->Show(pixels);
   const Clock::time_point now = Clock::now();
   const bool in_step = (painter_ == nullptr || !painter_->paces()) && now - shown_at_ < 2 * limits::kFrameInterval;
   shown_at_ = in_step ? shown_at_ + limits::kFrameInterval : now;
-  Release(*ready_);
+  const Frame shown = *ready_;
+  Count(device_->session->statistics().frames);
+  Release(shown.index);
   ready_.reset();
-  if (outcome == Painter::Outcome::kGone) Fail(VK_ERROR_SURFACE_LOST_KHR);
-  if (outcome != Painter::Outcome::kResized) return;
+  if (outcome == Painter::Outcome::kGone) return Fail(VK_ERROR_SURFACE_LOST_KHR);
   const MutexLock lock(mutex_);
-  if (status_ == VK_SUCCESS) status_ = VK_SUBOPTIMAL_KHR;
+  if (outcome == Painter::Outcome::kResized && status_ == VK_SUCCESS) status_ = VK_SUBOPTIMAL_KHR;
+  if (retired_ || shown.id <= shown_id_) return;
+  shown_id_ = shown.id;
+  shown_wake_.NotifyAll();
 }
 
 bool Presenter::IsRetired() noexcept {
@@ -192,6 +214,7 @@ void Presenter::Fail(VkResult result) noexcept {
   const MutexLock lock(mutex_);
   if (status_ >= 0) status_ = result;
   free_wake_.NotifyAll();
+  shown_wake_.NotifyAll();
 }
 
 // When the next picture may be shown.

@@ -11,6 +11,7 @@
 
 #include <vulkan/vulkan.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -42,8 +43,18 @@ class Presenter final : private Painter::Watcher {
   VkResult Acquire(uint64_t timeout, uint32_t* index) noexcept;
   // Whether the application has acquired the image and not presented it yet.
   bool IsAcquired(uint32_t index) noexcept;
+  // What the application says of one image that it presents.
+  struct Request {
+    uint32_t index = 0;
+    uint64_t id = 0;                       // 0: none
+    std::optional<VkPresentModeKHR> mode;  // from now on, for what is queued too
+  };
   // The image will be ready when `at` is reached. Returns what vkQueuePresentKHR returns for the swapchain.
-  VkResult Present(uint32_t index, const SubmitPoint& at) noexcept;
+  VkResult Present(const Request& request, const SubmitPoint& at) noexcept;
+  // The application has no use for an image that it acquired.
+  void GiveBack(uint32_t index) noexcept;
+  // Waits until an image was shown that was presented with this id or a later one. VK_SUCCESS, VK_TIMEOUT, or an error.
+  VkResult AwaitShown(uint64_t id, uint64_t timeout) noexcept;
   // Another swapchain takes over the window. From now on no image can be acquired, and queued images are not shown, since they
   // would replace pictures of the other swapchain.
   void Retire() noexcept;
@@ -52,6 +63,7 @@ class Presenter final : private Painter::Watcher {
   enum class Owner : uint8_t { kFree, kApplication, kPresenter };
   struct Frame {
     uint32_t index = 0;
+    uint64_t id = 0;
     SubmitPoint at;
   };
 
@@ -71,25 +83,27 @@ class Presenter final : private Painter::Watcher {
   bool Acquires() const VESPER_REQUIRES(mutex_) { return !free_.empty() || status_ < 0 || retired_; }
 
   Device* const device_;
-  const VkPresentModeKHR mode_;
+  std::atomic<VkPresentModeKHR> mode_;
   const std::vector<Picture> pictures_;
   std::unique_ptr<Painter> painter_;
 
   Mutex mutex_;
   Condition free_wake_;    // an image came free, or none will
+  Condition shown_wake_;   // an image was shown, or none will be
   Condition queued_wake_;  // for the thread
   std::vector<Owner> owners_ VESPER_GUARDED_BY(mutex_);
   // Their capacity suffices for every image, so that nothing here can fail.
-  std::vector<uint32_t> free_ VESPER_GUARDED_BY(mutex_);  // the longest free first
+  std::vector<uint32_t> free_ VESPER_GUARDED_BY(mutex_);  // the one that was shown last is last
   std::vector<Frame> queued_ VESPER_GUARDED_BY(mutex_);   // in the order of vkQueuePresentKHR
   // Once it is no success it stays so; errors replace VK_SUBOPTIMAL_KHR.
   VkResult status_ VESPER_GUARDED_BY(mutex_) = VK_SUCCESS;
+  uint64_t shown_id_ VESPER_GUARDED_BY(mutex_) = 0;  // the latest
   bool retired_ VESPER_GUARDED_BY(mutex_) = false;
   bool stopping_ VESPER_GUARDED_BY(mutex_) = false;
 
-  std::optional<uint32_t> ready_;  // the thread's alone
-  Clock::time_point shown_at_{};   // the thread's alone
-  std::thread thread_;             // last
+  std::optional<Frame> ready_;    // the thread's alone
+  Clock::time_point shown_at_{};  // the thread's alone
+  std::thread thread_;            // last
 };
 
 }  // namespace vesper::client

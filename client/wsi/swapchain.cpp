@@ -177,6 +177,16 @@ VkResult RecordCopies(SwapchainState* state, SwapchainState::Copies* copies) {
   return result;
 }
 
+// Whether that is the mode, or one that presenting may switch to.
+bool MayBeMailbox(const VkSwapchainCreateInfoKHR& info) {
+  if (info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR) return true;
+  const auto* modes = FindInChain<VkSwapchainPresentModesCreateInfoEXT>(
+      info.pNext, VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_MODES_CREATE_INFO_EXT);
+  if (modes == nullptr) return false;
+  const auto* end = modes->pPresentModes + modes->presentModeCount;
+  return std::find(modes->pPresentModes, end, VK_PRESENT_MODE_MAILBOX_KHR) != end;
+}
+
 void Enlist(SwapchainState* state) {
   DeviceWindows& windows = WindowsOf(state->device);
   const MutexLock lock(windows.swapchains_mutex);
@@ -195,8 +205,7 @@ SwapchainState::~SwapchainState() = default;
 
 VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info) {
   DescribeImages(state, info);
-  const uint32_t least =
-      info.presentMode == VK_PRESENT_MODE_MAILBOX_KHR ? limits::kMinMailboxImages : limits::kMinImages;
+  const uint32_t least = MayBeMailbox(info) ? limits::kMinMailboxImages : limits::kMinImages;
   VkResult result = MakeImages(state, std::max(info.minImageCount, least));
   if (result < 0) return result;
   std::vector<Presenter::Picture> pictures(state->images.size());

@@ -2010,9 +2010,9 @@ const NameEntry kEntries[] = {
                                                           With(kExtensions84)),
     Entry<&Delivering<&entry::ReleaseProfilingLockKHR>::Call, Command::kReleaseProfilingLockKHR>(
         "vkReleaseProfilingLockKHR", Level::kDevice, With(kExtensions78)),
-    Entry<&Delivering<&entry::ReleaseSwapchainImagesKHR>::Call, Command::kReleaseSwapchainImagesKHR>(
+    Entry<&Delivering<&overrides::ReleaseSwapchainImagesEXT>::Call, Command::kReleaseSwapchainImagesKHR>(
         "vkReleaseSwapchainImagesEXT", Level::kDevice, With(kExtensions129)),
-    Entry<&Delivering<&entry::ReleaseSwapchainImagesKHR>::Call, Command::kReleaseSwapchainImagesKHR>(
+    Entry<&Delivering<&overrides::ReleaseSwapchainImagesEXT>::Call, Command::kReleaseSwapchainImagesKHR>(
         "vkReleaseSwapchainImagesKHR", Level::kDevice, With(kExtensions128)),
     Entry<&Delivering<&overrides::ResetCommandBuffer>::Call, Command::kResetCommandBuffer>("vkResetCommandBuffer",
                                                                                            Level::kDevice, Core(1, 0)),
@@ -2101,7 +2101,7 @@ const NameEntry kEntries[] = {
                                                                                  Core(1, 0)),
     Entry<&Delivering<&entry::WaitForPresent2KHR>::Call, Command::kWaitForPresent2KHR>(
         "vkWaitForPresent2KHR", Level::kDevice, With(kExtensions112)),
-    Entry<&Delivering<&entry::WaitForPresentKHR>::Call, Command::kWaitForPresentKHR>(
+    Entry<&Delivering<&overrides::WaitForPresentKHR>::Call, Command::kWaitForPresentKHR>(
         "vkWaitForPresentKHR", Level::kDevice, With(kExtensions113)),
     Entry<&Delivering<&overrides::WaitSemaphores>::Call, Command::kWaitSemaphores>("vkWaitSemaphores", Level::kDevice,
                                                                                    Core(1, 2)),

@@ -292,26 +292,6 @@ VKAPI_ATTR VkResult VKAPI_CALL WaitForPresent2KHR(VkDevice device, VkSwapchainKH
   return call.Ask(&v) ? v.result : call.failure();
 }
 
-VKAPI_ATTR VkResult VKAPI_CALL WaitForPresentKHR(VkDevice device, VkSwapchainKHR swapchain, uint64_t presentId,
-                                                 uint64_t timeout) {
-  wire::WaitForPresentKHRArgs v{};
-  v.device = device;
-  v.swapchain = swapchain;
-  v.presentId = presentId;
-  v.timeout = timeout;
-  Call call(device, Command::kWaitForPresentKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
-VKAPI_ATTR VkResult VKAPI_CALL ReleaseSwapchainImagesKHR(VkDevice device,
-                                                         const VkReleaseSwapchainImagesInfoKHR* pReleaseInfo) {
-  wire::ReleaseSwapchainImagesKHRArgs v{};
-  v.device = device;
-  v.pReleaseInfo = pReleaseInfo;
-  Call call(device, Command::kReleaseSwapchainImagesKHR);
-  return call.Ask(&v) ? v.result : call.failure();
-}
-
 VKAPI_ATTR VkResult VKAPI_CALL SetSwapchainPresentTimingQueueSizeEXT(VkDevice device, VkSwapchainKHR swapchain,
                                                                      uint32_t size) {
   wire::SetSwapchainPresentTimingQueueSizeEXTArgs v{};

@@ -2441,7 +2441,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::AcquireDrmDisplayEXT, .result = ResultOf<wire::AcquireDrmDisplayEXTArgs>, .needs = 1},
     {.invoke = invoke::GetDrmDisplayEXT, .result = ResultOf<wire::GetDrmDisplayEXTArgs>, .needs = 1},
     {.invoke = invoke::WaitForPresent2KHR, .result = ResultOf<wire::WaitForPresent2KHRArgs>, .needs = 1},
-    {.invoke = invoke::WaitForPresentKHR, .result = ResultOf<wire::WaitForPresentKHRArgs>, .needs = 1},
+    {},  // vkWaitForPresentKHR
     {.invoke = invoke::CreateCudaModuleNV, .result = ResultOf<wire::CreateCudaModuleNVArgs>, .needs = 1},
     {.invoke = invoke::GetCudaModuleCacheNV, .result = ResultOf<wire::GetCudaModuleCacheNVArgs>, .needs = 1},
     {.invoke = invoke::CreateCudaFunctionNV, .result = ResultOf<wire::CreateCudaFunctionNVArgs>, .needs = 1},
@@ -2506,7 +2506,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::GetDeviceFaultDebugInfoKHRArgs>,
      .needs = 151},
     {.invoke = invoke::CmdSetDepthBias2EXT, .plain = true, .needs = 46},
-    {.invoke = invoke::ReleaseSwapchainImagesKHR, .result = ResultOf<wire::ReleaseSwapchainImagesKHRArgs>, .needs = 1},
+    {},  // vkReleaseSwapchainImagesKHR
     {.invoke = invoke::GetDeviceImageSubresourceLayout},
     {},  // vkMapMemory2
     {},  // vkUnmapMemory2

@@ -482,7 +482,6 @@ void SetDeviceMemoryPriorityEXT(Session& session, const vk::DispatchTable& drive
 void AcquireDrmDisplayEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDrmDisplayEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void WaitForPresent2KHR(Session& session, const vk::DispatchTable& driver, void* args);
-void WaitForPresentKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateCudaModuleNV(Session& session, const vk::DispatchTable& driver, void* args);
 void GetCudaModuleCacheNV(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateCudaFunctionNV(Session& session, const vk::DispatchTable& driver, void* args);
@@ -518,7 +517,6 @@ void CmdOpticalFlowExecuteNV(Session& session, const vk::DispatchTable& driver, 
 void GetDeviceFaultReportsKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDeviceFaultDebugInfoKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void CmdSetDepthBias2EXT(Session& session, const vk::DispatchTable& driver, void* args);
-void ReleaseSwapchainImagesKHR(Session& session, const vk::DispatchTable& driver, void* args);
 void GetDeviceImageSubresourceLayout(Session& session, const vk::DispatchTable& driver, void* args);
 void CreateShadersEXT(Session& session, const vk::DispatchTable& driver, void* args);
 void DestroyShaderEXT(Session& session, const vk::DispatchTable& driver, void* args);

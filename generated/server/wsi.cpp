@@ -147,16 +147,6 @@ void WaitForPresent2KHR(Session&, const vk::DispatchTable& driver, void* args) {
   v.result = driver.WaitForPresent2KHR(v.device, v.swapchain, v.pPresentWait2Info);
 }
 
-void WaitForPresentKHR(Session&, const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::WaitForPresentKHRArgs*>(args);
-  v.result = driver.WaitForPresentKHR(v.device, v.swapchain, v.presentId, v.timeout);
-}
-
-void ReleaseSwapchainImagesKHR(Session&, const vk::DispatchTable& driver, void* args) {
-  auto& v = *static_cast<wire::ReleaseSwapchainImagesKHRArgs*>(args);
-  v.result = driver.ReleaseSwapchainImagesKHR(v.device, v.pReleaseInfo);
-}
-
 void SetSwapchainPresentTimingQueueSizeEXT(Session&, const vk::DispatchTable& driver, void* args) {
   auto& v = *static_cast<wire::SetSwapchainPresentTimingQueueSizeEXTArgs*>(args);
   v.result = driver.SetSwapchainPresentTimingQueueSizeEXT(v.device, v.swapchain, v.size);

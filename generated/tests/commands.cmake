@@ -469,7 +469,6 @@ set(VESPER_COVERED_COMMANDS
   vkAcquireDrmDisplayEXT
   vkGetDrmDisplayEXT
   vkWaitForPresent2KHR
-  vkWaitForPresentKHR
   vkCreateCudaModuleNV
   vkGetCudaModuleCacheNV
   vkCreateCudaFunctionNV
@@ -505,7 +504,6 @@ set(VESPER_COVERED_COMMANDS
   vkGetDeviceFaultReportsKHR
   vkGetDeviceFaultDebugInfoKHR
   vkCmdSetDepthBias2EXT
-  vkReleaseSwapchainImagesKHR
   vkGetDeviceImageSubresourceLayout
   vkCreateShadersEXT
   vkDestroyShaderEXT

@@ -454,17 +454,6 @@ constexpr Member kMembers[] = {
     {VESPER_AT(timeout, uint64_t)},
 };
 }
-namespace of_VkReleaseSwapchainImagesInfoKHR {
-using S = VkReleaseSwapchainImagesInfoKHR;
-constexpr Member kMembers[] = {
-    {VESPER_AT(sType, VkStructureType), .what = What::kType},
-    {VESPER_AT(pNext, void*), .what = What::kChain, .is_const = true, .is_optional = true},
-    {VESPER_AT(swapchain, VkSwapchainKHR), .what = What::kHandle, .handle = HandleType::kSwapchainKHR},
-    {VESPER_AT(imageIndexCount, uint32_t), .scale = 1},
-    {VESPER_AT(pImageIndices, uint32_t), .pointers = 1, .is_const = true,
-     .length = Length<S, [](const S& v) { return v.imageIndexCount; }>},
-};
-}
 namespace of_VkSwapchainTimingPropertiesEXT {
 using S = VkSwapchainTimingPropertiesEXT;
 constexpr Member kMembers[] = {
@@ -924,35 +913,6 @@ void Call(void* args, PFN_vkVoidFunction entry) {
 }
 constexpr int32_t kCodes[] = {VK_SUCCESS, VK_TIMEOUT, VK_SUBOPTIMAL_KHR, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_DEVICE_LOST, VK_ERROR_OUT_OF_DATE_KHR, VK_ERROR_SURFACE_LOST_KHR, VK_ERROR_FULL_SCREEN_EXCLUSIVE_MODE_LOST_EXT, VK_ERROR_UNKNOWN, VK_ERROR_VALIDATION_FAILED};
 }
-namespace of_WaitForPresentKHR {
-using S = wire::WaitForPresentKHRArgs;
-constexpr Member kMembers[] = {
-    {VESPER_AT(device, VkDevice), .what = What::kHandle, .handle = HandleType::kDevice},
-    {VESPER_AT(swapchain, VkSwapchainKHR), .what = What::kHandle, .handle = HandleType::kSwapchainKHR},
-    {VESPER_AT(presentId, uint64_t)},
-    {VESPER_AT(timeout, uint64_t)},
-};
-constexpr PFN_vkWaitForPresentKHR kRecord = Recording<Command::kWaitForPresentKHR, S, &S::device, &S::swapchain, &S::presentId, &S::timeout>::Call;
-void Call(void* args, PFN_vkVoidFunction entry) {
-  auto& v = *static_cast<S*>(args);
-  v.result = reinterpret_cast<PFN_vkWaitForPresentKHR>(entry)(v.device, v.swapchain, v.presentId, v.timeout);
-}
-constexpr int32_t kCodes[] = {VK_SUCCESS, VK_TIMEOUT, VK_SUBOPTIMAL_KHR, VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY, VK_ERROR_DEVICE_LOST, VK_ERROR_OUT_OF_DATE_KHR, VK_ERROR_SURFACE_LOST_KHR, VK_ERROR_FULL_SCREEN_EXCLUSIVE_MODE_LOST_EXT, VK_ERROR_UNKNOWN, VK_ERROR_VALIDATION_FAILED};
-}
-namespace of_ReleaseSwapchainImagesKHR {
-using S = wire::ReleaseSwapchainImagesKHRArgs;
-constexpr Member kMembers[] = {
-    {VESPER_AT(device, VkDevice), .what = What::kHandle, .handle = HandleType::kDevice},
-    {VESPER_AT(pReleaseInfo, VkReleaseSwapchainImagesInfoKHR), .what = What::kStruct, .pointers = 1, .is_const = true,
-     .type = &kVkReleaseSwapchainImagesInfoKHR},
-};
-constexpr PFN_vkReleaseSwapchainImagesKHR kRecord = Recording<Command::kReleaseSwapchainImagesKHR, S, &S::device, &S::pReleaseInfo>::Call;
-void Call(void* args, PFN_vkVoidFunction entry) {
-  auto& v = *static_cast<S*>(args);
-  v.result = reinterpret_cast<PFN_vkReleaseSwapchainImagesKHR>(entry)(v.device, v.pReleaseInfo);
-}
-constexpr int32_t kCodes[] = {VK_SUCCESS, VK_ERROR_SURFACE_LOST_KHR, VK_ERROR_UNKNOWN, VK_ERROR_VALIDATION_FAILED};
-}
 namespace of_SetSwapchainPresentTimingQueueSizeEXT {
 using S = wire::SetSwapchainPresentTimingQueueSizeEXTArgs;
 constexpr Member kMembers[] = {
@@ -1062,7 +1022,6 @@ const Struct kVkDisplayPlaneCapabilities2KHR = {"VkDisplayPlaneCapabilities2KHR"
 const Struct kVkSwapchainCalibratedTimestampInfoEXT = {"VkSwapchainCalibratedTimestampInfoEXT", sizeof(VkSwapchainCalibratedTimestampInfoEXT), VK_STRUCTURE_TYPE_SWAPCHAIN_CALIBRATED_TIMESTAMP_INFO_EXT, false, of_VkSwapchainCalibratedTimestampInfoEXT::kMembers, {}};
 const Struct kVkAntiLagPresentationInfoAMD = {"VkAntiLagPresentationInfoAMD", sizeof(VkAntiLagPresentationInfoAMD), VK_STRUCTURE_TYPE_ANTI_LAG_PRESENTATION_INFO_AMD, false, of_VkAntiLagPresentationInfoAMD::kMembers, {}};
 const Struct kVkPresentWait2InfoKHR = {"VkPresentWait2InfoKHR", sizeof(VkPresentWait2InfoKHR), VK_STRUCTURE_TYPE_PRESENT_WAIT_2_INFO_KHR, false, of_VkPresentWait2InfoKHR::kMembers, {}};
-const Struct kVkReleaseSwapchainImagesInfoKHR = {"VkReleaseSwapchainImagesInfoKHR", sizeof(VkReleaseSwapchainImagesInfoKHR), VK_STRUCTURE_TYPE_RELEASE_SWAPCHAIN_IMAGES_INFO_KHR, false, of_VkReleaseSwapchainImagesInfoKHR::kMembers, {}};
 const Struct kVkSwapchainTimingPropertiesEXT = {"VkSwapchainTimingPropertiesEXT", sizeof(VkSwapchainTimingPropertiesEXT), VK_STRUCTURE_TYPE_SWAPCHAIN_TIMING_PROPERTIES_EXT, false, of_VkSwapchainTimingPropertiesEXT::kMembers, {}};
 const Struct kVkSwapchainTimeDomainPropertiesEXT = {"VkSwapchainTimeDomainPropertiesEXT", sizeof(VkSwapchainTimeDomainPropertiesEXT), VK_STRUCTURE_TYPE_SWAPCHAIN_TIME_DOMAIN_PROPERTIES_EXT, false, of_VkSwapchainTimeDomainPropertiesEXT::kMembers, {}};
 const Struct kVkPastPresentationTimingInfoEXT = {"VkPastPresentationTimingInfoEXT", sizeof(VkPastPresentationTimingInfoEXT), VK_STRUCTURE_TYPE_PAST_PRESENTATION_TIMING_INFO_EXT, false, of_VkPastPresentationTimingInfoEXT::kMembers, {}};
@@ -1141,12 +1100,6 @@ const CommandTable kGetDrmDisplayEXTTable = {
 const CommandTable kWaitForPresent2KHRTable = {
     Command::kWaitForPresent2KHR, {"vkWaitForPresent2KHR", sizeof(wire::WaitForPresent2KHRArgs), 0, false, of_WaitForPresent2KHR::kMembers, {}},
     of_WaitForPresent2KHR::Call, reinterpret_cast<PFN_vkVoidFunction>(of_WaitForPresent2KHR::kRecord), of_WaitForPresent2KHR::kCodes, offsetof(wire::WaitForPresent2KHRArgs, result), sizeof(VkResult)};
-const CommandTable kWaitForPresentKHRTable = {
-    Command::kWaitForPresentKHR, {"vkWaitForPresentKHR", sizeof(wire::WaitForPresentKHRArgs), 0, false, of_WaitForPresentKHR::kMembers, {}},
-    of_WaitForPresentKHR::Call, reinterpret_cast<PFN_vkVoidFunction>(of_WaitForPresentKHR::kRecord), of_WaitForPresentKHR::kCodes, offsetof(wire::WaitForPresentKHRArgs, result), sizeof(VkResult)};
-const CommandTable kReleaseSwapchainImagesKHRTable = {
-    Command::kReleaseSwapchainImagesKHR, {"vkReleaseSwapchainImagesKHR", sizeof(wire::ReleaseSwapchainImagesKHRArgs), 0, false, of_ReleaseSwapchainImagesKHR::kMembers, {}},
-    of_ReleaseSwapchainImagesKHR::Call, reinterpret_cast<PFN_vkVoidFunction>(of_ReleaseSwapchainImagesKHR::kRecord), of_ReleaseSwapchainImagesKHR::kCodes, offsetof(wire::ReleaseSwapchainImagesKHRArgs, result), sizeof(VkResult)};
 const CommandTable kSetSwapchainPresentTimingQueueSizeEXTTable = {
     Command::kSetSwapchainPresentTimingQueueSizeEXT, {"vkSetSwapchainPresentTimingQueueSizeEXT", sizeof(wire::SetSwapchainPresentTimingQueueSizeEXTArgs), 0, false, of_SetSwapchainPresentTimingQueueSizeEXT::kMembers, {}},
     of_SetSwapchainPresentTimingQueueSizeEXT::Call, reinterpret_cast<PFN_vkVoidFunction>(of_SetSwapchainPresentTimingQueueSizeEXT::kRecord), of_SetSwapchainPresentTimingQueueSizeEXT::kCodes, offsetof(wire::SetSwapchainPresentTimingQueueSizeEXTArgs, result), sizeof(VkResult)};

@@ -92,15 +92,13 @@ constexpr ChainCodec kPhysicalDeviceVariablePointersFeaturesIn = ContentsOf<VkPh
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VARIABLE_POINTERS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceMultiviewFeaturesIn =
     ContentsOf<VkPhysicalDeviceMultiviewFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_FEATURES, 0);
-constexpr ChainCodec kPhysicalDevicePresentIdFeaturesKHRIn = ContentsOf<VkPhysicalDevicePresentIdFeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, 1,
-    "VkPhysicalDevicePresentIdFeaturesKHR is of no extension that is offered");
+constexpr ChainCodec kPhysicalDevicePresentIdFeaturesKHRIn =
+    ContentsOf<VkPhysicalDevicePresentIdFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDevicePresentId2FeaturesKHRIn = ContentsOf<VkPhysicalDevicePresentId2FeaturesKHR>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_2_FEATURES_KHR, 1,
     "VkPhysicalDevicePresentId2FeaturesKHR is of no extension that is offered");
-constexpr ChainCodec kPhysicalDevicePresentWaitFeaturesKHRIn = ContentsOf<VkPhysicalDevicePresentWaitFeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR, 1,
-    "VkPhysicalDevicePresentWaitFeaturesKHR is of no extension that is offered");
+constexpr ChainCodec kPhysicalDevicePresentWaitFeaturesKHRIn =
+    ContentsOf<VkPhysicalDevicePresentWaitFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDevicePresentWait2FeaturesKHRIn = ContentsOf<VkPhysicalDevicePresentWait2FeaturesKHR>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_2_FEATURES_KHR, 1,
     "VkPhysicalDevicePresentWait2FeaturesKHR is of no extension that is offered");
@@ -609,8 +607,7 @@ constexpr ChainCodec kPhysicalDeviceInternallySynchronizedQueuesFeaturesKHRIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INTERNALLY_SYNCHRONIZED_QUEUES_FEATURES_KHR, 156);
 constexpr ChainCodec kPhysicalDeviceSwapchainMaintenance1FeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceSwapchainMaintenance1FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_KHR, 1,
-        "VkPhysicalDeviceSwapchainMaintenance1FeaturesKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDeviceDepthBiasControlFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceDepthBiasControlFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_BIAS_CONTROL_FEATURES_EXT, 46);
@@ -1253,12 +1250,10 @@ constexpr ChainCodec kSwapchainDisplayNativeHdrCreateInfoAMDIn = ContentsOf<VkSw
 constexpr ChainCodec kSwapchainPresentBarrierCreateInfoNVIn = ContentsOf<VkSwapchainPresentBarrierCreateInfoNV>(
     VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_BARRIER_CREATE_INFO_NV, 1,
     "VkSwapchainPresentBarrierCreateInfoNV is of no extension that is offered");
-constexpr ChainCodec kSwapchainPresentModesCreateInfoKHRIn = ContentsOf<VkSwapchainPresentModesCreateInfoKHR>(
-    VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_MODES_CREATE_INFO_KHR, 1,
-    "VkSwapchainPresentModesCreateInfoKHR is of no extension that is offered");
-constexpr ChainCodec kSwapchainPresentScalingCreateInfoKHRIn = ContentsOf<VkSwapchainPresentScalingCreateInfoKHR>(
-    VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_SCALING_CREATE_INFO_KHR, 1,
-    "VkSwapchainPresentScalingCreateInfoKHR is of no extension that is offered");
+constexpr ChainCodec kSwapchainPresentModesCreateInfoKHRIn =
+    ContentsOf<VkSwapchainPresentModesCreateInfoKHR>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_MODES_CREATE_INFO_KHR, 0);
+constexpr ChainCodec kSwapchainPresentScalingCreateInfoKHRIn =
+    ContentsOf<VkSwapchainPresentScalingCreateInfoKHR>(VK_STRUCTURE_TYPE_SWAPCHAIN_PRESENT_SCALING_CREATE_INFO_KHR, 0);
 constexpr ChainCodec kSwapchainLatencyCreateInfoNVIn =
     ContentsOf<VkSwapchainLatencyCreateInfoNV>(VK_STRUCTURE_TYPE_SWAPCHAIN_LATENCY_CREATE_INFO_NV, 1,
                                                "VkSwapchainLatencyCreateInfoNV is of no extension that is offered");
@@ -1294,11 +1289,11 @@ constexpr ChainCodec kPhysicalDeviceVariablePointersFeaturesOut =
 constexpr ChainCodec kPhysicalDeviceMultiviewFeaturesOut =
     ValuesOf<VkPhysicalDeviceMultiviewFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_FEATURES, 0);
 constexpr ChainCodec kPhysicalDevicePresentIdFeaturesKHROut =
-    ValuesOf<VkPhysicalDevicePresentIdFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, 1);
+    ValuesOf<VkPhysicalDevicePresentIdFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDevicePresentId2FeaturesKHROut =
     ValuesOf<VkPhysicalDevicePresentId2FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_2_FEATURES_KHR, 1);
 constexpr ChainCodec kPhysicalDevicePresentWaitFeaturesKHROut =
-    ValuesOf<VkPhysicalDevicePresentWaitFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR, 1);
+    ValuesOf<VkPhysicalDevicePresentWaitFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDevicePresentWait2FeaturesKHROut =
     ValuesOf<VkPhysicalDevicePresentWait2FeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_2_FEATURES_KHR, 1);
 constexpr ChainCodec kPhysicalDevicePresentTimingFeaturesEXTOut = ValuesOf<VkPhysicalDevicePresentTimingFeaturesEXT>(
@@ -1798,7 +1793,7 @@ constexpr ChainCodec kPhysicalDeviceInternallySynchronizedQueuesFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INTERNALLY_SYNCHRONIZED_QUEUES_FEATURES_KHR, 156);
 constexpr ChainCodec kPhysicalDeviceSwapchainMaintenance1FeaturesKHROut =
     ValuesOf<VkPhysicalDeviceSwapchainMaintenance1FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_KHR, 1);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_KHR, 0);
 constexpr ChainCodec kPhysicalDeviceDepthBiasControlFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceDepthBiasControlFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEPTH_BIAS_CONTROL_FEATURES_EXT, 46);

@@ -527,7 +527,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<AcquireDrmDisplayEXTArgs>(),
     CodecOf<GetDrmDisplayEXTArgs>(),
     CodecOf<WaitForPresent2KHRArgs>(),
-    CodecOf<WaitForPresentKHRArgs>(),
+    {},  // vkWaitForPresentKHR: local
     CodecOf<CreateCudaModuleNVArgs>(),
     CodecOf<GetCudaModuleCacheNVArgs>(),
     CodecOf<CreateCudaFunctionNVArgs>(),
@@ -569,7 +569,7 @@ const CommandCodec kCodecs[kCommandCount] = {
     CodecOf<GetDeviceFaultReportsKHRArgs>(),
     CodecOf<GetDeviceFaultDebugInfoKHRArgs>(),
     CodecOf<CmdSetDepthBias2EXTArgs>(),
-    CodecOf<ReleaseSwapchainImagesKHRArgs>(),
+    {},  // vkReleaseSwapchainImagesKHR: local
     CodecOf<GetDeviceImageSubresourceLayoutArgs>(),
     {},  // vkMapMemory2: local
     {},  // vkUnmapMemory2: local

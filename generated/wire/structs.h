@@ -3960,8 +3960,6 @@ void EncodeResult(Encoder& e, const VkDeviceFaultDebugInfoKHR& v);
 void DecodeResult(Decoder& d, VkDeviceFaultDebugInfoKHR& v);
 void Encode(Encoder& e, const VkDepthBiasInfoEXT& v);
 void Decode(Decoder& d, VkDepthBiasInfoEXT& v);
-void Encode(Encoder& e, const VkReleaseSwapchainImagesInfoKHR& v);
-void Decode(Decoder& d, VkReleaseSwapchainImagesInfoKHR& v);
 void Encode(Encoder& e, const VkDeviceImageSubresourceInfo& v);
 void Decode(Decoder& d, VkDeviceImageSubresourceInfo& v);
 void Encode(Encoder& e, const VkShaderCreateInfoEXT& v);

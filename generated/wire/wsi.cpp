@@ -1065,61 +1065,6 @@ void DecodeReply(Decoder& d, WaitForPresent2KHRArgs& v) {
   v.result = Load<VkResult>(p);
 }
 
-// vkWaitForPresentKHR
-void EncodeRequest(Encoder& e, const WaitForPresentKHRArgs& v) {
-  uint8_t* p = e.Take(32);
-  Store(p, e.DispatchableId(HandleType::kDevice, v.device));
-  Store(p + 8, e.Id(HandleType::kSwapchainKHR, v.swapchain));
-  StoreAll(p + 16, v.presentId, v.timeout);
-}
-
-void DecodeRequest(Decoder& d, WaitForPresentKHRArgs& v) {
-  const uint8_t* p = d.Take(32);
-  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p), HandleUse::kRequired);
-  v.swapchain = d.Handle<VkSwapchainKHR>(HandleType::kSwapchainKHR, Load<ObjectId>(p + 8), HandleUse::kRequired);
-  LoadAll(p + 16, v.presentId, v.timeout);
-}
-
-void EncodeReply(Encoder& e, const WaitForPresentKHRArgs& v) {
-  uint8_t* p = e.Take(4);
-  Store(p, v.result);
-}
-
-void DecodeReply(Decoder& d, WaitForPresentKHRArgs& v) {
-  const uint8_t* p = d.Take(4);
-  v.result = Load<VkResult>(p);
-}
-
-// vkReleaseSwapchainImagesKHR
-void EncodeRequest(Encoder& e, const ReleaseSwapchainImagesKHRArgs& v) {
-  const uint32_t present0 = v.pReleaseInfo != nullptr ? 0x1u : 0;
-  uint8_t* p = e.Take(12);
-  Store(p, present0);
-  Store(p + 4, e.DispatchableId(HandleType::kDevice, v.device));
-  if ((present0 & 0x1u) != 0) Encode(e, *v.pReleaseInfo);
-}
-
-void DecodeRequest(Decoder& d, ReleaseSwapchainImagesKHRArgs& v) {
-  const uint8_t* p = d.Take(12);
-  const uint32_t present0 = Load<uint32_t>(p);
-  v.device = d.Handle<VkDevice>(HandleType::kDevice, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  if ((present0 & 0x1u) != 0) {
-    v.pReleaseInfo = DecodeOne<VkReleaseSwapchainImagesInfoKHR>(d, 4);
-  } else {
-    d.Fail("vkReleaseSwapchainImagesKHR: pReleaseInfo is absent");
-  }
-}
-
-void EncodeReply(Encoder& e, const ReleaseSwapchainImagesKHRArgs& v) {
-  uint8_t* p = e.Take(4);
-  Store(p, v.result);
-}
-
-void DecodeReply(Decoder& d, ReleaseSwapchainImagesKHRArgs& v) {
-  const uint8_t* p = d.Take(4);
-  v.result = Load<VkResult>(p);
-}
-
 // vkSetSwapchainPresentTimingQueueSizeEXT
 void EncodeRequest(Encoder& e, const SetSwapchainPresentTimingQueueSizeEXTArgs& v) {
   uint8_t* p = e.Take(20);

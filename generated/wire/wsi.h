@@ -288,29 +288,6 @@ void DecodeRequest(Decoder& d, WaitForPresent2KHRArgs& v);
 void EncodeReply(Encoder& e, const WaitForPresent2KHRArgs& v);
 void DecodeReply(Decoder& d, WaitForPresent2KHRArgs& v);
 
-struct WaitForPresentKHRArgs {
-  VkDevice device;
-  VkSwapchainKHR swapchain;
-  uint64_t presentId;
-  uint64_t timeout;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const WaitForPresentKHRArgs& v);
-void DecodeRequest(Decoder& d, WaitForPresentKHRArgs& v);
-void EncodeReply(Encoder& e, const WaitForPresentKHRArgs& v);
-void DecodeReply(Decoder& d, WaitForPresentKHRArgs& v);
-
-struct ReleaseSwapchainImagesKHRArgs {
-  VkDevice device;
-  const VkReleaseSwapchainImagesInfoKHR* pReleaseInfo;
-  VkResult result;
-};
-void EncodeRequest(Encoder& e, const ReleaseSwapchainImagesKHRArgs& v);
-void DecodeRequest(Decoder& d, ReleaseSwapchainImagesKHRArgs& v);
-void EncodeReply(Encoder& e, const ReleaseSwapchainImagesKHRArgs& v);
-void DecodeReply(Decoder& d, ReleaseSwapchainImagesKHRArgs& v);
-using ReleaseSwapchainImagesEXTArgs = ReleaseSwapchainImagesKHRArgs;
-
 struct SetSwapchainPresentTimingQueueSizeEXTArgs {
   VkDevice device;
   VkSwapchainKHR swapchain;

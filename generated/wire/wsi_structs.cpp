@@ -1080,31 +1080,6 @@ void Decode(Decoder& d, VkPresentWait2InfoKHR& v) {
   if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
 }
 
-void Encode(Encoder& e, const VkReleaseSwapchainImagesInfoKHR& v) {
-  uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
-  if (v.pImageIndices != nullptr) present0 |= 0x2u;
-  uint8_t* p = e.Take(16);
-  Store(p, present0);
-  Store(p + 4, e.Id(HandleType::kSwapchainKHR, v.swapchain));
-  Store(p + 12, v.imageIndexCount);
-  if ((present0 & 0x1u) != 0) EncodeChain(e, v.pNext, ChainTable());
-  if ((present0 & 0x2u) != 0) EncodeCopy(e, v.pImageIndices, v.imageIndexCount);
-}
-
-void Decode(Decoder& d, VkReleaseSwapchainImagesInfoKHR& v) {
-  v.sType = VK_STRUCTURE_TYPE_RELEASE_SWAPCHAIN_IMAGES_INFO_KHR;
-  const uint8_t* p = d.Take(16);
-  const uint32_t present0 = Load<uint32_t>(p);
-  v.swapchain = d.Handle<VkSwapchainKHR>(HandleType::kSwapchainKHR, Load<ObjectId>(p + 4), HandleUse::kRequired);
-  v.imageIndexCount = Load<uint32_t>(p + 12);
-  if ((present0 & 0x1u) != 0) v.pNext = DecodeChain(d, ChainTable());
-  if ((present0 & 0x2u) != 0) {
-    v.pImageIndices = DecodeCopy<uint32_t>(d, v.imageIndexCount);
-  } else if (v.imageIndexCount != 0) {
-    d.Fail("VkReleaseSwapchainImagesInfoKHR: pImageIndices is absent");
-  }
-}
-
 void EncodeShape(Encoder& e, const VkSwapchainTimingPropertiesEXT& v) {
   const uint32_t present0 = v.pNext != nullptr ? 0x1u : 0;
   uint8_t* p = e.Take(4);

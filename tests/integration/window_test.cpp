@@ -3,11 +3,14 @@
 // than were asked for, or notice another size later.
 #define VK_USE_PLATFORM_XCB_KHR
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <xcb/xcb.h>
 
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <thread>
@@ -90,12 +93,17 @@ class WindowTest : public GpuTest {
   }
 
   // The pixel of the window on the screen.
-  Colour At(xcb_window_t window, int16_t x, int16_t y) {
+  uint32_t Pixel(xcb_window_t window, int16_t x, int16_t y) {
     const std::unique_ptr<xcb_get_image_reply_t, FreeReply> reply(xcb_get_image_reply(
         connection_, xcb_get_image(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, window, x, y, 1, 1, ~0u), nullptr));
     if (reply == nullptr) throw std::runtime_error("the window cannot be read");
-    const uint8_t* pixel = xcb_get_image_data(reply.get());
-    return {pixel[2], pixel[1], pixel[0]};
+    uint32_t pixel = 0;
+    std::memcpy(&pixel, xcb_get_image_data(reply.get()), sizeof(pixel));
+    return pixel;
+  }
+  Colour At(xcb_window_t window, int16_t x, int16_t y) {
+    const uint32_t pixel = Pixel(window, x, y);
+    return {static_cast<uint8_t>(pixel >> 16), static_cast<uint8_t>(pixel >> 8), static_cast<uint8_t>(pixel)};
   }
   // Presents are shown some time after they were asked for.
   Colour Await(xcb_window_t window, int16_t x, int16_t y, Colour wanted) {
@@ -211,6 +219,53 @@ TEST_F(WindowTest, Resize) {
   EXPECT_EQ(At(window, 1, 1), kRed);
 }
 
+// A window that is resized all the time, while the swapchain before still has pictures to show, and moved to another parent.
+TEST_F(WindowTest, ResizedManyTimes) {
+  const xcb_window_t window = MakeWindow(), parent = MakeWindow(400, 400);
+  const VkSurfaceKHR surface = MakeSurface(window);
+  std::unique_ptr<Swapchain> swapchain;
+  constexpr uint32_t kTimes = 60;
+  SwapchainOptions options;
+  for (uint32_t i = 0; i < kTimes; ++i) {
+    options.width = 64 + i % 50;
+    options.height = 32 + i % 70;
+    Resize(window, options.width, options.height);
+    if (i == kTimes / 2) xcb_reparent_window(connection_, window, parent, 3, 4);
+    options.old = swapchain == nullptr ? VK_NULL_HANDLE : swapchain->handle();
+    swapchain = std::make_unique<Swapchain>(gpu(), surface, options);
+    EXPECT_EQ(swapchain->Frame(kRed, kGreen), VK_SUCCESS);
+    EXPECT_EQ(swapchain->Frame(kGreen, kBlue), VK_SUCCESS);
+  }
+  EXPECT_EQ(Await(window, 0, 0, kBlue), kBlue);
+  EXPECT_EQ(At(window, static_cast<int16_t>(options.width - 1), static_cast<int16_t>(options.height - 1)), kGreen);
+}
+
+// A screen of ten bits a colour has windows that take nothing else.
+TEST_F(WindowTest, TenBits) {
+  if (xcb_setup_roots_iterator(xcb_get_setup(connection_)).data->root_depth != 30) {
+    GTEST_SKIP() << "the screen has another depth";
+  }
+  const xcb_window_t window = MakeWindow();
+  const VkSurfaceKHR surface = MakeSurface(window);
+  uint32_t count = 2;
+  std::array<VkSurfaceFormatKHR, 2> formats = {};
+  VK_CHECK(vkGetPhysicalDeviceSurfaceFormatsKHR(gpu().physical_device(), surface, &count, formats.data()));
+  ASSERT_EQ(count, 1u);
+  ASSERT_EQ(formats[0].format, VK_FORMAT_A2R10G10B10_UNORM_PACK32);
+  SwapchainOptions options;
+  options.format = formats[0].format;
+  Swapchain swapchain(gpu(), surface, options);
+  EXPECT_EQ(swapchain.Frame({255, 0, 51}, {0, 255, 0}), VK_SUCCESS);
+  constexpr uint32_t kColour = 1023u << 20 | 205u;  // 51 of 255 is 204.6 of 1023
+  uint32_t seen = 0;
+  for (int i = 0; i < 500 && seen != kColour; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    seen = Pixel(window, kWidth - 1, kHeight - 1) & 0x3fffffff;
+  }
+  EXPECT_EQ(seen, kColour);
+  EXPECT_EQ(Pixel(window, 0, 0) & 0x3fffffff, 1023u << 10);
+}
+
 TEST_F(WindowTest, DestroyedWindow) {
   const xcb_window_t window = MakeWindow();
   const VkSurfaceKHR surface = MakeSurface(window);
@@ -228,6 +283,32 @@ TEST_F(WindowTest, DestroyedWindow) {
     result = swapchain.Present();
   }
   EXPECT_EQ(result, VK_ERROR_SURFACE_LOST_KHR);
+}
+
+// The X server's end. Alone in its process, which has no X server afterwards.
+class DyingServerTest : public WindowTest {};
+
+TEST_F(DyingServerTest, IsALostSurface) {
+  const xcb_window_t window = MakeWindow();
+  const VkSurfaceKHR surface = MakeSurface(window);
+  Swapchain swapchain(gpu(), surface, {});
+  EXPECT_EQ(swapchain.Frame(kRed, kGreen), VK_SUCCESS);
+  ExpectPicture(window, kRed, kGreen);
+  ucred server = {};
+  socklen_t size = sizeof(server);
+  ASSERT_EQ(getsockopt(xcb_get_file_descriptor(connection_), SOL_SOCKET, SO_PEERCRED, &server, &size), 0);
+  ASSERT_EQ(kill(server.pid, SIGKILL), 0);
+  VkResult result = VK_SUCCESS;
+  for (int i = 0; i < 1000 && result >= 0; ++i) {
+    result = swapchain.Acquire();
+    if (result < 0) break;
+    swapchain.Draw(kGreen, kGreen);
+    result = swapchain.Present();
+  }
+  EXPECT_EQ(result, VK_ERROR_SURFACE_LOST_KHR);
+  VkSurfaceCapabilitiesKHR capabilities = {};
+  EXPECT_EQ(vkGetPhysicalDeviceSurfaceCapabilitiesKHR(gpu().physical_device(), surface, &capabilities),
+            VK_ERROR_SURFACE_LOST_KHR);
 }
 
 TEST_F(WindowTest, AcquireHonoursItsTimeout) {

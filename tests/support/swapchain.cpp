@@ -50,6 +50,7 @@ Swapchain::Swapchain(Context& gpu, VkSurfaceKHR surface, const SwapchainOptions&
   info.presentMode = options.mode;
   info.clipped = VK_TRUE;
   info.oldSwapchain = options.old;
+  info.pNext = options.next;
   VK_CHECK(vkCreateSwapchainKHR(gpu.device(), &info, nullptr, &handle_));
   uint32_t count = 0;
   VK_CHECK(vkGetSwapchainImagesKHR(gpu.device(), handle_, &count, nullptr));
@@ -127,9 +128,10 @@ void Swapchain::SubmitCommands(const Slot& slot) {
   VK_CHECK(vkQueueSubmit(gpu_.queue(), 1, &submit, slot.done));
 }
 
-VkResult Swapchain::Present() {
+VkResult Swapchain::Present(const void* next) {
   VkPresentInfoKHR info = {};
   info.sType = VK_STRUCTURE_TYPE_PRESENT_INFO_KHR;
+  info.pNext = next;
   info.waitSemaphoreCount = 1;
   info.pWaitSemaphores = slots_[current_].drawn.address();
   info.swapchainCount = 1;
@@ -138,11 +140,11 @@ VkResult Swapchain::Present() {
   return vkQueuePresentKHR(gpu_.queue(), &info);
 }
 
-VkResult Swapchain::Frame(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner) {
+VkResult Swapchain::Frame(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner, const void* next) {
   const VkResult acquired = Acquire();
   if (acquired != VK_SUBOPTIMAL_KHR) VK_CHECK(acquired);
   Draw(colour, corner);
-  const VkResult presented = Present();
+  const VkResult presented = Present(next);
   if (presented != VK_SUBOPTIMAL_KHR) VK_CHECK(presented);
   return presented;
 }

@@ -17,6 +17,7 @@ struct SwapchainOptions {
   VkPresentModeKHR mode = VK_PRESENT_MODE_IMMEDIATE_KHR;
   VkSwapchainKHR old = VK_NULL_HANDLE;
   uint32_t images = 3;
+  const void* next = nullptr;  // more of its create-info
 };
 
 class Swapchain {
@@ -34,10 +35,10 @@ class Swapchain {
   uint32_t current() const { return current_; }
   // Draws into the acquired image: the whole of it in one colour, and a second colour in its left upper quarter; in R, G, B, 0 to 255.
   void Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner);
-  // Presents it.
-  VkResult Present();
+  // Presents it; `next`: more of the present-info.
+  VkResult Present(const void* next = nullptr);
   // All three. Errors are failures of the test, VK_SUBOPTIMAL_KHR is returned.
-  VkResult Frame(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner);
+  VkResult Frame(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner, const void* next = nullptr);
   // Acquires, clears, presents; nothing is allocated and nothing but the image is waited for.
   VkResult FrameOfNothing();
 
