@@ -217,11 +217,19 @@ Painter::Outcome WaylandPainter::Show(const uint8_t* pixels) noexcept {
   const WaylandLibrary& wayland = *Wayland();
   Slot* slot = AwaitSlot();
   if (gone()) return Outcome::kGone;
-  if (slot == nullptr || !Fill(slot))
-    return Outcome::kShown;  // nothing: the compositor keeps all that there are, or no memory
+  // Nothing is shown where the compositor keeps all that there are, or there is no memory.
+  if (slot == nullptr || !Fill(slot)) return Outcome::kShown;
   ConvertPixels(slot->pixels, pixels, size_t{picture_.width} * picture_.height, picture_.conversion);
   wayland.Attach(surface_, slot->buffer);
-  wayland.DamageAll(surface_);
+  if (last_ == nullptr || last_ == slot || !wayland.DamagesPixels(surface_)) {
+    wayland.DamageAll(surface_);
+  } else {
+    FindChanges(slot->pixels, last_->pixels, picture_.width, picture_.height,
+                [&](uint32_t x, uint32_t y, uint32_t width, uint32_t height) {
+                  wayland.Damage(surface_, x, y, width, height);
+                });
+  }
+  last_ = slot;
   {
     // What answers is heard of by then: the callback comes after the commit, the release after another one.
     const MutexLock lock(mutex_);
@@ -238,14 +246,15 @@ Painter::Outcome WaylandPainter::Show(const uint8_t* pixels) noexcept {
   return Outcome::kShown;
 }
 
-// One that the compositor does not hold. nullptr once the connection is gone, or when resting has waited long enough.
+// One that the compositor does not hold, and that was not shown last if there is another: what changes can be told then. nullptr once the connection is gone, or when resting has waited long enough.
 WaylandPainter::Slot* WaylandPainter::AwaitSlot() noexcept {
   const MutexLock lock(mutex_);
   auto until = std::chrono::steady_clock::time_point::max();
   while (!gone()) {
-    for (Slot& slot : slots_) {
-      if (!slot.held) return &slot;
-    }
+    const auto free = [this](const Slot& slot) { return !slot.held && &slot != last_; };
+    const auto found = std::find_if(slots_.begin(), slots_.end(), free);
+    if (found != slots_.end()) return &*found;
+    if (last_ != nullptr && !last_->held) return last_;
     const auto now = std::chrono::steady_clock::now();
     if (resting_) until = std::min(until, now + limits::kReleasePatience);
     if (now >= until) return nullptr;

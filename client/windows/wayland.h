@@ -124,6 +124,7 @@ class WaylandPainter final : public Painter {
   wl_shm* shm_ = nullptr;
   int wake_ = -1;  // an eventfd
   std::array<Slot, limits::kWaylandBuffers> slots_{};
+  Slot* last_ = nullptr;  // what was shown last, by whoever shows
   std::atomic<bool> due_{true};
   std::atomic<bool> gone_{false};
   std::atomic<bool> ending_{false};

@@ -80,13 +80,18 @@ void WaylandLibrary::Attach(wl_surface* surface, wl_buffer* attached) const {
   proxy_marshal_flags(to, WL_SURFACE_ATTACH, nullptr, proxy_get_version(to), 0, attached, 0, 0);
 }
 
-void WaylandLibrary::DamageAll(wl_surface* surface) const {
-  wl_proxy* of = ProxyOf(surface);
-  const uint32_t version = proxy_get_version(of);
-  const bool in_pixels = version >= WL_SURFACE_DAMAGE_BUFFER_SINCE_VERSION;
-  proxy_marshal_flags(of, in_pixels ? WL_SURFACE_DAMAGE_BUFFER : WL_SURFACE_DAMAGE, nullptr, version, 0, 0, 0,
-                      INT32_MAX, INT32_MAX);
+bool WaylandLibrary::DamagesPixels(wl_surface* surface) const {
+  return proxy_get_version(ProxyOf(surface)) >= WL_SURFACE_DAMAGE_BUFFER_SINCE_VERSION;
 }
+
+void WaylandLibrary::Damage(wl_surface* surface, uint32_t x, uint32_t y, uint32_t width, uint32_t height) const {
+  wl_proxy* of = ProxyOf(surface);
+  const uint32_t request = DamagesPixels(surface) ? WL_SURFACE_DAMAGE_BUFFER : WL_SURFACE_DAMAGE;
+  proxy_marshal_flags(of, request, nullptr, proxy_get_version(of), 0, static_cast<int32_t>(x), static_cast<int32_t>(y),
+                      static_cast<int32_t>(width), static_cast<int32_t>(height));
+}
+
+void WaylandLibrary::DamageAll(wl_surface* surface) const { Damage(surface, 0, 0, INT32_MAX, INT32_MAX); }
 
 void WaylandLibrary::Commit(wl_surface* surface) const {
   wl_proxy* of = ProxyOf(surface);

@@ -45,6 +45,9 @@ struct WaylandLibrary {
   wl_buffer* CreateBuffer(wl_shm* shm, int memory, uint32_t width, uint32_t height, uint32_t format) const;
   wl_callback* Frame(wl_surface* surface) const;
   void Attach(wl_surface* surface, wl_buffer* buffer) const;
+  // Whether damage is told in pixels of the buffer, by which what changed can be named.
+  bool DamagesPixels(wl_surface* surface) const;
+  void Damage(wl_surface* surface, uint32_t x, uint32_t y, uint32_t width, uint32_t height) const;
   void DamageAll(wl_surface* surface) const;
   void Commit(wl_surface* surface) const;
   void DestroyBuffer(wl_buffer* buffer) const;

@@ -175,14 +175,22 @@ std::unique_ptr<XPainter> XPainter::Make(xcb_connection_t* connection, xcb_windo
   painter->depth_ = geometry->depth;
   if (!painter->MakeContext()) return nullptr;
   if (SharesDescriptors(*Xcb(), connection)) painter->MakeSegment();
-  if (painter->shared()) return painter;
-  const uint64_t row = uint64_t{width} * kBytesPerPixel;
-  const uint64_t request = std::clamp<uint64_t>(uint64_t{Xcb()->get_maximum_request_length(connection)} * 4,
-                                                limits::kMinRequestBytes, limits::kMaxRequestBytes);
-  const uint64_t room = request - std::min<uint64_t>(request, 2 * sizeof(xcb_put_image_request_t));
-  painter->stripe_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(room / row, 1, height));
-  painter->stripe_.reset(new (std::nothrow) uint8_t[painter->stripe_rows_ * row]);
-  return painter->stripe_ == nullptr ? nullptr : std::move(painter);
+  try {
+    if (painter->shared()) {
+      painter->requests_.reserve(1);
+      return painter;
+    }
+    const uint64_t row = uint64_t{width} * kBytesPerPixel;
+    const uint64_t request = std::clamp<uint64_t>(uint64_t{Xcb()->get_maximum_request_length(connection)} * 4,
+                                                  limits::kMinRequestBytes, limits::kMaxRequestBytes);
+    const uint64_t room = request - std::min<uint64_t>(request, 2 * sizeof(xcb_put_image_request_t));
+    painter->stripe_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(room / row, 1, height));
+    painter->stripe_.reset(new uint8_t[painter->stripe_rows_ * row]);
+    painter->requests_.reserve((height + painter->stripe_rows_ - 1) / painter->stripe_rows_);
+    return painter;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 
 XPainter::~XPainter() {
@@ -231,43 +239,45 @@ void XPainter::MakeSegment() noexcept {
   segment_ = static_cast<uint8_t*>(mapped);
 }
 
-XPainter::Outcome XPainter::Show(const uint8_t* pixels) noexcept {
-  const std::optional<XGeometry> before = GeometryOf(connection_, window_);
-  if (!before) return Outcome::kGone;
-  const bool shown = shared() ? ShowShared(pixels) : ShowStripes(pixels);
-  const std::optional<XGeometry> now = shown ? before : GeometryOf(connection_, window_);
+// One round trip: the reply about the window's size comes after what was asked before, and its errors.
+Painter::Outcome XPainter::Show(const uint8_t* pixels) noexcept {
+  const XcbLibrary& xcb = *Xcb();
+  requests_.clear();  // whose capacity suffices
+  if (shared()) {
+    SendShared(pixels);
+  } else {
+    SendStripes(pixels);
+  }
+  const std::optional<XGeometry> now = GeometryOf(connection_, window_);
+  for (const unsigned request : requests_) std::free(xcb.request_check(connection_, {request}));
   if (!now) return Outcome::kGone;
   return now->width == width_ && now->height == height_ ? Outcome::kShown : Outcome::kResized;
 }
 
-bool XPainter::ShowShared(const uint8_t* pixels) noexcept {
-  const XcbLibrary& xcb = *Xcb();
-  ConvertPixels(segment_, pixels, size_t{width_} * height_, conversion_);
+void XPainter::SendShared(const uint8_t* pixels) noexcept {
   const auto width = static_cast<uint16_t>(width_);
   const auto height = static_cast<uint16_t>(height_);
-  // Checked, which waits until the X server has read the segment.
-  return Succeeds(xcb, connection_,
-                  xcb.shm_put_image_checked(connection_, window_, context_, width, height, 0, 0, width, height, 0, 0,
-                                            depth_, XCB_IMAGE_FORMAT_Z_PIXMAP, 0, segment_id_, 0));
+  ConvertPixels(segment_, pixels, size_t{width_} * height_, conversion_);
+  requests_.push_back(Xcb()
+                          ->shm_put_image_checked(connection_, window_, context_, width, height, 0, 0, width, height, 0,
+                                                  0, depth_, XCB_IMAGE_FORMAT_Z_PIXMAP, 0, segment_id_, 0)
+                          .sequence);
 }
 
-bool XPainter::ShowStripes(const uint8_t* pixels) noexcept {
-  const XcbLibrary& xcb = *Xcb();
-  bool shown = true;
+void XPainter::SendStripes(const uint8_t* pixels) noexcept {
   for (uint32_t row = 0; row < height_; row += stripe_rows_) {
     const uint32_t rows = std::min(stripe_rows_, height_ - row);
     const size_t offset = size_t{row} * width_ * kBytesPerPixel;
     const size_t size = size_t{rows} * width_ * kBytesPerPixel;
     ConvertPixels(stripe_.get(), pixels + offset, size_t{rows} * width_, conversion_);
     // libxcb has copied or written the bytes when it returns.
-    shown = Succeeds(xcb, connection_,
-                     xcb.put_image_checked(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, window_, context_,
-                                           static_cast<uint16_t>(width_), static_cast<uint16_t>(rows), 0,
-                                           static_cast<int16_t>(row), 0, depth_, static_cast<uint32_t>(size),
-                                           stripe_.get())) &&
-            shown;
+    requests_.push_back(Xcb()
+                            ->put_image_checked(connection_, XCB_IMAGE_FORMAT_Z_PIXMAP, window_, context_,
+                                                static_cast<uint16_t>(width_), static_cast<uint16_t>(rows), 0,
+                                                static_cast<int16_t>(row), 0, depth_, static_cast<uint32_t>(size),
+                                                stripe_.get())
+                            .sequence);
   }
-  return shown;
 }
 
 }  // namespace vesper::client

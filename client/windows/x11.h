@@ -57,8 +57,8 @@ class XPainter final : public Painter {
       : connection_(connection), window_(window), width_(width), height_(height), conversion_(conversion) {}
   bool MakeContext() noexcept;
   void MakeSegment() noexcept;
-  bool ShowShared(const uint8_t* pixels) noexcept;
-  bool ShowStripes(const uint8_t* pixels) noexcept;
+  void SendShared(const uint8_t* pixels) noexcept;
+  void SendStripes(const uint8_t* pixels) noexcept;
 
   xcb_connection_t* const connection_;
   const xcb_window_t window_;
@@ -71,6 +71,7 @@ class XPainter final : public Painter {
   uint8_t* segment_ = nullptr;  // shared with the X server
   std::unique_ptr<uint8_t[]> stripe_;
   uint32_t stripe_rows_ = 0;
+  std::vector<unsigned> requests_;  // whose errors are ours to take
 };
 
 }  // namespace vesper::client

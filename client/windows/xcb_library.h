@@ -8,19 +8,20 @@ namespace vesper::client {
 
 // One pointer for each function, named as in xcb_NAME.
 struct XcbLibrary {
-#define VESPER_XCB_FUNCTIONS(FUNCTION)                                                                            \
-  FUNCTION(get_setup)                                                                                             \
-  FUNCTION(get_file_descriptor)                                                                                   \
-  FUNCTION(connection_has_error)                                                                                  \
-  FUNCTION(generate_id)                                                                                           \
-  FUNCTION(request_check)                                                                                         \
-  FUNCTION(get_maximum_request_length)                                                                            \
-  FUNCTION(get_extension_data)                                                                                    \
-  FUNCTION(get_geometry)                                                                                          \
-  FUNCTION(get_geometry_reply)                                                                                    \
-  FUNCTION(get_window_attributes) FUNCTION(get_window_attributes_reply) FUNCTION(setup_roots_iterator)            \
-      FUNCTION(screen_next) FUNCTION(screen_allowed_depths_iterator) FUNCTION(depth_next) FUNCTION(depth_visuals) \
-          FUNCTION(depth_visuals_length) FUNCTION(setup_pixmap_formats) FUNCTION(setup_pixmap_formats_length)     \
+#define VESPER_XCB_FUNCTIONS(FUNCTION)                                                                        \
+  FUNCTION(get_setup)                                                                                         \
+  FUNCTION(get_file_descriptor)                                                                               \
+  FUNCTION(connection_has_error)                                                                              \
+  FUNCTION(generate_id)                                                                                       \
+  FUNCTION(request_check)                                                                                     \
+  FUNCTION(get_maximum_request_length)                                                                        \
+  FUNCTION(get_extension_data)                                                                                \
+  FUNCTION(get_geometry)                                                                                      \
+  FUNCTION(get_geometry_reply)                                                                                \
+  FUNCTION(get_window_attributes)                                                                             \
+  FUNCTION(get_window_attributes_reply) FUNCTION(setup_roots_iterator) FUNCTION(screen_next)                  \
+      FUNCTION(screen_allowed_depths_iterator) FUNCTION(depth_next) FUNCTION(depth_visuals)                   \
+          FUNCTION(depth_visuals_length) FUNCTION(setup_pixmap_formats) FUNCTION(setup_pixmap_formats_length) \
               FUNCTION(create_gc_checked) FUNCTION(free_gc_checked) FUNCTION(put_image_checked)
 #define VESPER_XCB_SHM_FUNCTIONS(FUNCTION) \
   FUNCTION(shm_query_version)              \

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <numeric>
 #include <vector>
 
@@ -56,6 +57,29 @@ TEST(PixelsTest, NeedsNoAlignment) {
   std::vector<uint8_t> to(5, 0);
   ConvertPixels(to.data() + 1, from.data() + 1, 1, {.swap_red_blue = true});
   EXPECT_EQ(to, (std::vector<uint8_t>{0, 3, 2, 1, 4}));
+}
+
+// A picture of sizes that no tile divides; one byte changes, at every corner of a tile and of the picture.
+TEST(PixelsTest, FindsWhatChanged) {
+  constexpr uint32_t kWide = 150, kHigh = 70;
+  const std::vector<uint8_t> before(size_t{kWide} * kHigh * 4, 7);
+  using Found = std::vector<std::array<uint32_t, 4>>;
+  const auto changes = [&](const std::vector<std::array<uint32_t, 2>>& pixels) {
+    std::vector<uint8_t> now = before;
+    for (const auto& [x, y] : pixels) now[(size_t{y} * kWide + x) * 4 + 3] = 8;
+    Found found;
+    FindChanges(now.data(), before.data(), kWide, kHigh, [&](uint32_t x, uint32_t y, uint32_t width, uint32_t height) {
+      found.push_back({x, y, width, height});
+    });
+    return found;
+  };
+  EXPECT_EQ(changes({}), Found{});
+  EXPECT_EQ(changes({{0, 0}}), (Found{{0, 0, 64, 64}}));
+  EXPECT_EQ(changes({{63, 63}}), (Found{{0, 0, 64, 64}}));
+  EXPECT_EQ(changes({{64, 63}}), (Found{{64, 0, 64, 64}}));
+  EXPECT_EQ(changes({{149, 69}}), (Found{{128, 64, 22, 6}}));
+  EXPECT_EQ(changes({{0, 64}, {149, 69}}), (Found{{0, 64, 150, 6}}));
+  EXPECT_EQ(changes({{70, 1}, {149, 2}, {3, 65}}), (Found{{64, 0, 86, 64}, {0, 64, 64, 6}}));
 }
 
 }  // namespace

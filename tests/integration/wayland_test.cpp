@@ -183,6 +183,21 @@ TEST_F(WaylandTest, ResizedManyTimes) {
   }
 }
 
+// The compositor is told what changed, in tiles of 64×64 pixels, and nothing else.
+TEST_F(WaylandTest, DamageIsWhatChanged) {
+  Swapchain swapchain(gpu(), MakeSurface(), In(VK_PRESENT_MODE_FIFO_KHR));
+  EXPECT_EQ(swapchain.Frame(kRed, kGreen), VK_SUCCESS);
+  ASSERT_TRUE(compositor_->Await(1));
+  EXPECT_EQ(swapchain.Frame(kRed, kBlue), VK_SUCCESS);  // in the left upper quarter
+  ASSERT_TRUE(compositor_->Await(2));
+  EXPECT_EQ(swapchain.Frame(kRed, kBlue), VK_SUCCESS);
+  ASSERT_TRUE(compositor_->Await(3));
+  using Rectangles = std::vector<Compositor::Shown::Rectangle>;
+  EXPECT_EQ(compositor_->Get(0).damage, (Rectangles{{0, 0, INT32_MAX, INT32_MAX}}));
+  EXPECT_EQ(compositor_->Get(1).damage, (Rectangles{{0, 0, 128, 64}}));
+  EXPECT_EQ(compositor_->Get(2).damage, Rectangles{});
+}
+
 TEST_F(WaylandTest, ManyWindows) {
   constexpr uint32_t kWindows = 8;
   std::vector<std::unique_ptr<Swapchain>> swapchains;

@@ -45,7 +45,7 @@ struct Compositor::Surface {
   wl_resource* resource = nullptr;
   wl_resource* pending = nullptr;
   bool attached = false;
-  bool damaged = false;
+  std::vector<Shown::Rectangle> damage;
   std::vector<wl_resource*> frames_pending;
   std::vector<wl_resource*> frames;
   std::vector<std::unique_ptr<Held>> held;  // the newest last
@@ -83,8 +83,8 @@ struct Handlers {
     Of(resource)->pending = buffer;
     Of(resource)->attached = true;
   }
-  static void Damage(wl_client*, wl_resource* resource, int32_t, int32_t, int32_t width, int32_t height) {
-    Of(resource)->damaged = width > 0 && height > 0;
+  static void Damage(wl_client*, wl_resource* resource, int32_t x, int32_t y, int32_t width, int32_t height) {
+    Of(resource)->damage.push_back({x, y, width, height});
   }
   static void Forget(wl_resource* callback) {
     auto* surface = Of(callback);
@@ -107,7 +107,7 @@ struct Handlers {
     surface->frames.insert(surface->frames.end(), surface->frames_pending.begin(), surface->frames_pending.end());
     surface->frames_pending.clear();
     if (std::exchange(surface->attached, false) && surface->pending != nullptr) Show(surface);
-    surface->damaged = false;
+    surface->damage.clear();
     if (compositor->answers_) surface->AnswerFrames();
   }
   static void Gone(wl_listener* listener, void*) { reinterpret_cast<Held*>(listener)->buffer = nullptr; }
@@ -123,7 +123,7 @@ struct Handlers {
                                static_cast<uint32_t>(wl_shm_buffer_get_width(buffer)),
                                static_cast<uint32_t>(wl_shm_buffer_get_height(buffer)),
                                wl_shm_buffer_get_format(buffer),
-                               surface->damaged,
+                               surface->damage,
                                held->pixels};
     surface->held.push_back(std::move(held));
     if (compositor->releases_) surface->ReleaseOld();

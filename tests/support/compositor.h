@@ -26,7 +26,11 @@ class Compositor {
     uint32_t width = 0;
     uint32_t height = 0;
     uint32_t format = 0;  // a wl_shm_format
-    bool damaged = false;
+    struct Rectangle {
+      int32_t x, y, width, height;
+      bool operator==(const Rectangle&) const = default;
+    };
+    std::vector<Rectangle> damage;
     std::vector<uint32_t> pixels;
     uint32_t At(uint32_t x, uint32_t y) const { return pixels.at(size_t{y} * width + x); }
   };
