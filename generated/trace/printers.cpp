@@ -5911,7 +5911,6 @@ void Print(Printer& p, const VkImageSubresource2& v);
 void Print(Printer& p, const VkOpticalFlowSessionCreateInfoNV& v);
 void Print(Printer& p, const VkOpticalFlowExecuteInfoNV& v);
 void Print(Printer& p, const VkDepthBiasInfoEXT& v);
-void Print(Printer& p, const VkReleaseSwapchainImagesInfoKHR& v);
 void Print(Printer& p, const VkDeviceImageSubresourceInfo& v);
 void Print(Printer& p, const VkShaderCreateInfoEXT& v);
 void Print(Printer& p, const VkPastPresentationTimingInfoEXT& v);
@@ -13146,15 +13145,6 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDepthBiasInfoEX
   p.Number("depthBiasClamp", v.depthBiasClamp);
   p.Number("depthBiasSlopeFactor", v.depthBiasSlopeFactor);
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkReleaseSwapchainImagesInfoKHR& v) {
-  p.Chain(v.pNext, PrintMember);
-  p.Handle("swapchain", "SwapchainKHR", v.swapchain);
-  p.Number("imageIndexCount", v.imageIndexCount);
-  if (p.Begin("pImageIndices", v.pImageIndices != nullptr, v.imageIndexCount)) {
-    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, v.pImageIndices[i]); }
-    p.End();
-  }
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const VkDeviceImageSubresourceInfo& v) {
   p.Chain(v.pNext, PrintMember);
   if (v.pCreateInfo == nullptr) p.Null("pCreateInfo"); else { p.Open("pCreateInfo"); Print(p, (*v.pCreateInfo)); p.Close(); }
@@ -16474,12 +16464,6 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const WaitForPresent2KH
   p.Handle("swapchain", "SwapchainKHR", v.swapchain);
   if (v.pPresentWait2Info == nullptr) p.Null("pPresentWait2Info"); else { p.Open("pPresentWait2Info"); Print(p, (*v.pPresentWait2Info)); p.Close(); }
 }
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const WaitForPresentKHRArgs& v) {
-  p.Handle("device", "Device", v.device);
-  p.Handle("swapchain", "SwapchainKHR", v.swapchain);
-  p.Number("presentId", v.presentId);
-  p.Number("timeout", v.timeout);
-}
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const CreateCudaModuleNVArgs& v) {
   p.Handle("device", "Device", v.device);
   if (v.pCreateInfo == nullptr) p.Null("pCreateInfo"); else { p.Open("pCreateInfo"); Print(p, (*v.pCreateInfo)); p.Close(); }
@@ -16649,10 +16633,6 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const GetDeviceFaultDeb
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const CmdSetDepthBias2EXTArgs& v) {
   p.Handle("commandBuffer", "CommandBuffer", v.commandBuffer);
   if (v.pDepthBiasInfo == nullptr) p.Null("pDepthBiasInfo"); else { p.Open("pDepthBiasInfo"); Print(p, (*v.pDepthBiasInfo)); p.Close(); }
-}
-void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const ReleaseSwapchainImagesKHRArgs& v) {
-  p.Handle("device", "Device", v.device);
-  if (v.pReleaseInfo == nullptr) p.Null("pReleaseInfo"); else { p.Open("pReleaseInfo"); Print(p, (*v.pReleaseInfo)); p.Close(); }
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const GetDeviceImageSubresourceLayoutArgs& v) {
   p.Handle("device", "Device", v.device);
@@ -18358,7 +18338,7 @@ const Printing kPrinters[kCommandCount] = {
     PrintAs<AcquireDrmDisplayEXTArgs>,
     PrintAs<GetDrmDisplayEXTArgs>,
     PrintAs<WaitForPresent2KHRArgs>,
-    PrintAs<WaitForPresentKHRArgs>,
+    nullptr,
     PrintAs<CreateCudaModuleNVArgs>,
     PrintAs<GetCudaModuleCacheNVArgs>,
     PrintAs<CreateCudaFunctionNVArgs>,
@@ -18400,7 +18380,7 @@ const Printing kPrinters[kCommandCount] = {
     PrintAs<GetDeviceFaultReportsKHRArgs>,
     PrintAs<GetDeviceFaultDebugInfoKHRArgs>,
     PrintAs<CmdSetDepthBias2EXTArgs>,
-    PrintAs<ReleaseSwapchainImagesKHRArgs>,
+    nullptr,
     PrintAs<GetDeviceImageSubresourceLayoutArgs>,
     nullptr,
     nullptr,
