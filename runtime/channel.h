@@ -26,6 +26,9 @@ enum class MessageKind : uint8_t {
   kNumbers   // no message: what the peer has Raise()d since, as pairs of key and value; never sent
 };
 
+// Whether messages are made smaller on their way: never; where the line is slower than packing them; or always.
+enum class Compression : uint8_t { kOff, kAuto, kOn };
+
 // One received message. The payload is the receiver's: of a Hello or Welcome what runtime/handshake.h reads, of a Refused,
 // Goodbye or Waiting text for people.
 struct Message {
@@ -90,6 +93,11 @@ class Channel {
   // message must say it.
   virtual bool Raise(uint64_t /*key*/, uint64_t /*value*/) { return false; }
 
+  // After a handshake that agreed on it (runtime/handshake.h), by each end before any other thread uses the channel: from now on
+  // either end may send what the other has to unpack. Only where OffersCompression() says so.
+  virtual bool OffersCompression() const { return false; }
+  virtual void StartCompression(Compression /*mode*/) {}
+
   // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
   virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }
 
@@ -119,9 +127,14 @@ class Channel {
   // Bytes since the start, with framing, as put into and taken from the transport.
   virtual uint64_t bytes_sent() const = 0;
   virtual uint64_t bytes_received() const = 0;
+  // The same as they would have been without compression.
+  virtual uint64_t unpacked_bytes_sent() const { return bytes_sent(); }
+  virtual uint64_t unpacked_bytes_received() const { return bytes_received(); }
   // Of the bytes sent, how many are known to have left this machine's buffers for good: a line on which they still do is
   // alive, however slow. May be told too low, for a while. Any thread.
   virtual uint64_t bytes_delivered() const { return bytes_sent(); }
+  // Bytes a second that the line has taken while it was what this end waited for; 0 where that was never so. Any thread.
+  virtual uint64_t line_rate() const { return 0; }
 
   // The peer's process id when the kernel vouches for it (Unix sockets), else 0.
   virtual int peer_pid() const { return 0; }

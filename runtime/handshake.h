@@ -17,10 +17,11 @@ struct Hello {
   uint64_t fingerprint = 0;  // of the registry that the sender was generated from (generated/vk/commands.h)
   uint32_t page_size = 0;
   uint32_t pid = 0;
-  std::string program;         // for the server's log
-  bool shares_memory = false;  // it takes file descriptors of memory with replies
-  bool ring = false;           // messages may travel through shared memory (Channel::OffersRing)
-  bool validation = false;     // messages of the server's validation layer are wanted
+  std::string program;                          // for the server's log
+  bool shares_memory = false;                   // it takes file descriptors of memory with replies
+  bool ring = false;                            // messages may travel through shared memory (Channel::OffersRing)
+  bool validation = false;                      // messages of the server's validation layer are wanted
+  Compression compression = Compression::kOff;  // how the server shall send; off: it takes no packed messages
   // Only when the server asked for them, because the fingerprints differ: names by command id and by handle type.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;
@@ -33,6 +34,7 @@ struct Welcome {
   bool shares_memory = false;  // allocations may come as shared memory; only if the client asked
   bool ring = false;           // shared memory for messages follows; only if the client asked
   bool validation = false;     // the server runs the validation layer
+  bool compression = false;    // both ends may send packed messages; only if the client asked
   bool answers_marks = false;  // it says how far it has come (wire::Control::kMark)
   bool names_wanted = false;   // the client says Hello again, with its names; then comes the final Welcome
   uint32_t max_objects = 0;    // that may live at the same time; 0: the server does not say
@@ -44,8 +46,12 @@ struct Welcome {
 // Client: sends `hello` as it is and waits for the answer: up to 5 s, and on for as long as the server says at least so
 // often that its turn will come. Returns false with a sentence in `error` (refused,
 // closed, too slow, another protocol version). With welcome->names_wanted the client greets again, with its names. Takes the
-// ring, where both want it, after the final Welcome.
+// ring, and starts compression, where both want it, after the final Welcome.
 bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* error);
+
+// Either end: what VESPER_COMPRESS ("auto", "on" or "off") asks for; off where the channel cannot. A sentence in `unknown` for
+// anything else, which is taken for "auto".
+Compression WantedCompression(const Channel& channel, std::string* unknown);
 
 // Client: whether to ask for a ring: where the channel can have one, unless VESPER_TRANSPORT is "socket".
 bool WantsRing(const Channel& channel);
@@ -55,8 +61,8 @@ std::string UnmetTransport(const Channel& channel);
 // Server: waits up to 5 s for a Hello; answers. ReceiveHello returns false with a sentence in `error`, after having told
 // the client.
 bool ReceiveHello(Channel& channel, Hello* hello, std::string* error);
-// Offers the ring, if `welcome` announces one.
-bool SendWelcome(Channel& channel, const Welcome& welcome);
+// Offers the ring, if `welcome` announces one, and starts compression as the client wants it, if it announces that.
+bool SendWelcome(Channel& channel, const Welcome& welcome, Compression wanted = Compression::kOff);
 bool SendRefused(Channel& channel, const std::string& reason);
 
 // Server, for a peer that has no channel yet. `bytes` are what it has sent so far, of which nothing is taken away: the

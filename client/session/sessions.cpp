@@ -90,6 +90,9 @@ Hello MakeHello(const Channel& channel) {
   Hello hello;
   hello.shares_memory = channel.CarriesDescriptors() && WantsSharedMemory();
   hello.ring = WantsRing(channel);
+  std::string unknown;
+  hello.compression = WantedCompression(channel, &unknown);
+  if (!unknown.empty()) Log(LogLevel::kWarn, "%s", unknown.c_str());
   hello.fingerprint = kRegistryFingerprint;
   hello.page_size = static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   hello.pid = static_cast<uint32_t>(getpid());

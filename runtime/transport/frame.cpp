@@ -120,6 +120,7 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
   if (!CarriesData(kind) && bytes.size() > wire::kMaxHandshakeBytes) {
     return "a message of the handshake is larger than the limit";
   }
+  if (CarriesData(kind) && root.getPacking() != 0) return "a packed message in another layout than ours";
   switch (kind) {
     case MessageKind::kHello:
     case MessageKind::kWelcome:
@@ -150,31 +151,38 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
 
 }  // namespace
 
-void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes, std::span<uint8_t, kDataPrefixBytes> out) {
-  const auto words = static_cast<uint32_t>(kPrefixWords + (data_bytes + 7) / 8);
+// The discriminant, how the data were packed, and how many bytes they were, in the one data word of Message.
+constexpr int kPackingShift = 16;
+constexpr int kUnpackedShift = 32;
+
+void WriteDataPrefix(const DataPrefix& prefix, std::span<uint8_t, kDataPrefixBytes> out) {
+  const auto words = static_cast<uint32_t>(kPrefixWords + (prefix.data_bytes + 7) / 8);
   Store(&out[0], uint64_t{words} << 32);  // one segment of so many words
   Store(&out[8], kStructPointer);
-  Store(&out[16], static_cast<uint64_t>(kind));
+  Store(&out[16], static_cast<uint64_t>(prefix.kind) | uint64_t{prefix.packed.packing} << kPackingShift |
+                      uint64_t{prefix.packed.unpacked} << kUnpackedShift);
   Store(&out[24], kStructPointer);
-  Store(&out[32], sequence);
-  Store(&out[40], BytesPointer(data_bytes));
+  Store(&out[32], prefix.sequence);
+  Store(&out[40], BytesPointer(prefix.data_bytes));
 }
 
-bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind, uint64_t* sequence,
-                    size_t* data_bytes) {
-  const auto table = Load<uint64_t>(&prefix[0]);
-  const auto discriminant = Load<uint64_t>(&prefix[16]);
-  const auto data = Load<uint64_t>(&prefix[40]);
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> bytes, DataPrefix* prefix) {
+  const auto table = Load<uint64_t>(&bytes[0]);
+  const auto message = Load<uint64_t>(&bytes[16]);
+  const auto data = Load<uint64_t>(&bytes[40]);
   const uint64_t count = data >> 35;
+  const auto discriminant = static_cast<uint16_t>(message);
+  const uint64_t packing = (message & 0xffffffffu) >> kPackingShift;
   if (static_cast<uint32_t>(table) != 0 || table >> 32 != kPrefixWords + (count + 7) / 8 ||
-      Load<uint64_t>(&prefix[8]) != kStructPointer || Load<uint64_t>(&prefix[24]) != kStructPointer ||
-      discriminant > static_cast<uint64_t>(kLastMessageKind) || data != BytesPointer(count)) {
+      Load<uint64_t>(&bytes[8]) != kStructPointer || Load<uint64_t>(&bytes[24]) != kStructPointer ||
+      discriminant > static_cast<uint16_t>(kLastMessageKind) || packing > UINT8_MAX || data != BytesPointer(count)) {
     return false;
   }
-  *kind = static_cast<MessageKind>(discriminant);
-  *sequence = Load<uint64_t>(&prefix[32]);
-  *data_bytes = static_cast<size_t>(count);
-  return CarriesData(*kind);
+  prefix->kind = static_cast<MessageKind>(discriminant);
+  prefix->sequence = Load<uint64_t>(&bytes[32]);
+  prefix->data_bytes = static_cast<size_t>(count);
+  prefix->packed = {static_cast<uint8_t>(packing), static_cast<uint32_t>(message >> kUnpackedShift)};
+  return CarriesData(prefix->kind);
 }
 
 std::string DecodeFrame(std::vector<uint8_t> bytes, Message* message) {
@@ -208,13 +216,13 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
 }
 
 OutgoingFrame::OutgoingFrame(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-                             size_t descriptors) {
+                             size_t descriptors, const Packed& packed) {
   if (CarriesData(kind) && descriptors != 0) {
     whole_frame_ = EncodeData(kind, sequence, parts, descriptors);
     head_ = whole_frame_;
   } else if (CarriesData(kind)) {
     const size_t bytes = TotalBytes(parts);
-    WriteDataPrefix(kind, sequence, bytes, prefix_);
+    WriteDataPrefix({kind, sequence, bytes, packed}, prefix_);
     head_ = prefix_;
     parts_ = parts;
     padding_ = std::span(kPadding).first(PaddingOf(bytes));

@@ -34,10 +34,21 @@ constexpr bool CarriesText(MessageKind kind) {
 }
 inline constexpr MessageKind kLastMessageKind = MessageKind::kWaiting;
 
-void WriteDataPrefix(MessageKind kind, uint64_t sequence, size_t data_bytes, std::span<uint8_t, kDataPrefixBytes> out);
-// The length of the data when `prefix` is as WriteDataPrefix would write it, else false.
-bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> prefix, MessageKind* kind, uint64_t* sequence,
-                    size_t* data_bytes);
+// How the data of a message were packed (packing.h), and how many bytes they were before.
+struct Packed {
+  uint8_t packing = 0;  // 0: they are as they are
+  uint32_t unpacked = 0;
+};
+
+struct DataPrefix {
+  MessageKind kind = MessageKind::kGoodbye;
+  uint64_t sequence = 0;
+  size_t data_bytes = 0;
+  Packed packed = {};
+};
+void WriteDataPrefix(const DataPrefix& prefix, std::span<uint8_t, kDataPrefixBytes> out);
+// False when `bytes` are not as WriteDataPrefix would write them.
+bool ReadDataPrefix(std::span<const uint8_t, kDataPrefixBytes> bytes, DataPrefix* prefix);
 
 // Decodes one complete frame from an untrusted peer. An empty string when all is well, else a
 // sentence. The bytes are aligned to 8 and become the payload where that is the whole Message.
@@ -54,9 +65,10 @@ std::string CheckMessage(MessageKind kind, std::span<const std::span<const uint8
 class OutgoingFrame {
  public:
   // The message must have passed CheckMessage(). `descriptors` is how many file descriptors the
-  // stream will carry with its first byte: only for what CarriesData(), whose bytes are then copied.
+  // stream will carry with its first byte: only for what CarriesData(), whose bytes are then copied. What is `packed` carries
+  // data and no descriptors.
   OutgoingFrame(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-                size_t descriptors = 0);
+                size_t descriptors = 0, const Packed& packed = {});
 
   bool done() const { return done_ == total_; }
   // What is to be written next; returns how many of `vectors` were used, 0 when done.

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/transport/frame.h"
+#include "runtime/transport/packing.h"
 #include "runtime/wire/decoder.h"
 #include "runtime/wire/limits.h"
 
@@ -57,18 +57,24 @@ FrameStatus FrameReader::ReadHead(Message* message) {
   }
   if (frame >= kDataPrefixBytes && segments == 1) {
     if (buffered() < kDataPrefixBytes) return FrameStatus::kNeedMore;
-    size_t bytes = 0;
     const std::span<const uint8_t, kDataPrefixBytes> prefix(at, kDataPrefixBytes);
-    if (ReadDataPrefix(prefix, &kind_, &sequence_, &bytes)) return BeginData(bytes, message);
+    if (ReadDataPrefix(prefix, &prefix_)) return BeginData(message);
   }
   whole_frame_ = true;
   BeginBody(frame, 0);
   return ReadBody(message);
 }
 
-FrameStatus FrameReader::BeginData(size_t bytes, Message* message) {
+FrameStatus FrameReader::BeginData(Message* message) {
+  const size_t bytes = prefix_.data_bytes;
   const size_t padding = (8 - bytes % 8) % 8;
   if (bytes > wire::kMaxMessageBytes) return Fail("a message's data is larger than the limit");
+  const Packed& packed = prefix_.packed;
+  if (packed.packing != 0 && !accepts_packed_) return Fail("a packed message that nobody agreed on");
+  if (packed.packing > kLastPacking ||
+      (packed.packing != 0 && std::max<size_t>(packed.unpacked, bytes) > kMostPackable)) {
+    return Fail("a packed message of an unknown kind, or larger than the limit");
+  }
   if (buffered() - kDataPrefixBytes < bytes + padding) {
     begin_ += kDataPrefixBytes;
     whole_frame_ = false;
@@ -76,12 +82,25 @@ FrameStatus FrameReader::BeginData(size_t bytes, Message* message) {
     return ReadBody(message);
   }
   const uint8_t* data = inbox_.get() + begin_ + kDataPrefixBytes;
-  message->kind = kind_;
-  message->sequence = sequence_;
-  message->announced_descriptors = 0;
   if (bytes >= kLeastReused && body_.size() >= bytes) message->payload.swap(body_);
   message->payload.assign(data, data + bytes);
   begin_ += kDataPrefixBytes + bytes + padding;
+  return EndData(message);
+}
+
+// The payload is there.
+FrameStatus FrameReader::EndData(Message* message) {
+  message->kind = prefix_.kind;
+  message->sequence = prefix_.sequence;
+  message->announced_descriptors = 0;
+  const Packed& packed = prefix_.packed;
+  if (packed.packing == 0) return FrameStatus::kMessage;
+  const size_t bytes = message->payload.size();
+  if (!Unpack(static_cast<Packing>(packed.packing), message->payload, packed.unpacked, &unpacked_)) {
+    return Fail("a packed message is not what it says");
+  }
+  message->payload.swap(unpacked_);
+  if (packed.unpacked > bytes) bytes_saved_ += packed.unpacked - bytes;
   return FrameStatus::kMessage;
 }
 
@@ -113,12 +132,9 @@ FrameStatus FrameReader::ReadBody(Message* message) {
     body_ = {};
     return error.empty() ? FrameStatus::kMessage : Fail(std::move(error));
   }
-  message->kind = kind_;
-  message->sequence = sequence_;
-  message->announced_descriptors = 0;
   message->payload = std::move(body_);
   body_ = {};
-  return FrameStatus::kMessage;
+  return EndData(message);
 }
 
 size_t FrameReader::Space(std::span<iovec, 2> vectors) {

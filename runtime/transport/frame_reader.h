@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/channel.h"
+#include "runtime/transport/frame.h"
 
 namespace vesper::transport {
 
@@ -30,6 +31,11 @@ class FrameReader {
   FrameReader(const FrameReader&) = delete;
   FrameReader& operator=(const FrameReader&) = delete;
 
+  // From now on messages may be packed.
+  void AcceptPacked() { accepts_packed_ = true; }
+  // How many bytes less the packed ones were than what they were unpacked to.
+  uint64_t bytes_saved() const { return bytes_saved_; }
+
   // Takes the next whole message. Once malformed, always malformed.
   FrameStatus Next(Message* message);
 
@@ -46,7 +52,8 @@ class FrameReader {
  private:
   FrameStatus Fail(std::string error);
   FrameStatus ReadHead(Message* message);
-  FrameStatus BeginData(size_t bytes, Message* message);
+  FrameStatus BeginData(Message* message);
+  FrameStatus EndData(Message* message);
   void TakeBack(Message* message);
   void BeginBody(size_t bytes, size_t padding);
   FrameStatus ReadBody(Message* message);
@@ -60,8 +67,7 @@ class FrameReader {
   // Event whose prefix is taken, or else a whole frame.
   bool in_body_ = false;
   bool whole_frame_ = false;
-  MessageKind kind_ = MessageKind::kGoodbye;
-  uint64_t sequence_ = 0;
+  DataPrefix prefix_;
   // Between bodies what an earlier one lay in; within one it may be longer than filled_, never than
   // wanted_.
   std::vector<uint8_t> body_;
@@ -69,6 +75,10 @@ class FrameReader {
   size_t wanted_ = 0;
   size_t padding_ = 0;
   std::string error_;
+
+  bool accepts_packed_ = false;
+  std::vector<uint8_t> unpacked_;
+  uint64_t bytes_saved_ = 0;
 };
 
 }  // namespace vesper::transport

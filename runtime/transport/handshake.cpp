@@ -82,6 +82,7 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   out.setProgram(hello.program.c_str());
   out.setSharesMemory(hello.shares_memory);
   out.setRing(hello.ring);
+  out.setCompression(static_cast<uint8_t>(hello.compression));
   out.setValidation(hello.validation);
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
@@ -116,6 +117,9 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->pid = in.getPid();
   hello->shares_memory = in.getSharesMemory();
   hello->ring = in.getRing();
+  const uint8_t compression = in.getCompression();
+  hello->compression =
+      compression > static_cast<uint8_t>(Compression::kOn) ? Compression::kAuto : static_cast<Compression>(compression);
   hello->validation = in.getValidation();
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
   return DecodeNames(in.getCommands(), &hello->commands) && DecodeNames(in.getHandleTypes(), &hello->handle_types);
@@ -131,6 +135,7 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->session = in.getSession();
   welcome->shares_memory = in.getSharesMemory();
   welcome->ring = in.getRing();
+  welcome->compression = in.getCompression();
   welcome->answers_marks = in.getAnswersMarks();
   welcome->validation = in.getValidation();
   return DecodeNames(in.getCommands(), &welcome->commands) && DecodeNames(in.getHandleTypes(), &welcome->handle_types);
@@ -197,6 +202,10 @@ bool TakeAnswer(const Hello& hello, const Message& answer, Welcome* welcome, std
     *error = "the server announces a ring that nobody asked for";
     return false;
   }
+  if (welcome->compression && hello.compression == Compression::kOff) {
+    *error = "the server announces compression that nobody asked for";
+    return false;
+  }
   return true;
 }
 
@@ -226,7 +235,9 @@ bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* 
       *error = Explain(channel, status, "the server", kAnswerTime);
       return false;
     }
-    return TakeAnswer(hello, answer, welcome, error) && TakeRing(channel, *welcome, error);
+    if (!TakeAnswer(hello, answer, welcome, error) || !TakeRing(channel, *welcome, error)) return false;
+    if (welcome->compression && !welcome->names_wanted) channel.StartCompression(hello.compression);
+    return true;
   });
 }
 
@@ -241,6 +252,17 @@ std::string CheckHello(const Message& message, Hello* hello) {
 }
 
 }  // namespace
+
+Compression WantedCompression(const Channel& channel, std::string* unknown) {
+  const char* setting = Setting("VESPER_COMPRESS");
+  const std::string_view chosen = setting == nullptr ? std::string_view("auto") : std::string_view(setting);
+  if (!channel.OffersCompression() || chosen == "off") return Compression::kOff;
+  if (chosen == "on") return Compression::kOn;
+  if (chosen != "auto") {
+    *unknown = "VESPER_COMPRESS is \"" + Printable(chosen, kMaxNameBytes) + "\": auto, on and off are known";
+  }
+  return Compression::kAuto;
+}
 
 bool WantsRing(const Channel& channel) { return channel.OffersRing() && ChosenTransport() != "socket"; }
 
@@ -306,7 +328,7 @@ std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text) {
   return bytes;
 }
 
-bool SendWelcome(Channel& channel, const Welcome& welcome) {
+bool SendWelcome(Channel& channel, const Welcome& welcome, Compression wanted) {
   std::string error;
   return Guarded(&error, [&] {
     capnp::MallocMessageBuilder builder;
@@ -318,11 +340,13 @@ bool SendWelcome(Channel& channel, const Welcome& welcome) {
     out.setMaxObjects(welcome.max_objects);
     out.setSharesMemory(welcome.shares_memory);
     out.setRing(welcome.ring);
+    out.setCompression(welcome.compression);
     out.setAnswersMarks(welcome.answers_marks);
     out.setValidation(welcome.validation);
     EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
     EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
     if (SendMessage(channel, MessageKind::kWelcome, builder) != ChannelStatus::kOk) return false;
+    if (welcome.compression && !welcome.names_wanted) channel.StartCompression(wanted);
     return !welcome.ring || welcome.names_wanted || channel.OfferRing();
   });
 }

@@ -25,9 +25,13 @@ namespace vesper::transport {
 namespace {
 
 constexpr size_t kVectors = 64;  // pieces given to one sendmsg()
-// Bytes that TCP takes beyond those on their way. Whatever is sent next is behind them, so more is only delay; a fast line must
-// not run dry while the sender is woken.
-constexpr int kUnsentInKernel = 128 << 10;
+// Bytes that TCP takes beyond those on their way. Whatever is sent next is behind them, so more than the line carries in a
+// millisecond is only delay; but a fast line must not run dry while the sender is woken.
+constexpr size_t kMostUnsent = size_t{128} << 10;
+constexpr size_t kLeastUnsent = size_t{16} << 10;
+constexpr uint64_t kUnsentOfSecond = 1000;
+// What the kernel gets at once where it has to be looked after, so that it is not always a few bytes that are missing.
+constexpr size_t kLeastGiven = size_t{2} << 10;
 // Messages with descriptors are handed over before more is read: no peer of ours has more waiting.
 constexpr size_t kMaxArrivals = 4;
 
@@ -74,8 +78,21 @@ void TuneTcp(int socket) {
   set(IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
-bool BoundUnsent(int socket) {
-  return setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentInKernel, sizeof(kUnsentInKernel)) == 0;
+bool BoundUnsent(int socket, size_t bytes) {
+  const int bound = static_cast<int>(bytes);
+  return setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, sizeof(bound)) == 0;
+}
+
+// Cuts what is to be written to so many bytes.
+size_t Cut(std::span<iovec> vectors, size_t count, size_t bytes) {
+  for (size_t i = 0; i < count; ++i) {
+    if (vectors[i].iov_len >= bytes) {
+      vectors[i].iov_len = bytes;
+      return i + 1;
+    }
+    bytes -= vectors[i].iov_len;
+  }
+  return count;
 }
 
 }  // namespace
@@ -87,7 +104,8 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
       carries_descriptors_(tls_ == nullptr && IsUnixSocket(socket)) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
-  bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket);
+  bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kMostUnsent);
+  low_water_ = kMostUnsent;
 }
 
 SocketChannel::~SocketChannel() { CloseDescriptors(); }
@@ -139,9 +157,11 @@ ChannelStatus SocketChannel::SendFrame(MessageKind kind, uint64_t sequence,
       failure_.Set(std::move(why));
       return ChannelStatus::kMalformed;
     }
-    OutgoingFrame frame(kind, sequence, parts, descriptors.size());
     const std::lock_guard lock(write_mutex_);
     if (closed_.load() || write_broken_) return ChannelStatus::kClosed;
+    std::span<const uint8_t> part;
+    const Packed packed = descriptors.empty() && CarriesData(kind) ? Pack(&parts, &part) : Packed{};
+    OutgoingFrame frame(kind, sequence, parts, descriptors.size(), packed);
     write_broken_ = true;
     const ChannelStatus status = Write(&frame, descriptors);
     if (status == ChannelStatus::kOk) write_broken_ = false;
@@ -150,6 +170,32 @@ ChannelStatus SocketChannel::SendFrame(MessageKind kind, uint64_t sequence,
     failure_.Set(std::string("cannot send: ") + exception.what());
     return ChannelStatus::kClosed;
   }
+}
+
+void SocketChannel::StartCompression(Compression mode) {
+  packer_.Start(mode);
+  reader_.AcceptPacked();
+}
+
+Packed SocketChannel::Pack(std::span<const std::span<const uint8_t>>* parts, std::span<const uint8_t>* part) {
+  constexpr size_t kLarge = size_t{4} << 10;
+  const size_t bytes = TotalBytes(*parts);
+  const Packing packing = packer_.Wants(bytes, meter_.rate()) ? packer_.Pack(*parts, part) : Packing::kNone;
+  const size_t sent = packing == Packing::kNone ? bytes : part->size();
+  if (bytes >= kLarge) {
+    const float share = packed_share_.load(std::memory_order_relaxed);
+    packed_share_.store(share + (static_cast<float>(sent) / static_cast<float>(bytes) - share) / 8);
+  }
+  if (packing == Packing::kNone) return {};
+  saved_.fetch_add(bytes - sent, std::memory_order_relaxed);
+  *parts = {part, 1};
+  return {static_cast<uint8_t>(packing), static_cast<uint32_t>(bytes)};
+}
+
+// In bytes before they are packed.
+uint64_t SocketChannel::line_rate() const {
+  const float share = std::max(packed_share_.load(std::memory_order_relaxed), 1.0f / 256);
+  return static_cast<uint64_t>(static_cast<float>(meter_.rate()) / share);
 }
 
 // The kernel counts its own memory against the buffer's size, about twice the bytes at worst.
@@ -161,9 +207,36 @@ bool SocketChannel::SendsAtOnce(size_t bytes) {
   if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;
   const size_t used = std::max(use[SK_MEMINFO_WMEM_ALLOC], use[SK_MEMINFO_WMEM_QUEUED]);
   if (used + 2 * bytes + kOverhead > use[SK_MEMINFO_SNDBUF]) return false;
-  if (!bounds_unsent_ || used + bytes < kUnsentInKernel) return true;
+  const size_t bound = UnsentBound();
+  if (!bounds_unsent_ || used + bytes < bound) return true;
+  size_t unsent = 0;
+  return HasUnsent(&unsent) && unsent + bytes < bound;
+}
+
+size_t SocketChannel::UnsentBound() const {
+  const uint64_t rate = meter_.rate();
+  if (rate == 0) return kMostUnsent;
+  return static_cast<size_t>(std::clamp<uint64_t>(rate / kUnsentOfSecond, kLeastUnsent, kMostUnsent));
+}
+
+bool SocketChannel::HasUnsent(size_t* bytes) const {
   int unsent = 0;
-  return ::ioctl(socket_, SIOCOUTQNSD, &unsent) == 0 && static_cast<size_t>(unsent) + bytes < kUnsentInKernel;
+  if (::ioctl(socket_, SIOCOUTQNSD, &unsent) != 0 || unsent < 0) return false;
+  *bytes = static_cast<size_t>(unsent);
+  return true;
+}
+
+// The kernel itself keeps to its bound only when it begins another buffer of 64 KiB, so a slow line is looked after here.
+size_t SocketChannel::Allowance() {
+  if (!bounds_unsent_) return SIZE_MAX;
+  const size_t bound = UnsentBound();
+  if (bound > low_water_ + low_water_ / 4 || bound < low_water_ - low_water_ / 4) {
+    BoundUnsent(socket_, bound);
+    low_water_ = bound;
+  }
+  size_t unsent = 0;
+  if (bound >= kMostUnsent || !HasUnsent(&unsent)) return SIZE_MAX;
+  return unsent + kLeastGiven > bound ? 0 : bound - unsent;
 }
 
 // What the peer's kernel has not acknowledged (TCP), or its process has not read (Unix, where the kernel's own memory counts
@@ -177,11 +250,19 @@ uint64_t SocketChannel::bytes_delivered() const {
 
 ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> descriptors) {
   Control control;
+  size_t unsent = 0;
+  if (meter_.measures() && HasUnsent(&unsent) && unsent == 0) meter_.RanDry();
   while (!frame->done() || (tls_ != nullptr && tls_->unsent())) {
+    const size_t allowance = Allowance();
+    if (allowance == 0) {
+      meter_.Full(LineMeter::Clock::now());
+      if (!WaitUntilWritable()) return ChannelStatus::kClosed;
+      continue;
+    }
     std::array<iovec, kVectors> vectors;
     msghdr header{};
     header.msg_iov = vectors.data();
-    header.msg_iovlen = frame->Gather(vectors);
+    header.msg_iovlen = Cut(vectors, frame->Gather(vectors), allowance);
     Attach(descriptors, &control, &header);
     const ssize_t count = tls_ != nullptr ? tls_->Send(std::span(vectors).first(header.msg_iovlen))
                                           : ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -189,8 +270,10 @@ ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> de
       if (count > 0) descriptors = {};  // they went with the first byte
       frame->Advance(static_cast<size_t>(count));
       sent_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
+      if (bounds_unsent_) meter_.Sent(static_cast<size_t>(count));
       if (tls_ != nullptr && tls_->unsent() && !WaitUntilWritable()) return ChannelStatus::kClosed;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (bounds_unsent_) meter_.Full(LineMeter::Clock::now());
       if (!WaitUntilWritable()) return ChannelStatus::kClosed;
     } else if (errno == ETOOMANYREFS) {
       ::poll(nullptr, 0, 1);  // the peer has too many of ours in flight: until it takes some
@@ -241,7 +324,9 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
   for (;;) {
     if (closed_.load()) return ChannelStatus::kClosed;
     if (TakeInterrupt()) return ChannelStatus::kTimeout;
-    switch (reader_.Next(message)) {
+    const FrameStatus status = reader_.Next(message);
+    received_saved_.store(reader_.bytes_saved(), std::memory_order_relaxed);
+    switch (status) {
       case FrameStatus::kMessage:
         if (HandOverDescriptors(message)) return ChannelStatus::kOk;
         unannounced_ = true;

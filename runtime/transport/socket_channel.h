@@ -17,6 +17,8 @@
 #include "runtime/transport/failure.h"
 #include "runtime/transport/frame.h"
 #include "runtime/transport/frame_reader.h"
+#include "runtime/transport/line_meter.h"
+#include "runtime/transport/packing.h"
 
 namespace vesper::transport {
 
@@ -35,6 +37,8 @@ class SocketChannel final : public Channel {
   ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
                                     std::span<const std::span<const uint8_t>> parts,
                                     std::span<const int> descriptors) override;
+  bool OffersCompression() const override { return !carries_descriptors_; }
+  void StartCompression(Compression mode) override;
   bool SendsAtOnce(size_t bytes) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
@@ -47,6 +51,11 @@ class SocketChannel final : public Channel {
   uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
   uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
   uint64_t bytes_delivered() const override;
+  uint64_t unpacked_bytes_sent() const override { return bytes_sent() + saved_.load(std::memory_order_relaxed); }
+  uint64_t unpacked_bytes_received() const override {
+    return bytes_received() + received_saved_.load(std::memory_order_relaxed);
+  }
+  uint64_t line_rate() const override;
   int peer_pid() const override { return peer_pid_; }
 
  private:
@@ -62,6 +71,12 @@ class SocketChannel final : public Channel {
                           std::span<const int> descriptors);
   ChannelStatus Write(OutgoingFrame* frame, std::span<const int> descriptors);
   bool WaitUntilWritable();
+  // Packs data where that pays: `parts` then becomes the one part given.
+  Packed Pack(std::span<const std::span<const uint8_t>>* parts, std::span<const uint8_t>* part);
+  // How many bytes may wait in the kernel beyond those on their way, and how many more the kernel may get now.
+  size_t UnsentBound() const;
+  size_t Allowance();
+  bool HasUnsent(size_t* bytes) const;
   ChannelStatus ReceiveNext(Message* message, const Deadline& deadline, bool may_wait);
   Wait WaitUntilReadable(const Deadline& deadline);
   // One recvmsg(); false when nothing was there.
@@ -84,11 +99,17 @@ class SocketChannel final : public Channel {
   std::atomic<bool> interrupted_ = false;
   std::atomic<uint64_t> sent_ = 0;
   std::atomic<uint64_t> received_ = 0;
+  std::atomic<uint64_t> saved_ = 0;  // by packing
+  std::atomic<uint64_t> received_saved_ = 0;
   Failure failure_;
 
   std::mutex write_mutex_;  // one message is written at a time; Receive() never takes it
   // Guarded by write_mutex_: a message was cut short, or the peer is gone.
   bool write_broken_ = false;
+  LineMeter meter_;  // written by who sends
+  Packer packer_;
+  std::atomic<float> packed_share_ = 1;  // of large messages lately
+  size_t low_water_ = 0;
 
   // The receiving thread's.
   FrameReader reader_;

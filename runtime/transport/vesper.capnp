@@ -18,6 +18,8 @@ struct Message {
     goodbye @6 :Goodbye;
     waiting @7 :Waiting;
   }
+  packing @8 :UInt8;            # how the data of a batch, reply or event were packed, 0: not; see docs/wire.md
+  unpacked @9 :UInt32;          # how many bytes they were before
 }
 
 struct Hello {  # client to server, first
@@ -31,6 +33,7 @@ struct Hello {  # client to server, first
   validation @7 :Bool;          # messages of the server's validation layer are wanted
   sharesMemory @8 :Bool;        # replies may bring file descriptors of memory
   ring @9 :Bool;                # messages may travel through shared memory
+  compression @10 :UInt8;       # 0: none; 1: it takes packed messages, and wants them where that pays; 2: always
 }
 
 struct Welcome {  # server to client
@@ -45,6 +48,7 @@ struct Welcome {  # server to client
   sharesMemory @8 :Bool;        # allocations may be shared memory
   ring @9 :Bool;                # an Event with the memory comes next; see docs/wire.md
   answersMarks @10 :Bool;       # the server says how far it has come
+  compression @11 :Bool;        # both may send packed messages
 }
 
 struct Refused {  # server to client, last

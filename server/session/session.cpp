@@ -90,10 +90,13 @@ bool Session::Greet(std::string* error) {
   }
   shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   welcome.ring = hello.ring && channel_->OffersRing();
+  std::string unknown;
+  welcome.compression =
+      hello.compression != Compression::kOff && WantedCompression(*channel_, &unknown) != Compression::kOff;
   welcome.answers_marks = true;
   program_ = hello.program;
   debug_messages_.ForwardValidation(hello.validation);
-  if (!SendWelcome(*channel_, welcome)) return refuse("the client went away");
+  if (!SendWelcome(*channel_, welcome, hello.compression)) return refuse("the client went away");
   // It could not map memory of ours: between us may be a relay that passes no descriptors.
   if (welcome.ring && !channel_->PollsForNothing()) shares_memory_ = false;
   Log(LogLevel::kInfo, "session {}: {} (pid {}, {}){}", number_, program_, hello.pid, channel_->name(),

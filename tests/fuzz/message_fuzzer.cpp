@@ -61,6 +61,7 @@ void SentAgain(const Message& message) {
 
 void Read(std::span<const uint8_t> stream, size_t step) {
   transport::FrameReader reader;
+  reader.AcceptPacked();
   Message message;
   while (true) {
     switch (reader.Next(&message)) {
