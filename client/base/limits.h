@@ -133,8 +133,20 @@ inline constexpr std::chrono::microseconds kPinsInterval{100};
 // either way. Room is awaited between, so that hardly more waits for the line than that.
 inline constexpr uint64_t kSliceBytes = uint64_t{4} << 20;
 inline constexpr uint64_t kDenseSliceBytes = uint64_t{128} << 10;
-// How often in a row a group of pages must have been rewritten wholly before its writes are no longer recorded but found.
+// Where the line is slow, no more of what changed is put before it than it carries in two milliseconds, or than
+// the first of these; bytes searched at once there. Bytes a second from which a line is not slow, and from which comparing costs
+// more than to send what did not change.
+inline constexpr uint64_t kLeastSliceBytes = uint64_t{16} << 10;
+inline constexpr uint64_t kBulkOfSecond = 500;
+inline constexpr uint64_t kSlowSliceBytes = uint64_t{128} << 10;
+inline constexpr uint64_t kSlowLine = 32'000'000;
+inline constexpr uint64_t kFastLine = 160'000'000;
+// Pages that are judged together, and how often in a row a group of them must have been rewritten wholly before its writes are no
+// longer recorded but found.
+inline constexpr size_t kGroupBytes = size_t{64} << 10;
 inline constexpr uint8_t kRewritings = 2;
+// Changed bytes of a page that others may be sent beside.
+inline constexpr size_t kDensePage = kBlockBytes - kBlockBytes / 16;
 // Bytes of the server's that are put into recorded memory by two system calls rather than with a fault for each page.
 inline constexpr size_t kPlacedAtOnce = size_t{32} << 10;
 // Bytes read at once of memory that another allocator owns.

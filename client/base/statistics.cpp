@@ -34,13 +34,20 @@ struct Total {
   const char* name;
   std::atomic<uint64_t> Statistics::*counter;
 };
-constexpr Total kTotals[] = {
-    {"round_trips", &Statistics::round_trips},       {"waits", &Statistics::waits},
-    {"held_back", &Statistics::held_back},           {"bytes_sent", &Statistics::bytes_sent},
-    {"bytes_received", &Statistics::bytes_received}, {"stalled_ns", &Statistics::stalled_ns},
-    {"dirty_bytes", &Statistics::dirty_bytes},       {"blocks_received", &Statistics::blocks_received},
-    {"received_bytes", &Statistics::received_bytes}, {"frames", &Statistics::frames},
-    {"frame_bytes", &Statistics::frame_bytes}};
+constexpr Total kTotals[] = {{"round_trips", &Statistics::round_trips},
+                             {"waits", &Statistics::waits},
+                             {"held_back", &Statistics::held_back},
+                             {"bytes_sent", &Statistics::bytes_sent},
+                             {"bytes_received", &Statistics::bytes_received},
+                             {"unpacked_sent", &Statistics::unpacked_sent},
+                             {"unpacked_received", &Statistics::unpacked_received},
+                             {"stalled_ns", &Statistics::stalled_ns},
+                             {"dirty_bytes", &Statistics::dirty_bytes},
+                             {"compared_bytes", &Statistics::compared_bytes},
+                             {"blocks_received", &Statistics::blocks_received},
+                             {"received_bytes", &Statistics::received_bytes},
+                             {"frames", &Statistics::frames},
+                             {"frame_bytes", &Statistics::frame_bytes}};
 
 const char* Wanted() noexcept { return Setting("VESPER_STATS"); }
 
@@ -75,6 +82,7 @@ void Statistics::Add(const Statistics& other) noexcept {
     Count(commands[i].round_trips, Value(other.commands[i].round_trips));
     Count(commands[i].bytes_sent, Value(other.commands[i].bytes_sent));
     Count(commands[i].bytes_received, Value(other.commands[i].bytes_received));
+    Count(commands[i].stalled_ns, Value(other.commands[i].stalled_ns));
   }
 }
 
@@ -91,9 +99,10 @@ std::string ToJson(const Statistics& statistics) {
     char line[limits::kMaxStatisticsLine];
     std::snprintf(
         line, sizeof(line),
-        "%s    \"%s\": {\"calls\": %llu, \"round_trips\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu}",
+        "%s    \"%s\": {\"calls\": %llu, \"round_trips\": %llu, \"bytes_sent\": %llu, \"bytes_received\": %llu, "
+        "\"stalled_ns\": %llu}",
         separator, kCommandNames[i], Value(counters.calls), Value(counters.round_trips), Value(counters.bytes_sent),
-        Value(counters.bytes_received));
+        Value(counters.bytes_received), Value(counters.stalled_ns));
     text += line;
     separator = ",\n";
   }
@@ -103,10 +112,10 @@ std::string ToJson(const Statistics& statistics) {
 std::string ToTable(const Statistics& statistics) {
   std::string text = "vesper: statistics\n";
   char line[limits::kMaxStatisticsLine];
-  std::snprintf(line, sizeof(line), "  %-16s %14s\n", "transport", statistics.transport.load());
+  std::snprintf(line, sizeof(line), "  %-17s %14s\n", "transport", statistics.transport.load());
   text += line;
   for (const Total& total : kTotals) {
-    std::snprintf(line, sizeof(line), "  %-16s %14llu\n", total.name, Value(statistics.*total.counter));
+    std::snprintf(line, sizeof(line), "  %-17s %14llu\n", total.name, Value(statistics.*total.counter));
     text += line;
   }
   std::vector<size_t> called;
@@ -116,13 +125,14 @@ std::string ToTable(const Statistics& statistics) {
   std::stable_sort(called.begin(), called.end(), [&](size_t a, size_t b) {
     return Value(statistics.commands[a].round_trips) > Value(statistics.commands[b].round_trips);
   });
-  std::snprintf(line, sizeof(line), "  %-46s %10s %11s %14s %14s\n", "command", "calls", "round trips", "sent",
-                "received");
+  std::snprintf(line, sizeof(line), "  %-46s %10s %11s %14s %14s %12s\n", "command", "calls", "round trips", "sent",
+                "received", "waited ms");
   text += line;
   for (const size_t i : called) {
     const CommandCounters& counters = statistics.commands[i];
-    std::snprintf(line, sizeof(line), "  %-46s %10llu %11llu %14llu %14llu\n", kCommandNames[i], Value(counters.calls),
-                  Value(counters.round_trips), Value(counters.bytes_sent), Value(counters.bytes_received));
+    std::snprintf(line, sizeof(line), "  %-46s %10llu %11llu %14llu %14llu %12.1f\n", kCommandNames[i],
+                  Value(counters.calls), Value(counters.round_trips), Value(counters.bytes_sent),
+                  Value(counters.bytes_received), static_cast<double>(Value(counters.stalled_ns)) / 1e6);
     text += line;
   }
   return text;

@@ -94,14 +94,17 @@ bool Connection::Flush() noexcept {
   return !lost();
 }
 
-bool Connection::WaitForRoom() noexcept {
+bool Connection::WaitForRoom(bool bulk) noexcept {
   if (lost()) return false;
   if (!outgoing_.lead().HasRoom()) Count(statistics_->held_back);
   const auto start = Clock::now();
+  if (bulk) outgoing_.BeginBulkWait();
   std::unique_lock lane(lane_);
   const WaitOutcome outcome = Enter(
-      lane, [this] { return outgoing_.HasAmpleRoom(); }, Clock::time_point::max());
+      lane, [this, bulk] { return bulk ? outgoing_.HasAmpleBulkRoom() : outgoing_.HasAmpleRoom(); },
+      Clock::time_point::max());
   lane.unlock();
+  if (bulk) outgoing_.EndBulkWait();
   Count(statistics_->stalled_ns, static_cast<uint64_t>((Clock::now() - start).count()));
   return outcome == WaitOutcome::kDone;
 }
@@ -136,6 +139,7 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   reply->announced_descriptor = self.reply.announced_descriptors != 0;
   if (!self.reply.descriptors.empty()) reply->descriptor = std::move(self.reply.descriptors.front());
   reply->sequence = self.sequence;
+  reply->waited_ns = static_cast<uint64_t>(trip);
   return Posted::kOk;
 }
 
@@ -271,6 +275,7 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
       Handle(&message_);
       message_.descriptors.clear();  // those that nobody took
       statistics_->bytes_received.store(channel_->bytes_received(), std::memory_order_relaxed);
+      statistics_->unpacked_received.store(channel_->unpacked_bytes_received(), std::memory_order_relaxed);
     } else if (status == ChannelStatus::kTimeout) {
       CheckSilence(std::chrono::duration_cast<milliseconds>(Clock::now() - start));
     } else {

@@ -68,6 +68,7 @@ struct Reply {
   uint64_t sequence = 0;
   wire::ReplyHeader header;
   std::vector<uint8_t> payload;       // with the header in front
+  uint64_t waited_ns = 0;             // by who asked
   bool announced_descriptor = false;  // one was sent, whether or not this process could take it
   Descriptor descriptor;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
@@ -116,7 +117,9 @@ class Connection final : private Outgoing::Owner {
   // Everything up to now leaves. False when the session is lost.
   bool Flush() noexcept;
   // Waits while more was posted than the line takes: before posting, with no lock held. False when the session is lost.
-  bool AwaitRoom() noexcept { return outgoing_.HasRoom() ? !lost() : WaitForRoom(); }
+  bool AwaitRoom() noexcept { return outgoing_.HasRoom() ? !lost() : WaitForRoom(false); }
+  // The same before what is sent in bulk, so that other threads' messages are not far behind it.
+  bool AwaitBulkRoom() noexcept { return outgoing_.HasBulkRoom() ? !lost() : WaitForRoom(true); }
 
   // Appends a record, sends, and waits for the reply to it. kLost also when memory is exhausted while the session is not.
   Posted Ask(uint16_t command, Encode encode, Reply* reply, size_t* bytes = nullptr) noexcept;
@@ -170,7 +173,7 @@ class Connection final : private Outgoing::Owner {
   void OnSendFailed() noexcept override { MarkLostByChannel(); }
   void MarkLostByChannel() noexcept;
   Posted Appended(bool done, bool started) noexcept;
-  bool WaitForRoom() noexcept;
+  bool WaitForRoom(bool bulk) noexcept;
   WaitOutcome Enter(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done, Clock::time_point deadline) noexcept;
   WaitOutcome Sleep(std::unique_lock<std::mutex>& lane, FunctionRef<bool()> done, Clock::time_point deadline,
                     Waiter* self) noexcept;

@@ -1,5 +1,6 @@
 #include "client/connection/outgoing.h"
 
+#include <algorithm>
 #include <array>
 #include <new>
 #include <utility>
@@ -184,10 +185,11 @@ void Outgoing::SendNext(std::unique_lock<std::mutex>& lock) noexcept {
   lock.unlock();
   const size_t size = batch.bytes.size();
   const ChannelStatus status = Send(batch);
-  const size_t before = unsent_.fetch_sub(size, std::memory_order_relaxed);
+  const size_t before = unsent_.fetch_sub(size);
+  const bool room = before > limits::kMaxUnsentBytes / 2 && before - size <= limits::kMaxUnsentBytes / 2;
   if (status != ChannelStatus::kOk) {
     owner_->OnSendFailed();
-  } else if (before > limits::kMaxUnsentBytes / 2 && before - size <= limits::kMaxUnsentBytes / 2) {
+  } else if (room || (bulk_waits_.load() != 0 && HasAmpleBulkRoom())) {
     owner_->OnRoom();
   }
   lock.lock();
@@ -199,6 +201,12 @@ void Outgoing::SendNext(std::unique_lock<std::mutex>& lock) noexcept {
   if (failed_ || !pending()) sent_.notify_all();  // not the writer, who sleeps while others send
 }
 
+size_t Outgoing::BulkBound() const noexcept {
+  const uint64_t rate = channel_->line_rate();
+  if (rate == 0) return limits::kMaxUnsentBytes;
+  return std::clamp<uint64_t>(rate / limits::kBulkOfSecond, limits::kLeastSliceBytes, limits::kMaxUnsentBytes);
+}
+
 ChannelStatus Outgoing::Send(const Batch& batch) noexcept {
   const std::array<std::span<const uint8_t>, 1> parts{{{batch.bytes.data(), batch.bytes.size()}}};
   ChannelStatus status = ChannelStatus::kClosed;
@@ -208,6 +216,7 @@ ChannelStatus Outgoing::Send(const Batch& batch) noexcept {
     Log(LogLevel::kError, "memory is exhausted while sending");
   }
   statistics_->bytes_sent.store(channel_->bytes_sent(), std::memory_order_relaxed);
+  statistics_->unpacked_sent.store(channel_->unpacked_bytes_sent(), std::memory_order_relaxed);
   return status;
 }
 

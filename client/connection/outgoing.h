@@ -71,6 +71,12 @@ class Outgoing {
   bool HasAmpleRoom() const {
     return unsent_.load(std::memory_order_relaxed) <= limits::kMaxUnsentBytes / 2 && lead_.HasAmpleRoom();
   }
+  // The same for what is sent in bulk, of which so little lies before the line that what other threads send need not wait long.
+  bool HasBulkRoom() const { return unsent_.load() <= BulkBound() && lead_.HasRoom(); }
+  bool HasAmpleBulkRoom() const { return unsent_.load() <= BulkBound() / 2 && lead_.HasAmpleRoom(); }
+  // Around waiting for HasAmpleBulkRoom(): OnRoom() is called when that may have come true.
+  void BeginBulkWait() { bulk_waits_.fetch_add(1); }
+  void EndBulkWait() { bulk_waits_.fetch_sub(1); }
   Lead& lead() { return lead_; }
   // When the first record was put into the batch, by the steady clock; 0 while it is empty.
   int64_t batch_since() const { return batch_since_.load(); }
@@ -84,6 +90,7 @@ class Outgoing {
     uint64_t last_sequence = 0;   // of all records up to the batch's end
     wire::ByteBuffer bytes;
   };
+  size_t BulkBound() const noexcept;
   template <typename Fill>
   bool AppendWith(uint16_t command, Fill fill, bool* started) noexcept;
   void CountAhead(uint16_t command, size_t bytes) noexcept;
@@ -113,6 +120,7 @@ class Outgoing {
   std::condition_variable sent_;     // nothing is pending any more, or ever will be sent
   std::atomic<int64_t> batch_since_{0};
   std::atomic<size_t> unsent_{0};  // bytes of the batch, the sealed ones and the one that is being sent
+  std::atomic<int> bulk_waits_{0};
   std::atomic<uint64_t> sent_sequence_{0};
   std::thread writer_;
 };

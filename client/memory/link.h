@@ -23,8 +23,10 @@ class MemoryLink {
   virtual bool abandoned() const noexcept = 0;  // by a fork: take no lock
   // Ends the session. No lock may be held but those of the memory.
   virtual void MarkLost(std::string_view why) noexcept = 0;
-  // Waits while more was posted than the line takes; without any lock. False when the session is lost.
-  virtual bool AwaitRoom() noexcept = 0;
+  // Waits while more was posted than the line takes at once; without any lock. False when the session is lost.
+  virtual bool AwaitBulkRoom() noexcept = 0;
+  // Bytes a second that the line takes; 0 while nobody has had to wait for it.
+  virtual uint64_t line_rate() const noexcept = 0;
   // A control record that nobody waits for; one that is answered, true when the answer has come; runs of memory, whose buffer
   // may be exchanged for another.
   virtual bool PostControl(wire::Control control, const void* body, size_t size) noexcept = 0;

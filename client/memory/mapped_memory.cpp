@@ -15,16 +15,11 @@ uint64_t EndOf(const MemoryState& memory, uint64_t offset, uint64_t size) {
   return size > memory.size - offset ? memory.size : offset + size;
 }
 
-// Where a slice of up to `size` bytes ends that begins there: between two pages.
+// Where a slice of up to `size` bytes ends that begins there: between two pages, or two groups of them.
 uint64_t SliceEnd(uint64_t begin, uint64_t size) {
   constexpr uint64_t kPage = limits::kBlockBytes;
-  return std::max(begin + kPage, begin + size) / kPage * kPage;
-}
-
-// How much to search next. What changed leaves while the rest is searched: in small slices where much did.
-uint64_t NextSlice(uint64_t slice, uint64_t searched, uint64_t posted) {
-  if (posted >= searched / 8) return limits::kDenseSliceBytes;
-  return std::min(2 * slice, limits::kSliceBytes);
+  const uint64_t unit = size >= 2 * limits::kGroupBytes ? limits::kGroupBytes : kPage;
+  return std::max(begin + kPage, begin + size) / unit * unit;
 }
 
 }  // namespace
@@ -45,6 +40,7 @@ MappedMemory::Memory& MappedMemory::Find(const MemoryState& memory) {
 
 bool MappedMemory::AddWritable(ObjectId id, Memory* memory, uint64_t begin, uint64_t end) {
   if (!memory->writable.Add(begin, end)) return true;
+  if (!Settle(id, memory, begin, end)) return false;
   const wire::MemoryRange range{id, begin, end - begin};
   return link_->PostControl(wire::Control::kMemoryWritable, &range, sizeof(range));
 }
@@ -183,8 +179,10 @@ bool MappedMemory::SendWrites() noexcept {
 template <typename Step>
 bool MappedMemory::InSlices(Step step) noexcept {
   Cursor at;
+  at.trigger = triggers_.fetch_add(1) + 1;
+  if (line_is_slow()) at.slice = limits::kLeastSliceBytes;
   while (!at.done) {
-    if (!link_->AwaitRoom()) return false;
+    if (!link_->AwaitBulkRoom()) return false;
     const FairMutexLock lock(mutex_);
     try {
       if (!step(&at)) return false;
@@ -207,11 +205,13 @@ bool MappedMemory::SendSlice(Cursor* at) {
     const uint64_t end = memory.offset + memory.size;
     if (begin >= end) continue;
     const uint64_t until = std::min(end, SliceEnd(begin, left));
-    if (!Send(id, &memory, begin, until - begin)) return false;
+    if (!Send(id, &memory, begin, until - begin, at->trigger)) return false;
     left -= std::min(left, until - begin);
     searched += until - begin;
     if (until < end || left == 0) {
-      *at = {id, until, NextSlice(at->slice, searched, posted_ - posted), false};
+      at->memory = id;
+      at->offset = until;
+      at->slice = NextSlice(at->slice, searched, posted_ - posted);
       return true;
     }
   }
@@ -231,13 +231,21 @@ bool MappedMemory::SendRange(const MemoryState& memory, uint64_t offset, uint64_
     const uint64_t posted = posted_;
     at->offset = std::min(end, SliceEnd(begin, at->slice));
     at->done = at->offset == end;
-    const bool sent = Send(memory.id, &found->second, begin, at->offset - begin);
+    const bool sent = Send(memory.id, &found->second, begin, at->offset - begin, at->trigger);
     at->slice = NextSlice(at->slice, at->offset - begin, posted_ - posted);
     return sent;
   });
 }
 
-bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size) {
+// What changed leaves while the rest is searched: in small slices where much did.
+uint64_t MappedMemory::NextSlice(uint64_t slice, uint64_t searched, uint64_t posted) const noexcept {
+  const bool slow = line_is_slow();
+  if (posted >= searched / 8) return slow ? limits::kLeastSliceBytes : limits::kDenseSliceBytes;
+  return std::min(2 * slice, slow ? limits::kSlowSliceBytes : limits::kSliceBytes);
+}
+
+template <typename Searching>
+bool MappedMemory::PostFound(ObjectId id, Searching search) {
   bool begun = false;
   bool sent = true;
   wire::RunWriter* const writer = &writer_;
@@ -245,7 +253,7 @@ bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t s
     *posted += writer->Finish().size();
     return link->PostMemory(writer->buffer());
   };
-  memory->tracker->Collect(offset, size, [&](const wire::Changes& changes, size_t count) {
+  search([&](const wire::Changes& changes, size_t count) {
     if (!begun) writer->Begin(id);
     begun = true;
     writer->Add(changes);
@@ -255,6 +263,23 @@ bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t s
     begun = false;
   });
   return (!begun || post()) && sent;
+}
+
+bool MappedMemory::Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size, uint64_t trigger) {
+  constexpr uint64_t kPage = limits::kBlockBytes;
+  const bool alone = !memory->writable.Intersects(offset / kPage * kPage, (offset + size + kPage - 1) / kPage * kPage);
+  const uint64_t rate = link_->line_rate();
+  const auto whole = rate == 0 || rate >= limits::kFastLine ? Search::Whole::kAnything : Search::Whole::kDense;
+  const Search search{trigger, alone ? whole : Search::Whole::kNever};
+  return PostFound(id, [&](ChangeSink sink) {
+    memory->tracker->Collect(offset, size, sink, search);
+    Count(link_->statistics().compared_bytes, memory->tracker->TakeLooked());
+  });
+}
+
+bool MappedMemory::Settle(ObjectId id, Memory* memory, uint64_t begin, uint64_t end) {
+  if (memory->tracker == nullptr) return true;
+  return PostFound(id, [&](ChangeSink sink) { memory->tracker->Settle(begin, end - begin, sink); });
 }
 
 // --- from the device to the application ----------------------------------------------------------------------------------

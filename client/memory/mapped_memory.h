@@ -116,6 +116,7 @@ class MappedMemory {
     ObjectId memory = 0;
     uint64_t offset = 0;
     uint64_t slice = limits::kDenseSliceBytes;  // how much to search next
+    uint64_t trigger = 0;
     bool done = false;
   };
   // Calls step(cursor) with the mutex held until the cursor is done, having waited, without the mutex, for room before each.
@@ -124,13 +125,25 @@ class MappedMemory {
   bool InSlices(Step step) noexcept VESPER_NOT_ANALYSED;
   // The next slice of what is mapped and coherent.
   bool SendSlice(Cursor* at) VESPER_REQUIRES(mutex_);
+  // How much to search next after that much.
+  uint64_t NextSlice(uint64_t slice, uint64_t searched, uint64_t posted) const noexcept;
   // Puts the changed runs of a range into the batch, in records of bounded size.
-  bool Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size) VESPER_REQUIRES(mutex_);
+  bool Send(ObjectId id, Memory* memory, uint64_t offset, uint64_t size, uint64_t trigger) VESPER_REQUIRES(mutex_);
+  // From now on exactly what changed, where the device will write, too.
+  bool Settle(ObjectId id, Memory* memory, uint64_t begin, uint64_t end) VESPER_REQUIRES(mutex_);
+  // Calls search(sink) and posts what the sink gets.
+  template <typename Searching>
+  bool PostFound(ObjectId id, Searching search) VESPER_REQUIRES(mutex_);
+  bool line_is_slow() const noexcept {
+    const uint64_t rate = link_->line_rate();
+    return rate != 0 && rate < limits::kSlowLine;
+  }
 
   MemoryLink* const link_;
   std::atomic<uint32_t> coherent_count_{0};
   std::atomic<uint64_t> submitted_{0};
   std::atomic<uint64_t> completed_{0};
+  std::atomic<uint64_t> triggers_{0};
   // Held from finding a slice's changes until their records are in the batch, see SendWrites(); never while waiting for the
   // peer, since the connection's reader takes it to apply what the device wrote.
   FairMutex mutex_;

@@ -115,7 +115,7 @@ bool Session::AskOnce(Command command, const void* args, Reply* reply, VkResult*
   *failure = FailureOf(posted);
   if (posted != Connection::Posted::kOk) return false;
   messages_.Claim(reply->sequence);
-  statistics_->CountReply(command, reply->payload.size());
+  statistics_->CountReply(command, reply->payload.size(), reply->waited_ns);
   if (reply->header.kind == wire::ReplyKind::kAnswer) return true;
   *failure = reply->header.result < 0 ? static_cast<VkResult>(reply->header.result) : VK_ERROR_UNKNOWN;
   Log(LogLevel::kInfo, "%s was not executed (%d)", kCommandNames[static_cast<uint16_t>(command)], *failure);
@@ -221,8 +221,12 @@ void Session::AskAhead(const std::shared_ptr<Trip>& trip, Command command, const
 bool Session::Await(Command command, const LaterReply& later) noexcept {
   if (abandoned()) return false;
   bool counted = false;
+  const auto start = Clock::now();
   if (!connection_.Await(later, &counted)) return false;
-  if (counted) statistics_->CountReply(command, later.reply.payload.size());
+  if (counted) {
+    const auto waited = static_cast<uint64_t>((Clock::now() - start).count());
+    statistics_->CountReply(command, later.reply.payload.size(), waited);
+  }
   return true;
 }
 

@@ -55,7 +55,9 @@ class Session final : private EventHandler, public MemoryLink {
   uint64_t DigestOf(Command command, const void* args, std::span<const uint64_t> made) noexcept;
   // Asks for a control record; true when the reply has come.
   bool AskControl(wire::Control control, const void* body, size_t size) noexcept override;
-  bool AwaitRoom() noexcept override { return connection_.AwaitRoom(); }
+  bool AwaitRoom() noexcept { return connection_.AwaitRoom(); }
+  bool AwaitBulkRoom() noexcept override { return connection_.AwaitBulkRoom(); }
+  uint64_t line_rate() const noexcept override { return connection_.channel().line_rate(); }
   bool PostControl(wire::Control control, const void* body, size_t size) noexcept override;
   // Sends what was recorded into a command buffer, counting it, and empties the buffer.
   void SendRecords(CommandBuffer* buffer) noexcept;

@@ -63,7 +63,7 @@ class ForeignTracker final : public Tracker {
   ForeignTracker(uint8_t* data, size_t size) : Tracker(std::span(data, size)) {}
 
  protected:
-  void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) override {
+  void CollectRange(uint64_t offset, uint64_t size, const Search& /*search*/, ChangeSink sink) override {
     const uint64_t end = offset + size;
     seen_.resize(limits::kForeignPieceBytes);
     while (offset < end) {

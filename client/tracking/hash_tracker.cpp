@@ -24,10 +24,11 @@ uint64_t HashTracker::HashOf(const uint8_t* bytes, uint64_t block) const {
   return HashBytes(bytes + block * limits::kBlockBytes, LengthOf(block));
 }
 
-void HashTracker::CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) {
+void HashTracker::CollectRange(uint64_t offset, uint64_t size, const Search& /*search*/, ChangeSink sink) {
   const uint64_t end = offset + size;
   for (uint64_t index = offset / limits::kBlockBytes; index * limits::kBlockBytes < end; ++index) {
     Block& block = blocks_[static_cast<size_t>(index)];
+    if (block.known) NoteLooked(LengthOf(index));
     if (block.known && HashOf(shadow(), index) == block.hash) continue;
     const uint64_t begin = std::max(offset, index * limits::kBlockBytes);
     Compare(begin, std::min(end, (index + 1) * limits::kBlockBytes) - begin, sink);

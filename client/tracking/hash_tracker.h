@@ -13,7 +13,7 @@ class HashTracker final : public Tracker {
   explicit HashTracker(uint64_t size);
 
  protected:
-  void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) override;
+  void CollectRange(uint64_t offset, uint64_t size, const Search& /*search*/, ChangeSink sink) override;
   void Place(const wire::Run& run) override;
 
  private:

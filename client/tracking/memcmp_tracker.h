@@ -10,7 +10,9 @@ class MemcmpTracker final : public Tracker {
   using Tracker::Tracker;
 
  protected:
-  void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) override { Compare(offset, size, sink); }
+  void CollectRange(uint64_t offset, uint64_t size, const Search& /*search*/, ChangeSink sink) override {
+    Compare(offset, size, sink);
+  }
 };
 
 }  // namespace vesper::client

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "client/base/limits.h"
 #include "client/base/log.h"
+#include "client/tracking/hash.h"
 #include "client/tracking/hash_tracker.h"
 #include "client/tracking/memcmp_tracker.h"
 #include "client/tracking/uffd_tracker.h"
@@ -42,9 +44,14 @@ void SayOnce(const std::string& what) {
 
 }  // namespace
 
-void Tracker::Collect(uint64_t offset, uint64_t size, ChangeSink sink) {
+void Tracker::Collect(uint64_t offset, uint64_t size, ChangeSink sink, const Search& search) {
   if (offset >= size_ || size == 0) return;
-  CollectRange(offset, std::min(size, size_ - offset), sink);
+  CollectRange(offset, std::min(size, size_ - offset), search, sink);
+}
+
+void Tracker::Settle(uint64_t offset, uint64_t size, ChangeSink sink) {
+  if (offset >= size_ || size == 0) return;
+  SettleRange(offset, std::min(size, size_ - offset), sink);
 }
 
 bool Tracker::Apply(const wire::Run& run) {
@@ -69,6 +76,23 @@ size_t Tracker::Compare(uint64_t offset, uint64_t size, ChangeSink sink) {
   return count;
 }
 
+bool Tracker::TakeWhole(uint64_t offset, size_t length, uint64_t* digest, ChangeSink sink, bool to_twin) {
+  std::array<uint8_t, limits::kBlockBytes> seen;
+  NoteLooked(length);
+  {
+    const SharedWithApplication shared;
+    std::memcpy(seen.data(), shadow() + offset, length);
+  }
+  if (to_twin) std::memcpy(twin() + offset, seen.data(), length);
+  const uint64_t before = std::exchange(*digest, HashBytes(seen.data(), length) | 1);
+  if (before == *digest) return false;
+  std::array<uint64_t, wire::LinesOf(limits::kBlockBytes)> mask;
+  mask.fill(~uint64_t{0});
+  if (length % wire::kLine != 0) mask[length / wire::kLine] = (uint64_t{1} << length % wire::kLine) - 1;
+  sink({offset, std::span(seen).first(length), mask.data()}, length);
+  return true;
+}
+
 bool Tracker::Equal(uint64_t offset, size_t length) const {
   const SharedWithApplication shared;
   return std::memcmp(shadow() + offset, twin() + offset, length) == 0;
@@ -78,6 +102,7 @@ size_t Tracker::CompareBlock(uint64_t offset, const uint8_t* current, size_t len
   std::array<uint8_t, limits::kBlockBytes> seen;
   std::array<uint64_t, wire::LinesOf(limits::kBlockBytes)> mask;
   size_t count = 0;
+  NoteLooked(length);
   {
     const SharedWithApplication shared;
     count = wire::FindChanges(current, twin() + offset, length, seen.data(), mask.data());

@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "client/base/function_ref.h"
 #include "client/tracking/pages.h"
@@ -18,6 +19,15 @@ namespace vesper::client {
 // Gets what changed, at most a block at a time, valid during the call; in ascending order. Bytes were read once: what the sink
 // sees is what the twin then holds, whatever the application writes meanwhile.
 using ChangeSink = FunctionRef<void(const wire::Changes& changes, size_t count)>;
+
+// What a search is for.
+struct Search {
+  // Searches for one trigger, of parts of the memory, have the same number; 0: a trigger of its own.
+  uint64_t trigger = 0;
+  // Whether bytes that did not change may be sent as well, since nobody else writes there: only where hardly any are among
+  // those that did, as far as is known; or, on a line that is faster than comparing, anywhere.
+  enum class Whole : uint8_t { kNever, kDense, kAnything } whole = Whole::kNever;
+};
 
 // Owned by MappedMemory, whose lock guards it. The application reads and writes shadow() at any time without a lock.
 class Tracker {
@@ -33,7 +43,11 @@ class Tracker {
 
   // Finds what the application changed in the range since the last time and takes it over into the twin. May throw
   // std::bad_alloc.
-  void Collect(uint64_t offset, uint64_t size, ChangeSink sink);
+  void Collect(uint64_t offset, uint64_t size, ChangeSink sink, const Search& search = {});
+  // Bytes that were looked at since the last call.
+  uint64_t TakeLooked() { return std::exchange(looked_, 0); }
+  // From now on only what changed may be sent of the range: others will write it, too. May find what the application changed.
+  void Settle(uint64_t offset, uint64_t size, ChangeSink sink);
 
   // Puts bytes that the device wrote into shadow and twin together. Out of range: ignored, false.
   bool Apply(const wire::Run& run);
@@ -42,7 +56,9 @@ class Tracker {
   // Over memory of the application's own.
   explicit Tracker(std::span<uint8_t> shadow) : size_(shadow.size()), shadow_(shadow), twin_(shadow.size()) {}
   // Collect() of a range that lies within the memory and is not empty.
-  virtual void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) = 0;
+  virtual void CollectRange(uint64_t offset, uint64_t size, const Search& search, ChangeSink sink) = 0;
+  // Settle() of such a range, for who heeds Search::whole.
+  virtual void SettleRange(uint64_t /*offset*/, uint64_t /*size*/, ChangeSink /*sink*/) {}
   // Apply() of a run that lies within the memory.
   virtual void Place(const wire::Run& run);
 
@@ -50,11 +66,16 @@ class Tracker {
   size_t Compare(uint64_t offset, uint64_t size, ChangeSink sink);
   // The same for one block that was, or is being, read from `current`. The application may write on.
   size_t CompareBlock(uint64_t offset, const uint8_t* current, size_t length, ChangeSink sink);
+  // All bytes of a range, a block at most, go to the sink unless their digest is the one given, which gets the new one; 0 is
+  // none. Whether they went. Where it is wanted the twin has them then.
+  bool TakeWhole(uint64_t offset, size_t length, uint64_t* digest, ChangeSink sink, bool to_twin);
   // Whether a range is what the twin has.
   bool Equal(uint64_t offset, size_t length) const;
   uint8_t* twin() const { return twin_.data(); }
+  void NoteLooked(size_t bytes) { looked_ += bytes; }
 
  private:
+  uint64_t looked_ = 0;
   const uint64_t size_;
   const Pages shadow_;
   const Pages twin_;

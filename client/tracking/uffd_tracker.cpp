@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kGroupPages = 64;
+constexpr size_t kGroupPages = limits::kGroupBytes / limits::kBlockBytes;
+static_assert(64 % kGroupPages == 0);
 
 // A set of pages.
 class PageSet {
@@ -26,8 +27,8 @@ class PageSet {
   bool Has(size_t page) const { return (words_[page / 64] >> (page % 64) & 1) != 0; }
   void Add(size_t page) { words_[page / 64] |= uint64_t{1} << (page % 64); }
   // Of groups of kGroupPages pages, the first of which has the number 0.
-  bool HasGroup(size_t group) const { return words_[group] == ~uint64_t{0}; }
-  void AddGroup(size_t group) { words_[group] = ~uint64_t{0}; }
+  bool HasGroup(size_t group) const { return (words_[group / kGroups] & MaskOf(group)) == MaskOf(group); }
+  void AddGroup(size_t group) { words_[group / kGroups] |= MaskOf(group); }
   void Remove(size_t page) { words_[page / 64] &= ~(uint64_t{1} << (page % 64)); }
   // The first member in [from, end), or `end`.
   size_t Next(size_t from, size_t end) const {
@@ -40,6 +41,12 @@ class PageSet {
   }
 
  private:
+  static constexpr size_t kGroups = 64 / kGroupPages;  // of a word
+  static uint64_t MaskOf(size_t group) {
+    constexpr uint64_t kGroup = kGroupPages == 64 ? ~uint64_t{0} : (uint64_t{1} << kGroupPages % 64) - 1;
+    return kGroup << (group % kGroups * kGroupPages);
+  }
+
   std::vector<uint64_t> words_;
 };
 
@@ -52,7 +59,9 @@ class UffdTracker final : public Tracker {
         pending_(pages_),
         written_(pages_),
         looked_(pages_),
-        rewritten_(pages_ / kGroupPages) {}
+        stale_(pages_),
+        rewritten_(pages_ / kGroupPages),
+        sparse_(pages_ / kGroupPages) {}
 
   // Huge pages would make a written byte cost 2 MiB to compare.
   bool Watch() {
@@ -61,13 +70,14 @@ class UffdTracker final : public Tracker {
   }
 
  protected:
-  void CollectRange(uint64_t offset, uint64_t size, ChangeSink sink) override {
-    ++round_;
+  void CollectRange(uint64_t offset, uint64_t size, const Search& search, ChangeSink sink) override {
+    const auto now = Clock::now();
     const size_t begin = static_cast<size_t>(offset);
     const size_t end = static_cast<size_t>(offset + size);
     const size_t first = begin / page_;
     const size_t last = (end + page_ - 1) / page_;
-    const auto now = Clock::now();
+    whole_ = page_ == limits::kBlockBytes ? search.whole : Search::Whole::kNever;
+    if (search.trigger == 0 || search.trigger != trigger_) BeginTrigger(search.trigger, now);
     TakeAll(first, last, end, now);
     NoteRewritten(first, last);
     for (size_t page = pending_.Next(first, last); page < last; page = pending_.Next(page + 1, last)) {
@@ -81,8 +91,19 @@ class UffdTracker final : public Tracker {
         LookAgain(page, begin, end, sink);
       }
     } else {
-      LookAtRecent(begin, end, now, sink);
-      Sample(begin, end, sink);
+      for (const size_t page : again_) {
+        if (page >= first && page < last) LookAgain(page, begin, end, sink);
+      }
+    }
+  }
+
+  void SettleRange(uint64_t offset, uint64_t size, ChangeSink sink) override {
+    const size_t last = (static_cast<size_t>(offset + size) + page_ - 1) / page_;
+    for (size_t page = stale_.Next(static_cast<size_t>(offset) / page_, last); page < last;
+         page = stale_.Next(page + 1, last)) {
+      const auto [at, length] = PlaceOf(page);
+      TakeWhole(at, length, &digests_[page], sink, true);
+      stale_.Remove(page);
     }
   }
 
@@ -161,43 +182,67 @@ class UffdTracker final : public Tracker {
     if (!TakeWrittenPages(shadow() + first * page_, (last - first) * page_, note)) note(0, (last - first) * page_);
   }
 
+  struct Part {
+    size_t at;
+    size_t length;
+  };
+  Part PlaceOf(size_t page) const {
+    const size_t at = page * page_;
+    return {at, std::min(page_, static_cast<size_t>(size()) - at)};
+  }
+
   // Compares what of a page lies in [begin, end). True when that is all of it.
   bool Look(size_t page, size_t begin, size_t end, ChangeSink sink, bool* changed) {
-    const size_t page_end = std::min((page + 1) * page_, static_cast<size_t>(size()));
-    const size_t from = std::max(begin, page * page_);
-    const size_t to = std::min(end, page_end);
-    *changed = from < to && Compare(from, to - from, sink) != 0;
+    const auto [at, length] = PlaceOf(page);
+    const size_t from = std::max(begin, at);
+    const size_t to = std::min(end, at + length);
+    const bool all = from == at && to == at + length;
     looked_[page] = round_;
-    return from == page * page_ && to == page_end;
+    if (from >= to) {
+      *changed = false;
+    } else if (all && MayBeWhole(page / kGroupPages)) {
+      if (digests_.empty()) digests_.resize(pages_);
+      if (!stale_.Has(page)) digests_[page] = 0;
+      stale_.Add(page);
+      *changed = TakeWhole(at, length, &digests_[page], sink, false);
+    } else if (stale_.Has(page)) {
+      uint64_t unknown = 0;  // of a part of the page
+      *changed = TakeWhole(from, to - from, all ? &digests_[page] : &unknown, sink, true);
+      if (*changed && all) stale_.Remove(page);
+    } else {
+      const size_t count = Compare(from, to - from, sink);
+      *changed = count != 0;
+      if (page / kGroupPages < sparse_.size() && count < limits::kDensePage) sparse_[page / kGroupPages] = round_;
+    }
+    return all;
   }
-  bool LookAgain(size_t page, size_t begin, size_t end, ChangeSink sink) {
-    if (looked_[page] == round_) return false;
+  bool MayBeWhole(size_t group) const {
+    if (whole_ == Search::Whole::kNever || group >= rewritten_.size() || !IsRewritten(group)) return false;
+    return whole_ == Search::Whole::kAnything || round_ - sparse_[group] > limits::kRewritings;
+  }
+  void LookAgain(size_t page, size_t begin, size_t end, ChangeSink sink) {
     bool changed = false;
-    Look(page, begin, end, sink, &changed);
-    return true;
+    if (looked_[page] != round_) Look(page, begin, end, sink, &changed);
   }
 
-  // The last ones first.
-  void LookAtRecent(size_t begin, size_t end, Clock::time_point now, ChangeSink sink) {
+  // Which pages all searches of a trigger look at although nobody is known to have written them: those written last, and some of
+  // the others in turn.
+  void BeginTrigger(uint64_t trigger, Clock::time_point now) {
+    trigger_ = trigger;
+    ++round_;
+    again_.clear();
     while (!recent_.empty() && now - recent_.front().when > limits::kRecentlyWritten) recent_.pop_front();
-    size_t left = limits::kRecentPages;
-    for (auto region = recent_.rbegin(); region != recent_.rend() && left != 0; ++region) {
-      const size_t last = std::min(region->last, (end + page_ - 1) / page_);
-      for (size_t page = std::max(region->first, begin / page_); page < last && left != 0; ++page) {
-        if (LookAgain(page, begin, end, sink)) --left;
+    for (auto region = recent_.rbegin(); region != recent_.rend() && again_.size() < limits::kRecentPages; ++region) {
+      for (size_t page = region->last; page > region->first && again_.size() < limits::kRecentPages; --page) {
+        again_.push_back(page - 1);
       }
     }
-  }
-
-  void Sample(size_t begin, size_t end, ChangeSink sink) {
-    const size_t first = begin / page_;
-    const size_t last = (end + page_ - 1) / page_;
-    if (cursor_ < first || cursor_ >= last) cursor_ = first;
     for (size_t i = 0; i < limits::kSamplePages; ++i) {
-      cursor_ = written_.Next(cursor_, last);
-      if (cursor_ == last) return;  // the next time begins anew
-      LookAgain(cursor_++, begin, end, sink);
+      cursor_ = written_.Next(cursor_, pages_);
+      if (cursor_ == pages_) break;
+      again_.push_back(cursor_++);
     }
+    if (cursor_ >= pages_) cursor_ = 0;
   }
 
   const size_t page_;
@@ -205,9 +250,17 @@ class UffdTracker final : public Tracker {
   PageSet pending_;               // written, and not or only in part compared since
   PageSet written_;               // ever
   std::vector<uint32_t> looked_;  // the round in which a page was compared last
+  // Sent wholly, without a look at the twin, which does not have them: what the server has is known by a digest.
+  PageSet stale_;
+  std::vector<uint64_t> digests_;  // of these; empty while there never were any
   // How often in a row all pages of a group had changed; those beyond the last whole group are in none.
   std::vector<uint8_t> rewritten_;
-  uint32_t round_ = 0;
+  // The last round in which a page of the group was compared of which more than a few bytes had not changed.
+  std::vector<uint32_t> sparse_;
+  uint32_t round_ = limits::kRewritings;  // one for each trigger
+  uint64_t trigger_ = 0;
+  Search::Whole whole_ = Search::Whole::kNever;  // of the search under way
+  std::vector<size_t> again_;                    // pages to be looked at in this round
   std::deque<Region> recent_;
   Clock::time_point last_written_{};
   bool pinned_ = false;
