@@ -235,11 +235,12 @@ void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin) {
     ForEachPiece(run, [&run, shared, twin](uint64_t offset, std::span<const uint8_t> bytes) {
       const auto at = static_cast<size_t>(offset - run.offset);
       std::memcpy(shared + at, bytes.data(), bytes.size());
-      std::memcpy(twin + at, bytes.data(), bytes.size());
+      if (twin != nullptr) std::memcpy(twin + at, bytes.data(), bytes.size());
     });
     return;
   }
-  BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared, twin);
+  BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared,
+                            twin == nullptr ? shared : twin);
 }
 
 }  // namespace vesper::wire

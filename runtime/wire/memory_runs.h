@@ -67,7 +67,7 @@ struct Run {
 bool NextRun(std::span<const uint8_t>* rest, Run* run);
 
 // Puts the bytes of a run into memory that others write at the same time, and the same into the twin; both pointers are where
-// the run's extent begins. No other byte of `shared` is written, and none is read.
+// the run's extent begins. No other byte of `shared` is written, and none is read. Where nobody else writes there need be no twin.
 void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin);
 
 // Calls visit(offset, bytes) for each piece of a run without gaps.

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "runtime/wire/control.h"
 #include "runtime/wire/record.h"
 
@@ -68,10 +70,21 @@ void Outbox::Queue(Entry entry) {
   if (!sending_) changed_.notify_all();  // who sends looks again when it has
 }
 
+size_t Outbox::RoomBound() const {
+  const uint64_t rate = channel_->line_rate();
+  if (rate == 0) return limits::kMaxAhead;
+  return std::clamp<uint64_t>(rate / limits::kAheadOfSecond, limits::kLeastAhead, limits::kMaxAhead);
+}
+
+bool Outbox::IsSlow() const {
+  const uint64_t rate = channel_->line_rate();
+  return rate != 0 && rate < limits::kSlowLine;
+}
+
 void Outbox::AwaitRoom() {
   if (reader_ == std::this_thread::get_id()) return;
   std::unique_lock lock(mutex_);
-  const auto has_room = [this] { return stopping_ || hurries_ != 0 || !error_.empty() || bytes_ <= limits::kMaxAhead; };
+  const auto has_room = [this] { return stopping_ || hurries_ != 0 || !error_.empty() || bytes_ <= RoomBound(); };
   if (has_room()) return;
   ++awaiting_room_;
   for (size_t before = SIZE_MAX; !has_room() && bytes_ < before;) {
@@ -188,7 +201,7 @@ void Outbox::Write() {
     }
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
     // Who waits for room is woken once there is plenty.
-    if (entries_.empty() || awaiting_room_ == 0 || bytes_ <= limits::kMaxAhead / 2) changed_.notify_all();
+    if (entries_.empty() || awaiting_room_ == 0 || bytes_ <= RoomBound() / 2) changed_.notify_all();
   }
 }
 

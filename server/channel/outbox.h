@@ -38,13 +38,15 @@ class Outbox {
   // one.
   bool SendBuffer(wire::ByteBuffer* event);
 
-  // Waits while more than limits::kMaxAhead is queued, for who has much to send: what is found later need not be kept until
-  // then. Not for long while the client takes nothing, not by the session's reader, and not while that waits for who does.
+  // Waits while more is queued than the line carries in a few milliseconds, limits::kMaxAhead at most, for who has much to send:
+  // what is found later need not be kept until then, and what others send is not far behind. Not for long while the client takes nothing, not by the session's reader, and not while that waits for who does.
   void AwaitRoom();
   // The calling thread is the session's reader. Before others use this.
   void NoteReader() { reader_ = std::this_thread::get_id(); }
   void BeginHurry();
   void EndHurry();
+  // Whether the line is so slow that much is sent in small pieces.
+  bool IsSlow() const;
 
   // Send() for an event that may be left out: false, and the event is dropped, while `limit`
   // bytes of such wait already.
@@ -80,6 +82,7 @@ class Outbox {
                   std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
                   bool optional);
   void Queue(Entry entry);
+  size_t RoomBound() const;
   void Write();
   void WaitForEntry(std::unique_lock<std::mutex>& lock);
   void FailLocked(std::string error);

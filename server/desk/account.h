@@ -11,6 +11,10 @@ struct Account {
   uint64_t bytes_in = 0, bytes_out = 0;
   uint64_t messages = 0, commands = 0, replies = 0;
   uint64_t gpu_nanoseconds = 0;
+  // Messages as they were before they were packed, and mapped memory: bytes that clients wrote, that the GPU was found to have
+  // written, and that were compared for that.
+  uint64_t unpacked_in = 0, unpacked_out = 0;
+  uint64_t memory_in = 0, memory_out = 0, memory_compared = 0;
 
   Account& operator+=(const Account& other) {
     bytes_in += other.bytes_in;
@@ -19,6 +23,11 @@ struct Account {
     commands += other.commands;
     replies += other.replies;
     gpu_nanoseconds += other.gpu_nanoseconds;
+    unpacked_in += other.unpacked_in;
+    unpacked_out += other.unpacked_out;
+    memory_in += other.memory_in;
+    memory_out += other.memory_out;
+    memory_compared += other.memory_compared;
     return *this;
   }
 };

@@ -30,6 +30,11 @@ struct Counters {
   commands @3 :UInt64;
   replies @4 :UInt64;            # that a client waited for
   gpuNanoseconds @5 :UInt64;
+  unpackedIn @6 :UInt64;         # bytesIn and bytesOut as they would be without compression
+  unpackedOut @7 :UInt64;
+  memoryIn @8 :UInt64;           # of mapped memory: written by clients, by the GPU, compared for the latter
+  memoryOut @9 :UInt64;
+  memoryCompared @10 :UInt64;
 }
 
 struct Session {

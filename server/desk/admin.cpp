@@ -21,6 +21,11 @@ void Fill(const Account& account, schema::Counters::Builder out) {
   out.setCommands(account.commands);
   out.setReplies(account.replies);
   out.setGpuNanoseconds(account.gpu_nanoseconds);
+  out.setUnpackedIn(account.unpacked_in);
+  out.setUnpackedOut(account.unpacked_out);
+  out.setMemoryIn(account.memory_in);
+  out.setMemoryOut(account.memory_out);
+  out.setMemoryCompared(account.memory_compared);
 }
 
 void Fill(const ServerView& view, schema::Server::Builder out) {

@@ -49,22 +49,28 @@ class Collector final : public prometheus::Collectable {
     const auto gauge = [](const char* name, const char* help, double value) {
       return Family(name, help, MetricType::Gauge, value);
     };
-    return {gauge("vesper_sessions", "Sessions now", static_cast<double>(view.sessions.size())),
-            gauge("vesper_sessions_with_device", "Sessions now that have a device", devices),
-            gauge("vesper_waiting", "Clients that wait for a worker", view.waiting),
-            gauge("vesper_draining", "1 while no new sessions are served", view.draining ? 1 : 0),
-            gauge("vesper_memory_bytes", "What the workers of sessions hold", memory),
-            gauge("vesper_uptime_seconds", "Since the server's start", view.seconds),
-            counter("vesper_sessions_total", "Sessions since the start", view.served),
-            counter("vesper_refused_total", "Peers turned away", view.refused),
-            counter("vesper_faults_total", "Workers that ended otherwise than they should", view.faults),
-            counter("vesper_received_bytes_total", "From clients", all.bytes_in),
-            counter("vesper_sent_bytes_total", "To clients", all.bytes_out),
-            counter("vesper_messages_total", "From clients", all.messages),
-            counter("vesper_commands_total", "Of Vulkan, run for clients", all.commands),
-            counter("vesper_replies_total", "That clients waited for", all.replies),
-            Family("vesper_gpu_seconds_total", "That queues were at work", MetricType::Counter,
-                   static_cast<double>(all.gpu_nanoseconds) / 1e9)};
+    return {
+        gauge("vesper_sessions", "Sessions now", static_cast<double>(view.sessions.size())),
+        gauge("vesper_sessions_with_device", "Sessions now that have a device", devices),
+        gauge("vesper_waiting", "Clients that wait for a worker", view.waiting),
+        gauge("vesper_draining", "1 while no new sessions are served", view.draining ? 1 : 0),
+        gauge("vesper_memory_bytes", "What the workers of sessions hold", memory),
+        gauge("vesper_uptime_seconds", "Since the server's start", view.seconds),
+        counter("vesper_sessions_total", "Sessions since the start", view.served),
+        counter("vesper_refused_total", "Peers turned away", view.refused),
+        counter("vesper_faults_total", "Workers that ended otherwise than they should", view.faults),
+        counter("vesper_received_bytes_total", "From clients", all.bytes_in),
+        counter("vesper_sent_bytes_total", "To clients", all.bytes_out),
+        counter("vesper_unpacked_received_bytes_total", "From clients, before compression", all.unpacked_in),
+        counter("vesper_unpacked_sent_bytes_total", "To clients, before compression", all.unpacked_out),
+        counter("vesper_memory_received_bytes_total", "Of mapped memory that clients wrote", all.memory_in),
+        counter("vesper_memory_sent_bytes_total", "Of mapped memory that GPUs wrote", all.memory_out),
+        counter("vesper_memory_compared_bytes_total", "Of mapped memory, to find what GPUs wrote", all.memory_compared),
+        counter("vesper_messages_total", "From clients", all.messages),
+        counter("vesper_commands_total", "Of Vulkan, run for clients", all.commands),
+        counter("vesper_replies_total", "That clients waited for", all.replies),
+        Family("vesper_gpu_seconds_total", "That queues were at work", MetricType::Counter,
+               static_cast<double>(all.gpu_nanoseconds) / 1e9)};
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "runtime/wire/decoder.h"
@@ -13,6 +14,8 @@
 #include "server/base/limits.h"
 
 namespace vesper::server {
+
+static constexpr uint8_t kZeros[limits::kScanBlock] = {};
 
 MappedMemory::~MappedMemory() {
   if (twin_ != nullptr) munmap(twin_, memory_.size);
@@ -27,16 +30,31 @@ bool MappedMemory::Check(const wire::MemoryRange& range, const char* what, std::
 bool MappedMemory::Map() {
   if (retired_) return false;
   if (mapping_ != nullptr) return true;
-  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (twin == MAP_FAILED) return false;
+  if (needs_twin_ && !MakeTwin()) return false;
   void* mapping = nullptr;
   if (memory_.table->MapMemory(memory_.device, memory_.memory, 0, VK_WHOLE_SIZE, 0, &mapping) != VK_SUCCESS) {
-    munmap(twin, memory_.size);
     return false;
   }
-  twin_ = static_cast<uint8_t*>(twin);
   mapping_ = static_cast<uint8_t*>(mapping);
   return true;
+}
+
+bool MappedMemory::MakeTwin() {
+  if (twin_ != nullptr) return true;
+  void* twin = mmap(nullptr, memory_.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (twin == MAP_FAILED) return false;
+  twin_ = static_cast<uint8_t*>(twin);
+  return true;
+}
+
+void MappedMemory::NeedTwin() {
+  if (std::exchange(needs_twin_, true) || mapping_ == nullptr) return;
+  if (!MakeTwin()) throw std::bad_alloc();
+  for (uint64_t at = 0; at < memory_.size; at += limits::kScanBlock) {
+    const auto block = static_cast<size_t>(std::min<uint64_t>(limits::kScanBlock, memory_.size - at));
+    // Pages of zeros stay without memory.
+    if (std::memcmp(mapping_ + at, kZeros, block) != 0) std::memcpy(twin_ + at, mapping_ + at, block);
+  }
 }
 
 VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const {
@@ -49,7 +67,6 @@ VkMappedMemoryRange MappedMemory::Rounded(uint64_t offset, uint64_t size) const 
 
 // What the client takes for zeros must be zeros here: it sends only what differs.
 void MappedMemory::Clear() {
-  static constexpr uint8_t kZeros[limits::kScanBlock] = {};
   for (uint64_t at = 0; at < memory_.size; at += limits::kScanBlock) {
     const auto block = static_cast<size_t>(std::min<uint64_t>(limits::kScanBlock, memory_.size - at));
     // Pages that were never touched stay so.
@@ -82,6 +99,7 @@ bool MappedMemory::RemoveRange(const wire::MemoryRange& range, std::string* erro
 bool MappedMemory::AddWritable(const wire::MemoryRange& range, std::string* error) {
   if (!Check(range, "a writable range", error)) return false;
   const MutexLock lock(mutex_);
+  NeedTwin();
   writable_.Add(range.offset, range.offset + range.size);
   return true;
 }
@@ -98,7 +116,7 @@ bool MappedMemory::Write(uint32_t count, std::span<const uint8_t> runs, std::str
     }
     if (!Check({memory_.id, run.offset, run.extent}, "a write", error)) return false;
     if (!mapped || run.extent == 0) continue;
-    wire::PlaceRun(run, mapping_ + run.offset, twin_ + run.offset);
+    wire::PlaceRun(run, mapping_ + run.offset, twin_ == nullptr ? nullptr : twin_ + run.offset);
     if (memory_.flushed) flushes.push_back(Rounded(run.offset, run.extent));
   }
   if (!flushes.empty()) {
@@ -161,9 +179,11 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events,
   uint64_t changed = 0;
   while (size != 0) {
     events->AwaitRoom();
-    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, limits::kScanPiece));
+    const size_t most = events->IsSlow() ? limits::kSmallScanPiece : limits::kScanPiece;
+    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, most));
     const MutexLock lock(mutex_);
-    if (!Map()) return changed;
+    needs_twin_ = true;
+    if (!Map() || !MakeTwin()) return changed;
     changed += ScanPiece(offset, piece, events, look);
     offset += piece;
     size -= piece;

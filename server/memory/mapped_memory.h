@@ -30,12 +30,15 @@ struct LateBytes {
   std::array<uint64_t, 2> mask;
 };
 
-// One allocation. The twin holds the bytes as the client knows them and starts as zeros, as does the client's copy. It lives as
+// One allocation. The twin holds the bytes as the client knows them and starts as zeros, as does the client's copy. Memory that
+// only the client writes has none before somebody else may: it is its own twin until then. It lives as
 // long as the memory, over unmapping. Owned by the table and by scans under way. Any thread; mutex_ guards all that changes and
 // is held for short times: a scan gives it up between pieces.
 class MappedMemory {
  public:
-  explicit MappedMemory(const HostMemory& memory) : memory_(memory) {}
+  // What is not cached is never read where that can be helped.
+  explicit MappedMemory(const HostMemory& memory)
+      : memory_(memory), needs_twin_(memory.foreign || memory.flushed || !memory.cached) {}
   ~MappedMemory();
   MappedMemory(const MappedMemory&) = delete;
   MappedMemory& operator=(const MappedMemory&) = delete;
@@ -75,7 +78,10 @@ class MappedMemory {
   void Retire();
 
  private:
-  bool Map() VESPER_REQUIRES(mutex_);  // the driver's mapping and the twin, on first need
+  bool Map() VESPER_REQUIRES(mutex_);  // the driver's mapping, on first need, and the twin where it is needed
+  // From now on what the client knows differs from what is there. Throws std::bad_alloc.
+  void NeedTwin() VESPER_REQUIRES(mutex_);
+  bool MakeTwin() VESPER_REQUIRES(mutex_);
   void Clear() VESPER_REQUIRES(mutex_);
   bool Check(const wire::MemoryRange& range, const char* what, std::string* error) const;
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
@@ -90,6 +96,7 @@ class MappedMemory {
   bool retired_ VESPER_GUARDED_BY(mutex_) = false;
   uint8_t* mapping_ VESPER_GUARDED_BY(mutex_) = nullptr;
   uint8_t* twin_ VESPER_GUARDED_BY(mutex_) = nullptr;
+  bool needs_twin_ VESPER_GUARDED_BY(mutex_);
   std::vector<wire::MemoryRange> ranges_ VESPER_GUARDED_BY(mutex_);  // mapped
   RangeSet writable_ VESPER_GUARDED_BY(mutex_);
   bool followed_ VESPER_GUARDED_BY(mutex_) = false;

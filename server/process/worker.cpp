@@ -137,7 +137,12 @@ class Accountant {
                           stats.messages,
                           stats.commands,
                           stats.replies,
-                          GpuNanoseconds()};
+                          GpuNanoseconds(),
+                          channel_->unpacked_bytes_received(),
+                          channel_->unpacked_bytes_sent(),
+                          session_->memories().written_bytes(),
+                          session_->memories().changed_bytes(),
+                          session_->memories().compared_bytes()};
     SendReport(line_, Report::kAccount, {reinterpret_cast<const char*>(&account), sizeof(account)});
   }
   void Judge() {

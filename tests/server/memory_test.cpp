@@ -195,6 +195,30 @@ TEST_F(MemoryTest, FreshMemoryIsMadeZero) {
   EXPECT_EQ(g_memory[5], 1) << "only the first time";
 }
 
+// Memory that only the client writes is its own twin until the device may write it.
+TEST_F(MemoryTest, WhatWasWrittenBeforeTheDeviceMayWriteIsNotSentBack) {
+  memories_.Unregister(kId);
+  memories_.Register({.table = &driver_, .id = kId, .size = kSize});
+  g_memory.assign(kSize, 7);
+  const wire::MemoryMapping mapping{{kId, 0, kSize}, 1};
+  std::string error;
+  ASSERT_TRUE(memories_.Execute(wire::Control::kMemoryMapped,
+                                {reinterpret_cast<const uint8_t*>(&mapping), sizeof(mapping)}, &error));
+  ASSERT_TRUE(Write(100, {1, 2, 3}));
+  ASSERT_TRUE(Write(300'000, {4}));
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_TRUE(Changed().empty());
+  ASSERT_TRUE(Control(wire::Control::kMemoryWritable, 0, 200'000));
+  ASSERT_TRUE(Write(50, {5}));
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_TRUE(Changed().empty());
+  g_memory[101] = 9;
+  g_memory[199'999] = 9;
+  g_memory[300'000] = 9;  // where it may not
+  memories_.Scan(VK_NULL_HANDLE, false);
+  EXPECT_EQ(Changed(), (std::map<uint64_t, uint8_t>{{101, 9}, {199'999, 9}}));
+}
+
 // Who polls a flag must find what was written before it: flags go last, wherever they lie.
 TEST_F(MemoryTest, FlagsFollowWhatWasWrittenBeforeThem) {
   ASSERT_TRUE(Control(wire::Control::kMemoryMapped, 0, kSize));
