@@ -134,7 +134,7 @@ struct Connection {
 
 // What waits in the kernel's buffers would count as sent although it still waits for the line.
 int ReceiveBytes(const Pace& pace) {
-  return pace.rate == 0 ? 0 : static_cast<int>(std::clamp(pace.rate * 2e-3, 64.0 * 1024, 4.0 * 1024 * 1024));
+  return pace.rate == 0 ? 0 : static_cast<int>(std::clamp(pace.rate * 2e-3, 16.0 * 1024, 4.0 * 1024 * 1024));
 }
 
 }  // namespace

@@ -1,7 +1,12 @@
 // Bytes that travel between the program and the GPU's memory. All are random, new in each batch, and checked: what went to the
 // device by a sum that a shader makes of it, what came from there word by word.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
 #include <cstring>
+#include <exception>
+#include <thread>
 
 #include "shaders/words_comp.h"
 #include "tools/bench/rows.h"
@@ -62,7 +67,29 @@ void RecordCopy(const Commands& commands, const Buffer& from, const Buffer& to) 
 }
 
 // Which of the mapped words each batch changes.
-enum class Change : uint8_t { kAll, kHalfOfEachWord, kALineInEachMega };
+enum class Change : uint8_t { kAll, kHalfOfEachWord, kALineInEachMega, kTexture, kSmoothFloats };
+
+// As of a picture: colours that change slowly over lines of 1024 pixels, with some noise in the lowest bits.
+void FillTexture(Random* random, std::span<uint32_t> pixels) {
+  const uint32_t seed = random->Word();
+  for (size_t i = 0; i < pixels.size(); ++i) {
+    const auto x = static_cast<uint32_t>(i % 1024), y = static_cast<uint32_t>(i / 1024);
+    const uint32_t noise = i % 8 == 0 ? random->Word() & 0x00010101 : 0;
+    pixels[i] =
+        (0xff000000 | ((x + seed) / 16 & 0xff) << 16 | ((y + seed / 256) / 8 & 0xff) << 8 | ((x + y) / 32 & 0xff)) ^
+        noise;
+  }
+}
+
+// As of a simulation: values of which neighbours have the upper bits in common and the lower ones not.
+void FillFloats(Random* random, std::span<uint32_t> words) {
+  const double phase = random->Word() * 1e-6;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const double noise = (random->Word() & 0xfff) * 1e-7;
+    const auto value = static_cast<float>(2 + std::sin(phase + static_cast<double>(i) * 1e-4) + noise);
+    std::memcpy(&words[i], &value, sizeof(value));
+  }
+}
 
 class Upload final : public Work {
  public:
@@ -85,6 +112,10 @@ class Upload final : public Work {
       case Change::kHalfOfEachWord:
         for (uint32_t& word : source_) word ^= random_.Word() & 0xffff;
         return;
+      case Change::kTexture:
+        return FillTexture(&random_, source_);
+      case Change::kSmoothFloats:
+        return FillFloats(&random_, source_);
       case Change::kALineInEachMega:
         line_ = random_.Word() % (kStep / kLine) * kLine;
         for (size_t at = line_; at < source_.size(); at += kStep) random_.Fill({&source_[at], kLine});
@@ -160,6 +191,55 @@ class Download final : public Work {
   std::vector<uint32_t> read_;
 };
 
+// Questions that this thread asks while another one moves bytes all the time.
+class Beside final : public Work {
+ public:
+  static constexpr uint64_t kQuestions = 10;
+
+  Beside(const Gpu& gpu, std::unique_ptr<Work> moves) : gpu_(gpu), moves_(std::move(moves)) {}
+  void Batch(Stopwatch* watch) override {
+    std::atomic<bool> enough{false};
+    std::exception_ptr failure;
+    std::thread mover([&] {
+      try {
+        do {
+          Stopwatch nobodys;
+          moves_->Prepare();
+          moves_->Batch(&nobodys);
+          moves_->Verify(true);
+        } while (!enough);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    });
+    for (uint64_t i = 0; i < kQuestions; ++i) {
+      std::this_thread::sleep_for(kBetween);
+      Ask(watch);
+    }
+    enough = true;
+    mover.join();
+    if (failure != nullptr) std::rethrow_exception(failure);
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kBetween{60};
+
+  // Large memory, which no client can promise by itself.
+  void Ask(Stopwatch* watch) const {
+    VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+    info.allocationSize = 4 * kMega;
+    VkDeviceMemory memory = VK_NULL_HANDLE;
+    watch->Start();
+    const VkResult result = vkAllocateMemory(gpu_.device(), &info, nullptr, &memory);
+    watch->Stop();
+    VESPER_BENCH_CHECK(result);
+    vkFreeMemory(gpu_.device(), memory, nullptr);
+  }
+
+  const Gpu& gpu_;
+  const std::unique_ptr<Work> moves_;
+};
+
 // A dispatch changes four mapped bytes, which the program waits for and reads.
 class FourBytes final : public Work {
  public:
@@ -200,10 +280,20 @@ void AddMemoryRows(std::vector<Row>& rows) {
   upload("mem.upload_64m", 64 * kMega);
   download("mem.download_64m", 64 * kMega);
   upload("mem.upload_floats_16m", 16 * kMega, Change::kHalfOfEachWord);
+  upload("mem.upload_texture_16m", 16 * kMega, Change::kTexture);
+  upload("mem.upload_smooth_16m", 16 * kMega, Change::kSmoothFloats);
   rows.push_back({"mem.sparse_64m", Unit::kMilliseconds, 1, 1,
                   [](Gpu& gpu) { return std::make_unique<Upload>(gpu, 64 * kMega, Change::kALineInEachMega); }});
   rows.push_back(
       {"mem.readback_4b", Unit::kMicroseconds, 1, 1, [](Gpu& gpu) { return std::make_unique<FourBytes>(gpu); }});
+  const auto beside = [&rows](const char* name, auto make) {
+    rows.push_back({name, Unit::kMicroseconds, static_cast<double>(Beside::kQuestions), Beside::kQuestions,
+                    [make](Gpu& gpu) { return std::make_unique<Beside>(gpu, make(gpu)); }});
+  };
+  beside("beside.upload",
+         [](Gpu& gpu) -> std::unique_ptr<Work> { return std::make_unique<Upload>(gpu, 16 * kMega, Change::kAll); });
+  beside("beside.download",
+         [](Gpu& gpu) -> std::unique_ptr<Work> { return std::make_unique<Download>(gpu, 16 * kMega); });
 }
 
 }  // namespace vesper::tools::bench
