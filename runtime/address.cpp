@@ -4,6 +4,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
@@ -32,6 +34,19 @@ std::optional<Address> ParseUnix(const std::string& text, std::string_view path,
   address.kind = Address::Kind::kUnix;
   address.path = path;
   return address;
+}
+
+struct Cid {
+  std::string_view name;
+  uint32_t number;
+};
+constexpr std::array kCids = {Cid{"any", Address::kAnyCid}, Cid{"local", Address::kLocalCid},
+                              Cid{"host", Address::kHostCid}};
+
+template <typename Number>
+bool IsNumber(std::string_view text, Number* number) {
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return status == std::errc() && end == text.data() + text.size();
 }
 
 // Splits HOST:PORT or [HOST]:PORT. Returns what is wrong, or nullptr.
@@ -64,9 +79,28 @@ std::optional<Address> ParseTcp(const std::string& text, std::string_view rest, 
   Address address;
   address.kind = Address::Kind::kTcp;
   address.host = host;
-  const auto [end, status] = std::from_chars(port.data(), port.data() + port.size(), address.port);
-  if (status != std::errc() || end != port.data() + port.size()) {
+  uint16_t number = 0;
+  if (!IsNumber(port, &number)) {
     return Wrong(text, "the port must be a number up to 65535, as in tcp://127.0.0.1:7700", error);
+  }
+  address.port = number;
+  return address;
+}
+
+std::optional<Address> ParseVsock(const std::string& text, std::string_view rest, std::string* error) {
+  Address address;
+  address.kind = Address::Kind::kVsock;
+  const size_t colon = rest.find(':');
+  if (colon == rest.npos) return Wrong(text, "the port is missing, as in vsock://host:7700", error);
+  const std::string_view cid = rest.substr(0, colon);
+  if (const auto named = std::find_if(kCids.begin(), kCids.end(), [cid](const Cid& each) { return each.name == cid; });
+      named != kCids.end()) {
+    address.cid = named->number;
+  } else if (!IsNumber(cid, &address.cid)) {
+    return Wrong(text, "the machine must be a number, host, local or any, as in vsock://host:7700", error);
+  }
+  if (!IsNumber(rest.substr(colon + 1), &address.port)) {
+    return Wrong(text, "the port must be a number up to 4294967295, as in vsock://host:7700", error);
   }
   return address;
 }
@@ -97,6 +131,12 @@ std::optional<Address> ParseTls(std::string_view rest, std::string* error) {
 
 std::string Address::ToString() const {
   if (kind == Kind::kUnix) return "unix:" + path;
+  if (kind == Kind::kVsock) {
+    const auto* const named =
+        std::find_if(kCids.begin(), kCids.end(), [this](const Cid& each) { return each.number == cid; });
+    return "vsock://" + (named != kCids.end() ? std::string(named->name) : std::to_string(cid)) + ":" +
+           std::to_string(port);
+  }
   const bool v6 = host.find(':') != host.npos;
   return (kind == Kind::kTls ? "tls://" : "tcp://") + (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
 }
@@ -109,12 +149,15 @@ std::string Address::WithSecrets() const {
 }
 
 std::optional<Address> ParseAddress(const std::string& text, std::string* error) {
-  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://", kTls = "tls://";
+  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://", kTls = "tls://", kVsock = "vsock://";
   const std::string_view view = text;
   if (view.starts_with(kUnix)) return ParseUnix(text, view.substr(kUnix.size()), error);
   if (view.starts_with(kTcp)) return ParseTcp(text, view.substr(kTcp.size()), error);
   if (view.starts_with(kTls)) return ParseTls(view.substr(kTls.size()), error);
-  return Wrong(text, "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT, for example tcp://127.0.0.1:7700", error);
+  if (view.starts_with(kVsock)) return ParseVsock(text, view.substr(kVsock.size()), error);
+  return Wrong(
+      text, "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT, for example tcp://127.0.0.1:7700",
+      error);
 }
 
 Address DefaultUnixAddress() {
@@ -136,7 +179,8 @@ Address DefaultAdminAddress() {
 }
 
 bool IsLoopback(const Address& address) {
-  if (address.kind == Address::Kind::kUnix || address.host == "localhost") return true;
+  if (address.kind == Address::Kind::kUnix || address.kind == Address::Kind::kVsock) return true;
+  if (address.host == "localhost") return true;
   in_addr v4;
   if (::inet_pton(AF_INET, address.host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
   in6_addr v6;

@@ -1,5 +1,5 @@
 // Where a server listens and where a client connects: `unix:PATH`, `tcp://HOST:PORT` or `tls://[TOKEN@]HOST:PORT[#FINGERPRINT]`
-// (IPv6 in brackets).
+// (IPv6 in brackets), or between a virtual machine and its host `vsock://CID:PORT`.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,16 @@
 namespace vesper {
 
 struct Address {
-  enum class Kind : uint8_t { kUnix, kTcp, kTls } kind = Kind::kUnix;
-  std::string path;  // kUnix
-  std::string host;  // kTcp and kTls, without brackets
-  uint16_t port = 0;
+  enum class Kind : uint8_t { kUnix, kTcp, kTls, kVsock } kind = Kind::kUnix;
+  std::string path;   // kUnix
+  std::string host;   // kTcp and kTls, without brackets
+  uint32_t port = 0;  // of kVsock any number of 32 bits, else up to 65535
+  uint32_t cid = 0;   // kVsock: of a machine; kAnyCid stands for all, where a server listens
   // kTls, of a client, where the address says it: else VESPER_TOKEN and VESPER_FINGERPRINT do.
   std::string token = {};
   std::string fingerprint = {};
+
+  static constexpr uint32_t kAnyCid = UINT32_MAX, kLocalCid = 1, kHostCid = 2;
 
   // Fit for a log: without the token.
   std::string ToString() const;
@@ -35,7 +38,7 @@ std::optional<Address> ParseAddress(const std::string& text, std::string* error)
 Address DefaultUnixAddress();
 // Beside it: where a server is looked into and steered (server/desk/admin.capnp).
 Address DefaultAdminAddress();
-// True when only this machine can reach it.
+// True when only this machine can reach it, or what runs on it.
 bool IsLoopback(const Address& address);
 
 // Connects within `timeout_ms`. nullptr with a sentence in `error`. The socket is close-on-exec and non-blocking.

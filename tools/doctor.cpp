@@ -102,8 +102,9 @@ std::optional<Address> AddressToTry(const std::string& server, Findings& finding
   std::string error;
   auto address = configuration.Find(text, &error);
   if (!address) {
-    findings.Bad("server", error,
-                 "give unix:PATH, tls://HOST:PORT or tcp://HOST:PORT, or a name that `vesper servers` lists");
+    findings.Bad(
+        "server", error,
+        "give unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT, or a name that `vesper servers` lists");
   }
   return address;
 }

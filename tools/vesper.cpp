@@ -15,7 +15,8 @@
 namespace {
 
 constexpr char kServerHelp[] =
-    "the server: a name that `vesper servers` lists, unix:PATH, tls://HOST:PORT or tcp://HOST:PORT (else "
+    "the server: a name that `vesper servers` lists, unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT "
+    "(else "
     "$VESPER_SERVER, else what the configuration says, else the user's own Unix socket)";
 
 CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {

@@ -4,6 +4,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
+// after it, whose types it uses
+#include <linux/vm_sockets.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -161,9 +164,19 @@ std::string DistrustOf(const std::string& directory) {
 
 std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline, std::string* error) {
   std::vector<Endpoint> endpoints;
+  if (address.kind == Address::Kind::kVsock) {
+    sockaddr_vm name{};
+    name.svm_family = AF_VSOCK;
+    name.svm_cid = address.cid;
+    name.svm_port = passive && address.port == 0 ? VMADDR_PORT_ANY : address.port;
+    Endpoint& endpoint = endpoints.emplace_back();
+    std::memcpy(&endpoint.name, &name, sizeof(name));
+    endpoint.length = sizeof(name);
+    return endpoints;
+  }
   if (address.kind != Address::Kind::kUnix) {
     const int flags = passive ? AI_PASSIVE : 0;
-    const int status = LookUpName(address.host, address.port, flags, deadline, &endpoints);
+    const int status = LookUpName(address.host, static_cast<uint16_t>(address.port), flags, deadline, &endpoints);
     if (status != 0) *error = "cannot look up \"" + address.host + "\": " + ::gai_strerror(status);
     return endpoints;
   }

@@ -4,6 +4,9 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/socket.h>
+// after it, whose types it uses
+#include <linux/vm_sockets.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -96,17 +99,20 @@ int ListenUnix(const Address& address, const Endpoint& endpoint, std::string* er
   return fd.Release();
 }
 
-uint16_t PortOf(const sockaddr_storage& name) {
+uint32_t PortOf(const sockaddr_storage& name) {
+  if (name.ss_family == AF_VSOCK) return reinterpret_cast<const sockaddr_vm&>(name).svm_port;
   return ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(name).sin6_port
                                           : reinterpret_cast<const sockaddr_in&>(name).sin_port);
 }
 
-int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
+// On TCP or vsock.
+int ListenAt(const Endpoint& endpoint, uint32_t* port, std::string* error) {
   Descriptor fd(OpenSocket(endpoint.name.ss_family));
   const int on = 1;
   Endpoint bound;
   bound.length = sizeof(bound.name);
-  if (fd.get() < 0 || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+  if (fd.get() < 0 ||
+      (endpoint.name.ss_family != AF_VSOCK && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0) ||
       ::bind(fd.get(), endpoint.address(), endpoint.length) != 0 || ::listen(fd.get(), kBacklog) != 0 ||
       ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound.name), &bound.length) != 0) {
     *error = SystemError(errno);
@@ -116,13 +122,19 @@ int ListenTcp(const Endpoint& endpoint, uint16_t* port, std::string* error) {
   return fd.Release();
 }
 
-// False for what is neither a Unix nor an Internet socket.
+// False for what is neither a Unix nor an Internet socket, nor one between virtual machines.
 bool AddressOf(const Endpoint& bound, Address::Kind kind, Address* address) {
   if (bound.name.ss_family == AF_UNIX) {
     const auto& name = reinterpret_cast<const sockaddr_un&>(bound.name);
     const size_t most = bound.length - offsetof(sockaddr_un, sun_path);
     address->kind = Address::Kind::kUnix;
     address->path.assign(name.sun_path, ::strnlen(name.sun_path, most));
+    return true;
+  }
+  if (bound.name.ss_family == AF_VSOCK) {
+    address->kind = Address::Kind::kVsock;
+    address->cid = reinterpret_cast<const sockaddr_vm&>(bound.name).svm_cid;
+    address->port = PortOf(bound.name);
     return true;
   }
   const bool six = bound.name.ss_family == AF_INET6;
@@ -146,7 +158,7 @@ std::unique_ptr<Listener> Listener::Open(const Address& address, std::string* er
   int fd = -1;
   for (size_t i = 0; i < endpoints.size() && fd < 0; ++i) {
     fd = address.kind == Address::Kind::kUnix ? ListenUnix(address, endpoints[i], &why)
-                                              : ListenTcp(endpoints[i], &chosen.port, &why);
+                                              : ListenAt(endpoints[i], &chosen.port, &why);
   }
   if (fd < 0) {
     *error = CannotListen(address, why);
@@ -170,7 +182,7 @@ std::unique_ptr<Listener> Listener::Adopt(int fd, Address::Kind kind, std::strin
     return nullptr;
   }
   if (type != SOCK_STREAM || listens == 0 || !AddressOf(bound, kind, &address)) {
-    *error = "it is no Unix or Internet socket of kind stream that listens";
+    *error = "it is no Unix, Internet or vsock socket of kind stream that listens";
     return nullptr;
   }
   const int flags = ::fcntl(fd, F_GETFL);

@@ -37,10 +37,10 @@ constexpr size_t kMaxArrivals = 4;
 
 std::string Reason(int error) { return std::generic_category().message(error); }
 
-bool IsUnixSocket(int socket) {
+int FamilyOf(int socket) {
   sockaddr_storage name{};
   socklen_t length = sizeof(name);
-  return getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 && name.ss_family == AF_UNIX;
+  return getsockname(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 ? name.ss_family : AF_UNSPEC;
 }
 
 int PeerPid(int socket) {
@@ -101,11 +101,17 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
     : socket_(socket),
       wake_(wake),
       tls_(std::move(tls)),
-      carries_descriptors_(tls_ == nullptr && IsUnixSocket(socket)) {
+      family_(FamilyOf(socket)),
+      carries_descriptors_(tls_ == nullptr && family_ == AF_UNIX) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
   bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kMostUnsent);
   low_water_ = kMostUnsent;
+}
+
+const char* SocketChannel::name() const {
+  if (carries_descriptors_) return "unix socket";
+  return family_ == AF_VSOCK ? "vsock" : "tcp";
 }
 
 SocketChannel::~SocketChannel() { CloseDescriptors(); }
@@ -201,7 +207,7 @@ uint64_t SocketChannel::line_rate() const {
 // The kernel counts its own memory against the buffer's size, about twice the bytes at worst.
 bool SocketChannel::SendsAtOnce(size_t bytes) {
   constexpr size_t kOverhead = 4096;
-  if (closed_.load()) return false;
+  if (closed_.load() || family_ == AF_VSOCK) return false;  // a vsock does not count what it has sent there
   std::array<uint32_t, SK_MEMINFO_VARS> use{};
   socklen_t length = sizeof(use);
   if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;

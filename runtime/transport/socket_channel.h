@@ -46,7 +46,7 @@ class SocketChannel final : public Channel {
   void AbandonAfterFork() override;
 
   bool PeerEnded() override;
-  const char* name() const override { return carries_descriptors_ ? "unix socket" : "tcp"; }
+  const char* name() const override;
   std::string error() const override { return failure_.Get(); }
   uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
   uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
@@ -92,7 +92,8 @@ class SocketChannel final : public Channel {
   int wake_;
   const std::unique_ptr<tls::Stream> tls_;
   int peer_pid_ = 0;
-  bool carries_descriptors_ = false;
+  const int family_;  // of addresses: AF_UNIX …
+  const bool carries_descriptors_;
   bool bounds_unsent_ = false;            // TCP keeps little beyond what is on its way
   std::atomic<bool> closed_ = false;      // by this end
   std::atomic<bool> peer_ended_ = false;  // found by the receiver

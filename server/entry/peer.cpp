@@ -2,6 +2,8 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
+// after it, whose types it uses
+#include <linux/vm_sockets.h>
 
 #include <array>
 #include <vector>
@@ -41,6 +43,8 @@ std::string OriginOf(int socket) {
   } else if (name.ss_family == AF_INET6) {
     const auto& v6 = reinterpret_cast<const sockaddr_in6&>(name);
     origin.append(reinterpret_cast<const char*>(&v6.sin6_addr), limits::kOriginBytesV6);
+  } else if (name.ss_family == AF_VSOCK) {
+    origin += std::to_string(reinterpret_cast<const sockaddr_vm&>(name).svm_cid);
   } else {
     ucred peer{};
     length = sizeof(peer);

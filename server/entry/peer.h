@@ -10,7 +10,8 @@
 
 namespace vesper::server {
 
-// Names where a peer comes from, to count peers by: the address of a machine or its network, the user of a local process.
+// Names where a peer comes from, to count peers by: the address of a machine or its network, the number of a virtual
+// machine, the user of a local process.
 std::string OriginOf(int socket);
 
 // Sends the notice whole or not at all: a peer whose buffer has no room for it has read nothing yet. Where there are `secrets`

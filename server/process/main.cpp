@@ -45,10 +45,11 @@ int main(int argc, char** argv) {
   vesper::server::ServerOptions options;
   CLI::App app{"Lends this machine's GPUs to Vulkan programs in other processes, containers and machines.",
                "vesper-server"};
-  app.add_option(
-         "--listen", options.listen,
-         "Where to accept clients: unix:PATH, tls://HOST:PORT, or tcp://HOST:PORT on this machine; may be repeated. "
-         "Without it, the Unix socket $XDG_RUNTIME_DIR/vesper/server.sock or /tmp/vesper-UID/server.sock")
+  app.add_option("--listen", options.listen,
+                 "Where to accept clients: unix:PATH, tls://HOST:PORT, vsock://any:PORT, or tcp://HOST:PORT on this "
+                 "machine; may be "
+                 "repeated. "
+                 "Without it, the Unix socket $XDG_RUNTIME_DIR/vesper/server.sock or /tmp/vesper-UID/server.sock")
       ->type_name("ADDRESS");
   app.add_flag("--insecure", options.insecure, "Accept clients of other machines without TLS, whoever they are");
   app.add_option("--credentials", options.credentials,
@@ -61,6 +62,9 @@ int main(int argc, char** argv) {
       ->type_name("USER");
   app.add_option("--allow-group", options.allowed_groups, "The same for the members of a group; may be repeated")
       ->type_name("GROUP");
+  app.add_option("--allow-cid", options.allowed_cids,
+                 "Which virtual machine may use the vsock sockets: its number, local, or any; may be repeated")
+      ->type_name("CID");
   app.add_option("--gpu", options.gpu, "Offer only this GPU: its index as printed at start, or part of its name")
       ->type_name("INDEX|NAME");
   app.add_flag("--validation", options.validation, "Check what clients do with the Khronos validation layer");

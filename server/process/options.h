@@ -26,7 +26,7 @@ struct ServerOptions {
   bool insecure = false;            // TCP without TLS, beyond this machine
   std::string credentials;          // a folder; empty: the default one of Credentials
   std::string client_ca;            // a file
-  std::vector<std::string> allowed_users, allowed_groups;
+  std::vector<std::string> allowed_users, allowed_groups, allowed_cids;
   std::string gpu;
   bool validation = false;
   std::string log_level = "info";

@@ -85,12 +85,13 @@ bool Supervisor::BlockSignals() {
 
 bool Supervisor::Listen() {
   std::string error;
-  std::optional<UnixPeers> peers = UnixPeers::Make(options_.allowed_users, options_.allowed_groups, &error);
+  std::optional<LocalPeers> peers =
+      LocalPeers::Make(options_.allowed_users, options_.allowed_groups, options_.allowed_cids, &error);
   if (!peers) {
     Log(LogLevel::kError, "{}", error);
     return false;
   }
-  unix_peers_ = std::move(*peers);
+  local_peers_ = std::move(*peers);
   auto passed = PassedListeners(&error);
   if (!passed) {
     Log(LogLevel::kError, "{}", error);
@@ -114,7 +115,7 @@ bool Supervisor::ListenOn(const Address& address) {
   if (!MayListenOn(address)) return false;
   std::string error;
   std::unique_ptr<Listener> listener = Listener::Open(address, &error);
-  if (listener != nullptr && address.kind == Address::Kind::kUnix && !unix_peers_.Open(address.path, &error)) {
+  if (listener != nullptr && address.kind == Address::Kind::kUnix && !local_peers_.Open(address.path, &error)) {
     listener.reset();
   }
   if (listener == nullptr) {
@@ -449,7 +450,9 @@ void Supervisor::Accept(Listener* listener) {
     }
     if (socket < 0) return;
     std::string why;
-    if (listener->address().kind == Address::Kind::kUnix && !unix_peers_.Allows(socket, &why)) {
+    const Address::Kind kind = listener->address().kind;
+    const bool local = kind == Address::Kind::kUnix || kind == Address::Kind::kVsock;
+    if (local && !local_peers_.Allows(socket, &why)) {
       lobby_.TurnAway({socket, {}}, why);
     } else if (draining_) {
       lobby_.TurnAway({socket, {}}, kDraining);

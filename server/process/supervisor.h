@@ -15,7 +15,7 @@
 #include "server/desk/admin.h"
 #include "server/desk/metrics.h"
 #include "server/entry/door.h"
-#include "server/entry/unix_peers.h"
+#include "server/entry/local_peers.h"
 #include "server/process/crew.h"
 #include "server/process/lobby.h"
 #include "server/process/options.h"
@@ -78,7 +78,7 @@ class Supervisor : private Steering {
   int signal_fd_ = -1;
   std::vector<std::unique_ptr<Listener>> listeners_;  // the door accepts at those for TLS
   std::unique_ptr<Door> door_;                        // nullptr: there are none
-  UnixPeers unix_peers_;
+  LocalPeers local_peers_;
   Lobby lobby_;
   Crew crew_;
   std::string sandbox_ = "off";

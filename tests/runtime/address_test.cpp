@@ -26,15 +26,26 @@ TEST(AddressTest, ParsesHostsAndPorts) {
   const Address address = Parse("tcp://gpu-box.example:7700");
   EXPECT_EQ(address.kind, Address::Kind::kTcp);
   EXPECT_EQ(address.host, "gpu-box.example");
-  EXPECT_EQ(address.port, 7700);
+  EXPECT_EQ(address.port, 7700u);
   EXPECT_EQ(Parse("tcp://[fe80::1%eth0]:65535").host, "fe80::1%eth0");
-  EXPECT_EQ(Parse("tcp://[::1]:0").port, 0);
+  EXPECT_EQ(Parse("tcp://[::1]:0").port, 0u);
 }
 
 TEST(AddressTest, PrintsWhatItParses) {
-  for (const char* text : {"unix:/a b/c", "unix:relative", "tcp://10.0.0.1:80", "tcp://[::1]:7700"}) {
+  for (const char* text : {"unix:/a b/c", "unix:relative", "tcp://10.0.0.1:80", "tcp://[::1]:7700", "vsock://host:7700",
+                           "vsock://3:4294967295", "vsock://any:1"}) {
     EXPECT_EQ(Parse(text).ToString(), text);
   }
+}
+
+TEST(AddressTest, ParsesMachinesOfOneHost) {
+  const Address address = Parse("vsock://42:70000");
+  EXPECT_EQ(address.kind, Address::Kind::kVsock);
+  EXPECT_EQ(address.cid, 42u);
+  EXPECT_EQ(address.port, 70000u);
+  EXPECT_EQ(Parse("vsock://2:7700").ToString(), "vsock://host:7700");
+  EXPECT_EQ(Parse("vsock://local:7700").cid, 1u);
+  EXPECT_EQ(Parse("vsock://any:0").cid, Address::kAnyCid);
 }
 
 TEST(AddressTest, ParsesTokensAndFingerprints) {
@@ -42,7 +53,7 @@ TEST(AddressTest, ParsesTokensAndFingerprints) {
   const Address address = Parse("tls://the-Token_1@[::1]:7700#SHA256:" + fingerprint);
   EXPECT_EQ(address.kind, Address::Kind::kTls);
   EXPECT_EQ(address.host, "::1");
-  EXPECT_EQ(address.port, 7700);
+  EXPECT_EQ(address.port, 7700u);
   EXPECT_EQ(address.token, "the-Token_1");
   EXPECT_EQ(address.fingerprint, "SHA256:" + fingerprint);
   EXPECT_EQ(address.ToString(), "tls://[::1]:7700") << "logs hold no token";
@@ -58,10 +69,10 @@ TEST(AddressTest, ParsesTokensAndFingerprints) {
 
 TEST(AddressTest, SaysWhatIsWrongAndWhatIsRight) {
   const std::pair<std::string, const char*> wrong[] = {
-      {"", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
-      {"127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
-      {"tcp:127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
-      {"http://x:1", "write unix:PATH, tls://HOST:PORT or tcp://HOST:PORT"},
+      {"", "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT"},
+      {"127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT"},
+      {"tcp:127.0.0.1:7700", "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT"},
+      {"http://x:1", "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT"},
       {"unix:", "a path is missing"},
       {"unix:/" + std::string(200, 'x'), "longer than the 107 bytes"},
       {"tcp://", "the port is missing"},
@@ -78,7 +89,15 @@ TEST(AddressTest, SaysWhatIsWrongAndWhatIsRight) {
       {"tcp://::1:7700", "belongs in brackets, as in tcp://[::1]:7700"},
       {"tcp://[::1:7700", "bracket is not closed"},
       {"tcp://[::1]", "the port is missing"},
-      {"tcp://[::1]7700", "a colon must follow"}};
+      {"tcp://[::1]7700", "a colon must follow"},
+      {"vsock://7700", "the port is missing, as in vsock://host:7700"},
+      {"vsock://:7700", "the machine must be a number"},
+      {"vsock://guest:7700", "the machine must be a number"},
+      {"vsock://-1:7700", "the machine must be a number"},
+      {"vsock://4294967296:7700", "the machine must be a number"},
+      {"vsock://3:", "a number up to 4294967295"},
+      {"vsock://3:7700x", "a number up to 4294967295"},
+      {"vsock://3:4294967296", "a number up to 4294967295"}};
   for (const auto& [text, expected] : wrong) {
     std::string error;
     EXPECT_FALSE(ParseAddress(text, &error).has_value()) << text;
@@ -101,7 +120,7 @@ TEST(AddressTest, DefaultsFollowTheEnvironment) {
 
 TEST(AddressTest, KnowsWhatOnlyThisMachineReaches) {
   for (const char* text : {"unix:/x", "tcp://127.0.0.1:1", "tcp://127.8.9.1:1", "tcp://[::1]:1", "tcp://localhost:1",
-                           "tcp://[::ffff:127.0.0.1]:1"}) {
+                           "tcp://[::ffff:127.0.0.1]:1", "vsock://host:1"}) {
     EXPECT_TRUE(IsLoopback(Parse(text))) << text;
   }
   for (const char* text :

@@ -137,7 +137,7 @@ inline Descriptor Dial(const Address& address) {
   Descriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in name{};
   name.sin_family = AF_INET;
-  name.sin_port = htons(address.port);
+  name.sin_port = htons(static_cast<uint16_t>(address.port));
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) return Descriptor();
   return fd;

@@ -155,7 +155,7 @@ TEST(SupervisorTest, GarbageAndSilenceHurtNobodyElse) {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in name{};
     name.sin_family = AF_INET;
-    name.sin_port = htons(address.port);
+    name.sin_port = htons(static_cast<uint16_t>(address.port));
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     ASSERT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
     send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include "runtime/tls/certificate.h"
+#include "server/entry/local_peers.h"
 #include "server/entry/tokens.h"
 #include "tests/server/live_server.h"
 #include "tests/support/remote_server.h"
@@ -243,7 +244,7 @@ Descriptor DialFrom(const Address& address, uint32_t from) {
   name.sin_family = AF_INET;
   name.sin_addr.s_addr = htonl(from);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) return Descriptor();
-  name.sin_port = htons(address.port);
+  name.sin_port = htons(static_cast<uint16_t>(address.port));
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)) != 0) return Descriptor();
   return fd;
@@ -371,6 +372,26 @@ TEST_F(TrustTest, OtherUsersNeedToBeAllowed) {
     ASSERT_EQ(stat(open.socket().c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0660u);
     EXPECT_EQ(AsUser(kNobody, open.socket()), "served") << option;
+  }
+}
+
+TEST(LocalPeersTest, MachinesNeedToBeAllowed) {
+  std::string error, why;
+  const auto none = server::LocalPeers::Make({}, {}, {}, &error);
+  ASSERT_TRUE(none) << error;
+  EXPECT_FALSE(none->AllowsMachine(3, &why));
+  EXPECT_EQ(why, "machine 3 may not use this server: start it with --allow-cid 3");
+  const auto some = server::LocalPeers::Make({}, {}, {"3", "local"}, &error);
+  ASSERT_TRUE(some) << error;
+  EXPECT_TRUE(some->AllowsMachine(3, &why));
+  EXPECT_TRUE(some->AllowsMachine(1, &why));
+  EXPECT_FALSE(some->AllowsMachine(4, &why));
+  const auto all = server::LocalPeers::Make({}, {}, {"any"}, &error);
+  ASSERT_TRUE(all) << error;
+  EXPECT_TRUE(all->AllowsMachine(4, &why));
+  for (const char* wrong : {"", "three", "-3", "3:4"}) {
+    EXPECT_FALSE(server::LocalPeers::Make({}, {}, {wrong}, &error)) << wrong;
+    EXPECT_NE(error.find("--allow-cid"), std::string::npos) << error;
   }
 }
 

@@ -29,7 +29,7 @@ int Dial(const Address& address) {
   } else {
     auto* to = reinterpret_cast<sockaddr_in*>(&name);
     to->sin_family = AF_INET;
-    to->sin_port = htons(address.port);
+    to->sin_port = htons(static_cast<uint16_t>(address.port));
     to->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     length = sizeof(*to);
   }

@@ -1,9 +1,11 @@
-#include "server/entry/unix_peers.h"
+#include "server/entry/local_peers.h"
 
 #include <fmt/core.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/socket.h>
+// after it, whose types it uses
+#include <linux/vm_sockets.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "runtime/address.h"
 #include "server/base/limits.h"
 
 #ifndef SO_PEERGROUPS
@@ -50,9 +53,18 @@ bool Has(const std::vector<Value>& all, Value value) {
 
 }  // namespace
 
-std::optional<UnixPeers> UnixPeers::Make(const std::vector<std::string>& users, const std::vector<std::string>& groups,
-                                         std::string* error) {
-  UnixPeers peers;
+std::optional<LocalPeers> LocalPeers::Make(const std::vector<std::string>& users,
+                                           const std::vector<std::string>& groups, const std::vector<std::string>& cids,
+                                           std::string* error) {
+  LocalPeers peers;
+  for (const std::string& cid : cids) {  // as addresses write them
+    const std::optional<Address> address = ParseAddress("vsock://" + cid + ":0", error);
+    if (!address) {
+      *error = fmt::format("--allow-cid {}: write the number of a machine, local or any", cid);
+      return std::nullopt;
+    }
+    peers.cids_.push_back(address->cid);
+  }
   for (const std::string& name : groups) {
     const group* found = getgrnam(name.c_str());
     const std::optional<gid_t> number = found != nullptr ? std::optional(found->gr_gid) : Number(name);
@@ -77,9 +89,20 @@ std::optional<UnixPeers> UnixPeers::Make(const std::vector<std::string>& users, 
   return peers;
 }
 
-bool UnixPeers::Allows(int socket, std::string* why) const {
+bool LocalPeers::AllowsMachine(uint32_t cid, std::string* why) const {
+  if (Has(cids_, cid) || Has(cids_, Address::kAnyCid)) return true;
+  *why = fmt::format("machine {} may not use this server: start it with --allow-cid {}", cid, cid);
+  return false;
+}
+
+bool LocalPeers::Allows(int socket, std::string* why) const {
+  sockaddr_storage name{};
+  socklen_t length = sizeof(name);
+  if (getpeername(socket, reinterpret_cast<sockaddr*>(&name), &length) == 0 && name.ss_family == AF_VSOCK) {
+    return AllowsMachine(reinterpret_cast<const sockaddr_vm&>(name).svm_cid, why);
+  }
   ucred peer{};
-  socklen_t length = sizeof(peer);
+  length = sizeof(peer);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
     *why = std::string("the kernel does not say who the client is: ") + std::strerror(errno);
     return false;
@@ -92,7 +115,7 @@ bool UnixPeers::Allows(int socket, std::string* why) const {
   return false;
 }
 
-bool UnixPeers::Open(const std::string& path, std::string* error) const {
+bool LocalPeers::Open(const std::string& path, std::string* error) const {
   if (!file_group_) return true;
   if (chown(path.c_str(), static_cast<uid_t>(-1), *file_group_) == 0 && chmod(path.c_str(), kGroupMode) == 0)
     return true;
