@@ -105,6 +105,20 @@ std::optional<Address> ParseVsock(const std::string& text, std::string_view rest
   return address;
 }
 
+// guest:// or guest:PORT,FILE
+std::optional<Address> ParseGuest(const std::string& text, std::string_view rest, std::string* error) {
+  Address address;
+  address.kind = Address::Kind::kGuest;
+  if (rest == "//") return address;
+  const size_t comma = rest.find(',');
+  if (comma == rest.npos || comma == 0 || comma + 1 == rest.size() || rest.find('\0') != rest.npos) {
+    return Wrong(text, "write guest://, or guest:PORT,FILE with both paths", error);
+  }
+  address.path = rest.substr(0, comma);
+  address.area = rest.substr(comma + 1);
+  return address;
+}
+
 // What is said of a wrong one leaves its token out.
 std::optional<Address> ParseTls(std::string_view rest, std::string* error) {
   std::string_view token, fingerprint;
@@ -131,6 +145,7 @@ std::optional<Address> ParseTls(std::string_view rest, std::string* error) {
 
 std::string Address::ToString() const {
   if (kind == Kind::kUnix) return "unix:" + path;
+  if (kind == Kind::kGuest) return path.empty() ? "guest://" : "guest:" + path + "," + area;
   if (kind == Kind::kVsock) {
     const auto* const named =
         std::find_if(kCids.begin(), kCids.end(), [this](const Cid& each) { return each.number == cid; });
@@ -149,11 +164,12 @@ std::string Address::WithSecrets() const {
 }
 
 std::optional<Address> ParseAddress(const std::string& text, std::string* error) {
-  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://", kTls = "tls://", kVsock = "vsock://";
+  constexpr std::string_view kUnix = "unix:", kTcp = "tcp://", kTls = "tls://", kVsock = "vsock://", kGuest = "guest:";
   const std::string_view view = text;
   if (view.starts_with(kUnix)) return ParseUnix(text, view.substr(kUnix.size()), error);
   if (view.starts_with(kTcp)) return ParseTcp(text, view.substr(kTcp.size()), error);
   if (view.starts_with(kTls)) return ParseTls(view.substr(kTls.size()), error);
+  if (view.starts_with(kGuest)) return ParseGuest(text, view.substr(kGuest.size()), error);
   if (view.starts_with(kVsock)) return ParseVsock(text, view.substr(kVsock.size()), error);
   return Wrong(
       text, "write unix:PATH, tls://HOST:PORT, vsock://CID:PORT or tcp://HOST:PORT, for example tcp://127.0.0.1:7700",
@@ -178,8 +194,18 @@ Address DefaultAdminAddress() {
   return address;
 }
 
+Address DefaultAddress() {
+  Address address = DefaultUnixAddress();
+  if (::access(address.path.c_str(), F_OK) != 0 && IsGuest()) {
+    address = {};
+    address.kind = Address::Kind::kGuest;
+  }
+  return address;
+}
+
 bool IsLoopback(const Address& address) {
-  if (address.kind == Address::Kind::kUnix || address.kind == Address::Kind::kVsock) return true;
+  using Kind = Address::Kind;
+  if (address.kind == Kind::kUnix || address.kind == Kind::kVsock || address.kind == Kind::kGuest) return true;
   if (address.host == "localhost") return true;
   in_addr v4;
   if (::inet_pton(AF_INET, address.host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;

@@ -1,5 +1,5 @@
 // Where a server listens and where a client connects: `unix:PATH`, `tcp://HOST:PORT` or `tls://[TOKEN@]HOST:PORT[#FINGERPRINT]`
-// (IPv6 in brackets), or between a virtual machine and its host `vsock://CID:PORT`.
+// (IPv6 in brackets), between a virtual machine and its host `vsock://CID:PORT`, or in a guest that QEMU runs `guest://`.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +8,22 @@
 #include <string>
 #include <vector>
 
+#include "runtime/area.h"
 #include "runtime/channel.h"
 #include "runtime/tls/secrets.h"
 
 namespace vesper {
 
 struct Address {
-  enum class Kind : uint8_t { kUnix, kTcp, kTls, kVsock } kind = Kind::kUnix;
-  std::string path;   // kUnix
+  enum class Kind : uint8_t { kUnix, kTcp, kTls, kVsock, kGuest } kind = Kind::kUnix;
+  std::string path;   // kUnix; kGuest: a port, or empty, for one that is found
   std::string host;   // kTcp and kTls, without brackets
   uint32_t port = 0;  // of kVsock any number of 32 bits, else up to 65535
   uint32_t cid = 0;   // kVsock: of a machine; kAnyCid stands for all, where a server listens
   // kTls, of a client, where the address says it: else VESPER_TOKEN and VESPER_FINGERPRINT do.
   std::string token = {};
   std::string fingerprint = {};
+  std::string area = {};  // kGuest: a file that shows the memory shared with the host, where a port is named
 
   static constexpr uint32_t kAnyCid = UINT32_MAX, kLocalCid = 1, kHostCid = 2;
 
@@ -38,6 +40,10 @@ std::optional<Address> ParseAddress(const std::string& text, std::string* error)
 Address DefaultUnixAddress();
 // Beside it: where a server is looked into and steered (server/desk/admin.capnp).
 Address DefaultAdminAddress();
+// Whether this machine is a guest with ports of a server on its host (`vesper-server --guest`).
+bool IsGuest();
+// Where a program looks for a server when nobody has said anything: the host's, in a guest that has no server of its own.
+Address DefaultAddress();
 // True when only this machine can reach it, or what runs on it.
 bool IsLoopback(const Address& address);
 
@@ -47,6 +53,9 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
 // Makes a channel of a connected stream socket, which it owns from now on. nullptr (and the socket closed) when the process
 // has no descriptor left.
 std::unique_ptr<Channel> MakeSocketChannel(int fd);
+// The same of a guest's port, at either end: a device of the guest, or the host's socket. `area` is the memory that both map, or
+// nullptr.
+std::unique_ptr<Channel> MakeGuestChannel(int fd, std::shared_ptr<Area> area);
 // The same for one whose TLS handshake is done.
 std::unique_ptr<Channel> MakeTlsChannel(int fd, const tls::Secrets& secrets, tls::End end, std::string* error);
 

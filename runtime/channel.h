@@ -40,6 +40,7 @@ struct Message {
   // Fewer than announced when this process had none to spare.
   uint32_t announced_descriptors = 0;
   std::vector<Descriptor> descriptors = {};
+  MemoryPlace place = {};  // where in the one descriptor's file the memory is that is meant; none: it is all of it
 };
 
 // With one message. What a peer sends beyond is closed unseen.
@@ -81,6 +82,14 @@ class Channel {
     return ChannelStatus::kMalformed;
   }
 
+  // Whether memory can be named to the peer by its place in an area that both ends map, once there is a ring.
+  virtual bool NamesPlaces() const { return false; }
+  // By the server: Send() of a kReply or kEvent with such a place. kMalformed, with nothing sent, where that cannot be.
+  virtual ChannelStatus SendWithPlace(MessageKind /*kind*/, uint64_t /*sequence*/,
+                                      std::span<const std::span<const uint8_t>> /*parts*/, MemoryPlace /*place*/) {
+    return ChannelStatus::kMalformed;
+  }
+
   // After a handshake that agreed on it (runtime/handshake.h): from now on messages travel through memory that both ends map.
   // The server offers, the client takes, each before any other thread uses the channel; false when the channel is lost. Where
   // the memory cannot be had it stays a socket, for both. Only where OffersRing() says so.
@@ -106,6 +115,9 @@ class Channel {
 
   // Makes the Receive() in progress, or the next one, return kTimeout at once.
   virtual void Interrupt() = 0;
+
+  // Wakes a peer that sleeps in Receive(), for nothing; where only what is sent can show that it is still there.
+  virtual void Nudge() {}
 
   // Ends both directions; every call in progress and to come returns kClosed. Idempotent.
   virtual void Close() = 0;

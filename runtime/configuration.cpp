@@ -175,7 +175,7 @@ std::optional<Address> ServerOfThisProgram(bool* chosen, std::string* error) {
     *chosen = true;
     return std::nullopt;
   }
-  return DefaultUnixAddress();
+  return DefaultAddress();
 }
 
 }  // namespace vesper

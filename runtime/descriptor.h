@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <cstdint>
 #include <utility>
 
 namespace vesper {
@@ -29,6 +30,20 @@ class Descriptor {
     fd_ = fd;
   }
   int fd_ = -1;
+};
+
+// A part of the area that a guest and its host share (runtime/area.h).
+struct MemoryPlace {
+  uint64_t offset = 0;
+  uint64_t size = 0;  // 0: there is none
+};
+
+// How one end of a channel names memory to the other: as a file, or as a place in the area. Who receives the latter gets the
+// area's file along with it, and where the place is in that.
+struct MemoryName {
+  Descriptor file;
+  MemoryPlace place;
+  bool valid() const { return file.valid() || place.size != 0; }
 };
 
 }  // namespace vesper

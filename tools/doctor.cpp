@@ -98,7 +98,7 @@ std::optional<Address> AddressToTry(const std::string& server, Findings& finding
   for (const std::string& why : wrong) findings.Bad("settings", why, "mend the file, or take it away");
   const char* variable = Setting("VESPER_SERVER");
   std::string text = !server.empty() ? server : variable != nullptr ? std::string(variable) : configuration.For("");
-  if (text.empty() || text == "none") return DefaultUnixAddress();
+  if (text.empty() || text == "none") return DefaultAddress();
   std::string error;
   auto address = configuration.Find(text, &error);
   if (!address) {

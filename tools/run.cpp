@@ -28,7 +28,7 @@ std::optional<Address> ChosenServer(const std::string& server, const std::string
     return std::nullopt;
   }
   const std::string rule = configuration.For(program.substr(program.rfind('/') + 1));
-  return rule.empty() || rule == "none" ? DefaultUnixAddress() : configuration.Find(rule, error);
+  return rule.empty() || rule == "none" ? DefaultAddress() : configuration.Find(rule, error);
 }
 
 bool OfferOnly(const Address& server, std::string* error) {

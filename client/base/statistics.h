@@ -21,20 +21,22 @@ struct CommandCounters {
 };
 
 struct Statistics {
-  std::atomic<uint64_t> round_trips{0};        // an entry point sent and blocked for its reply; the handshake is one
-  std::atomic<uint64_t> waits{0};              // an entry point blocked for a pushed completion
-  std::atomic<uint64_t> held_back{0};          // an entry point blocked since the server had enough to do
-  std::atomic<uint64_t> bytes_sent{0};         // with framing
-  std::atomic<uint64_t> bytes_received{0};     // with framing
-  std::atomic<uint64_t> unpacked_sent{0};      // as bytes_sent would be without compression
-  std::atomic<uint64_t> unpacked_received{0};  // and bytes_received
-  std::atomic<uint64_t> stalled_ns{0};         // time spent blocked, over all threads
-  std::atomic<uint64_t> dirty_bytes{0};        // of mapped memory that the application was seen to have changed
-  std::atomic<uint64_t> compared_bytes{0};     // of mapped memory that were looked at for that
-  std::atomic<uint64_t> blocks_received{0};    // runs of mapped memory that the device changed
-  std::atomic<uint64_t> received_bytes{0};     // of mapped memory, in these runs
-  std::atomic<uint64_t> frames{0};             // shown, or that would be if anything was
-  std::atomic<uint64_t> frame_bytes{0};        // of these received_bytes
+  std::atomic<uint64_t> round_trips{0};          // an entry point sent and blocked for its reply; the handshake is one
+  std::atomic<uint64_t> waits{0};                // an entry point blocked for a pushed completion
+  std::atomic<uint64_t> held_back{0};            // an entry point blocked since the server had enough to do
+  std::atomic<uint64_t> bytes_sent{0};           // with framing
+  std::atomic<uint64_t> bytes_received{0};       // with framing
+  std::atomic<uint64_t> unpacked_sent{0};        // as bytes_sent would be without compression
+  std::atomic<uint64_t> unpacked_received{0};    // and bytes_received
+  std::atomic<uint64_t> stalled_ns{0};           // time spent blocked, over all threads
+  std::atomic<uint64_t> shared_allocations{0};   // of memory that the server maps as well
+  std::atomic<uint64_t> tracked_allocations{0};  // of host-visible memory that is kept equal to the server's
+  std::atomic<uint64_t> dirty_bytes{0};          // of mapped memory that the application was seen to have changed
+  std::atomic<uint64_t> compared_bytes{0};       // of mapped memory that were looked at for that
+  std::atomic<uint64_t> blocks_received{0};      // runs of mapped memory that the device changed
+  std::atomic<uint64_t> received_bytes{0};       // of mapped memory, in these runs
+  std::atomic<uint64_t> frames{0};               // shown, or that would be if anything was
+  std::atomic<uint64_t> frame_bytes{0};          // of these received_bytes
   std::array<CommandCounters, kCommandCount> commands;
   std::atomic<const char*> transport{""};  // a constant: what carries the messages, of the last session that began
 

@@ -137,7 +137,9 @@ Connection::Posted Connection::Ask(uint16_t command, Encode encode, Reply* reply
   reply->header = wire::Load<wire::ReplyHeader>(self.reply.payload.data());
   reply->payload = std::move(self.reply.payload);
   reply->announced_descriptor = self.reply.announced_descriptors != 0;
-  if (!self.reply.descriptors.empty()) reply->descriptor = std::move(self.reply.descriptors.front());
+  if (!self.reply.descriptors.empty()) {
+    reply->memory = {std::move(self.reply.descriptors.front()), self.reply.place};
+  }
   reply->sequence = self.sequence;
   reply->waited_ns = static_cast<uint64_t>(trip);
   return Posted::kOk;

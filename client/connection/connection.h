@@ -70,7 +70,7 @@ struct Reply {
   std::vector<uint8_t> payload;       // with the header in front
   uint64_t waited_ns = 0;             // by who asked
   bool announced_descriptor = false;  // one was sent, whether or not this process could take it
-  Descriptor descriptor;
+  MemoryName memory;
   std::span<const uint8_t> body() const { return std::span(payload).subspan(sizeof(wire::ReplyHeader)); }
 };
 

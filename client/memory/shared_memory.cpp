@@ -10,6 +10,7 @@
 
 #include "client/base/immortal.h"
 #include "client/base/limits.h"
+#include "runtime/area.h"
 #include "runtime/mutex.h"
 #include "runtime/sealed_file.h"
 
@@ -68,24 +69,28 @@ void Remove(const uint8_t* data) noexcept {
 
 }  // namespace
 
-bool SharedMapping::Map(const Descriptor& file, uint64_t size) noexcept {
-  if (size == 0 || size > SIZE_MAX || !IsSealed(file, size)) return false;
-  const auto length = static_cast<size_t>(size);
-  void* mapped = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+bool SharedMapping::Map(const Descriptor& file, uint64_t size, MemoryPlace place) noexcept {
+  if (size == 0 || size > SIZE_MAX) return false;
+  if (place.size == 0 ? !IsSealed(file, size) : place.size < size) return false;
+  const uint64_t before = place.size == 0 ? 0 : place.offset % Area::kUnit;
+  const auto length = static_cast<size_t>(place.size == 0 ? size : Area::InUnits(before + size));
+  void* mapped =
+      mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), static_cast<off_t>(place.offset - before));
   if (mapped == MAP_FAILED) return false;
   if (madvise(mapped, length, MADV_DONTFORK) != 0 || !Enter(static_cast<uint8_t*>(mapped), length)) {
     munmap(mapped, length);
     return false;
   }
-  data_ = static_cast<uint8_t*>(mapped);
+  mapped_ = static_cast<uint8_t*>(mapped);
+  data_ = mapped_ + before;
   size_ = length;
   return true;
 }
 
 SharedMapping::~SharedMapping() {
   if (data_ == nullptr) return;
-  Remove(data_);
-  munmap(data_, size_);
+  Remove(mapped_);
+  munmap(mapped_, size_);
 }
 
 void ReplaceSharedMappingsAfterFork() noexcept {

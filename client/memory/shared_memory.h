@@ -18,14 +18,16 @@ class SharedMapping {
   SharedMapping(const SharedMapping&) = delete;
   SharedMapping& operator=(const SharedMapping&) = delete;
 
-  // False when the file is smaller than `size`, could shrink under the mapping, or cannot be mapped. The descriptor is not
-  // needed afterwards.
-  bool Map(const Descriptor& file, uint64_t size) noexcept;
+  // False when the file, or the place in it, is smaller than `size`, could shrink under the mapping, or cannot be mapped; that a
+  // place does not, the host sees to. The descriptor is not needed afterwards.
+  bool Map(const Descriptor& file, uint64_t size, MemoryPlace place = {}) noexcept;
   bool valid() const { return data_ != nullptr; }
   uint8_t* data() const { return data_; }
 
  private:
   uint8_t* data_ = nullptr;
+  // What is mapped: the whole file, or the units around the place, which are not those of another process.
+  uint8_t* mapped_ = nullptr;
   size_t size_ = 0;
 };
 

@@ -109,9 +109,13 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
   if (type < device->memory_properties.memoryTypeCount) {
     state->properties = device->memory_properties.memoryTypes[type].propertyFlags;
   }
-  if (reply.announced_descriptor && !state->shared.Map(reply.descriptor, state->size)) {
+  if (reply.announced_descriptor && !state->shared.Map(reply.memory.file, state->size, reply.memory.place)) {
     delete state;
     return VK_ERROR_OUT_OF_HOST_MEMORY;
+  }
+  Statistics& statistics = device->session->statistics();
+  if (state->visible()) {
+    Count(state->shared.valid() ? statistics.shared_allocations : statistics.tracked_allocations);
   }
   if (!device->session->states().Add(state)) return VK_ERROR_OUT_OF_HOST_MEMORY;
   if (imported == nullptr) return VK_SUCCESS;

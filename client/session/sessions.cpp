@@ -88,7 +88,7 @@ bool WantsSharedMemory() {
 
 Hello MakeHello(const Channel& channel) {
   Hello hello;
-  hello.shares_memory = channel.CarriesDescriptors() && WantsSharedMemory();
+  hello.shares_memory = (channel.CarriesDescriptors() || channel.NamesPlaces()) && WantsSharedMemory();
   hello.ring = WantsRing(channel);
   std::string unknown;
   hello.compression = WantedCompression(channel, &unknown);

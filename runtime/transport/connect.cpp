@@ -228,6 +228,7 @@ std::unique_ptr<Channel> MakeChannel(int fd, const Address& address, const Deadl
 std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::string* error) {
   using transport::Deadline;
   const Deadline deadline{std::chrono::milliseconds(timeout_ms)};
+  if (address.kind == Address::Kind::kGuest) return transport::ConnectGuest(address, deadline, error);
   if (address.kind == Address::Kind::kUnix && address.path == DefaultUnixAddress().path) {
     if (std::string why = transport::DistrustOf(transport::DefaultDirectory()); !why.empty()) {
       *error = "cannot connect to " + address.ToString() + ": " + why;

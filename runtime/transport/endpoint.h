@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct Endpoint {
 // All endpoints that `address` stands for, at least one, or none with a sentence. A name is looked
 // up for no longer than `deadline`; `passive` for listening.
 std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline, std::string* error);
+
+// A channel of a guest to its host.
+std::unique_ptr<Channel> ConnectGuest(const Address& address, const Deadline& deadline, std::string* error);
 
 // The directory of the default Unix address: only its owner may have made what lies in it.
 std::string DefaultDirectory();

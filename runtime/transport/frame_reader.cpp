@@ -51,6 +51,10 @@ FrameStatus FrameReader::ReadHead(Message* message) {
   if (buffered() < table) return FrameStatus::kNeedMore;
   uint64_t frame = table;
   for (size_t i = 0; i < segments; ++i) frame += uint64_t{wire::Load<uint32_t>(at + 4 + 4 * i)} * 8;
+  if (frame == table && wakes_ && segments == 1) {
+    begin_ += kWakeFrame.size();
+    return FrameStatus::kWake;
+  }
   if (frame == table) return Fail("an empty message");
   if (frame > kMaxFrameBytes) {
     return Fail("a message of " + std::to_string(frame) + " bytes is larger than the limit");

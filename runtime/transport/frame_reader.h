@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,7 +17,14 @@
 
 namespace vesper::transport {
 
-enum class FrameStatus : uint8_t { kMessage, kNeedMore, kMalformed };
+enum class FrameStatus : uint8_t {
+  kMessage,
+  kNeedMore,
+  kMalformed,
+  kWake  // an empty frame: nobody's message
+};
+// As one end of a guest's port sends it, to wake the other.
+inline constexpr std::array<uint8_t, 8> kWakeFrame{};
 
 // Reads ahead into a buffer, so that one system call may bring many messages, and lets large
 // payloads be read to where they will stay: the payload of a message that is given again makes way
@@ -27,7 +35,8 @@ class FrameReader {
  public:
   static constexpr size_t kInboxBytes = size_t{64} << 10;
 
-  FrameReader() : inbox_(new uint8_t[kInboxBytes]) {}
+  // `wakes`: empty frames are no mistake.
+  explicit FrameReader(bool wakes = false) : inbox_(new uint8_t[kInboxBytes]), wakes_(wakes) {}
   FrameReader(const FrameReader&) = delete;
   FrameReader& operator=(const FrameReader&) = delete;
 
@@ -60,6 +69,7 @@ class FrameReader {
   size_t buffered() const { return end_ - begin_; }
 
   std::unique_ptr<uint8_t[]> inbox_;
+  const bool wakes_;
   size_t begin_ = 0;
   size_t end_ = 0;
 

@@ -88,8 +88,8 @@ RingStatus RingReader::Next(RingFrame* frame) {
       Release();
       continue;
     }
-    if (kind > static_cast<uint16_t>(MessageKind::kGoodbye) || (flag != RingFlag::kNone && flag != RingFlag::kBeside))
-      return Fail();
+    const bool known = flag == RingFlag::kNone || flag == RingFlag::kBeside || flag == RingFlag::kPlaced;
+    if (kind > static_cast<uint16_t>(MessageKind::kGoodbye) || !known) return Fail();
     *frame = {static_cast<MessageKind>(kind), flag, sequence, bytes_.subspan(offset + kHeaderBytes, payload)};
     return RingStatus::kFrame;
   }

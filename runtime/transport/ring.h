@@ -21,6 +21,7 @@ enum class RingFlag : uint16_t {
   kNone = 0,
   kSkip = 1,    // nothing: the rest of the ring
   kBeside = 2,  // the message itself comes through the socket
+  kPlaced = 4,  // its last bytes are a MemoryPlace
 };
 
 struct RingFrame {

@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "runtime/transport/frame.h"
-#include "runtime/wire/decoder.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -26,8 +25,10 @@ using std::chrono::steady_clock;
 constexpr milliseconds kLook{200};
 // As long as waking a sleeper takes: then spinning costs at most twice of what is best.
 constexpr std::chrono::microseconds kSpin{20};
+constexpr std::chrono::microseconds kGuestSpin{100};
+// A guest's end waits for room with looks, whose wake-ups would come to the thread that receives.
+constexpr std::chrono::microseconds kGuestLook{500};
 constexpr unsigned kMaxVain = 8;  // then only every so-many-th wait spins, until one succeeds
-constexpr milliseconds kAgreementTime{5000};
 
 void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,18 +40,13 @@ void Pause() {
 
 uint32_t Processor() { return static_cast<uint32_t>(::sched_getcpu() + 1); }
 
-// One message within `time`; an Interrupt() meant for somebody else does not end the wait.
-ChannelStatus ReceiveWithin(Channel& channel, milliseconds time, Message* message) {
-  const Deadline deadline(time);
-  for (;;) {
-    const ChannelStatus status = channel.Receive(message, milliseconds(deadline.PollMilliseconds()));
-    if (status != ChannelStatus::kTimeout || deadline.passed()) return status;
-  }
-}
+// What a guest calls its processors says nothing of the host's.
+constexpr uint32_t kGuestProcessors = 1u << 16;
 
 }  // namespace
 
-RingChannel::RingChannel(std::unique_ptr<Channel> socket) : socket_(std::move(socket)) {}
+RingChannel::RingChannel(std::unique_ptr<Channel> socket, std::shared_ptr<Area> area)
+    : socket_(std::move(socket)), area_(std::move(area)) {}
 
 RingChannel::~RingChannel() {
   if (!has_ring_ || abandoned_) return;
@@ -73,47 +69,9 @@ void RingChannel::Begin(std::unique_ptr<RingMemory> memory, RingEnd end, Doorbel
                                          client ? memory_->commands() : memory_->replies());
   reader_ = std::make_unique<RingReader>(client ? &page_->replies : &page_->commands,
                                          client ? memory_->replies() : memory_->commands());
-  own_->processor.store(Processor());
+  own_->processor.store(ThisProcessor());
   looked_ = steady_clock::now();
   has_ring_ = true;
-}
-
-// An Event with the layout and the descriptor, or an empty one where there is no memory; the client answers the former by a
-// Batch of one byte: whether it could map it.
-bool RingChannel::OfferRing() {
-  Descriptor file;
-  std::unique_ptr<RingMemory> memory = RingMemory::Make(&file);
-  if (memory == nullptr) return socket_->Send(MessageKind::kEvent, 0, {}) == ChannelStatus::kOk;
-  const RingLayout& layout = memory->layout();
-  const std::span<const uint8_t> part(reinterpret_cast<const uint8_t*>(&layout), sizeof(layout));
-  const int fd = file.get();
-  if (socket_->SendWithDescriptors(MessageKind::kEvent, 0, {&part, 1}, {&fd, 1}) != ChannelStatus::kOk) return false;
-  Message answer;
-  if (ReceiveWithin(*socket_, kAgreementTime, &answer) != ChannelStatus::kOk || answer.kind != MessageKind::kBatch ||
-      answer.payload.size() != 1) {
-    failure_.Set("the client does not say whether it takes the ring");
-    return false;
-  }
-  if (answer.payload[0] == 1) Begin(std::move(memory), RingEnd::kServer);
-  return true;
-}
-
-bool RingChannel::TakeRing() {
-  Message offer;
-  if (ReceiveWithin(*socket_, kAgreementTime, &offer) != ChannelStatus::kOk || offer.kind != MessageKind::kEvent) {
-    failure_.Set("the server does not offer the ring that it announced");
-    return false;
-  }
-  if (offer.payload.empty()) return true;
-  std::unique_ptr<RingMemory> memory;
-  if (offer.payload.size() == sizeof(RingLayout) && offer.descriptors.size() == 1) {
-    memory = RingMemory::Map(offer.descriptors.front(), wire::Load<RingLayout>(offer.payload.data()));
-  }
-  const uint8_t taken = memory != nullptr ? 1 : 0;
-  const std::span<const uint8_t> part(&taken, 1);
-  if (socket_->Send(MessageKind::kBatch, 0, {&part, 1}) != ChannelStatus::kOk) return false;
-  if (memory != nullptr) Begin(std::move(memory), RingEnd::kClient);
-  return true;
 }
 
 // --- sleeping and waking -------------------------------------------------------------------------------------------------
@@ -129,16 +87,47 @@ void RingChannel::SleepAt(RingSleeper* place, nanoseconds time, Ready ready) {
   place->asleep.store(0, std::memory_order_relaxed);
 }
 
+uint32_t RingChannel::ThisProcessor() const {
+  return Processor() + (area_ != nullptr && end_ == RingEnd::kClient ? kGuestProcessors : 0);
+}
+
+// The receiver of a guest channel sleeps in the port, where wake-ups come in, and what is large: it is kept until the ring says
+// that it is its turn. Interrupt() finds it there, or is seen by it.
+void RingChannel::SleepInPort(nanoseconds time) {
+  own_->reader.asleep.store(1);
+  in_socket_.store(true);
+  if (!HasNews() && !closed_.load() && !interrupted_.load() && !stashed_) {
+    counts_.sleeps.fetch_add(1, std::memory_order_relaxed);
+    switch (socket_->Receive(&stash_, std::chrono::ceil<milliseconds>(time))) {
+      case ChannelStatus::kOk:
+        stashed_ = true;
+        break;
+      case ChannelStatus::kMalformed:
+        malformed_ = true;
+        break;
+      case ChannelStatus::kClosed:
+        PeerGone();
+        break;
+      case ChannelStatus::kTimeout:
+        break;
+    }
+  }
+  in_socket_.store(false);
+  own_->reader.asleep.store(0, std::memory_order_relaxed);
+}
+
 // After a store that the sleeper looks for.
 void RingChannel::Wake(RingSleeper* place) {
   if (place->asleep.load() == 0 || place->asleep.exchange(0) == 0) return;
-  place->bell.fetch_add(1);
   counts_.wakes.fetch_add(1, std::memory_order_relaxed);
+  if (area_ != nullptr) return socket_->Nudge();
+  place->bell.fetch_add(1);
   doorbell_->Ring(&place->bell);
 }
 
 // Of this end, whatever the peer has done to the flag.
 void RingChannel::WakeOwn(RingSleeper* place) {
+  if (area_ != nullptr) return;  // it is in the port, or looks by itself
   place->bell.fetch_add(1);
   doorbell_->Ring(&place->bell);
 }
@@ -153,11 +142,11 @@ bool RingChannel::PeerGone() {
 
 // Only while the peer runs, on another processor, and does not sleep itself: then it is about to say something, or to sleep.
 bool RingChannel::Spin() {
-  const uint32_t processor = Processor();
+  const uint32_t processor = ThisProcessor();
   if (vain_ >= kMaxVain && vain_++ % kMaxVain != 0) return false;
   const uint32_t other = peer_->processor.load(std::memory_order_relaxed);
   if (other == processor || other == 0) return false;
-  const auto end = steady_clock::now() + kSpin;
+  const auto end = steady_clock::now() + (area_ == nullptr ? kSpin : kGuestSpin);
   do {
     for (int i = 0; i < 32; ++i) {
       if (HasNews() || closed_.load(std::memory_order_relaxed) || interrupted_.load(std::memory_order_relaxed)) {
@@ -180,9 +169,13 @@ bool RingChannel::HasNews() const {
 void RingChannel::AwaitNews(const Deadline& deadline) {
   if (Spin()) return;
   const auto left = deadline.never() ? nanoseconds(kLook) : nanoseconds(deadline.at() - steady_clock::now());
-  SleepAt(&own_->reader, std::min<nanoseconds>(left, kLook),
-          [this] { return HasNews() || closed_.load() || interrupted_.load(); });
-  own_->processor.store(Processor(), std::memory_order_relaxed);
+  const auto time = std::min<nanoseconds>(left, kLook);
+  if (area_ != nullptr) {
+    SleepInPort(time);
+  } else {
+    SleepAt(&own_->reader, time, [this] { return HasNews() || closed_.load() || interrupted_.load(); });
+  }
+  own_->processor.store(ThisProcessor(), std::memory_order_relaxed);
   if (!HasNews()) LookNowAndThen();
 }
 
@@ -209,7 +202,8 @@ ChannelStatus RingChannel::SendWithDescriptors(MessageKind kind, uint64_t sequen
     failure_.Set(std::move(why));
     return ChannelStatus::kMalformed;
   }
-  if (!descriptors.empty() && (!CarriesData(kind) || descriptors.size() > kMaxDescriptors)) {
+  if (!descriptors.empty() &&
+      (!CarriesData(kind) || descriptors.size() > kMaxDescriptors || !socket_->CarriesDescriptors())) {
     failure_.Set("file descriptors cannot travel with this message");
     return ChannelStatus::kMalformed;
   }
@@ -221,11 +215,29 @@ ChannelStatus RingChannel::SendWithDescriptors(MessageKind kind, uint64_t sequen
   }
   const bool in_ring = descriptors.empty() && bytes <= writer_->largest() && kind != MessageKind::kHello &&
                        kind != MessageKind::kWelcome;
-  return in_ring ? SendInRing(kind, sequence, parts, bytes) : SendBeside(kind, sequence, parts, descriptors);
+  return in_ring ? SendInRing(kind, sequence, parts, bytes, RingFlag::kNone)
+                 : SendBeside(kind, sequence, parts, descriptors);
+}
+
+ChannelStatus RingChannel::SendWithPlace(MessageKind kind, uint64_t sequence,
+                                         std::span<const std::span<const uint8_t>> parts, MemoryPlace place) {
+  constexpr size_t kMostParts = 8;
+  const size_t bytes = TotalBytes(parts) + sizeof(place);
+  if (!has_ring_ || area_ == nullptr || end_ != RingEnd::kServer || !CarriesData(kind) || bytes > writer_->largest() ||
+      parts.size() >= kMostParts) {
+    failure_.Set("no place can be named with this message");
+    return ChannelStatus::kMalformed;
+  }
+  std::array<std::span<const uint8_t>, kMostParts> all;
+  std::copy(parts.begin(), parts.end(), all.begin());
+  all[parts.size()] = {reinterpret_cast<const uint8_t*>(&place), sizeof(place)};
+  const std::lock_guard lock(write_mutex_);
+  if (reserved_ != 0) return ChannelStatus::kMalformed;
+  return SendInRing(kind, sequence, std::span(all).first(parts.size() + 1), bytes, RingFlag::kPlaced);
 }
 
 ChannelStatus RingChannel::SendInRing(MessageKind kind, uint64_t sequence,
-                                      std::span<const std::span<const uint8_t>> parts, size_t bytes) {
+                                      std::span<const std::span<const uint8_t>> parts, size_t bytes, RingFlag flag) {
   uint8_t* place = AwaitRoom(bytes);
   if (place == nullptr) return ChannelStatus::kClosed;
   for (const auto& part : parts) {
@@ -233,7 +245,7 @@ ChannelStatus RingChannel::SendInRing(MessageKind kind, uint64_t sequence,
     place += part.size();
   }
   counts_.copies.fetch_add(1, std::memory_order_relaxed);
-  writer_->Commit(kind, RingFlag::kNone, CarriesData(kind) ? sequence : 0, bytes);
+  writer_->Commit(kind, flag, CarriesData(kind) ? sequence : 0, bytes);
   sent_.fetch_add(bytes, std::memory_order_relaxed);
   PublishAndWake();
   return ChannelStatus::kOk;
@@ -288,6 +300,11 @@ uint8_t* RingChannel::AwaitRoom(size_t payload) {
       peer_gone_.store(true);
       return nullptr;
     }
+    if (area_ != nullptr) {
+      std::this_thread::sleep_for(kGuestLook);
+      PeerGone();
+      continue;
+    }
     SleepAt(&own_->writer, kLook, [this, payload] {
       return closed_.load() || peer_->closed.load() != 0 || writer_->Reserve(payload) != nullptr;
     });
@@ -297,7 +314,7 @@ uint8_t* RingChannel::AwaitRoom(size_t payload) {
 
 void RingChannel::PublishAndWake() {
   writer_->Publish();
-  if (const uint32_t processor = Processor(); own_->processor.load(std::memory_order_relaxed) != processor) {
+  if (const uint32_t processor = ThisProcessor(); own_->processor.load(std::memory_order_relaxed) != processor) {
     own_->processor.store(processor, std::memory_order_relaxed);
   }
   Wake(&peer_->reader);
@@ -328,127 +345,6 @@ bool RingChannel::Raise(uint64_t key, uint64_t value) {
   return true;
 }
 
-// --- receiving -----------------------------------------------------------------------------------------------------------
-
-ChannelStatus RingChannel::Receive(Message* message, milliseconds timeout) {
-  if (!has_ring_) return socket_->Receive(message, timeout);
-  try {
-    return ReceiveNext(message, Deadline(timeout), timeout.count() != 0);
-  } catch (const std::exception& exception) {  // std::bad_alloc: the message is lost
-    failure_.Set(std::string("cannot receive: ") + exception.what());
-    Close();
-    return ChannelStatus::kClosed;
-  }
-}
-
-ChannelStatus RingChannel::ReceiveNext(Message* message, const Deadline& deadline, bool may_wait) {
-  for (;;) {
-    if (closed_.load()) return ChannelStatus::kClosed;
-    if (interrupted_.load(std::memory_order_relaxed) && interrupted_.exchange(false)) return ChannelStatus::kTimeout;
-    const bool gone = PeerGoneOrClosed();  // what it sent before is still to be had
-    if (end_ == RingEnd::kClient && TakeNumbers(message)) return ChannelStatus::kOk;
-    if (!beside_) {
-      const ChannelStatus status = TakeFrame(message);
-      if (status != ChannelStatus::kTimeout) return status;
-    }
-    if (beside_) return ReceiveBeside(message, deadline, may_wait);
-    if (gone) return ReceiveLastWords(message);
-    if (!may_wait) LookNowAndThen();
-    if (!may_wait || deadline.passed()) return ChannelStatus::kTimeout;
-    AwaitNews(deadline);
-  }
-}
-
-// A peer that dies has no use of the ring any more: why it ends may stand in the socket.
-ChannelStatus RingChannel::ReceiveLastWords(Message* message) {
-  PeerGone();
-  const bool said = socket_->Receive(message, milliseconds(0)) == ChannelStatus::kOk;
-  return said && message->kind == MessageKind::kGoodbye ? ChannelStatus::kOk : ChannelStatus::kClosed;
-}
-
-// kTimeout when there is none, or one beside the ring.
-ChannelStatus RingChannel::TakeFrame(Message* message) {
-  RingFrame frame;
-  switch (reader_->Next(&frame)) {
-    case RingStatus::kEmpty:
-      return ChannelStatus::kTimeout;
-    case RingStatus::kMalformed:
-      failure_.Set("what the peer stored into the ring is no message");
-      return ChannelStatus::kMalformed;
-    case RingStatus::kFrame:
-      break;
-  }
-  // What was raised before this message was sent is not overtaken by it: the message is taken the next time.
-  if (end_ == RingEnd::kClient && TakeNumbers(message)) return ChannelStatus::kOk;
-  if (frame.flag == RingFlag::kBeside) {
-    beside_ = true;
-    return ChannelStatus::kTimeout;
-  }
-  message->kind = frame.kind;
-  message->sequence = frame.sequence;
-  message->announced_descriptors = 0;
-  message->descriptors.clear();
-  message->payload.assign(frame.payload.begin(), frame.payload.end());
-  received_.fetch_add(frame.payload.size(), std::memory_order_relaxed);
-  FinishFrame();
-  return ChannelStatus::kOk;
-}
-
-void RingChannel::FinishFrame() {
-  reader_->Release();
-  if (reader_->IsHalfEmpty()) Wake(&peer_->writer);
-}
-
-ChannelStatus RingChannel::ReceiveBeside(Message* message, const Deadline& deadline, bool may_wait) {
-  in_socket_.store(true);  // pairs with Interrupt(): either it interrupts the socket, or this sees that it was there
-  ChannelStatus status;
-  do {
-    if (interrupted_.exchange(false)) {
-      status = ChannelStatus::kTimeout;
-      break;
-    }
-    status = socket_->Receive(message, milliseconds(may_wait ? deadline.PollMilliseconds() : 0));
-  } while (status == ChannelStatus::kTimeout && may_wait && !deadline.passed());
-  in_socket_.store(false);
-  if (status == ChannelStatus::kOk) {
-    beside_ = false;
-    FinishFrame();
-  }
-  return status;
-}
-
-// Numbers that have grown.
-bool RingChannel::TakeNumbers(Message* message) {
-  const uint64_t raised = page_->raised.load();
-  if (raised == raised_) return false;
-  raised_ = raised;
-  message->payload.clear();
-  for (size_t i = 0; i < RingPage::kNumbers; ++i) {
-    const RingNumber& number = page_->numbers[i];
-    const uint64_t value = number.value.load(std::memory_order_acquire);
-    if (value == 0) break;  // they are used in turn
-    if (value <= known_[i]) continue;
-    known_[i] = value;
-    const std::array<uint64_t, 2> pair = {number.key.load(std::memory_order_relaxed), value};
-    const auto* bytes = reinterpret_cast<const uint8_t*>(pair.data());
-    message->payload.insert(message->payload.end(), bytes, bytes + sizeof(pair));
-  }
-  if (message->payload.empty()) return false;
-  message->kind = MessageKind::kNumbers;
-  message->sequence = 0;
-  message->announced_descriptors = 0;
-  message->descriptors.clear();
-  return true;
-}
-
-void RingChannel::Interrupt() {
-  if (!has_ring_) return socket_->Interrupt();
-  if (closed_.load()) return;
-  interrupted_.store(true);
-  if (in_socket_.load()) socket_->Interrupt();
-  WakeOwn(&own_->reader);
-}
-
 // --- the end -------------------------------------------------------------------------------------------------------------
 
 bool RingChannel::PeerGoneOrClosed() const {
@@ -457,11 +353,13 @@ bool RingChannel::PeerGoneOrClosed() const {
 
 void RingChannel::Close() {
   if (closed_.exchange(true)) return;
+  if (has_ring_) {  // if it begins meanwhile, it begins closed
+    own_->closed.store(1);
+    Wake(&peer_->reader);
+    Wake(&peer_->writer);
+  }
   socket_->Close();
-  if (!has_ring_) return;  // if it begins meanwhile, it begins closed
-  own_->closed.store(1);
-  Wake(&peer_->reader);
-  Wake(&peer_->writer);
+  if (!has_ring_) return;
   WakeOwn(&own_->reader);
   WakeOwn(&own_->writer);
 }

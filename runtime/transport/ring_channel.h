@@ -1,5 +1,6 @@
-// The channel of two processes on one kernel: messages go through rings in shared memory, what is large or brings file
-// descriptors beside them through a Unix socket, which also tells when the peer is gone. Until the two have agreed on the
+// The channel of two processes on one kernel, or of a guest and its host: messages go through rings in shared memory, what is
+// large or brings file descriptors beside them through a Unix socket, which also tells when the peer is gone. A guest has a port
+// instead, which carries the wake-ups as well, and no descriptors: memory is named by its place in the area (runtime/area.h). Until the two have agreed on the
 // memory (Offer, Take) everything goes through the socket, and where they do not it stays so.
 #pragma once
 
@@ -32,8 +33,8 @@ struct RingCounts {
 // the other. Nobody sleeps for long without a look at the socket, so that a peer that was killed is noticed.
 class RingChannel final : public Channel {
  public:
-  // Over a Unix socket's channel.
-  explicit RingChannel(std::unique_ptr<Channel> socket);
+  // Over a Unix socket's channel, or a port's and an area.
+  explicit RingChannel(std::unique_ptr<Channel> socket, std::shared_ptr<Area> area = nullptr);
   ~RingChannel() override;
 
   // Switches to memory that both ends have. Before any other thread uses the channel, and when nothing is on its way.
@@ -47,7 +48,12 @@ class RingChannel final : public Channel {
                                     std::span<const std::span<const uint8_t>> parts,
                                     std::span<const int> descriptors) override;
 
-  bool OffersRing() const override { return socket_->CarriesDescriptors(); }
+  bool NamesPlaces() const override { return area_ != nullptr; }
+  ChannelStatus SendWithPlace(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+                              MemoryPlace place) override;
+  void Nudge() override { socket_->Nudge(); }
+
+  bool OffersRing() const override { return socket_->CarriesDescriptors() || area_ != nullptr; }
   bool OfferRing() override;
   bool TakeRing() override;
   bool Raise(uint64_t key, uint64_t value) override;
@@ -76,7 +82,7 @@ class RingChannel final : public Channel {
  private:
   // With the write mutex held.
   ChannelStatus SendInRing(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-                           size_t bytes);
+                           size_t bytes, RingFlag flag);
   ChannelStatus SendBeside(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
                            std::span<const int> descriptors);
   uint8_t* AwaitRoom(size_t payload);
@@ -86,11 +92,16 @@ class RingChannel final : public Channel {
   ChannelStatus TakeFrame(Message* message);
   ChannelStatus ReceiveBeside(Message* message, const Deadline& deadline, bool may_wait);
   ChannelStatus ReceiveLastWords(Message* message);
+  ChannelStatus TakeUnannounced(Message* message);
+  ChannelStatus Malformed();
+  bool TakePlace(Message* message);
   bool TakeNumbers(Message* message);
   bool HasNews() const;
   // Spins for a moment or sleeps until there may be news.
   void AwaitNews(const Deadline& deadline);
   bool Spin();
+  uint32_t ThisProcessor() const;
+  void SleepInPort(std::chrono::nanoseconds time);
 
   template <typename Ready>
   void SleepAt(RingSleeper* place, std::chrono::nanoseconds time, Ready ready);
@@ -103,6 +114,7 @@ class RingChannel final : public Channel {
   void LookNowAndThen();
 
   const std::unique_ptr<Channel> socket_;
+  const std::shared_ptr<Area> area_;  // nullptr: the peer shares this kernel
   Doorbell* doorbell_ = nullptr;
   std::unique_ptr<RingMemory> memory_;
   RingPage* page_ = nullptr;
@@ -132,7 +144,10 @@ class RingChannel final : public Channel {
   std::unique_ptr<RingReader> reader_;
   bool beside_ = false;                  // the next message is in the socket
   std::atomic<bool> in_socket_ = false;  // the receiver is inside the socket's Receive()
-  uint64_t raised_ = 0;                  // of the page, that were looked at
+  Message stash_;                        // what came through the port while the receiver slept there
+  bool stashed_ = false;
+  bool malformed_ = false;  // what came there is no message
+  uint64_t raised_ = 0;     // of the page, that were looked at
   std::array<uint64_t, RingPage::kNumbers> known_{};
   std::chrono::steady_clock::time_point looked_{};  // at the socket
   unsigned vain_ = 0;                               // spins in a row that ended in sleep

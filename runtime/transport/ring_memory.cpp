@@ -63,6 +63,30 @@ std::unique_ptr<RingMemory> RingMemory::MapFile(const Descriptor& file, const Ri
   return std::unique_ptr<RingMemory>(new RingMemory(static_cast<uint8_t*>(mapped), size, layout));
 }
 
+std::unique_ptr<RingMemory> RingMemory::MakeIn(std::shared_ptr<Area> area, MemoryPlace* for_peer) {
+  const uint64_t bytes = Area::InUnits(kRingLayout.end());
+  const std::optional<uint64_t> offset = area->Take(bytes);
+  if (!offset) return nullptr;
+  *for_peer = {*offset, bytes};
+  std::unique_ptr<RingMemory> memory;
+  if (area->Fill(*for_peer)) memory = MapIn(area, *for_peer, kRingLayout);
+  if (memory == nullptr) {
+    area->GiveBack(*offset, bytes);
+    return nullptr;
+  }
+  memory->taken_ = *for_peer;
+  return memory;
+}
+
+std::unique_ptr<RingMemory> RingMemory::MapIn(std::shared_ptr<Area> area, MemoryPlace place, const RingLayout& layout) {
+  if (!layout.IsSound(place.size)) return nullptr;
+  uint8_t* const mapped = area->Map(place);
+  if (mapped == nullptr) return nullptr;
+  std::unique_ptr<RingMemory> memory(new RingMemory(mapped, place.size, layout));
+  memory->area_ = std::move(area);
+  return memory;
+}
+
 std::unique_ptr<RingMemory> RingMemory::Over(std::span<uint8_t> memory, const RingLayout& layout) {
   if (!layout.IsSound(memory.size()) || reinterpret_cast<uintptr_t>(memory.data()) % alignof(RingPage) != 0)
     return nullptr;
@@ -71,6 +95,7 @@ std::unique_ptr<RingMemory> RingMemory::Over(std::span<uint8_t> memory, const Ri
 
 RingMemory::~RingMemory() {
   if (mapped_ != 0) ::munmap(base_, mapped_);
+  // What was taken of an area stays taken as long as that is open here: the peer has it mapped for longer than this end.
 }
 
 }  // namespace vesper::transport

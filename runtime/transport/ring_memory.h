@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 
+#include "runtime/area.h"
 #include "runtime/descriptor.h"
 
 namespace vesper::transport {
@@ -75,6 +76,9 @@ class RingMemory {
   // The peer's memory. nullptr when it could shrink under the mapping, is not as `layout` says, or cannot be mapped. The
   // descriptor is not needed afterwards.
   static std::unique_ptr<RingMemory> Map(const Descriptor& file, const RingLayout& layout);
+  // The same in an area. The place is for the peer, which is the guest; its offsets of the layout begin there.
+  static std::unique_ptr<RingMemory> MakeIn(std::shared_ptr<Area> area, MemoryPlace* for_peer);
+  static std::unique_ptr<RingMemory> MapIn(std::shared_ptr<Area> area, MemoryPlace place, const RingLayout& layout);
   // Memory that somebody else owns, and shares with the peer in his own way; a page of zeros at first.
   static std::unique_ptr<RingMemory> Over(std::span<uint8_t> memory, const RingLayout& layout);
   ~RingMemory();
@@ -94,7 +98,9 @@ class RingMemory {
   static std::unique_ptr<RingMemory> MapFile(const Descriptor& file, const RingLayout& layout);
 
   uint8_t* const base_;
-  size_t mapped_;  // 0: not ours to unmap
+  size_t mapped_;               // 0: not ours to unmap
+  std::shared_ptr<Area> area_;  // which it was taken from, at that place
+  MemoryPlace taken_;
   const RingLayout layout_;
 };
 

@@ -19,12 +19,12 @@
 #include <system_error>
 
 #include "runtime/address.h"
-#include "runtime/transport/ring_channel.h"
 
 namespace vesper::transport {
 namespace {
 
-constexpr size_t kVectors = 64;  // pieces given to one sendmsg()
+constexpr size_t kVectors = 64;         // pieces given to one sendmsg()
+constexpr int kLookMilliseconds = 100;  // at whether a device was closed by another thread
 // Bytes that TCP takes beyond those on their way. Whatever is sent next is behind them, so more than the line carries in a
 // millisecond is only delay; but a fast line must not run dry while the sender is woken.
 constexpr size_t kMostUnsent = size_t{128} << 10;
@@ -97,12 +97,14 @@ size_t Cut(std::span<iovec> vectors, size_t count, size_t bytes) {
 
 }  // namespace
 
-SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls)
+SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls, Line line)
     : socket_(socket),
       wake_(wake),
       tls_(std::move(tls)),
+      line_(line),
       family_(FamilyOf(socket)),
-      carries_descriptors_(tls_ == nullptr && family_ == AF_UNIX) {
+      carries_descriptors_(tls_ == nullptr && line == Line::kSocket && family_ == AF_UNIX),
+      reader_(line == Line::kPort) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
   bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kMostUnsent);
@@ -111,6 +113,7 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
 
 const char* SocketChannel::name() const {
   if (carries_descriptors_) return "unix socket";
+  if (line_ == Line::kPort) return "port";
   return family_ == AF_VSOCK ? "vsock" : "tcp";
 }
 
@@ -125,6 +128,9 @@ void SocketChannel::CloseDescriptors() {
 void SocketChannel::Close() {
   if (closed_.exchange(true)) return;
   ::shutdown(socket_, SHUT_RDWR);  // wakes whoever polls
+  if (!is_device()) return;
+  const uint64_t one = 1;  // a device knows no such thing
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
 }
 
 void SocketChannel::AbandonAfterFork() {
@@ -137,6 +143,17 @@ void SocketChannel::Interrupt() {
   interrupted_.store(true);  // before the write, or a receiver could drain it and sleep again
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+}
+
+// Whole or not at all: if the peer's buffer has no room for it, there is enough in it to wake the peer.
+void SocketChannel::Nudge() {
+  if (line_ != Line::kPort) return;
+  const std::lock_guard lock(write_mutex_);
+  if (closed_.load() || write_broken_) return;
+  const ssize_t count = is_device()
+                            ? ::write(socket_, kWakeFrame.data(), kWakeFrame.size())
+                            : ::send(socket_, kWakeFrame.data(), kWakeFrame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (count > 0 && static_cast<size_t>(count) < kWakeFrame.size()) write_broken_ = true;
 }
 
 ChannelStatus SocketChannel::Send(MessageKind kind, uint64_t sequence,
@@ -249,6 +266,7 @@ size_t SocketChannel::Allowance() {
 // too), is still here.
 uint64_t SocketChannel::bytes_delivered() const {
   const uint64_t sent = bytes_sent();
+  if (is_device()) return sent;  // at once with the host
   int waiting = 0;
   if (closed_.load() || ::ioctl(socket_, SIOCOUTQ, &waiting) != 0 || waiting < 0) return 0;
   return sent - std::min(sent, static_cast<uint64_t>(waiting));
@@ -271,6 +289,7 @@ ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> de
     header.msg_iovlen = Cut(vectors, frame->Gather(vectors), allowance);
     Attach(descriptors, &control, &header);
     const ssize_t count = tls_ != nullptr ? tls_->Send(std::span(vectors).first(header.msg_iovlen))
+                          : is_device()   ? ::writev(socket_, vectors.data(), static_cast<int>(header.msg_iovlen))
                                           : ::sendmsg(socket_, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count >= 0) {
       if (count > 0) descriptors = {};  // they went with the first byte
@@ -295,8 +314,10 @@ ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> de
 
 bool SocketChannel::WaitUntilWritable() {
   pollfd entry{socket_, POLLOUT | POLLRDHUP, 0};
-  while (::poll(&entry, 1, -1) < 0) {
-    if (errno == EINTR) continue;
+  int ready;
+  while ((ready = ::poll(&entry, 1, is_device() ? kLookMilliseconds : -1)) <= 0) {
+    if (closed_.load()) return false;
+    if (ready == 0 || errno == EINTR) continue;
     failure_.Set("cannot wait for the connection: " + Reason(errno));
     return false;
   }
@@ -327,12 +348,15 @@ ChannelStatus SocketChannel::Receive(Message* message, std::chrono::milliseconds
 }
 
 ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadline, bool may_wait) {
-  for (;;) {
+  for (bool woken = false;;) {
     if (closed_.load()) return ChannelStatus::kClosed;
     if (TakeInterrupt()) return ChannelStatus::kTimeout;
     const FrameStatus status = reader_.Next(message);
     received_saved_.store(reader_.bytes_saved(), std::memory_order_relaxed);
     switch (status) {
+      case FrameStatus::kWake:
+        woken = true;
+        continue;
       case FrameStatus::kMessage:
         if (HandOverDescriptors(message)) return ChannelStatus::kOk;
         unannounced_ = true;
@@ -344,6 +368,7 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
         break;
     }
     if (peer_ended_.load()) return ChannelStatus::kClosed;
+    if (woken) return ChannelStatus::kTimeout;
     if (may_wait && drained_) {
       const Wait wait = WaitUntilReadable(deadline);
       if (wait == Wait::kTimeout) return ChannelStatus::kTimeout;
@@ -426,6 +451,7 @@ bool SocketChannel::Read() {
     header.msg_controllen = control.bytes.size();
   }
   const ssize_t count = tls_ != nullptr ? tls_->Receive(std::span(vectors).first(header.msg_iovlen))
+                        : is_device()   ? ::readv(socket_, vectors.data(), static_cast<int>(header.msg_iovlen))
                                         : ::recvmsg(socket_, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (count >= 0) TakeArrival(header);
   if (count > 0) {
@@ -454,37 +480,3 @@ bool SocketChannel::Read() {
 }
 
 }  // namespace vesper::transport
-
-namespace vesper {
-
-namespace {
-
-std::unique_ptr<Channel> Make(int fd, std::unique_ptr<tls::Stream> tls) {
-  const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (wake < 0 || flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-    if (wake >= 0) ::close(wake);
-    ::close(fd);
-    return nullptr;
-  }
-  auto socket = std::make_unique<transport::SocketChannel>(fd, wake, std::move(tls));
-  if (!socket->CarriesDescriptors()) return socket;
-  return std::make_unique<transport::RingChannel>(std::move(socket));
-}
-
-}  // namespace
-
-std::unique_ptr<Channel> MakeSocketChannel(int fd) { return Make(fd, nullptr); }
-
-std::unique_ptr<Channel> MakeTlsChannel(int fd, const tls::Secrets& secrets, tls::End end, std::string* error) {
-  std::unique_ptr<tls::Stream> stream = tls::Stream::Make(fd, secrets, end, error);
-  if (stream == nullptr) {
-    ::close(fd);
-    return nullptr;
-  }
-  std::unique_ptr<Channel> channel = Make(fd, std::move(stream));
-  if (channel == nullptr) *error = "no file descriptor is left";
-  return channel;
-}
-
-}  // namespace vesper

@@ -1,5 +1,5 @@
-// The channel over a connected stream socket, TCP, with TLS or without, or Unix. Made by Connect() and
-// MakeSocketChannel() in runtime/address.h.
+// The channel over a connected stream socket, TCP, with TLS or without, vsock or Unix, or over a port of a guest: a device there,
+// and a Unix socket of the host. Made by Connect(), MakeSocketChannel() and MakeGuestChannel() in runtime/address.h.
 #pragma once
 
 #include <sys/socket.h>
@@ -27,8 +27,9 @@ namespace vesper::transport {
 // shuts the socket down.
 class SocketChannel final : public Channel {
  public:
-  // Owns all: a connected non-blocking socket, an eventfd, and what protects the socket's bytes, or nullptr.
-  SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls);
+  enum class Line : uint8_t { kSocket, kPort };
+  // Owns all: a connected non-blocking socket or port, an eventfd, and what protects the socket's bytes, or nullptr.
+  SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls, Line line = Line::kSocket);
   // Closes without shutting down: another process may hold the same socket.
   ~SocketChannel() override;
 
@@ -37,11 +38,13 @@ class SocketChannel final : public Channel {
   ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
                                     std::span<const std::span<const uint8_t>> parts,
                                     std::span<const int> descriptors) override;
-  bool OffersCompression() const override { return !carries_descriptors_; }
+  bool OffersCompression() const override { return line_ == Line::kSocket && !carries_descriptors_; }
   void StartCompression(Compression mode) override;
   bool SendsAtOnce(size_t bytes) override;
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override;
+  // Of a port: the peer's Receive() returns kTimeout.
+  void Nudge() override;
   void Close() override;
   void AbandonAfterFork() override;
 
@@ -86,13 +89,15 @@ class SocketChannel final : public Channel {
   bool HandOverDescriptors(Message* message);
   ChannelStatus UnannouncedDescriptors();
   bool TakeInterrupt();
+  bool is_device() const { return line_ == Line::kPort && family_ == AF_UNSPEC; }
   void CloseDescriptors();
 
   int socket_;
   int wake_;
   const std::unique_ptr<tls::Stream> tls_;
   int peer_pid_ = 0;
-  const int family_;  // of addresses: AF_UNIX …
+  const Line line_;
+  const int family_;  // of addresses: AF_UNIX …; AF_UNSPEC: it is no socket but a device
   const bool carries_descriptors_;
   bool bounds_unsent_ = false;            // TCP keeps little beyond what is on its way
   std::atomic<bool> closed_ = false;      // by this end

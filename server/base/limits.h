@@ -151,6 +151,20 @@ inline constexpr size_t kMaxTokens = 10000;
 inline constexpr size_t kMaxTokenName = 40;
 // Bytes of a client's or program's name between processes, with the zero at its end. "certificate: " and a name must fit.
 inline constexpr size_t kAdmissionNameBytes = 48;
+// A guest's port: how often it is looked at, after which silence something is sent to it, at first and at last, and how long that
+// may lie there, alone or with more, until the process that had it open counts as gone.
+inline constexpr std::chrono::milliseconds kPortLook{500};
+inline constexpr std::chrono::milliseconds kFirstNudge{1000};
+inline constexpr std::chrono::milliseconds kLastNudge{60'000};
+inline constexpr int kFewUnread = 16 << 10;  // as the kernel counts, its own memory included
+inline constexpr std::chrono::milliseconds kPortPatience{5000};
+inline constexpr std::chrono::milliseconds kBusyPortPatience{60'000};
+// Of a guest, unless its option says otherwise, and at most.
+inline constexpr uint32_t kGuestMebibytes = 1024;
+inline constexpr uint32_t kMostGuestMebibytes = 1 << 20;
+inline constexpr uint32_t kGuestPorts = 16;
+inline constexpr uint32_t kMostGuestPorts = 30;  // that a virtio-serial device has beside the console's
+inline constexpr size_t kGuestNameBytes = 32;
 // Bytes of a sentence from the door, with the zero at its end: longer ones are cut.
 inline constexpr size_t kDoorTextBytes = 256;
 // How long the door's process may take to begin, and how long it stays away after it has ended: one that fails at once must not

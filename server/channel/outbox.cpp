@@ -33,9 +33,9 @@ void Outbox::FailLocked(std::string error) {
 }
 
 bool Outbox::Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second,
-                  Descriptor descriptor) {
+                  MemoryName memory) {
   std::unique_lock lock(mutex_);
-  return SendLocked(lock, kind, sequence, first, second, std::move(descriptor), false);
+  return SendLocked(lock, kind, sequence, first, second, std::move(memory), false);
 }
 
 bool Outbox::SendIfRoom(std::span<const uint8_t> event, size_t limit) {
@@ -113,7 +113,7 @@ bool Outbox::Raise(uint64_t key, uint64_t value) {
 }
 
 bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
-                        std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
+                        std::span<const uint8_t> first, std::span<const uint8_t> second, MemoryName memory,
                         bool optional) {
   const size_t size = first.size() + second.size();
   if (!error_.empty()) return false;
@@ -121,7 +121,7 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {first, second};
-    const ChannelStatus status = SendNow(kind, sequence, parts, descriptor);
+    const ChannelStatus status = SendNow(kind, sequence, parts, memory);
     lock.lock();
     sending_ = false;
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
@@ -132,7 +132,7 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
     FailLocked(fmt::format("the client left {} bytes unread", bytes_));
     return false;
   }
-  Entry entry{kind, sequence, {}, std::move(descriptor), optional};
+  Entry entry{kind, sequence, {}, std::move(memory), optional};
   entry.payload.Append(first.data(), first.size());
   entry.payload.Append(second.data(), second.size());
   Queue(std::move(entry));
@@ -140,9 +140,10 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
 }
 
 ChannelStatus Outbox::SendNow(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-                              const Descriptor& descriptor) {
-  if (!descriptor.valid()) return channel_->Send(kind, sequence, parts);
-  const int fd = descriptor.get();
+                              const MemoryName& memory) {
+  if (memory.place.size != 0) return channel_->SendWithPlace(kind, sequence, parts, memory.place);
+  if (!memory.valid()) return channel_->Send(kind, sequence, parts);
+  const int fd = memory.file.get();
   return channel_->SendWithDescriptors(kind, sequence, parts, {&fd, 1});
 }
 
@@ -190,7 +191,7 @@ void Outbox::Write() {
     sending_ = true;
     lock.unlock();
     const std::span<const uint8_t> parts[] = {{entry.payload.data(), entry.payload.size()}};
-    const ChannelStatus status = SendNow(entry.kind, entry.sequence, parts, entry.descriptor);
+    const ChannelStatus status = SendNow(entry.kind, entry.sequence, parts, entry.memory);
     lock.lock();
     sending_ = false;
     if (error_.empty()) bytes_ -= entry.payload.size();

@@ -28,11 +28,11 @@ class Outbox {
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
 
-  // Queues or sends one message, whose bytes are copied when queued; a descriptor goes with it.
+  // Queues or sends one message, whose bytes are copied when queued; the name of memory goes with it.
   // False once the session must end: the channel is lost or the client has left more than the limit
   // unread; the channel is then closed, which wakes the reader.
   bool Send(MessageKind kind, uint64_t sequence, std::span<const uint8_t> first, std::span<const uint8_t> second = {},
-            Descriptor descriptor = {});
+            MemoryName memory = {});
 
   // Send() of an event that is taken away without a copy: `event` gets an empty buffer, one that was used before if there is
   // one.
@@ -73,14 +73,13 @@ class Outbox {
     MessageKind kind;
     uint64_t sequence;
     wire::ByteBuffer payload;
-    Descriptor descriptor;
+    MemoryName memory;
     bool optional = false;
   };
   ChannelStatus SendNow(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
-                        const Descriptor& descriptor);
+                        const MemoryName& memory);
   bool SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, uint64_t sequence,
-                  std::span<const uint8_t> first, std::span<const uint8_t> second, Descriptor descriptor,
-                  bool optional);
+                  std::span<const uint8_t> first, std::span<const uint8_t> second, MemoryName memory, bool optional);
   void Queue(Entry entry);
   size_t RoomBound() const;
   void Write();

@@ -16,13 +16,14 @@ namespace vesper::server {
 struct Admission {
   tls::Secrets secrets{};  // of its connection; all zeros without TLS
   std::array<char, limits::kAdmissionNameBytes>
-      who{};  // the name of its token, or "certificate: " and whom that names; empty: nobody asked
+      who{};  // the name of its token, or "certificate: " and whom that names, or "guest: " and which; empty: nobody asked
   std::array<char, limits::kAdmissionNameBytes>
       program{};  // as it calls itself, for people; under TLS it says so to its worker alone
   // Limits of this client that are stricter than those of the server; 0: none.
   uint32_t memory_mib = 0;
   uint32_t gpu_seconds = 0;
   uint32_t idle_seconds = 0;
+  uint32_t guest = 0;  // which of the server's it is a process of; 0: of none
 
   bool secured() const { return secrets.suite != 0; }
   std::string_view name() const {
@@ -35,6 +36,7 @@ struct Admission {
   }
 };
 
+inline constexpr std::string_view kGuestName = "guest: ";  // which no token has: it has a space
 inline constexpr std::string_view kCertificateName = "certificate: ";
 
 }  // namespace vesper::server

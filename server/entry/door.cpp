@@ -131,6 +131,7 @@ void Door::Look() {
     }
     report.text.back() = '\0';
     report.admission.who.back() = '\0';
+    report.admission.guest = 0;
     switch (report.kind) {
       case DoorReport::Kind::kReady:
         ready_ = true;

@@ -250,7 +250,7 @@ bool Importer::Chooses(const VkMemoryAllocateInfo& asked) {
   return dedicated == nullptr || (!plain_.contains(Raw(dedicated->buffer)) && !plain_.contains(Raw(dedicated->image)));
 }
 
-bool Importer::Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memory, Descriptor* descriptor) {
+bool Importer::Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memory, MemoryName* name) {
   if (!Chooses(asked) || asked.allocationSize == 0 || asked.allocationSize > UINT64_MAX - alignment_) return false;
   VkMemoryAllocateInfo info = asked;
   info.allocationSize = RoundUp(asked.allocationSize, alignment_);
@@ -274,7 +274,7 @@ bool Importer::Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memor
         static_cast<int>(result));
     return false;
   }
-  *descriptor = pages->TakeDescriptor();
+  *name = pages->TakeName();
   const MutexLock lock(mutex_);
   pages_.insert_or_assign(*memory, std::move(pages));
   return true;

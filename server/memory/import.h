@@ -52,8 +52,8 @@ class Importer {
   void Note(VkImage image, Reach reach) { NoteResource(Raw(image), reach, "image"); }
 
   // Allocates shared pages and imports them. False when this allocation is not for that or something is exhausted:
-  // the driver is then asked for memory of its own. `descriptor` is for the client.
-  bool Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memory, Descriptor* descriptor);
+  // the driver is then asked for memory of its own. `name` is for the client.
+  bool Allocate(const VkMemoryAllocateInfo& asked, VkDeviceMemory* memory, MemoryName* name);
   // Pages that nobody freed stay mapped, unless the driver's device is gone: it may still be at work on them. Their memory is
   // given back, for clients may outlive their sessions.
   ~Importer();

@@ -1,5 +1,5 @@
-// Memory that this worker, its driver and the client share: a sealed memfd whose pages exist from the start, so that
-// exhaustion is an error code and never SIGBUS. server/memory/import.h gives it to the driver.
+// Memory that this worker, its driver and the client share: a sealed memfd, or a place in the area of a guest, whose pages exist
+// from the start, so that exhaustion is an error code and never SIGBUS. server/memory/import.h gives it to the driver.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 
 #include "runtime/descriptor.h"
 #include "runtime/mutex.h"
+#include "server/memory/area_pool.h"
 
 namespace vesper::server {
 
@@ -22,8 +23,13 @@ class SharedBudget {
   void Return(uint64_t size);
   uint64_t peak() const;
 
+  // From now on shared pages are places in a guest's area. Before the first are made.
+  void UseArea(std::shared_ptr<Area> area) { area_ = std::make_unique<AreaPool>(std::move(area)); }
+  AreaPool* area() const { return area_.get(); }
+
  private:
   const uint64_t limit_;
+  std::unique_ptr<AreaPool> area_;
   mutable Mutex mutex_;
   uint64_t used_ VESPER_GUARDED_BY(mutex_) = 0;
   uint64_t peak_ VESPER_GUARDED_BY(mutex_) = 0;
@@ -44,15 +50,16 @@ class SharedPages {
   // again and no memory. The mapping stays. So does the destructor.
   void GiveBack();
   // For the client; this process does not need it any more.
-  Descriptor TakeDescriptor() { return std::move(descriptor_); }
+  MemoryName TakeName() { return {std::move(descriptor_), place_}; }
 
  private:
   SharedPages(uint64_t size, SharedBudget* budget) : size_(size), budget_(budget) {}
-  bool Map(uint64_t alignment);
+  bool Map(int file, uint64_t offset, uint64_t alignment);
 
   const uint64_t size_;
   SharedBudget* const budget_;
   Descriptor descriptor_;
+  MemoryPlace place_;  // in the area; none: the pages are the descriptor's
   uint8_t* data_ = nullptr;
   bool returned_ = false;
 };

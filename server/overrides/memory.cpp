@@ -92,7 +92,7 @@ void AllocateForImport(Session& session, const vk::DispatchTable& driver, wire::
 void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::AllocateMemoryArgs& v) {
   const Device& device = session.device();
   CommandRun& run = session.run();
-  run.descriptor = {};
+  run.memory = {};
   if (FindInChain<VkImportMemoryHostPointerInfoEXT>(v.pAllocateInfo->pNext,
                                                     VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) != nullptr) {
     AllocateForImport(session, driver, v);
@@ -100,7 +100,7 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::All
   }
   const bool visible = IsVisible(session, device, v.pAllocateInfo->memoryTypeIndex);
   if (visible && device.importer() != nullptr && run.wants_reply &&
-      device.importer()->Allocate(*v.pAllocateInfo, v.pMemory, &run.descriptor)) {
+      device.importer()->Allocate(*v.pAllocateInfo, v.pMemory, &run.memory)) {
     v.result = VK_SUCCESS;
     return;
   }

@@ -110,6 +110,11 @@ size_t Crew::sessions_of(std::string_view name) const {
   return static_cast<size_t>(std::count_if(workers_.begin(), workers_.end(), is_so));
 }
 
+size_t Crew::sessions_of_guest(uint32_t guest) const {
+  const auto is_so = [guest](const auto& entry) { return entry.second.guest == guest; };
+  return static_cast<size_t>(std::count_if(workers_.begin(), workers_.end(), is_so));
+}
+
 void Crew::EndUnless(const std::function<bool(std::string_view name)>& may_stay) {
   for (auto& [pid, worker] : workers_) {
     if (worker.state != State::kServing || worker.who.empty() || may_stay(worker.who)) continue;
@@ -147,17 +152,20 @@ void Crew::View(ServerView* view) const {
   view->ended = ended_;
 }
 
-bool Crew::Serve(int socket, const Admission& admission) {
+bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   const auto found = std::find_if(workers_.begin(), workers_.end(),
                                   [](const auto& entry) { return entry.second.state == State::kReady; });
   if (found == workers_.end()) return false;
   Worker& worker = found->second;
   worker.session = ++numbers_;
-  if (!SendOrder(worker.line, {Order::kSession, worker.session, admission}, socket)) {
+  const bool placed = !area.valid() || SendOrder(worker.line, {Order::kArea, worker.session, {}}, area.get());
+  if (!placed || !SendOrder(worker.line, {Order::kSession, worker.session, admission}, socket)) {
     worker.state = State::kFailed;
     return false;
   }
   worker.state = State::kServing;
+  worker.guest = admission.guest;
+  worker.area = std::move(area);
   worker.who = admission.name();
   worker.program = admission.program.data();
   worker.since = Clock::now();
@@ -256,12 +264,14 @@ bool Crew::Ended(pid_t pid, int status) {
   Handle(pid, &found->second);  // reports that are not read yet
   CloseLine(&found->second);
   DropDevice(&found->second);
-  const Worker worker = found->second;
+  Worker worker = std::move(found->second);
   workers_.erase(found);
+  if (status != 0 && worker.area.valid()) left_.push_back({worker.guest, std::move(worker.area)});
   if (worker.state == State::kServing) {
     --sessions_;
     ended_ += worker.account;
-    const bool fault = status != 0 && !worker.to_end;
+    const bool known = WIFEXITED(status) && WEXITSTATUS(status) == kMemoryInUse && worker.guest != 0;
+    const bool fault = status != 0 && !known && !worker.to_end;
     if (fault) ++faults_;
     const auto level = fault ? LogLevel::kError : LogLevel::kInfo;
     Log(level, "session {}: worker {} ended with {}", worker.session, pid, Cause(status));

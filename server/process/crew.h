@@ -10,8 +10,10 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "runtime/descriptor.h"
 #include "server/base/limits.h"
 #include "server/desk/desk.h"
 #include "server/entry/admission.h"
@@ -44,8 +46,9 @@ class Crew {
   void Refill(size_t waiting);
   // Whether a worker is ready and may get a session.
   bool CanServe() const;
-  // Gives the socket, which stays the caller's, to a worker that is ready. False when that worker has ended meanwhile.
-  bool Serve(int socket, const Admission& admission);
+  // Gives the socket, which stays the caller's, and the memory of its guest, if there is one, to a worker that is ready. False
+  // when that worker has ended meanwhile.
+  bool Serve(int socket, const Admission& admission, Descriptor area = {});
   // Fills in what whoever runs the server sees of sessions, of faults, and of what ended sessions used.
   void View(ServerView* view) const;
   // Ends that session; false when there is none.
@@ -64,6 +67,13 @@ class Crew {
   void ReadReports();
   // The process has been reaped. False when it was no worker.
   bool Ended(pid_t pid, int status);
+  // Memory of guests that stays in use although its worker has ended, since the last call.
+  struct Left {
+    uint32_t guest = 0;
+    Descriptor area;
+  };
+  std::vector<Left> TakeLeft() { return std::exchange(left_, {}); }
+  size_t sessions_of_guest(uint32_t guest) const;
   // Denies devices to sessions that have waited for one too long. True while sessions wait.
   bool Tick();
   // Ends all workers and waits until they have ended. `signal_fd` is read, since SIGCHLD comes there.
@@ -84,6 +94,8 @@ class Crew {
     bool to_end = false;  // it is ended by order, which is no fault
     uint64_t wanted = 0;  // its place among the sessions that wait for a device: the lowest comes first
     Clock::time_point wanted_since;
+    uint32_t guest = 0;   // that its client is a program of
+    Descriptor area = {};  // the guest's memory, with what the worker holds of it
   };
 
   size_t Count(State state) const;
@@ -108,6 +120,7 @@ class Crew {
   size_t failures_ = 0;  // in a row
   Clock::time_point failed_at_{};
   std::string failure_;
+  std::vector<Left> left_;
 };
 
 }  // namespace vesper::server

@@ -30,7 +30,7 @@ Lobby::~Lobby() {
   if (epoll_ >= 0) close(epoll_);
 }
 
-void Lobby::Enter(int socket) {
+void Lobby::Enter(int socket, const Admission& admission) {
   std::string origin = OriginOf(socket);
   MakeRoom(origin);
   const uint64_t number = ++numbers_;
@@ -41,7 +41,7 @@ void Lobby::Enter(int socket) {
     close(socket);
     return;
   }
-  silent_[number] = {socket, {}, std::move(origin), Clock::now(), {}};
+  silent_[number] = {socket, admission, std::move(origin), Clock::now(), {}};
   Hear(number);  // most peers have said Hello by now, and an event would cost another round
 }
 

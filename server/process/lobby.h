@@ -41,8 +41,8 @@ class Lobby {
     Admission admission;
   };
 
-  // Takes over a connected non-blocking socket, whose peer is to say Hello.
-  void Enter(int socket);
+  // Takes over a connected non-blocking socket, whose peer is to say Hello. What is known of it already is `admission`.
+  void Enter(int socket, const Admission& admission = {});
   // The same for a peer that the door has let in. Its Hello is encrypted, so only its worker hears it.
   void EnterAdmitted(int socket, const Admission& admission);
   // Tells a peer why it may not come in, and closes its socket.

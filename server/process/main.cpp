@@ -65,6 +65,15 @@ int main(int argc, char** argv) {
   app.add_option("--allow-cid", options.allowed_cids,
                  "Which virtual machine may use the vsock sockets: its number, local, or any; may be repeated")
       ->type_name("CID");
+  app.add_option(
+         "--guest", options.guests,
+         "Serve a virtual machine of QEMU through memory that it shares, and print the options that QEMU needs: "
+         "NAME[,memory=MIB][,ports=N], as many MiB (1024) for all its programs and programs (16) at once; may be "
+         "repeated")
+      ->type_name("GUEST");
+  app.add_option("--guest-folder", options.guest_folder,
+                 "Where sockets and memory of guests are (default: /dev/shm/vesper-UID)")
+      ->type_name("FOLDER");
   app.add_option("--gpu", options.gpu, "Offer only this GPU: its index as printed at start, or part of its name")
       ->type_name("INDEX|NAME");
   app.add_flag("--validation", options.validation, "Check what clients do with the Khronos validation layer");

@@ -27,6 +27,8 @@ struct ServerOptions {
   std::string credentials;          // a folder; empty: the default one of Credentials
   std::string client_ca;            // a file
   std::vector<std::string> allowed_users, allowed_groups, allowed_cids;
+  std::vector<std::string> guests;
+  std::string guest_folder;  // empty: one of this user in /dev/shm
   std::string gpu;
   bool validation = false;
   std::string log_level = "info";

@@ -1,11 +1,14 @@
 #include "server/process/peer_watch.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -48,6 +51,46 @@ PeerWatch::~PeerWatch() {
     thread_.join();
   }
   if (pidfd_ >= 0) close(pidfd_);
+  if (stop_ >= 0) close(stop_);
+}
+
+PortWatch::PortWatch(int socket, Channel* channel, std::function<void()> gone)
+    : socket_(socket), channel_(channel), stop_(eventfd(0, EFD_CLOEXEC)) {
+  if (stop_ >= 0) thread_ = std::thread([this, gone = std::move(gone)] { Run(gone); });
+}
+
+void PortWatch::Run(const std::function<void()>& gone) {
+  using Clock = std::chrono::steady_clock;
+  uint64_t received = 0;
+  int unread = 0;
+  Clock::time_point changed = Clock::now(), nudged = changed;
+  std::chrono::milliseconds interval = limits::kFirstNudge;
+  pollfd entry{stop_, POLLIN, 0};
+  while (poll(&entry, 1, limits::kPortLook.count()) <= 0) {
+    int waiting = 0;
+    if (ioctl(socket_, SIOCOUTQ, &waiting) != 0) return;  // it is no port
+    const auto now = Clock::now();
+    const uint64_t heard = channel_->bytes_received();
+    if (heard != received) interval = limits::kFirstNudge;
+    if (heard != received || waiting != unread || waiting == 0) changed = now;
+    received = heard;
+    unread = waiting;
+    if (waiting == 0 && now - nudged >= interval) {
+      channel_->Nudge();
+      nudged = now;
+      interval = std::min(2 * interval, limits::kLastNudge);
+    }
+    // A whole message may wait for a process that was stopped.
+    const auto patience = waiting <= limits::kFewUnread ? limits::kPortPatience : limits::kBusyPortPatience;
+    if (now - changed >= patience) return gone();
+  }
+}
+
+PortWatch::~PortWatch() {
+  if (thread_.joinable()) {
+    eventfd_write(stop_, 1);
+    thread_.join();
+  }
   if (stop_ >= 0) close(stop_);
 }
 

@@ -2,8 +2,11 @@
 // forked keeps the connection open.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <thread>
+
+#include "runtime/channel.h"
 
 namespace vesper::server {
 
@@ -20,6 +23,26 @@ class PeerWatch {
 
  private:
   int pidfd_ = -1;
+  int stop_ = -1;
+  std::thread thread_;
+};
+
+// Notices that a process of a guest has closed its port, which nothing says on the host: what is sent to a port that nobody has
+// open stays in the socket. So something is sent when nothing was heard for a while, less and less often, since a process that
+// sleeps takes nothing out of the port, which holds a hundred such. `gone` is called once, on a thread that lives from the
+// constructor to the destructor. The channel lives longer.
+class PortWatch {
+ public:
+  PortWatch(int socket, Channel* channel, std::function<void()> gone);
+  ~PortWatch();
+  PortWatch(const PortWatch&) = delete;
+  PortWatch& operator=(const PortWatch&) = delete;
+
+ private:
+  void Run(const std::function<void()>& gone);
+
+  const int socket_;
+  Channel* const channel_;
   int stop_ = -1;
   std::thread thread_;
 };

@@ -57,12 +57,13 @@ Supervisor::~Supervisor() {
 
 int Supervisor::Run() {
   if (!BlockSignals() || !Listen()) return 1;
-  if (!Probe() || !FindWorkerUser() || !ProbeSandbox() || !OpenDoor() || !OpenDesk()) return 1;
+  if (!Probe() || !FindWorkerUser() || !ProbeSandbox() || !OpenDoor() || !OpenGuests() || !OpenDesk()) return 1;
   crew_.Refill(0);
   for (const auto& listener : listeners_) {
     std::printf("listening on %s\n", listener->address().ToString().c_str());
     std::fflush(stdout);
   }
+  guests_.Print();
   Serve();
   desk_.Close();
   admin_.reset();
@@ -185,7 +186,17 @@ bool Supervisor::ReloadTokens(std::string* error) {
     Log(LogLevel::kError, "the tokens stay as they were: {}", *error);
     return false;
   }
-  crew_.EndUnless([this](std::string_view name) { return door_->Knows(name); });
+  crew_.EndUnless([this](std::string_view name) { return name.starts_with(kGuestName) || door_->Knows(name); });
+  return true;
+}
+
+bool Supervisor::OpenGuests() {
+  for (const std::string& text : options_.guests) {
+    std::string error;
+    if (guests_.Add(text, options_.guest_folder, local_peers_, &error)) continue;
+    Log(LogLevel::kError, "--guest {}: {}", text, error);
+    return false;
+  }
   return true;
 }
 
@@ -367,9 +378,10 @@ bool Supervisor::ServeOnce() {
   for (const auto& listener : listeners_) {
     entries.push_back({listener->address().kind == Address::Kind::kTls ? -1 : listener->fd(), POLLIN, 0});
   }
-  const size_t first_worker = entries.size();
+  const size_t first_guest = entries.size();
+  guests_.AddTo(&entries);
   crew_.AddTo(&entries);
-  const bool waited_for = crew_.Tick() || !lobby_.empty() || (door_ != nullptr && door_->waits());
+  const bool waited_for = crew_.Tick() || !lobby_.empty() || guests_.waits() || (door_ != nullptr && door_->waits());
   if (poll(entries.data(), entries.size(), waited_for ? static_cast<int>(limits::kTick.count()) : -1) < 0 &&
       errno != EINTR) {
     Log(LogLevel::kError, "poll failed: {}", std::strerror(errno));
@@ -379,10 +391,16 @@ bool Supervisor::ServeOnce() {
   if (entries[1].revents != 0) lobby_.Look();
   if (entries[2].revents != 0) door_->Look();
   if (entries[3].revents != 0) desk_.Serve();
-  for (size_t i = first_listener; i < first_worker; ++i) {
+  for (size_t i = first_listener; i < first_guest; ++i) {
     if (entries[i].revents != 0) Accept(listeners_[i - first_listener].get());
   }
+  guests_.Look(local_peers_, [this](int socket, const Admission& admission) {
+    if (draining_) return lobby_.TurnAway({socket, admission}, kDraining);
+    lobby_.Enter(socket, admission);
+  });
   crew_.ReadReports();
+  for (Crew::Left& left : crew_.TakeLeft()) guests_.Keep(left.guest, std::move(left.area));
+  guests_.Release([this](uint32_t guest) { return crew_.sessions_of_guest(guest); });
   Seat();
   if (draining_ && crew_.sessions() == 0 && lobby_.queued() == 0) return false;
   if (const auto now = Clock::now(); now - ticked_ >= limits::kTick) {
@@ -398,7 +416,7 @@ bool Supervisor::ServeOnce() {
 void Supervisor::Seat() {
   while (lobby_.queued() != 0 && crew_.CanServe()) {
     const std::optional<Lobby::Waiting> next = lobby_.Next();
-    if (crew_.Serve(next->socket, next->admission)) {
+    if (crew_.Serve(next->socket, next->admission, guests_.OpenArea(next->admission.guest))) {
       close(next->socket);
     } else {
       lobby_.PutBack(*next);

@@ -15,6 +15,7 @@
 #include "server/desk/admin.h"
 #include "server/desk/metrics.h"
 #include "server/entry/door.h"
+#include "server/entry/guests.h"
 #include "server/entry/local_peers.h"
 #include "server/process/crew.h"
 #include "server/process/lobby.h"
@@ -52,6 +53,7 @@ class Supervisor : private Steering {
   pid_t SpawnDoorkeeper(int line);
   // Opens the door if there are addresses for TLS. False when the process must end.
   bool OpenDoor();
+  bool OpenGuests();
   // Takes over a client that the door has let in.
   void Admit(int socket, const Admission& admission);
   bool ReloadTokens(std::string* error);
@@ -79,6 +81,7 @@ class Supervisor : private Steering {
   std::vector<std::unique_ptr<Listener>> listeners_;  // the door accepts at those for TLS
   std::unique_ptr<Door> door_;                        // nullptr: there are none
   LocalPeers local_peers_;
+  Guests guests_;
   Lobby lobby_;
   Crew crew_;
   std::string sandbox_ = "off";

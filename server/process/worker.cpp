@@ -6,11 +6,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -234,6 +236,13 @@ int RunWorker(const ServerOptions& options) {
   OrderMessage order;
   int socket = -1;
   if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;
+  std::shared_ptr<Area> area;
+  if (order.order == Order::kArea) {
+    area = Area::OfHost(Descriptor(socket));
+    if (area != nullptr) driver->shared_budget().UseArea(area);
+    if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;
+  }
+  const bool in_guest = order.admission.guest != 0;
   // Under TLS the last words would have to be encrypted, which a crashing process does not do: the client sees only the end.
   const int listener = order.admission.secured() ? -1 : socket;
   SetLastListener(listener, LastKind::kRefused);
@@ -243,7 +252,8 @@ int RunWorker(const ServerOptions& options) {
   {
     std::unique_ptr<Channel> channel = order.admission.secured()
                                            ? MakeTlsChannel(socket, order.admission.secrets, tls::End::kServer, &error)
-                                           : MakeSocketChannel(socket);
+                                       : in_guest ? MakeGuestChannel(socket, std::move(area))
+                                                  : MakeSocketChannel(socket);
     explicit_bzero(&order.admission.secrets, sizeof(order.admission.secrets));
     if (channel == nullptr) {
       Log(LogLevel::kError, "session {} has no channel: {}", order.session,
@@ -254,11 +264,20 @@ int RunWorker(const ServerOptions& options) {
     LineSlot slot(options.worker_fd, socket);
     Session session(std::move(channel), driver.get(), order.session, options.limits());
     session.set_device_slot(&slot);
-    const PeerWatch watch(socket, [&session] { session.Stop(); });
+    std::atomic<bool> gone = false;
+    const auto stop = [&] {
+      gone = true;
+      session.Stop();
+    };
+    const PeerWatch watch(socket, stop);
+    std::optional<PortWatch> port;
+    if (in_guest) port.emplace(socket, its_channel, stop);
     end = Serve(&session, listener, order.session, options.worker_fd, its_channel,
                 {std::chrono::seconds(Stricter(options.max_gpu_time, order.admission.gpu_seconds)),
                  std::chrono::seconds(Stricter(options.max_idle, order.admission.idle_seconds))});
     SetLastListener(-1, LastKind::kGoodbye);
+    // A program of a guest that was not the one to end the session may still write to its memory, which must not become another's.
+    if (in_guest && !gone && !session.orderly() && !its_channel->PeerEnded()) _exit(kMemoryInUse);
   }
   driver->DestroyBare(warm);
   return 0;

@@ -19,8 +19,13 @@ enum class Report : uint8_t {
   kAccount,       // the text is an Account, as it lies in memory
 };
 
-// What a worker is told: first its session, with the client's socket, later answers to kWantsDevice.
-enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied };
+// The exit status of a worker whose client, a program of a guest, may still have its memory mapped: what the worker held of the
+// guest's memory stays held until that is over (server/entry/guests.h).
+inline constexpr int kMemoryInUse = 3;
+
+// What a worker is told: the memory of its client's guest, if it is in one, with the file; its session, with the client's socket;
+// later answers to kWantsDevice.
+enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied, kArea };
 
 struct OrderMessage {
   Order order = Order::kSession;

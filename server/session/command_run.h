@@ -34,7 +34,7 @@ struct CommandRun : std::enable_shared_from_this<CommandRun> {
   bool wants_reply = false;
   uint64_t sequence = 0;
   void* args = nullptr;         // in the arena
-  Descriptor descriptor;        // goes with the reply
+  MemoryName memory;            // goes with the reply
   bool kept = false;            // another thread may hold it as well as the reader
   bool reply_deferred = false;  // the thread that keeps it sends the reply
   std::atomic<size_t>* queued_bytes = nullptr;

@@ -88,8 +88,9 @@ bool Session::Greet(std::string* error) {
     translation_ = Translation(hello.commands, hello.handle_types);
     table_.TranslateTypes(translation_.handle_types());
   }
-  shares_memory_ = welcome.shares_memory = hello.shares_memory && channel_->CarriesDescriptors();
   welcome.ring = hello.ring && channel_->OffersRing();
+  const bool can_name = channel_->CarriesDescriptors() || (channel_->NamesPlaces() && welcome.ring);
+  shares_memory_ = welcome.shares_memory = hello.shares_memory && can_name;
   std::string unknown;
   welcome.compression =
       hello.compression != Compression::kOff && WantedCompression(*channel_, &unknown) != Compression::kOff;
@@ -398,7 +399,7 @@ void Session::SendReply(CommandRun& run) {
   wire::Encoder encoder(&out, &run.handles);
   const auto encode = wire::kCodecs[run.command].encode_reply;
   if (encode != nullptr) encode(encoder, run.args);
-  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()}, {}, std::move(run.descriptor));
+  outbox_.Send(MessageKind::kReply, run.sequence, {out.data(), out.size()}, {}, std::move(run.memory));
   ++stats_.replies;
 }
 

@@ -105,7 +105,9 @@ class Session {
   void SendReply(CommandRun& run);
   // Whether the client is on this machine, so that what the kernel names means the same to both.
   bool same_kernel() const { return channel_->CarriesDescriptors(); }
-  // Whether the client takes descriptors of memory with replies.
+  // Whether the client has said that it ends.
+  bool orderly() const { return orderly_; }
+  // Whether the client takes the names of memory with replies.
   bool shares_memory() const { return shares_memory_; }
 
   // Reader: no command waits for another or runs on the pool, so that nothing is submitted but by the reader.

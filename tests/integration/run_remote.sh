@@ -2,8 +2,8 @@
 # run_remote.sh [OPTION...] -- PROGRAM ARGUMENT...: runs PROGRAM through Vesper. Starts a server on the local driver,
 # runs PROGRAM where no local driver can be loaded, stops the server, and fails if any of the three fails; on failure it
 # prints what all of them said.
-#   --transport unix|socket|tcp|tls  how PROGRAM reaches the server (unix: shared memory beside a Unix socket; socket: that
-#                          alone)
+#   --transport unix|socket|tcp|tls|guest  how PROGRAM reaches the server (unix: shared memory beside a Unix socket; socket:
+#                          that alone; guest: as in a virtual machine, with a Unix socket in place of its port)
 #   --validation           the validation layer on both sides; no message allowed
 #   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
@@ -56,6 +56,7 @@ driver=${VESPER_TEST_DRIVER:-/usr/share/vulkan/icd.d/lvp_icd.x86_64.json}
 layer=VK_LAYER_KHRONOS_validation
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/vesper-run-XXXXXX")
+guest=$(mktemp -d /dev/shm/vesper-run-XXXXXX)
 server_pid= recorder_pid= client_pids=() failures=()
 
 fail() { failures+=("$*"); }
@@ -71,7 +72,7 @@ cleanup() {
   for pid in $(leftover_processes); do
     kill -KILL "$pid" 2>/dev/null
   done
-  rm -rf "$work"
+  rm -rf "$work" "$guest"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -89,6 +90,7 @@ wait_until() {
 start_server() {
   local arguments=(--admin none ${server_arguments[@]+"${server_arguments[@]}"}) listen=unix:$work/server.sock
   case $transport in tcp | tls) listen=$transport://127.0.0.1:0 ;; esac
+  [ "$transport" != guest ] || arguments+=(--guest "it,memory=256,ports=16" --guest-folder "$guest")
   if [ "$transport" = tls ]; then
     "$server_binary" init --host localhost --credentials "$work/trust" >"$work/init.out" 2>&1
     arguments+=(--credentials "$work/trust")
@@ -112,6 +114,7 @@ start_server() {
   address=$(sed -n 's/^listening on //p' "$work/server.out" | head -1)
   # What `vesper-server init` says to paste, with the port that was found.
   [ "$transport" != tls ] || address=$(sed -n "s|^paste.*'\(tls://.*@\).*#\(.*\)'|\1${address#tls://}#\2|p" "$work/init.out")
+  [ "$transport" != guest ] || [ -z "$address" ] || address=guest:$guest/it.sock,$guest/it.mem
   [ -n "$address" ] && return
   fail "the server does not listen"
   return 1
@@ -146,6 +149,7 @@ stop_server() {
   none_left() { [ -z "$(leftover_processes)" ]; }
   wait_until 30 none_left || fail "processes of the server are left: $(leftover_processes)"
   [ ! -e "$work/server.sock" ] || fail "the server left its socket"
+  [ -z "$(ls "$guest")" ] || fail "the server left files of its guest"
 }
 
 # Whatever this test started and still runs.

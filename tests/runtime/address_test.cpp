@@ -38,6 +38,21 @@ TEST(AddressTest, PrintsWhatItParses) {
   }
 }
 
+TEST(AddressTest, ParsesPortsOfGuests) {
+  EXPECT_EQ(Parse("guest://").kind, Address::Kind::kGuest);
+  EXPECT_EQ(Parse("guest://").path, "");
+  const Address address = Parse("guest:/dev/vport1p2,/dev/dax0.0");
+  EXPECT_EQ(address.path, "/dev/vport1p2");
+  EXPECT_EQ(address.area, "/dev/dax0.0");
+  EXPECT_EQ(address.ToString(), "guest:/dev/vport1p2,/dev/dax0.0");
+  EXPECT_TRUE(IsLoopback(address));
+  std::string error;
+  for (const char* wrong : {"guest:", "guest:/dev/vport1p2", "guest:,/dev/dax0.0", "guest:/dev/vport1p2,"}) {
+    EXPECT_FALSE(ParseAddress(wrong, &error)) << wrong;
+    EXPECT_NE(error.find("write guest://, or guest:PORT,FILE"), std::string::npos) << error;
+  }
+}
+
 TEST(AddressTest, ParsesMachinesOfOneHost) {
   const Address address = Parse("vsock://42:70000");
   EXPECT_EQ(address.kind, Address::Kind::kVsock);

@@ -2,7 +2,9 @@
 
 #include <capnp/message.h>
 #include <capnp/serialize.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -85,6 +87,8 @@ const char* NameOf(Transport transport) {
       return "SocketPair";
     case Transport::kRing:
       return "Ring";
+    case Transport::kGuest:
+      return "Guest";
     case Transport::kLoopback:
       return "Loopback";
   }
@@ -116,10 +120,33 @@ ChannelPair MakePair(Transport transport) {
       EXPECT_STREQ(pair.server->name(), "ring");
       return pair;
     }
+    case Transport::kGuest: {
+      const TestArea area(8 * Area::kUnit);
+      int ends[2];
+      EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+      ChannelPair pair{MakeGuestChannel(ends[0], Area::OfGuest(area.Open(), Area::kUnit, area.label(), &error)),
+                       MakeGuestChannel(ends[1], Area::OfHost(area.Open()))};
+      std::thread server([&pair] { EXPECT_TRUE(pair.server->OfferRing()); });
+      EXPECT_TRUE(pair.client->TakeRing());
+      server.join();
+      EXPECT_STREQ(pair.client->name(), "ring");
+      return pair;
+    }
     case Transport::kLoopback:
       return MakeLoopback();
   }
   return {};
+}
+
+TestArea::TestArea(uint64_t bytes) : file_(memfd_create("vesper-test", MFD_CLOEXEC)) {
+  EXPECT_EQ(ftruncate(file_.get(), static_cast<off_t>(bytes + Area::kUnit)), 0);
+  label_.bytes = bytes;
+  label_.id.fill(42);
+  EXPECT_TRUE(WriteLabel(file_, label_));
+}
+
+Descriptor TestArea::Open() const {
+  return Descriptor(open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(), O_RDWR | O_CLOEXEC));
 }
 
 TemporaryDirectory::TemporaryDirectory() {

@@ -9,11 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "runtime/area.h"
 #include "runtime/channel.h"
 
 namespace vesper::test {
 
-enum class Transport : uint8_t { kTcp, kTls, kUnix, kSocketPair, kRing, kLoopback };
+enum class Transport : uint8_t { kTcp, kTls, kUnix, kSocketPair, kRing, kGuest, kLoopback };
 const char* NameOf(Transport transport);
 inline void PrintTo(Transport transport, std::ostream* out) { *out << NameOf(transport); }
 
@@ -29,6 +30,19 @@ class TemporaryDirectory {
 
  private:
   std::string path_;
+};
+
+// A file that a guest and its host would share, with a label, in memory.
+class TestArea {
+ public:
+  explicit TestArea(uint64_t bytes);
+  // The file opened anew, as another process would.
+  Descriptor Open() const;
+  const AreaLabel& label() const { return label_; }
+
+ private:
+  Descriptor file_;
+  AreaLabel label_;
 };
 
 // Sets an environment variable until the end of the scope.

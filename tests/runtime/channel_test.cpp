@@ -359,7 +359,7 @@ TEST_P(ChannelTest, KnowsThePeerOfAUnixSocket) {
 
 INSTANTIATE_TEST_SUITE_P(Transports, ChannelTest,
                          testing::Values(Transport::kTcp, Transport::kTls, Transport::kUnix, Transport::kSocketPair,
-                                         Transport::kRing, Transport::kLoopback),
+                                         Transport::kRing, Transport::kGuest, Transport::kLoopback),
                          [](const auto& info) { return NameOf(info.param); });
 
 }  // namespace

@@ -156,7 +156,7 @@ TEST_P(NoDescriptorTest, RefusesAndGoesOn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Transports, NoDescriptorTest,
-                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kLoopback),
+                         testing::Values(Transport::kTcp, Transport::kTls, Transport::kGuest, Transport::kLoopback),
                          [](const auto& info) { return std::string(NameOf(info.param)); });
 
 // Sends one byte with so many descriptors beside it, as no channel of ours does.

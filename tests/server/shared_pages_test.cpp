@@ -27,7 +27,7 @@ TEST(SharedPagesTest, AreSealedAllocatedZeros) {
   const auto pages = SharedPages::Make(5 * kPage, kPage, &budget);
   ASSERT_NE(pages, nullptr);
   EXPECT_EQ(std::count(pages->data(), pages->data() + 5 * kPage, 0), static_cast<ptrdiff_t>(5 * kPage));
-  const Descriptor file = pages->TakeDescriptor();
+  const Descriptor file = pages->TakeName().file;
   EXPECT_NE(fcntl(file.get(), F_GETFD) & FD_CLOEXEC, 0);
   struct stat status;
   ASSERT_EQ(fstat(file.get(), &status), 0);
@@ -77,14 +77,14 @@ TEST(SharedPagesTest, WhatAClientKeepsHoldsNoMemory) {
   for (int i = 0; i < 4; ++i) {
     auto pages = SharedPages::Make(kMiB, kPage, &budget);
     ASSERT_NE(pages, nullptr) << i;
-    kept.push_back(pages->TakeDescriptor());
+    kept.push_back(pages->TakeName().file);
     EXPECT_GT(blocks(kept.back()), 0);
     pages.reset();
     EXPECT_EQ(blocks(kept.back()), 0);
   }
   auto busy = SharedPages::Make(kMiB, kPage, &budget);  // of a session that ends while its device is at work
   ASSERT_NE(busy, nullptr);
-  kept.push_back(busy->TakeDescriptor());
+  kept.push_back(busy->TakeName().file);
   busy->data()[0] = 42;
   busy->GiveBack();
   EXPECT_EQ(blocks(kept.back()), 0);
@@ -124,7 +124,7 @@ TEST(SharedPagesTest, NothingLeaks) {
   for (int i = 0; i < 5000; ++i) {
     const auto pages = SharedPages::Make(kPage * (1 + static_cast<uint64_t>(i) % 16), kPage, &budget);
     ASSERT_NE(pages, nullptr);
-    if (i % 2 == 0) pages->TakeDescriptor();
+    if (i % 2 == 0) pages->TakeName().file;
   }
   EXPECT_EQ(OpenDescriptors(), before);
 }
