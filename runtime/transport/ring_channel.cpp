@@ -106,7 +106,7 @@ void RingChannel::SleepInPort(nanoseconds time) {
         malformed_ = true;
         break;
       case ChannelStatus::kClosed:
-        PeerGone();
+        if (!PeerGone()) peer_gone_.store(true);  // nothing comes that way any more
         break;
       case ChannelStatus::kTimeout:
         break;

@@ -153,6 +153,7 @@ void SocketChannel::Nudge() {
   const ssize_t count = is_device()
                             ? ::write(socket_, kWakeFrame.data(), kWakeFrame.size())
                             : ::send(socket_, kWakeFrame.data(), kWakeFrame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (count > 0) sent_.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
   if (count > 0 && static_cast<size_t>(count) < kWakeFrame.size()) write_broken_ = true;
 }
 

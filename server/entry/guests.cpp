@@ -40,7 +40,8 @@ bool IsName(std::string_view text) {
 // Only its owner may have made what lies there.
 bool MakeFolder(const std::string& folder, std::string* error) {
   struct stat status {};
-  const bool made = ::mkdir(folder.c_str(), kFolderMode) == 0 && ::chmod(folder.c_str(), kFolderMode) == 0;  // any umask
+  const bool made =
+      ::mkdir(folder.c_str(), kFolderMode) == 0 && ::chmod(folder.c_str(), kFolderMode) == 0;  // any umask
   if ((!made && errno != EEXIST) || ::lstat(folder.c_str(), &status) != 0) {
     *error = fmt::format("{}: {}", folder, std::strerror(errno));
     return false;

@@ -6,9 +6,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <memory>
+#include <string>
 #include <vector>
 
 namespace vesper::server {
@@ -124,9 +128,65 @@ TEST(SharedPagesTest, NothingLeaks) {
   for (int i = 0; i < 5000; ++i) {
     const auto pages = SharedPages::Make(kPage * (1 + static_cast<uint64_t>(i) % 16), kPage, &budget);
     ASSERT_NE(pages, nullptr);
-    if (i % 2 == 0) pages->TakeName().file;
+    if (i % 2 == 0) pages->TakeName();
   }
   EXPECT_EQ(OpenDescriptors(), before);
+}
+
+// --- pages of a guest's area -------------------------------------------------------------------------------------------
+
+// The file of a guest, as each session opens it.
+class AreaPoolTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kUnit = Area::kUnit;
+  void SetUp() override { ASSERT_EQ(ftruncate(file_.get(), 5 * kUnit), 0); }
+  std::shared_ptr<Area> Open() const {
+    const std::string path = "/proc/self/fd/" + std::to_string(file_.get());
+    return Area::OfHost(Descriptor(open(path.c_str(), O_RDWR | O_CLOEXEC)));
+  }
+  uint64_t Pages() const {
+    struct stat status {};
+    EXPECT_EQ(fstat(file_.get(), &status), 0);
+    return static_cast<uint64_t>(status.st_blocks) * 512 / 4096;
+  }
+
+ private:
+  const Descriptor file_{memfd_create("vesper-test", MFD_CLOEXEC)};
+};
+
+TEST_F(AreaPoolTest, SmallPiecesOfOneSessionShareAUnit) {
+  AreaPool one(Open()), other(Open());
+  EXPECT_EQ(one.Take(4096, 4096), kUnit);
+  EXPECT_EQ(one.Take(8192, 4096), kUnit + 4096);
+  EXPECT_EQ(one.Take(4096, 65536), kUnit + 65536);
+  EXPECT_EQ(other.Take(4096, 4096), 2 * kUnit) << "a unit is one session's";
+  EXPECT_EQ(Pages(), 5u) << "only what is in use";
+  EXPECT_EQ(one.Take(kUnit + 4096, 4096), std::nullopt) << "one unit is left";
+  one.Return({kUnit, 4096});
+  one.Return({kUnit + 65536, 4096});
+  EXPECT_EQ(other.Take(2 * kUnit, 4096), std::nullopt);
+  one.Return({kUnit + 4096, 8192});
+  EXPECT_EQ(Pages(), 1u);
+  EXPECT_EQ(other.Take(kUnit, 4096), kUnit) << "a unit that is empty is anybody's";
+}
+
+TEST_F(AreaPoolTest, PagesAreZerosWhoeverHadThemAndGoneWhenGivenBack) {
+  SharedBudget budget(64 << 20);
+  budget.UseArea(Open());
+  const uint64_t before = Pages();
+  for (int round = 0; round < 3; ++round) {
+    auto pages = SharedPages::Make(3 * 4096, 4096, &budget);
+    ASSERT_NE(pages, nullptr);
+    const MemoryName name = pages->TakeName();
+    EXPECT_FALSE(name.file.valid());
+    EXPECT_EQ(name.place.size, 3u * 4096);
+    EXPECT_TRUE(std::all_of(pages->data(), pages->data() + 3 * 4096, [](uint8_t byte) { return byte == 0; }));
+    std::memset(pages->data(), 7, 3 * 4096);
+    EXPECT_EQ(Pages(), before + 3);
+    pages.reset();
+    EXPECT_EQ(Pages(), before);
+  }
+  EXPECT_EQ(SharedPages::Make(4 * kUnit, 4096, &budget), nullptr) << "more than there is";
 }
 
 }  // namespace
