@@ -12,6 +12,12 @@ namespace vesper {
 
 inline constexpr uint32_t kProtocolVersion = 2;
 
+// A Hello of this program asks whether the server takes sessions, and begins none: a server that does refuses it with kReady. For
+// load balancers, who need no credentials for it, also where everything else speaks TLS.
+inline constexpr char kProbeProgram[] = "vesper health check";
+inline constexpr char kReady[] = "vesper is ready";
+inline constexpr char kDraining[] = "the server is about to end and takes no new clients";
+
 struct Hello {
   uint32_t protocol = kProtocolVersion;
   uint64_t fingerprint = 0;  // of the registry that the sender was generated from (generated/vk/commands.h)
@@ -71,6 +77,8 @@ inline constexpr size_t kMaxFirstHelloBytes = 4096;
 enum class Heard : uint8_t { kPart, kHello, kNonsense };
 Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error);
 
+// A whole Hello as it lies in a stream; empty when memory is exhausted.
+std::vector<uint8_t> EncodeHello(const Hello& hello);
 // A whole message of text for people (kRefused, kWaiting, kGoodbye) as it lies in a stream; empty when memory is exhausted.
 std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text);
 

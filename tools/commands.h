@@ -40,6 +40,11 @@ int Trace(const TraceOptions& options);
 // handshake takes and which GPUs it has. They are asked at the same time. 0 when one answers, else 1.
 int ListServers();
 
+// Whether a server takes sessions: 0, or 1 with why it does not. No session is begun, and no credentials are needed.
+int Probe(const std::string& server);
+// The bytes that ask for it, in hexadecimal digits, for load balancers.
+int PrintProbe();
+
 // Lets programs of this user use `server`, a name of the configuration or an address, from now on, and "none" no server. With
 // `name` the address is also kept under that name. Changes the user's file and nothing else in it. 0, or 1 after a sentence.
 int UseServer(const std::string& server, const std::string& name);

@@ -25,6 +25,8 @@
 #include "runtime/handshake.h"
 #include "tools/commands.h"
 #include "tools/devices.h"
+#include "tools/discovery.h"
+#include "tools/probe.h"
 
 namespace vesper::tools {
 namespace {
@@ -55,9 +57,18 @@ std::string Ask(const Address& address) {
   return line;
 }
 
+// The same of one that was found and that nobody has credentials for.
+std::string AskStranger(const Address& address) {
+  std::string error;
+  return TakesSessions(address, &error)
+             ? "          found on this network; `vesper use` takes its line of `vesper-server init`"
+             : "-         " + error;
+}
+
 struct Question {
   std::string name;
   Address address;
+  bool stranger = false;
   pid_t child = -1;
   Descriptor answer;
   std::string text;
@@ -70,7 +81,7 @@ void Start(Question* question) {
   const Descriptor out(ends[1]);
   question->child = fork();
   if (question->child != 0) return;
-  const std::string line = Ask(question->address);
+  const std::string line = question->stranger ? AskStranger(question->address) : Ask(question->address);
   const ssize_t written = write(out.get(), line.data(), line.size());
   _exit(written == static_cast<ssize_t>(line.size()) ? 0 : 1);
 }
@@ -139,10 +150,11 @@ int ListServers() {
   for (const std::string& why : wrong) std::fprintf(stderr, "vesper servers: %s\n", why.c_str());
   const std::string chosen = configuration.For("");
   std::vector<Question> questions;
-  const auto add = [&questions](const std::string& name, const Address& address) {
+  const auto add = [&questions](const std::string& name, const Address& address, bool stranger = false) {
     Question& question = questions.emplace_back();
     question.name = name;
     question.address = address;
+    question.stranger = stranger;
   };
   for (const auto& server : configuration.servers())
     add((server.name == chosen ? "* " : "  ") + server.name, server.address);
@@ -151,6 +163,7 @@ int ListServers() {
     add("* (chosen)", *address);
   }
   add(chosen.empty() ? "* (this machine)" : "  (this machine)", DefaultUnixAddress());
+  for (const Discovered& found : DiscoverServers()) add("  " + found.name, found.address, true);
   std::fflush(stdout);
   for (Question& question : questions) Start(&question);
   const auto until = Clock::now() + kPatience;
@@ -158,7 +171,7 @@ int ListServers() {
   bool any = false;
   for (Question& question : questions) {
     Wait(&question, until);
-    any |= question.text.front() != '-';
+    any |= question.text.front() != '-' && !question.stranger;
     std::printf("%-20s %-40s %s\n", question.name.c_str(), question.address.ToString().c_str(), question.text.c_str());
   }
   if (!any) {

@@ -115,6 +115,12 @@ int Main(int argc, char** argv) {
   CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, server and versions");
   doctor->add_option("--server", server, kServerHelp);
 
+  bool probe_bytes = false;
+  CLI::App* probe = app.add_subcommand("probe", "whether a server takes sessions, without beginning one");
+  probe->add_option("--server", server, kServerHelp);
+  probe->add_flag("--hex", probe_bytes,
+                  "only print the bytes that ask for it, for the health checks of load balancers");
+
   CLI::App* servers =
       app.add_subcommand("servers", "list the servers that the configuration names, and whether they answer");
   std::string chosen, name;
@@ -155,6 +161,7 @@ int Main(int argc, char** argv) {
       std::find_if(argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
   CLI11_PARSE(app, static_cast<int>(end - argv), argv);
   if (doctor->parsed()) return vesper::tools::Doctor(server);
+  if (probe->parsed()) return probe_bytes ? vesper::tools::PrintProbe() : vesper::tools::Probe(server);
   if (servers->parsed()) return vesper::tools::ListServers();
   if (use->parsed()) return vesper::tools::UseServer(chosen, name);
   if (bench->parsed()) return vesper::tools::Bench(bench_options);

@@ -185,7 +185,7 @@ inline constexpr uint32_t kMaxRequestBytes = 1024 * 1024;
 
 // Bytes of a line on stderr, of a line of statistics, and of a sentence about a malformed reply: longer ones are cut.
 inline constexpr size_t kMaxLine = 1024;
-inline constexpr size_t kMaxStatisticsLine = 256;
+inline constexpr size_t kMaxStatisticsLine = 384;
 inline constexpr size_t kMaxReason = 200;
 
 }  // namespace vesper::client::limits

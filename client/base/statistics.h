@@ -18,6 +18,9 @@ struct CommandCounters {
   std::atomic<uint64_t> bytes_sent{0};
   std::atomic<uint64_t> bytes_received{0};
   std::atomic<uint64_t> stalled_ns{0};  // that callers waited for replies
+  // Time that the application's calls took, over all threads, and the longest of them. As `calls`.
+  std::atomic<uint64_t> ns{0};
+  std::atomic<uint64_t> longest_ns{0};
 };
 
 struct Statistics {
@@ -61,6 +64,8 @@ inline void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) noexcept {
 // {"round_trips": …, "commands": {"vkCreateBuffer": {…}}}: only commands that were called or sent.
 std::string ToJson(const Statistics& statistics);
 std::string ToTable(const Statistics& statistics);
+// A page for a browser that shows the JSON; it fetches nothing.
+std::string ToPage(const Statistics& statistics);
 
 // Everything that this process counted, ended sessions included. Sessions register their counters while they live.
 void RegisterStatistics(Statistics* statistics);
@@ -69,7 +74,8 @@ void SumStatistics(Statistics* sum);
 // Whether VESPER_STATS asks for statistics: entry points are then given out as those of client/base/counting.h.
 bool CountsEntries() noexcept;
 void CountEntry(Command command) noexcept;
-// Does what VESPER_STATS=FILE asks for. Called at vkDestroyInstance; at exit the library does it by itself.
+void TimeEntry(Command command, uint64_t ns) noexcept;
+// Does what VESPER_STATS=FILE asks for: JSON, or a page where the file's name ends so. Called at vkDestroyInstance; at exit the library does it by itself.
 void WriteStatistics() noexcept;
 // In the child of a fork: what the parent counted is not the child's to report.
 void ForgetStatisticsAfterFork() noexcept;

@@ -72,9 +72,8 @@ ChannelStatus SendMessage(Channel& channel, MessageKind kind, capnp::MessageBuil
   return channel.Send(kind, 0, {&part, 1});
 }
 
-ChannelStatus SendHello(Channel& channel, const Hello& hello) {
-  capnp::MallocMessageBuilder builder;
-  auto out = builder.initRoot<schema::Message>().initHello();
+void BuildHello(const Hello& hello, capnp::MessageBuilder* builder) {
+  auto out = builder->initRoot<schema::Message>().initHello();
   out.setProtocol(hello.protocol);
   out.setPageSize(hello.page_size);
   out.setFingerprint(hello.fingerprint);
@@ -86,6 +85,11 @@ ChannelStatus SendHello(Channel& channel, const Hello& hello) {
   out.setValidation(hello.validation);
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
+}
+
+ChannelStatus SendHello(Channel& channel, const Hello& hello) {
+  capnp::MallocMessageBuilder builder;
+  BuildHello(hello, &builder);
   return SendMessage(channel, MessageKind::kHello, builder);
 }
 
@@ -309,6 +313,19 @@ Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error
     return error->empty();
   });
   return heard ? Heard::kHello : Heard::kNonsense;
+}
+
+std::vector<uint8_t> EncodeHello(const Hello& hello) {
+  std::vector<uint8_t> bytes;
+  std::string error;
+  Guarded(&error, [&] {
+    capnp::MallocMessageBuilder builder;
+    BuildHello(hello, &builder);
+    const auto words = capnp::messageToFlatArray(builder);
+    bytes.assign(words.asBytes().begin(), words.asBytes().end());
+    return true;
+  });
+  return bytes;
 }
 
 std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text) {

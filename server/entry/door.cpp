@@ -84,7 +84,7 @@ bool Door::Send(std::string* error) {
   for (const int listener : listeners_) {
     if (!pass(DoorOrder::kListener, listener)) return false;
   }
-  return pass(DoorOrder::kOpen, -1);
+  return pass(DoorOrder::kOpen, -1) && (!draining_ || pass(DoorOrder::kDrain, -1));
 }
 
 bool Door::Start(std::string* error) {
@@ -181,6 +181,14 @@ bool Door::ReloadTokens(std::string* error) {
   Kill();  // Tick() starts it again, with the new tokens
   ended_ = Clock::now();
   return true;
+}
+
+void Door::Drain() {
+  draining_ = true;
+  const DoorOrder order = DoorOrder::kDrain;
+  if (!line_.valid() || Pass(line_.get(), std::as_bytes(std::span(&order, 1)), -1)) return;
+  Kill();  // Tick() starts it again, and it is told then
+  ended_ = Clock::now();
 }
 
 }  // namespace vesper::server

@@ -51,6 +51,8 @@ class Door {
 
   // Reads the file of tokens again. False with a sentence; then the tokens of before stay in force.
   bool ReloadTokens(std::string* error);
+  // Whoever asks whether the server takes sessions is told that it does not. Those that it lets in are the supervisor's to refuse.
+  void Drain();
 
  private:
   bool Start(std::string* error);
@@ -64,6 +66,7 @@ class Door {
   Descriptor line_;
   pid_t pid_ = 0;
   bool ready_ = false;
+  bool draining_ = false;
   std::string problem_;
   std::string fingerprint_;
   Tokens tokens_;

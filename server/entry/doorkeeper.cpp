@@ -133,6 +133,7 @@ class Doorkeeper {
   std::string fingerprint_;
   std::string problem_;
   bool open_ = false;
+  bool draining_ = false;
   std::unique_ptr<tls::ServerCredentials> credentials_;
   Tokens tokens_;
   std::vector<Descriptor> listeners_;
@@ -205,6 +206,9 @@ void Doorkeeper::TakeOrder(DoorOrder order, Descriptor descriptor) {
       break;
     case DoorOrder::kOpen:
       open_ = true;
+      break;
+    case DoorOrder::kDrain:
+      draining_ = true;
       break;
   }
 }
@@ -312,11 +316,15 @@ bool Doorkeeper::BeginsWell(Strangers::iterator stranger) {
   std::string ignored;
   const Heard heard = HearHello(here, &hello, &ignored);
   if (heard == Heard::kPart && here[0] != kHandshakeRecord) return false;
-  refusals_.Note(heard == Heard::kHello ? "a client without TLS" : "what came is no TLS");
+  const bool probes = heard == Heard::kHello && hello.program == kProbeProgram;
+  if (!probes) refusals_.Note(heard == Heard::kHello ? "a client without TLS" : "what came is no TLS");
   if (heard == Heard::kHello) {
     tls::Secrets none{};
     TakeWhatIsThere(stranger->second.socket);
-    Tell(stranger->second.socket, &none, MessageKind::kRefused, "it speaks TLS here: write tls:// instead of tcp://");
+    const char* const answer = !probes     ? "it speaks TLS here: write tls:// instead of tcp://"
+                               : draining_ ? kDraining
+                                           : kReady;
+    Tell(stranger->second.socket, &none, MessageKind::kRefused, answer);
     shutdown(stranger->second.socket, SHUT_RDWR);
   }
   End(stranger);

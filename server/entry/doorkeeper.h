@@ -14,7 +14,7 @@
 namespace vesper::server {
 
 // What the supervisor tells it. All but kOpen come with a descriptor: of a file, which is read from its beginning, or a socket.
-enum class DoorOrder : uint8_t { kKey, kCertificate, kClientAuthority, kTokens, kListener, kOpen };
+enum class DoorOrder : uint8_t { kKey, kCertificate, kClientAuthority, kTokens, kListener, kOpen, kDrain };
 
 struct DoorReport {
   enum class Kind : uint8_t {

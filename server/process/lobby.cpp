@@ -117,6 +117,12 @@ void Lobby::Hear(uint64_t number) {
     case Heard::kNonsense:
       return Refuse(&silent_, guest, error);
     case Heard::kHello:
+      if (hello.program == kProbeProgram) {
+        TakeWhatIsThere(guest->second.socket);
+        Tell(guest->second.socket, &guest->second.admission.secrets, MessageKind::kRefused, kReady);
+        shutdown(guest->second.socket, SHUT_RDWR);
+        return End(&silent_, guest);
+      }
       if (queue_.size() < limits_.queued) {
         hello.program.copy(guest->second.admission.program.data(), guest->second.admission.program.size() - 1);
         guest->second.since = guest->second.told = Clock::now();

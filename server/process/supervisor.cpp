@@ -31,8 +31,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-const std::string kDraining = "the server is about to end and takes no new clients";
-
 sigset_t OurSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -232,6 +230,7 @@ bool Supervisor::End(uint64_t session) { return crew_.End(session); }
 void Supervisor::Drain() {
   if (!std::exchange(draining_, true)) Log(LogLevel::kInfo, "no new sessions; the server ends with the last one");
   lobby_.RefuseAll(kDraining);
+  if (door_ != nullptr) door_->Drain();
 }
 
 uint32_t Supervisor::Reload(std::string* error) {
