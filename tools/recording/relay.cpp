@@ -43,6 +43,8 @@ std::unique_ptr<Channel> GreetServer(const Address& address, Hello hello, Welcom
   std::unique_ptr<Channel> server = Connect(address, kConnectMilliseconds, error);
   if (server == nullptr) return nullptr;
   hello.shares_memory = hello.ring = false;
+  std::string ignored;
+  hello.compression = WantedCompression(*server, &ignored);
   std::vector<std::string> commands, types;
   commands.swap(hello.commands);
   types.swap(hello.handle_types);
@@ -102,7 +104,7 @@ bool Relay::Session::Begin(const RelayOptions& options, std::atomic<int>* files)
     return false;
   }
   recorded.file = file;
-  welcome.shares_memory = welcome.ring = welcome.names_wanted = false;
+  welcome.shares_memory = welcome.ring = welcome.compression = welcome.names_wanted = false;
   return SendWelcome(*client, welcome);
 }
 

@@ -169,11 +169,13 @@ bool Player::Begin() {
   channel_ = Connect(options_.server, kConnectMilliseconds, &error);
   if (channel_ == nullptr) return Fail(error);
   Hello hello = greeting.hello;
+  hello.compression = WantedCompression(*channel_, &error);
+  const Hello named = hello;
   hello.commands.clear();
   hello.handle_types.clear();
   Welcome welcome;
   if (!Greet(*channel_, hello, &welcome, &error)) return Fail(error);
-  if (welcome.names_wanted && !Greet(*channel_, greeting.hello, &welcome, &error)) return Fail(error);
+  if (welcome.names_wanted && !Greet(*channel_, named, &welcome, &error)) return Fail(error);
   if (welcome.max_objects < greeting.max_objects) {
     return Fail("the server allows " + std::to_string(welcome.max_objects) + " objects, the recorded one allowed " +
                 std::to_string(greeting.max_objects) + ": start it with a larger --max-objects");
