@@ -2,6 +2,7 @@
 
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "client/base/log.h"
@@ -21,11 +22,23 @@ SwapchainState* StateOf(const Queue* queue, VkSwapchainKHR swapchain) {
 
 // The images of one vkQueuePresentKHR.
 struct Presented {
-  std::vector<SwapchainState*> swapchains;
+  Presented() = default;
+  ~Presented() {
+    for (size_t i = 0; i < pictures.size(); ++i) {
+      if (swapchains[i] != nullptr) swapchains[i]->presenter->ReturnPicture(pictures[i]);
+    }
+  }
+  Presented(const Presented&) = delete;
+  Presented& operator=(const Presented&) = delete;
+
+  std::vector<SwapchainState*> swapchains;  // nullptr: not presented, or its presenter has it
+  std::vector<uint32_t> pictures;           // where each is copied to
   std::vector<VkCommandBuffer> commands;
 };
 
 VkResult Collect(Queue* queue, const VkPresentInfoKHR& info, Presented* presented) {
+  presented->swapchains.reserve(info.swapchainCount);
+  presented->pictures.reserve(info.swapchainCount);
   for (uint32_t i = 0; i < info.swapchainCount; ++i) {
     SwapchainState* swapchain = StateOf(queue, info.pSwapchains[i]);
     if (swapchain == nullptr || !swapchain->presenter->IsAcquired(info.pImageIndices[i])) {
@@ -33,9 +46,11 @@ VkResult Collect(Queue* queue, const VkPresentInfoKHR& info, Presented* presente
       swapchain = nullptr;
     }
     presented->swapchains.push_back(swapchain);
+    presented->pictures.push_back(swapchain == nullptr ? 0 : swapchain->presenter->TakePicture());
     if (swapchain == nullptr) continue;
     VkCommandBuffer commands = VK_NULL_HANDLE;
-    const VkResult result = CopyCommands(swapchain, queue->info.queueFamilyIndex, info.pImageIndices[i], &commands);
+    const VkResult result = CopyCommands(swapchain, queue->info.queueFamilyIndex, info.pImageIndices[i],
+                                         presented->pictures.back(), &commands);
     if (result < 0) return result;
     if (commands != VK_NULL_HANDLE) presented->commands.push_back(commands);
   }
@@ -68,13 +83,13 @@ VkResult SubmitCopies(Queue* queue, const VkPresentInfoKHR& info, const Presente
 }
 
 // For whoever records the session: where the picture will be. The server passes it over.
-void TellFrame(const SwapchainState& swapchain, uint32_t index, const SubmitPoint& at) {
+void TellFrame(const SwapchainState& swapchain, uint32_t picture, const SubmitPoint& at) {
   wire::PresentedFrame frame;
   frame.queue = at.queue->header.id;
   frame.serial = at.serial;
   if (swapchain.buffer_memory != VK_NULL_HANDLE) {
     frame.memory = IdOf(swapchain.buffer_memory);
-    frame.offset = index * swapchain.buffer_stride;
+    frame.offset = picture * swapchain.buffer_stride;
     frame.width = swapchain.info.extent.width;
     frame.height = swapchain.info.extent.height;
   }
@@ -82,8 +97,8 @@ void TellFrame(const SwapchainState& swapchain, uint32_t index, const SubmitPoin
 }
 
 // What the chain says of the swapchain at `i`.
-Presenter::Request RequestOf(const VkPresentInfoKHR& info, uint32_t i) {
-  Presenter::Request request{.index = info.pImageIndices[i], .id = 0, .mode = std::nullopt};
+Presenter::Request RequestOf(const VkPresentInfoKHR& info, uint32_t i, uint32_t picture) {
+  Presenter::Request request{.index = info.pImageIndices[i], .picture = picture, .id = 0, .mode = std::nullopt};
   for (const VkBaseInStructure& each : ChainOf(info.pNext)) {
     if (each.sType == VK_STRUCTURE_TYPE_PRESENT_ID_KHR) {
       const auto& ids = As<VkPresentIdKHR>(each);
@@ -113,9 +128,10 @@ VkResult Present(Queue* queue, const VkPresentInfoKHR& info) {
   for (uint32_t i = 0; i < info.swapchainCount; ++i) {
     VkResult own = result;
     if (result >= 0) {
-      SwapchainState* swapchain = presented.swapchains[i];
-      if (swapchain != nullptr) TellFrame(*swapchain, info.pImageIndices[i], at);
-      own = swapchain == nullptr ? VK_ERROR_OUT_OF_DATE_KHR : swapchain->presenter->Present(RequestOf(info, i), at);
+      SwapchainState* swapchain = std::exchange(presented.swapchains[i], nullptr);
+      if (swapchain != nullptr) TellFrame(*swapchain, presented.pictures[i], at);
+      own = swapchain == nullptr ? VK_ERROR_OUT_OF_DATE_KHR
+                                 : swapchain->presenter->Present(RequestOf(info, i, presented.pictures[i]), at);
     }
     if (info.pResults != nullptr) info.pResults[i] = own;
     worst = Worse(worst, own);

@@ -17,7 +17,8 @@ Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture>
   free_.reserve(pictures_.size());
   queued_.reserve(pictures_.size());
   owners_.resize(pictures_.size(), Owner::kFree);
-  for (auto i = static_cast<uint32_t>(pictures_.size()); i > 0; --i) free_.push_back(i - 1);
+  for (uint32_t i = 0; i < pictures_.size(); ++i) free_.push_back(i);
+  free_pictures_ = free_;
   if (painter_ != nullptr) painter_->Watch(this);
   try {
     thread_ = StartWithoutSignals([this] { return std::thread([this] { Run(); }); });
@@ -55,9 +56,8 @@ VkResult Presenter::Acquire(uint64_t timeout, uint32_t* index) noexcept {
   if (!Acquires()) return timeout == 0 ? VK_NOT_READY : VK_TIMEOUT;
   if (status_ < 0) return status_;
   if (retired_) return VK_ERROR_OUT_OF_DATE_KHR;
-  // The one that was shown last differs least from what comes: the less has to travel.
-  *index = free_.back();
-  free_.pop_back();
+  *index = free_.front();
+  free_.erase(free_.begin());
   owners_[*index] = Owner::kApplication;
   return status_;
 }
@@ -70,15 +70,35 @@ bool Presenter::IsAcquired(uint32_t index) noexcept {
 VkResult Presenter::Present(const Request& request, const SubmitPoint& at) noexcept {
   const MutexLock lock(mutex_);
   owners_[request.index] = Owner::kPresenter;
-  if (status_ < 0) return status_;
+  if (status_ < 0) {
+    free_pictures_.push_back(request.picture);
+    return status_;
+  }
   if (request.mode) mode_.store(*request.mode, std::memory_order_relaxed);
-  queued_.push_back({request.index, request.id, at});
+  queued_.push_back({request.index, request.picture, request.id, at});
   queued_wake_.NotifyAll();
   return status_;
 }
 
+// An image that is presented has one picture, and there are as many of both.
+uint32_t Presenter::TakePicture() noexcept {
+  const MutexLock lock(mutex_);
+  const uint32_t picture = free_pictures_.back();
+  free_pictures_.pop_back();
+  return picture;
+}
+
+void Presenter::ReturnPicture(uint32_t picture) noexcept {
+  const MutexLock lock(mutex_);
+  free_pictures_.push_back(picture);
+}
+
 void Presenter::GiveBack(uint32_t index) noexcept {
-  if (IsAcquired(index)) Release(index);
+  const MutexLock lock(mutex_);
+  if (index >= owners_.size() || owners_[index] != Owner::kApplication) return;
+  owners_[index] = Owner::kFree;
+  free_.push_back(index);
+  free_wake_.NotifyAll();
 }
 
 VkResult Presenter::AwaitShown(uint64_t id, uint64_t timeout) noexcept {
@@ -174,12 +194,12 @@ void Presenter::TakeReady(const Frame& frame) noexcept {
     const MutexLock lock(mutex_);
     queued_.erase(queued_.begin());
   }
-  if (ready_) Release(ready_->index);
+  if (ready_) Release(*ready_);
   ready_ = frame;
 }
 
 void Presenter::ShowReady() noexcept {
-  const uint8_t* pixels = pictures_[ready_->index].pixels;
+  const uint8_t* pixels = pictures_[ready_->picture].pixels;
   Painter::Outcome outcome = Painter::Outcome::kShown;
   if (painter_ != nullptr && pixels != nullptr && !IsRetired()) outcome = painter_->Show(pixels);
   const Clock::time_point now = Clock::now();
@@ -187,7 +207,7 @@ void Presenter::ShowReady() noexcept {
   shown_at_ = in_step ? shown_at_ + limits::kFrameInterval : now;
   const Frame shown = *ready_;
   Count(device_->session->statistics().frames);
-  Release(shown.index);
+  Release(shown);
   ready_.reset();
   if (outcome == Painter::Outcome::kGone) return Fail(VK_ERROR_SURFACE_LOST_KHR);
   const MutexLock lock(mutex_);
@@ -202,10 +222,11 @@ bool Presenter::IsRetired() noexcept {
   return retired_;
 }
 
-void Presenter::Release(uint32_t index) noexcept {
+void Presenter::Release(const Frame& frame) noexcept {
   const MutexLock lock(mutex_);
-  owners_[index] = Owner::kFree;
-  free_.push_back(index);
+  owners_[frame.index] = Owner::kFree;
+  free_.push_back(frame.index);
+  free_pictures_.push_back(frame.picture);
   free_wake_.NotifyAll();
 }
 

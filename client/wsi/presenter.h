@@ -28,6 +28,7 @@ namespace vesper::client {
 // is never held while the lane or the window system is waited for.
 class Presenter final : private Painter::Watcher {
  public:
+  // Where an image's pixels are copied to, one for each image.
   struct Picture {
     const uint8_t* pixels = nullptr;  // nullptr: nothing is shown
   };
@@ -43,9 +44,14 @@ class Presenter final : private Painter::Watcher {
   VkResult Acquire(uint64_t timeout, uint32_t* index) noexcept;
   // Whether the application has acquired the image and not presented it yet.
   bool IsAcquired(uint32_t index) noexcept;
+  // The picture that the next image presented is to be copied to: of the free ones, that which was shown last, as it differs least
+  // from what comes. Presenting gives it back, or whoever took it.
+  uint32_t TakePicture() noexcept;
+  void ReturnPicture(uint32_t picture) noexcept;
   // What the application says of one image that it presents.
   struct Request {
     uint32_t index = 0;
+    uint32_t picture = 0;
     uint64_t id = 0;                       // 0: none
     std::optional<VkPresentModeKHR> mode;  // from now on, for what is queued too
   };
@@ -63,6 +69,7 @@ class Presenter final : private Painter::Watcher {
   enum class Owner : uint8_t { kFree, kApplication, kPresenter };
   struct Frame {
     uint32_t index = 0;
+    uint32_t picture = 0;
     uint64_t id = 0;
     SubmitPoint at;
   };
@@ -74,7 +81,7 @@ class Presenter final : private Painter::Watcher {
   void TakeReady(const Frame& frame) noexcept;
   void ShowReady() noexcept;
   bool IsRetired() noexcept;
-  void Release(uint32_t index) noexcept;
+  void Release(const Frame& frame) noexcept;
   void Fail(VkResult result) noexcept;
   Clock::time_point Due() noexcept;
   Clock::time_point DueLocked() const noexcept VESPER_REQUIRES(mutex_);
@@ -93,8 +100,9 @@ class Presenter final : private Painter::Watcher {
   Condition queued_wake_;  // for the thread
   std::vector<Owner> owners_ VESPER_GUARDED_BY(mutex_);
   // Their capacity suffices for every image, so that nothing here can fail.
-  std::vector<uint32_t> free_ VESPER_GUARDED_BY(mutex_);  // the one that was shown last is last
-  std::vector<Frame> queued_ VESPER_GUARDED_BY(mutex_);   // in the order of vkQueuePresentKHR
+  std::vector<uint32_t> free_ VESPER_GUARDED_BY(mutex_);           // the longest free first
+  std::vector<uint32_t> free_pictures_ VESPER_GUARDED_BY(mutex_);  // the one that was shown last is last
+  std::vector<Frame> queued_ VESPER_GUARDED_BY(mutex_);            // in the order of vkQueuePresentKHR
   // Once it is no success it stays so; errors replace VK_SUBOPTIMAL_KHR.
   VkResult status_ VESPER_GUARDED_BY(mutex_) = VK_SUCCESS;
   uint64_t shown_id_ VESPER_GUARDED_BY(mutex_) = 0;  // the latest

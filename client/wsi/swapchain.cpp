@@ -137,7 +137,7 @@ VkResult MakeBuffers(SwapchainState* state, std::vector<Presenter::Picture>* pic
 }
 
 // The image stays in the layout that VK_IMAGE_LAYOUT_PRESENT_SRC_KHR travels as.
-void RecordCopy(const SwapchainState& state, uint32_t index, VkCommandBuffer commands) {
+void RecordCopy(const SwapchainState& state, uint32_t image, uint32_t buffer, VkCommandBuffer commands) {
   VkMemoryBarrier before{};
   before.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   before.srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT;
@@ -147,7 +147,7 @@ void RecordCopy(const SwapchainState& state, uint32_t index, VkCommandBuffer com
   VkBufferImageCopy region{};
   region.imageSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
   region.imageExtent = state.info.extent;
-  entry::CmdCopyImageToBuffer(commands, state.images[index], VK_IMAGE_LAYOUT_PRESENT_SRC_KHR, state.buffers[index], 1,
+  entry::CmdCopyImageToBuffer(commands, state.images[image], VK_IMAGE_LAYOUT_PRESENT_SRC_KHR, state.buffers[buffer], 1,
                               &region);
   VkMemoryBarrier after{};
   after.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
@@ -157,24 +157,21 @@ void RecordCopy(const SwapchainState& state, uint32_t index, VkCommandBuffer com
                             nullptr, 0, nullptr);
 }
 
-VkResult RecordCopies(SwapchainState* state, SwapchainState::Copies* copies) {
+VkResult MakeCopy(const SwapchainState& state, VkCommandPool pool, uint32_t image, uint32_t buffer,
+                  VkCommandBuffer* commands) {
   VkCommandBufferAllocateInfo allocate{};
   allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
-  allocate.commandPool = copies->pool;
+  allocate.commandPool = pool;
   allocate.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
-  allocate.commandBufferCount = static_cast<uint32_t>(state->images.size());
-  std::vector<VkCommandBuffer> commands(state->images.size());
-  VkResult result = overrides::AllocateCommandBuffers(HandleOf(*state), &allocate, commands.data());
-  for (uint32_t i = 0; i < commands.size() && result >= 0; ++i) {
-    VkCommandBufferBeginInfo begin{};
-    begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-    result = overrides::BeginCommandBuffer(commands[i], &begin);
-    if (result < 0) break;
-    RecordCopy(*state, i, commands[i]);
-    result = overrides::EndCommandBuffer(commands[i]);
-  }
-  if (result >= 0) copies->commands = std::move(commands);
-  return result;
+  allocate.commandBufferCount = 1;
+  VkResult result = overrides::AllocateCommandBuffers(HandleOf(state), &allocate, commands);
+  if (result < 0) return result;
+  VkCommandBufferBeginInfo begin{};
+  begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+  result = overrides::BeginCommandBuffer(*commands, &begin);
+  if (result < 0) return result;
+  RecordCopy(state, image, buffer, *commands);
+  return overrides::EndCommandBuffer(*commands);
 }
 
 // Whether that is the mode, or one that presenting may switch to.
@@ -234,7 +231,8 @@ void EndSwapchain(SwapchainState* state) noexcept {
   overrides::FreeMemory(device, state->image_memory, nullptr);
 }
 
-VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, VkCommandBuffer* commands) {
+VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t image, uint32_t buffer,
+                      VkCommandBuffer* commands) {
   *commands = VK_NULL_HANDLE;
   if (!state->shown) return VK_SUCCESS;
   SwapchainState::Copies& copies = state->copies[family];
@@ -245,12 +243,14 @@ VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, Vk
     const VkResult result = overrides::CreateCommandPool(HandleOf(*state), &info, nullptr, &copies.pool);
     if (result < 0) return result;
   }
-  if (copies.commands.empty()) {
-    const VkResult result = RecordCopies(state, &copies);
-    if (result < 0) return result;
+  const auto found = copies.commands.find({image, buffer});
+  if (found != copies.commands.end()) {
+    *commands = found->second;
+    return VK_SUCCESS;
   }
-  *commands = copies.commands[index];
-  return VK_SUCCESS;
+  const VkResult result = MakeCopy(*state, copies.pool, image, buffer, commands);
+  if (result >= 0) copies.commands[{image, buffer}] = *commands;
+  return result;
 }
 
 void EndPresenters(Device* device) noexcept {

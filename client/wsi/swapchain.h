@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "client/base/ids.h"
@@ -35,15 +36,15 @@ struct SwapchainState : ObjectState {
   std::vector<VkImage> images;
   VkDeviceMemory image_memory = VK_NULL_HANDLE;
   VkDeviceSize image_stride = 0;  // in image_memory
-  // Where something is shown: a buffer for each image.
+  // Where something is shown: as many buffers as images, any of which is copied to any.
   std::vector<VkBuffer> buffers;
   VkDeviceMemory buffer_memory = VK_NULL_HANDLE;
   VkDeviceSize buffer_stride = 0;  // in buffer_memory
 
-  // The commands that copy an image into its buffer, for each queue family that presented, made when first needed.
+  // The commands that copy an image into a buffer, for each queue family that presented, made when first needed.
   struct Copies {
     VkCommandPool pool = VK_NULL_HANDLE;
-    std::vector<VkCommandBuffer> commands;
+    std::map<std::pair<uint32_t, uint32_t>, VkCommandBuffer> commands;  // by image and buffer
   };
   std::map<uint32_t, Copies> copies;
 
@@ -55,8 +56,9 @@ struct SwapchainState : ObjectState {
 VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info);
 // Ends the presenter and destroys what was made.
 void EndSwapchain(SwapchainState* state) noexcept;
-// The commands that present an image from a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.
-VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t index, VkCommandBuffer* commands);
+// The commands that copy an image into a buffer on a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.
+VkResult CopyCommands(SwapchainState* state, uint32_t family, uint32_t image, uint32_t buffer,
+                      VkCommandBuffer* commands);
 
 // Ends the swapchains that the application has not destroyed, when their device is being destroyed.
 void EndPresenters(Device* device) noexcept;
