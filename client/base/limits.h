@@ -82,8 +82,9 @@ inline constexpr size_t kSpareBatches = 16;
 inline constexpr int kBatchesAtOnce = 4;
 // Bytes of a recording that leave before it ends, so that the server records while the program does.
 inline constexpr size_t kRecordingBytes = size_t{8} << 10;
-// Bytes of runs of mapped memory in one record.
-inline constexpr size_t kMemoryRecordBytes = size_t{64} << 10;
+// Bytes of runs of mapped memory in one record: each wakes somebody, and all of it fits into a processor's cache and into a
+// quarter of the ring.
+inline constexpr size_t kMemoryRecordBytes = size_t{192} << 10;
 
 // How long a record may lie in the batch before it leaves: programs that post now and then wait for nothing else.
 inline constexpr std::chrono::milliseconds kLinger{5};
@@ -132,12 +133,13 @@ inline constexpr std::chrono::microseconds kPinsInterval{100};
 // Bytes searched for changes under one hold of the mutex, and while an eighth of them or more change: a fraction of a millisecond
 // either way. Room is awaited between, so that hardly more waits for the line than that.
 inline constexpr uint64_t kSliceBytes = uint64_t{4} << 20;
-inline constexpr uint64_t kDenseSliceBytes = uint64_t{128} << 10;
-// Where the line is slow, no more of what changed is put before it than it carries in two milliseconds, or than
-// the first of these; bytes searched at once there. Bytes a second from which a line is not slow, and from which comparing costs
-// more than to send what did not change.
+inline constexpr uint64_t kDenseSliceBytes = uint64_t{192} << 10;
+// No more of what changed is put before a line than it carries in two milliseconds, in pieces of what it carries in one, and no less
+// than the first of these; bytes searched at once where it is slow. Bytes a second from which a line is not slow, and from which
+// comparing costs more than to send what did not change.
 inline constexpr uint64_t kLeastSliceBytes = uint64_t{16} << 10;
 inline constexpr uint64_t kBulkOfSecond = 500;
+inline constexpr uint64_t kSliceOfSecond = 1000;
 inline constexpr uint64_t kSlowSliceBytes = uint64_t{128} << 10;
 inline constexpr uint64_t kSlowLine = 32'000'000;
 inline constexpr uint64_t kFastLine = 160'000'000;
@@ -145,7 +147,9 @@ inline constexpr uint64_t kFastLine = 160'000'000;
 // longer recorded but found.
 inline constexpr size_t kGroupBytes = size_t{64} << 10;
 inline constexpr uint8_t kRewritings = 2;
-// Changed bytes of a page that others may be sent beside.
+// How often in a row such a group is sent without comparing before it is compared once more, and how many bytes of each page must
+// have changed.
+inline constexpr uint8_t kWholeRounds = 16;
 inline constexpr size_t kDensePage = kBlockBytes - kBlockBytes / 16;
 // Bytes of the server's that are put into recorded memory by two system calls rather than with a fault for each page.
 inline constexpr size_t kPlacedAtOnce = size_t{32} << 10;

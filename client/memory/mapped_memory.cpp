@@ -180,7 +180,7 @@ template <typename Step>
 bool MappedMemory::InSlices(Step step) noexcept {
   Cursor at;
   at.trigger = triggers_.fetch_add(1) + 1;
-  if (line_is_slow()) at.slice = limits::kLeastSliceBytes;
+  at.slice = DenseSlice();
   while (!at.done) {
     if (!link_->AwaitBulkRoom()) return false;
     const FairMutexLock lock(mutex_);
@@ -237,10 +237,17 @@ bool MappedMemory::SendRange(const MemoryState& memory, uint64_t offset, uint64_
   });
 }
 
+uint64_t MappedMemory::DenseSlice() const noexcept {
+  const uint64_t rate = link_->line_rate();
+  if (rate == 0) return limits::kDenseSliceBytes;
+  return std::clamp(rate / limits::kSliceOfSecond, limits::kLeastSliceBytes, limits::kDenseSliceBytes);
+}
+
 // What changed leaves while the rest is searched: in small slices where much did.
 uint64_t MappedMemory::NextSlice(uint64_t slice, uint64_t searched, uint64_t posted) const noexcept {
-  const bool slow = line_is_slow();
-  if (posted >= searched / 8) return slow ? limits::kLeastSliceBytes : limits::kDenseSliceBytes;
+  if (posted >= searched / 8) return DenseSlice();
+  const uint64_t rate = link_->line_rate();
+  const bool slow = rate != 0 && rate < limits::kSlowLine;
   return std::min(2 * slice, slow ? limits::kSlowSliceBytes : limits::kSliceBytes);
 }
 

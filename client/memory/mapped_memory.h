@@ -134,10 +134,8 @@ class MappedMemory {
   // Calls search(sink) and posts what the sink gets.
   template <typename Searching>
   bool PostFound(ObjectId id, Searching search) VESPER_REQUIRES(mutex_);
-  bool line_is_slow() const noexcept {
-    const uint64_t rate = link_->line_rate();
-    return rate != 0 && rate < limits::kSlowLine;
-  }
+  // How much to search at once where much changes.
+  uint64_t DenseSlice() const noexcept;
 
   MemoryLink* const link_;
   std::atomic<uint32_t> coherent_count_{0};

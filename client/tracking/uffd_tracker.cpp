@@ -61,7 +61,7 @@ class UffdTracker final : public Tracker {
         looked_(pages_),
         stale_(pages_),
         rewritten_(pages_ / kGroupPages),
-        sparse_(pages_ / kGroupPages) {}
+        streaks_(pages_ / kGroupPages) {}
 
   // Huge pages would make a written byte cost 2 MiB to compare.
   bool Watch() {
@@ -80,11 +80,18 @@ class UffdTracker final : public Tracker {
     if (search.trigger == 0 || search.trigger != trigger_) BeginTrigger(search.trigger, now);
     TakeAll(first, last, end, now);
     NoteRewritten(first, last);
+    Group group;
     for (size_t page = pending_.Next(first, last); page < last; page = pending_.Next(page + 1, last)) {
-      bool changed = false;
-      if (Look(page, begin, end, sink, &changed)) pending_.Remove(page);
-      if (!changed && page / kGroupPages < rewritten_.size()) rewritten_[page / kGroupPages] = 0;
+      if (page / kGroupPages != group.number) {
+        EndGroup(group);
+        group = BeginGroup(page / kGroupPages, begin, end);
+      }
+      size_t changed = 0;
+      if (Look(page, begin, end, group.whole, sink, &changed)) pending_.Remove(page);
+      group.dense = group.dense && changed >= limits::kDensePage;
+      if (changed == 0 && group.number < rewritten_.size()) rewritten_[group.number] = 0;
     }
+    EndGroup(group);
     if (pinned_ || now - last_written_ < limits::kPinsAppearWithin) pinned_ = HasPinnedMemory();
     if (pinned_) {
       for (size_t page = written_.Next(first, last); page < last; page = written_.Next(page + 1, last)) {
@@ -191,38 +198,66 @@ class UffdTracker final : public Tracker {
     return {at, std::min(page_, static_cast<size_t>(size()) - at)};
   }
 
-  // Compares what of a page lies in [begin, end). True when that is all of it.
-  bool Look(size_t page, size_t begin, size_t end, ChangeSink sink, bool* changed) {
+  // How a group of pages is looked at.
+  struct Group {
+    size_t number = SIZE_MAX;
+    bool inside = false;  // all of it is searched
+    bool full = false;    // and was written
+    bool whole = false;   // and is sent without a look at the twin
+    bool dense = true;    // nearly all of each page has changed
+  };
+  Group BeginGroup(size_t number, size_t begin, size_t end) const {
+    Group group{.number = number};
+    const size_t from = number * kGroupPages * page_;
+    const size_t to = from + kGroupPages * page_;
+    group.inside = number < streaks_.size() && begin <= from && to <= end;
+    group.full = group.inside && pending_.HasGroup(number);
+    if (!group.full || whole_ == Search::Whole::kNever) return group;
+    const Streak& streak = streaks_[number];
+    group.whole = streak.dense >= limits::kRewritings ||
+                  (whole_ == Search::Whole::kAnything && streak.written >= limits::kRewritings);
+    return group;
+  }
+  // Now and then a group is compared again, to see whether it is still dense.
+  void EndGroup(const Group& group) {
+    if (!group.inside) return;
+    Streak& streak = streaks_[group.number];
+    if (!group.full || ++streak.age >= limits::kWholeRounds) {
+      streak = {};
+      return;
+    }
+    if (streak.written < limits::kRewritings) ++streak.written;
+    if (!group.whole && (!group.dense || streak.dense < limits::kRewritings)) {
+      streak.dense = group.dense ? streak.dense + 1 : 0;
+    }
+  }
+
+  // Compares what of a page lies in [begin, end), or sends all of it. True when that is all of it.
+  bool Look(size_t page, size_t begin, size_t end, bool whole, ChangeSink sink, size_t* changed) {
     const auto [at, length] = PlaceOf(page);
     const size_t from = std::max(begin, at);
     const size_t to = std::min(end, at + length);
     const bool all = from == at && to == at + length;
     looked_[page] = round_;
     if (from >= to) {
-      *changed = false;
-    } else if (all && MayBeWhole(page / kGroupPages)) {
+      *changed = 0;
+    } else if (whole) {
       if (digests_.empty()) digests_.resize(pages_);
       if (!stale_.Has(page)) digests_[page] = 0;
       stale_.Add(page);
-      *changed = TakeWhole(at, length, &digests_[page], sink, false);
+      *changed = TakeWhole(at, length, &digests_[page], sink, false) ? length : 0;
     } else if (stale_.Has(page)) {
       uint64_t unknown = 0;  // of a part of the page
-      *changed = TakeWhole(from, to - from, all ? &digests_[page] : &unknown, sink, true);
-      if (*changed && all) stale_.Remove(page);
+      *changed = TakeWhole(from, to - from, all ? &digests_[page] : &unknown, sink, true) ? to - from : 0;
+      if (*changed != 0 && all) stale_.Remove(page);
     } else {
-      const size_t count = Compare(from, to - from, sink);
-      *changed = count != 0;
-      if (page / kGroupPages < sparse_.size() && count < limits::kDensePage) sparse_[page / kGroupPages] = round_;
+      *changed = Compare(from, to - from, sink);
     }
     return all;
   }
-  bool MayBeWhole(size_t group) const {
-    if (whole_ == Search::Whole::kNever || group >= rewritten_.size() || !IsRewritten(group)) return false;
-    return whole_ == Search::Whole::kAnything || round_ - sparse_[group] > limits::kRewritings;
-  }
   void LookAgain(size_t page, size_t begin, size_t end, ChangeSink sink) {
-    bool changed = false;
-    if (looked_[page] != round_) Look(page, begin, end, sink, &changed);
+    size_t changed = 0;
+    if (looked_[page] != round_) Look(page, begin, end, false, sink, &changed);
   }
 
   // Which pages all searches of a trigger look at although nobody is known to have written them: those written last, and some of
@@ -255,9 +290,13 @@ class UffdTracker final : public Tracker {
   std::vector<uint64_t> digests_;  // of these; empty while there never were any
   // How often in a row all pages of a group had changed; those beyond the last whole group are in none.
   std::vector<uint8_t> rewritten_;
-  // The last round in which a page of the group was compared of which more than a few bytes had not changed.
-  std::vector<uint32_t> sparse_;
-  uint32_t round_ = limits::kRewritings;  // one for each trigger
+  // How often in a row, when any of a group was written, all of it was, and nearly all of its bytes had changed; at the latest
+  // after limits::kWholeRounds all begins anew.
+  struct Streak {
+    uint8_t written = 0, dense = 0, age = 0;
+  };
+  std::vector<Streak> streaks_;
+  uint32_t round_ = 0;  // one for each trigger
   uint64_t trigger_ = 0;
   Search::Whole whole_ = Search::Whole::kNever;  // of the search under way
   std::vector<size_t> again_;                    // pages to be looked at in this round

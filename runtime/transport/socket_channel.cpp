@@ -27,7 +27,8 @@ constexpr size_t kVectors = 64;         // pieces given to one sendmsg()
 constexpr int kLookMilliseconds = 100;  // at whether a device was closed by another thread
 // Bytes that TCP takes beyond those on their way. Whatever is sent next is behind them, so more than the line carries in a
 // millisecond is only delay; but a fast line must not run dry while the sender is woken.
-constexpr size_t kMostUnsent = size_t{128} << 10;
+constexpr size_t kMostUnsent = size_t{512} << 10;
+constexpr size_t kUsualUnsent = size_t{128} << 10;
 constexpr size_t kLeastUnsent = size_t{16} << 10;
 constexpr uint64_t kUnsentOfSecond = 1000;
 // What the kernel gets at once where it has to be looked after, so that it is not always a few bytes that are missing.
@@ -107,8 +108,8 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
       reader_(line == Line::kPort) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
-  bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kMostUnsent);
-  low_water_ = kMostUnsent;
+  bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kUsualUnsent);
+  low_water_ = kUsualUnsent;
 }
 
 const char* SocketChannel::name() const {
@@ -239,7 +240,7 @@ bool SocketChannel::SendsAtOnce(size_t bytes) {
 
 size_t SocketChannel::UnsentBound() const {
   const uint64_t rate = meter_.rate();
-  if (rate == 0) return kMostUnsent;
+  if (rate == 0) return kUsualUnsent;
   return static_cast<size_t>(std::clamp<uint64_t>(rate / kUnsentOfSecond, kLeastUnsent, kMostUnsent));
 }
 
@@ -259,7 +260,7 @@ size_t SocketChannel::Allowance() {
     low_water_ = bound;
   }
   size_t unsent = 0;
-  if (bound >= kMostUnsent || !HasUnsent(&unsent)) return SIZE_MAX;
+  if (bound >= kUsualUnsent || !HasUnsent(&unsent)) return SIZE_MAX;
   return unsent + kLeastGiven > bound ? 0 : bound - unsent;
 }
 

@@ -53,8 +53,7 @@ inline constexpr size_t kMaxQueuedMessageBytes = size_t{1} << 20;
 
 // Bytes compared under one hold of the lock, which what changed of them leaves as one message, and those of one comparison. The
 // client applies a piece while the next is compared, and copies of one lie in the processor's cache.
-inline constexpr size_t kScanPiece = size_t{64} << 10;
-inline constexpr size_t kSmallScanPiece = size_t{16} << 10;  // where the line is slow
+inline constexpr size_t kScanPiece = size_t{256} << 10;
 inline constexpr size_t kScanBlock = 4096;
 // Small changes that one scan sets aside, to be sent last; when there are more they are no flags.
 inline constexpr size_t kMaxLate = 256;
@@ -238,10 +237,12 @@ inline constexpr size_t kDirectBytes = 16 * 1024;
 // Bytes of messages that have not left when who looks for more waits, and how long at most while none leaves. Buffers of such
 // messages that are kept for others.
 inline constexpr size_t kMaxAhead = size_t{1} << 20;
-// On a slow line as much waits as it carries in two milliseconds, but no less than this. Bytes a second from which it is not slow.
+// Before a line that is the limit as much waits as it carries in two milliseconds, in pieces of what it carries in one, and no less
+// than this.
 inline constexpr size_t kLeastAhead = size_t{16} << 10;
 inline constexpr uint64_t kAheadOfSecond = 500;
-inline constexpr uint64_t kSlowLine = 32'000'000;
+inline constexpr uint64_t kPieceOfSecond = 1000;
+inline constexpr size_t kRingPiece = size_t{64} << 10;  // a ring takes no messages of more than a quarter of it
 inline constexpr std::chrono::milliseconds kRoomPatience{1000};
 inline constexpr size_t kSpareBuffers = 20;
 // How often a client hears that its session lives while nothing else is to be said; well within its least grace.

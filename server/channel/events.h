@@ -34,7 +34,7 @@ class Events {
   void MemoryChanged(ObjectId memory, const wire::Changes& changes);
   // Before much of it is looked for, with no lock of the memory held: see Outbox::AwaitRoom().
   void AwaitRoom() { outbox_->AwaitRoom(); }
-  bool IsSlow() const { return outbox_->IsSlow(); }
+  size_t Piece(size_t most) const { return outbox_->Piece(most); }
   // Around what the session's reader does that may have to wait for such a search.
   void BeginHurry() { outbox_->BeginHurry(); }
   void EndHurry() { outbox_->EndHurry(); }

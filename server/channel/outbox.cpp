@@ -76,9 +76,10 @@ size_t Outbox::RoomBound() const {
   return std::clamp<uint64_t>(rate / limits::kAheadOfSecond, limits::kLeastAhead, limits::kMaxAhead);
 }
 
-bool Outbox::IsSlow() const {
+size_t Outbox::Piece(size_t most) const {
   const uint64_t rate = channel_->line_rate();
-  return rate != 0 && rate < limits::kSlowLine;
+  if (channel_->PollsForNothing()) most = std::min(most, limits::kRingPiece);
+  return rate == 0 ? most : std::clamp<uint64_t>(rate / limits::kPieceOfSecond, limits::kLeastAhead, most);
 }
 
 void Outbox::AwaitRoom() {

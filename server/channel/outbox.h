@@ -45,8 +45,8 @@ class Outbox {
   void NoteReader() { reader_ = std::this_thread::get_id(); }
   void BeginHurry();
   void EndHurry();
-  // Whether the line is so slow that much is sent in small pieces.
-  bool IsSlow() const;
+  // In pieces of how many bytes, `most` at most, much is to be sent.
+  size_t Piece(size_t most) const;
 
   // Send() for an event that may be left out: false, and the event is dropped, while `limit`
   // bytes of such wait already.

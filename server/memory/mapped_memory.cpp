@@ -179,8 +179,8 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events,
   uint64_t changed = 0;
   while (size != 0) {
     events->AwaitRoom();
-    const size_t most = events->IsSlow() ? limits::kSmallScanPiece : limits::kScanPiece;
-    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, most));
+    const size_t lines = events->Piece(limits::kScanPiece) / wire::kLine * wire::kLine;
+    const size_t piece = static_cast<size_t>(std::min<uint64_t>(size, lines));
     const MutexLock lock(mutex_);
     needs_twin_ = true;
     if (!Map() || !MakeTwin()) return changed;

@@ -4,6 +4,7 @@
 
 #include "tests/integration/failure.h"
 #include "tests/support/cut_line.h"
+#include "tests/support/statistics_file.h"
 
 namespace vesper::test {
 namespace {
@@ -224,6 +225,42 @@ TEST_P(LossTest, ARelayBetweenClientAndServerIsBorne) {
   RunCommands(context,
               [&](VkCommandBuffer commands) { vkCmdFillBuffer(commands, buffer.handle, 0, VK_WHOLE_SIZE, 0x1234); });
   EXPECT_EQ(buffer.As<uint32_t>()[1023], 0x1234u);
+}
+
+// The statistics' round trips are those that a line between both ends sees.
+TEST_P(LossTest, RoundTripsAreWhatALineSees) {
+  constexpr uint64_t kQuestions = 60;
+  const StatisticsFile file;
+  Start();
+  std::string error;
+  const std::unique_ptr<CutLine> line = CutLine::To(address(), &error);
+  ASSERT_NE(line, nullptr) << error;
+  setenv("VESPER_SERVER", line->address().c_str(), 1);
+  uint64_t trips[2] = {}, turns[2] = {}, waited[2] = {};
+  { Context first; }  // so that the file exists
+  for (const uint64_t questions : {uint64_t{1}, kQuestions + 1}) {
+    const size_t i = questions == 1 ? 0 : 1;
+    const uint64_t trips_before = file.Total("round_trips"), turns_before = line->turns();
+    const uint64_t waited_before = file.OfCommand("vkAllocateMemory", "stalled_ns");
+    {
+      Context context;
+      for (uint64_t each = 0; each < questions; ++each) {
+        VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+        info.allocationSize = VkDeviceSize{4} << 20;  // more than clients allocate ahead
+        VkDeviceMemory memory = VK_NULL_HANDLE;
+        VK_CHECK(vkAllocateMemory(context.device(), &info, nullptr, &memory));
+        vkFreeMemory(context.device(), memory, nullptr);
+      }
+    }
+    trips[i] = file.Total("round_trips") - trips_before;
+    turns[i] = line->turns() - turns_before;
+    waited[i] = file.OfCommand("vkAllocateMemory", "stalled_ns") - waited_before;
+  }
+  EXPECT_EQ(trips[1] - trips[0], kQuestions);
+  EXPECT_NE(waited[1], 0u);
+  // What the server says unasked may make a few more.
+  EXPECT_GE(turns[1] - turns[0], kQuestions);
+  EXPECT_LE(turns[1] - turns[0], kQuestions + kQuestions / 4);
 }
 
 // What every program does first; the code of the first thing that failed.

@@ -39,12 +39,14 @@ int Dial(const Address& address) {
   return -1;
 }
 
-// Ends after `pieces` that came at once.
-void Pump(int from, int to, int pieces = -1) {
+// Ends after `pieces` that came at once; `note` hears of each before it goes on.
+template <typename Note>
+void Pump(int from, int to, int pieces, Note note) {
   std::vector<char> bytes(size_t{256} << 10);
   for (; pieces != 0; --pieces) {
     const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
     if (got <= 0) break;
+    note();
     for (ssize_t sent = 0; sent < got;) {
       const ssize_t count = send(to, bytes.data() + sent, static_cast<size_t>(got - sent), MSG_NOSIGNAL);
       if (count <= 0) return;
@@ -89,6 +91,7 @@ class Relay final : public CutLine {
     for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
   }
   void CutAfter(int answers) override { answers_ = answers; }
+  uint64_t turns() const override { return turns_; }
 
  private:
   void Accept() {
@@ -107,9 +110,11 @@ class Relay final : public CutLine {
       }
       const std::lock_guard lock(mutex_);
       sockets_.insert(sockets_.end(), {client, server});
-      pumps_.emplace_back([=] { Pump(client, server); });
+      pumps_.emplace_back([this, client, server] { Pump(client, server, -1, [this] { asked_ = true; }); });
       const int answers = answers_;
-      pumps_.emplace_back([=] { Pump(server, client, answers); });
+      pumps_.emplace_back([this, client, server, answers] {
+        Pump(server, client, answers, [this] { turns_ += asked_.exchange(false) ? 1 : 0; });
+      });
     }
   }
 
@@ -119,6 +124,8 @@ class Relay final : public CutLine {
   const std::string address_;
   std::atomic<bool> accepting_ = false, stopping_ = false;
   std::atomic<int> answers_ = -1;
+  std::atomic<bool> asked_ = false;
+  std::atomic<uint64_t> turns_ = 0;
   std::mutex mutex_;
   std::vector<int> sockets_;
   std::vector<std::thread> pumps_;

@@ -1,6 +1,7 @@
 // A line between client and server that a test can cut: relays bytes, understanding nothing.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,8 @@ class CutLine {
   virtual void Cut() = 0;
   // Connections made from now on end by themselves, both ways, when the server has said so many things.
   virtual void CutAfter(int answers) = 0;
+  // How often something from the server followed something from a client, on all connections together: each round trip is one.
+  virtual uint64_t turns() const = 0;
 };
 
 }  // namespace vesper::test

@@ -139,6 +139,7 @@ VkMemoryPropertyFlags FlagsOf(Place place) {
   constexpr VkMemoryPropertyFlags kMapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
   switch (place) {
     case Place::kUpload:
+    case Place::kStaging:
       return kMapped;
     case Place::kReadBack:
       return kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
@@ -167,7 +168,9 @@ Owned<VkDeviceMemory> Allocate(const Gpu& gpu, size_t size, uint32_t type, const
 Buffer MakeBuffer(const Gpu& gpu, size_t size, Place place, VkBufferUsageFlags more) {
   Buffer buffer;
   buffer.size = size;
-  buffer.handle = Make<VkBuffer>(gpu.device(), vkCreateBuffer, vkDestroyBuffer, BufferInfo(size, more));
+  VkBufferCreateInfo info = BufferInfo(size, more);
+  if (place == Place::kStaging) info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT;
+  buffer.handle = Make<VkBuffer>(gpu.device(), vkCreateBuffer, vkDestroyBuffer, info);
   VkMemoryRequirements needs;
   vkGetBufferMemoryRequirements(gpu.device(), buffer.handle, &needs);
   VkMemoryAllocateFlagsInfo flags = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO};

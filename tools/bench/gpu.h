@@ -88,14 +88,15 @@ class Gpu {
   VkFence fence_ = VK_NULL_HANDLE;
 };
 
-enum class Place : uint8_t { kDevice, kUpload, kReadBack };
+// kStaging: mapped as kUpload, and only copied from.
+enum class Place : uint8_t { kDevice, kUpload, kStaging, kReadBack };
 VkMemoryPropertyFlags FlagsOf(Place place);
 
 struct Buffer {
   Owned<VkDeviceMemory> memory;
   Owned<VkBuffer> handle;
   size_t size = 0;
-  void* mapped = nullptr;  // of kUpload and kReadBack, for as long as the buffer lives
+  void* mapped = nullptr;  // unless of kDevice, for as long as the buffer lives
 };
 // For copies both ways and as a storage buffer.
 Buffer MakeBuffer(const Gpu& gpu, size_t size, Place place, VkBufferUsageFlags more = 0);

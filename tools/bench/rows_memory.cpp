@@ -93,10 +93,10 @@ void FillFloats(Random* random, std::span<uint32_t> words) {
 
 class Upload final : public Work {
  public:
-  Upload(const Gpu& gpu, size_t size, Change change)
+  Upload(const Gpu& gpu, size_t size, Change change, Place place)
       : gpu_(gpu),
         change_(change),
-        mapped_(MakeBuffer(gpu, size, Place::kUpload)),
+        mapped_(MakeBuffer(gpu, size, place)),
         device_(MakeBuffer(gpu, size, Place::kDevice)),
         words_(gpu, device_),
         copy_(gpu),
@@ -267,8 +267,8 @@ void AddMemoryRows(std::vector<Row>& rows) {
   const auto rate = [&rows](const char* name, size_t size, auto make) {
     rows.push_back({name, Unit::kMegabytes, static_cast<double>(size), 1, make});
   };
-  const auto upload = [&](const char* name, size_t size, Change change = Change::kAll) {
-    rate(name, size, [=](Gpu& gpu) { return std::make_unique<Upload>(gpu, size, change); });
+  const auto upload = [&](const char* name, size_t size, Change change = Change::kAll, Place place = Place::kUpload) {
+    rate(name, size, [=](Gpu& gpu) { return std::make_unique<Upload>(gpu, size, change, place); });
   };
   const auto download = [&](const char* name, size_t size) {
     rate(name, size, [=](Gpu& gpu) { return std::make_unique<Download>(gpu, size); });
@@ -278,20 +278,23 @@ void AddMemoryRows(std::vector<Row>& rows) {
   upload("mem.upload_1m", kMega);
   download("mem.download_1m", kMega);
   upload("mem.upload_64m", 64 * kMega);
+  upload("mem.upload_staging_64m", 64 * kMega, Change::kAll, Place::kStaging);
   download("mem.download_64m", 64 * kMega);
   upload("mem.upload_floats_16m", 16 * kMega, Change::kHalfOfEachWord);
   upload("mem.upload_texture_16m", 16 * kMega, Change::kTexture);
   upload("mem.upload_smooth_16m", 16 * kMega, Change::kSmoothFloats);
-  rows.push_back({"mem.sparse_64m", Unit::kMilliseconds, 1, 1,
-                  [](Gpu& gpu) { return std::make_unique<Upload>(gpu, 64 * kMega, Change::kALineInEachMega); }});
+  rows.push_back({"mem.sparse_64m", Unit::kMilliseconds, 1, 1, [](Gpu& gpu) {
+                    return std::make_unique<Upload>(gpu, 64 * kMega, Change::kALineInEachMega, Place::kUpload);
+                  }});
   rows.push_back(
       {"mem.readback_4b", Unit::kMicroseconds, 1, 1, [](Gpu& gpu) { return std::make_unique<FourBytes>(gpu); }});
   const auto beside = [&rows](const char* name, auto make) {
     rows.push_back({name, Unit::kMicroseconds, static_cast<double>(Beside::kQuestions), Beside::kQuestions,
                     [make](Gpu& gpu) { return std::make_unique<Beside>(gpu, make(gpu)); }});
   };
-  beside("beside.upload",
-         [](Gpu& gpu) -> std::unique_ptr<Work> { return std::make_unique<Upload>(gpu, 16 * kMega, Change::kAll); });
+  beside("beside.upload", [](Gpu& gpu) -> std::unique_ptr<Work> {
+    return std::make_unique<Upload>(gpu, 16 * kMega, Change::kAll, Place::kUpload);
+  });
   beside("beside.download",
          [](Gpu& gpu) -> std::unique_ptr<Work> { return std::make_unique<Download>(gpu, 16 * kMega); });
 }
