@@ -321,7 +321,7 @@ bool WaylandPainter::Dispatch() noexcept {
   return wayland.display_dispatch_queue_pending(display_, queue_) >= 0;
 }
 
-void WaylandPainter::Wake() noexcept {
+void WaylandPainter::Wake() const noexcept {
   const uint64_t once = 1;
   if (write(wake_, &once, sizeof(once)) < 0) return;  // it is full: awake already
 }

@@ -112,7 +112,7 @@ class WaylandPainter final : public Painter {
   Slot* AwaitSlot() noexcept;
   void Run() noexcept;
   bool Dispatch() noexcept;
-  void Wake() noexcept;
+  void Wake() const noexcept;
   void Tell() noexcept;
   static void OnDone(void* self, wl_callback* callback, uint32_t time);
   static void OnRelease(void* slot, wl_buffer* buffer);

@@ -41,16 +41,16 @@ struct WaylandLibrary {
 
   // The proxies of such requests belong to the queue of the one that they are made of, and are nullptr without memory.
   wl_registry* GetRegistry(wl_display* display) const;
-  wl_shm* BindShm(wl_registry* registry, uint32_t name) const;
-  wl_buffer* CreateBuffer(wl_shm* shm, int memory, uint32_t width, uint32_t height, uint32_t format) const;
+  wl_shm* BindShm(wl_registry* of, uint32_t name) const;
+  wl_buffer* CreateBuffer(wl_shm* of, int memory, uint32_t width, uint32_t height, uint32_t format) const;
   wl_callback* Frame(wl_surface* surface) const;
-  void Attach(wl_surface* surface, wl_buffer* buffer) const;
+  void Attach(wl_surface* surface, wl_buffer* attached) const;
   // Whether damage is told in pixels of the buffer, by which what changed can be named.
   bool DamagesPixels(wl_surface* surface) const;
   void Damage(wl_surface* surface, uint32_t x, uint32_t y, uint32_t width, uint32_t height) const;
   void DamageAll(wl_surface* surface) const;
   void Commit(wl_surface* surface) const;
-  void DestroyBuffer(wl_buffer* buffer) const;
+  void DestroyBuffer(wl_buffer* made) const;
 
   // Any object of the protocol is a proxy.
   template <typename T>

@@ -78,6 +78,24 @@ TEST_F(WaylandTest, EveryFormatOfEightBits) {
   }
 }
 
+// Alpha reaches the compositor where the program wants that, and is no alpha to it else.
+TEST_F(WaylandTest, Alpha) {
+  const VkSurfaceKHR surface = MakeSurface();
+  SwapchainOptions options = In(VK_PRESENT_MODE_FIFO_KHR);
+  options.opacity = 0.2f;  // 51 of 255
+  size_t shown = 0;
+  for (const auto alpha : {VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR, VK_COMPOSITE_ALPHA_PRE_MULTIPLIED_BIT_KHR}) {
+    options.alpha = alpha;
+    Swapchain swapchain(gpu(), surface, options);
+    EXPECT_EQ(swapchain.Frame(kRed, kGreen), VK_SUCCESS);
+    ASSERT_TRUE(compositor_->Await(++shown));
+    ExpectPicture(compositor_->Get(shown - 1), kRed, kGreen);
+  }
+  EXPECT_EQ(compositor_->Get(0).format, uint32_t{WL_SHM_FORMAT_XRGB8888});
+  EXPECT_EQ(compositor_->Get(1).format, uint32_t{WL_SHM_FORMAT_ARGB8888});
+  EXPECT_EQ(compositor_->Get(1).At(0, 0) >> 24, 51u);
+}
+
 // Formats of ten bits are there if the compositor has both kinds of them, and arrive as they are.
 TEST_F(WaylandTest, TenBits) {
   EXPECT_EQ(Formats(MakeSurface()).size(), 4u);

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -52,8 +53,9 @@ class WindowTest : public GpuTest {
     xcb_disconnect(connection_);
   }
 
+  const xcb_screen_t* Screen() { return xcb_setup_roots_iterator(xcb_get_setup(connection_)).data; }
   xcb_window_t MakeWindow(uint32_t width = kWidth, uint32_t height = kHeight, int16_t x = 0) {
-    const xcb_screen_t* screen = xcb_setup_roots_iterator(xcb_get_setup(connection_)).data;
+    const xcb_screen_t* screen = Screen();
     const xcb_window_t window = xcb_generate_id(connection_);
     const uint32_t unmanaged = 1;
     xcb_create_window(connection_, XCB_COPY_FROM_PARENT, window, screen->root, x, 0, static_cast<uint16_t>(width),
@@ -62,6 +64,25 @@ class WindowTest : public GpuTest {
     xcb_map_window(connection_, window);
     Sync();
     return window;
+  }
+  // With a fourth byte that is alpha; nothing where the screen has no such windows.
+  std::optional<xcb_window_t> MakeDeepWindow() {
+    constexpr uint8_t kDepth = 32;
+    for (auto depth = xcb_screen_allowed_depths_iterator(Screen()); depth.rem != 0; xcb_depth_next(&depth)) {
+      if (depth.data->depth != kDepth || xcb_depth_visuals_length(depth.data) == 0) continue;
+      const xcb_visualid_t visual = xcb_depth_visuals(depth.data)->visual_id;
+      const xcb_colormap_t colours = xcb_generate_id(connection_);
+      xcb_create_colormap(connection_, XCB_COLORMAP_ALLOC_NONE, colours, Screen()->root, visual);
+      const xcb_window_t window = xcb_generate_id(connection_);
+      const uint32_t values[] = {0, 1, colours};  // in the order of their bits
+      xcb_create_window(connection_, kDepth, window, Screen()->root, 0, 0, kWidth, kHeight, 0,
+                        XCB_WINDOW_CLASS_INPUT_OUTPUT, visual,
+                        XCB_CW_BORDER_PIXEL | XCB_CW_OVERRIDE_REDIRECT | XCB_CW_COLORMAP, values);
+      xcb_map_window(connection_, window);
+      Sync();
+      return window;
+    }
+    return std::nullopt;
   }
   void Resize(xcb_window_t window, uint32_t width, uint32_t height) {
     const uint32_t size[] = {width, height};
@@ -238,6 +259,25 @@ TEST_F(WindowTest, ResizedManyTimes) {
   }
   EXPECT_EQ(Await(window, 0, 0, kBlue), kBlue);
   EXPECT_EQ(At(window, static_cast<int16_t>(options.width - 1), static_cast<int16_t>(options.height - 1)), kGreen);
+}
+
+// Windows whose fourth byte is alpha get opaque pixels, or the image's own.
+TEST_F(WindowTest, Alpha) {
+  const std::optional<xcb_window_t> window = MakeDeepWindow();
+  if (!window) GTEST_SKIP() << "the screen has no windows of depth 32";
+  const VkSurfaceKHR surface = MakeSurface(*window);
+  SwapchainOptions options;
+  options.opacity = 0.2f;  // 51 of 255
+  for (const auto alpha : {VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR, VK_COMPOSITE_ALPHA_INHERIT_BIT_KHR}) {
+    SCOPED_TRACE(alpha);
+    options.alpha = alpha;
+    Swapchain swapchain(gpu(), surface, options);
+    EXPECT_EQ(swapchain.Frame(kRed, kGreen), VK_SUCCESS);
+    ExpectPicture(*window, kRed, kGreen);
+    EXPECT_EQ(Pixel(*window, 0, 0) >> 24, alpha == VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR ? 255u : 51u);
+    EXPECT_EQ(swapchain.Frame(kBlue, kBlue), VK_SUCCESS);  // so that the next one is seen to come
+    ExpectPicture(*window, kBlue, kBlue);
+  }
 }
 
 // A screen of ten bits a colour has windows that take nothing else.

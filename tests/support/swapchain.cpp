@@ -9,10 +9,10 @@ Owned<VkSemaphore> MakeSemaphore(const Context& gpu) {
 }
 
 // Colours are cleared with as texels say, so that drawing needs no more than transfers.
-void ClearTo(VkCommandBuffer commands, VkImage image, std::array<uint8_t, 3> colour) {
+void ClearTo(VkCommandBuffer commands, VkImage image, std::array<uint8_t, 3> colour, float opacity) {
   VkClearColorValue value = {};
   for (size_t i = 0; i < 3; ++i) value.float32[i] = static_cast<float>(colour[i]) / 255.0f;
-  value.float32[3] = 1.0f;
+  value.float32[3] = opacity;
   const VkImageSubresourceRange all = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 1, 0, 1};
   vkCmdClearColorImage(commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, &value, 1, &all);
 }
@@ -46,7 +46,7 @@ Swapchain::Swapchain(Context& gpu, VkSurfaceKHR surface, const SwapchainOptions&
   info.imageUsage =
       VK_IMAGE_USAGE_TRANSFER_DST_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT;
   info.preTransform = VK_SURFACE_TRANSFORM_IDENTITY_BIT_KHR;
-  info.compositeAlpha = VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  info.compositeAlpha = options.alpha;
   info.presentMode = options.mode;
   info.clipped = VK_TRUE;
   info.oldSwapchain = options.old;
@@ -84,9 +84,9 @@ void Swapchain::Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corne
                 VK_IMAGE_USAGE_TRANSFER_DST_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT | VK_IMAGE_USAGE_SAMPLED_BIT);
   BeginCommands(slot.commands);
   Change(slot.commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
-  ClearTo(slot.commands, image, colour);
+  ClearTo(slot.commands, image, colour, options_.opacity);
   Change(slot.commands, source.handle, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
-  ClearTo(slot.commands, source.handle, corner);
+  ClearTo(slot.commands, source.handle, corner, options_.opacity);
   Change(slot.commands, source.handle, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
   Change(slot.commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
   VkImageCopy copy = {};
@@ -107,7 +107,7 @@ VkResult Swapchain::FrameOfNothing() {
   VK_CHECK(vkResetFences(gpu_.device(), 1, slot.done.address()));
   BeginCommands(slot.commands);
   Change(slot.commands, images_[current_], VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
-  ClearTo(slot.commands, images_[current_], {1, 2, 3});
+  ClearTo(slot.commands, images_[current_], {1, 2, 3}, options_.opacity);
   Change(slot.commands, images_[current_], VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR);
   VK_CHECK(vkEndCommandBuffer(slot.commands));
   SubmitCommands(slot);

@@ -17,6 +17,8 @@ struct SwapchainOptions {
   VkPresentModeKHR mode = VK_PRESENT_MODE_IMMEDIATE_KHR;
   VkSwapchainKHR old = VK_NULL_HANDLE;
   uint32_t images = 3;
+  VkCompositeAlphaFlagBitsKHR alpha = VK_COMPOSITE_ALPHA_OPAQUE_BIT_KHR;
+  float opacity = 1.0f;        // of what is drawn
   const void* next = nullptr;  // more of its create-info
 };
 
