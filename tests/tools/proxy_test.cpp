@@ -35,7 +35,7 @@ class Ends {
     client_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in name = {};
     name.sin_family = AF_INET;
-    name.sin_port = htons(ParseAddress(proxy_->address(), &error)->port);
+    name.sin_port = htons(static_cast<uint16_t>(ParseAddress(proxy_->address(), &error)->port));
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     EXPECT_EQ(connect(client_, reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
     pollfd waiting = {listener_->fd(), POLLIN, 0};
