@@ -10,6 +10,7 @@ set(VESPER_TEST_ENVIRONMENT
   "VESPER_SERVER_BINARY=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/vesper-server"
   "VESPER_ICD_MANIFEST=${CMAKE_BINARY_DIR}/share/vulkan/icd.d/vesper_icd.${CMAKE_SYSTEM_PROCESSOR}.json"
   "VESPER_POLICY=${PROJECT_SOURCE_DIR}/codegen/policy/extensions.toml"
+  "VESPER_VENUS_DRIVER=${CMAKE_BINARY_DIR}/venus-driver"
   "VESPER_SANITIZE=${VESPER_SANITIZE}")
 
 function(vesper_add_remote_test name)

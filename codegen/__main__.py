@@ -95,6 +95,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--path", action="store_true", help="explain: the command's way through the tree")
     parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
+    parser.add_argument("--venus", action="store_true", help="coverage: what of Mesa's protocol is served instead")
     parser.add_argument(
         "--mutants",
         metavar="SEED:COUNT",
@@ -114,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action == "coverage":
         executed = arguments.executed.read_text().split() if arguments.executed else ()
         table = Coverage(model, policy, plan, executed)
-        print(table.extensions() if arguments.extensions else table.coverage())
+        print(table.extensions() if arguments.extensions else table.venus() if arguments.venus else table.coverage())
         return 0
     seed, count = (int(number) for number in arguments.mutants.split(":"))
     if count and arguments.output == ROOT / "generated":

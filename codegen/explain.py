@@ -11,6 +11,7 @@ from codegen.offers import Offers
 from codegen.places import Sources, Stop, codecs, own, way
 from codegen.plan import CommandPlan, Field, Plan
 from codegen.policy import Policy
+from codegen.venus import Venus
 
 
 def _describe(field: Field) -> str:
@@ -175,6 +176,43 @@ class Coverage:
             elif each.side != "remote":
                 lines.append(f"| {each.name} | {each.side} | {_cell(each.why)} |")
         lines += ["", "Of other operating systems and window systems, refused: " + ", ".join(platforms) + "."]
+        return "\n".join(lines)
+
+    def venus(self) -> str:
+        """What of Mesa's protocol is served."""
+        venus = Venus(self.model, self.policy, self.plan)
+        served = {c.number for c in venus.commands}
+        own = {number for number, _ in venus.own_commands}
+        others = [(n, name) for n, name in venus.numbers.items() if name and n not in served | own]
+        known = {self.model.canonical(name) for _, name in others}
+        lines = [
+            "# What of the Venus protocol is served",
+            "",
+            f"Registry {self.model.header_version}: {len(served)} commands of the registry and {len(venus.structs)} "
+            f"structs, {len(venus.extensions)} extensions that the driver may speak of. Made by "
+            "`python3 -m codegen coverage --venus`.",
+            "",
+            "## Not served",
+            "",
+            "| number | command | |",
+            "|---|---|---|",
+        ]
+        for number, name in others:
+            planned = self.plan.commands.get(self.model.canonical(name))
+            why = planned.reason if planned and planned.reason else "not in this registry"
+            lines.append(f"| {number} | {name} | {_cell(why)} |")
+        lines += ["", "## Commands by family", "", "| family | commands |", "|---|---|"]
+        by_family: dict[str, list[str]] = {}
+        for command in venus.commands:
+            by_family.setdefault(self.policy.family(command.name), []).append(command.short)
+        lines += [f"| {family} | {' '.join(sorted(by_family[family]))} |" for family in sorted(by_family)]
+        by_extension = [
+            (p.name, sum(self.model.canonical(c) in {v.name for v in venus.commands} for c in p.commands))
+            for p in self.model.providers
+            if p.number in venus.extensions and p.commands and not {self.model.canonical(c) for c in p.commands} & known
+        ]
+        named = [f"{name} ({count})" for name, count in sorted(by_extension) if count]
+        lines += ["", "## Extensions whose commands are served", "", ", ".join(named) + "."]
         return "\n".join(lines)
 
 

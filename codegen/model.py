@@ -143,6 +143,7 @@ class Provider:
     types: frozenset[str]
     place: Place
     revision: int = 0  # of an extension's specification
+    number: int = 0  # of an extension
 
 
 @dataclass
@@ -278,6 +279,7 @@ def _collect_providers(model: Model, registry: Registry) -> None:
             next(
                 (e.value or 0 for r in raw.requires for e in r.enums if e.name.endswith("_SPEC_VERSION")), 0
             ),
+            int(raw.number) if raw.is_extension and raw.number.isdigit() else 0,
         )
         model.providers.append(provider)
         _collect_requirements(model, raw, provider)

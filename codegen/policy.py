@@ -95,6 +95,7 @@ class Policy:
     rows: dict[str, dict[tuple[str, ...], Row]]
     rules: dict[str, Any] = field(default_factory=dict)
     families: dict[str, list[str]] = field(default_factory=dict)  # patterns by name
+    venus: dict[str, Any] = field(default_factory=dict)  # what stands in venus.toml
     absent: list[Row] = field(default_factory=list)
     dropped_values: set[str] = field(default_factory=set)
 
@@ -139,6 +140,7 @@ def load_policy(path: Path, model: Model) -> Policy:
         if "rules" in tables:
             policy.rules, place = tables.pop("rules"), Place(name, lines["rules", 0])
         policy.families |= tables.pop("families", {})
+        policy.venus |= tables.pop("venus", {})
         for table, rows in tables.items():
             if table not in SCHEMA:
                 raise InputError(Place(name, lines[table, 0]), f"no table is called {table}")

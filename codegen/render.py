@@ -18,7 +18,10 @@ from codegen.offers import Offers
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
 from codegen.policy import Policy
 from codegen.value_names import ValueNames, is_shown, requested
+from codegen.venus import Venus
 
+# What is laid out for a machine.
+TABLES = ("tests/", "trace/printers.cpp", "venus/structs.cpp", "venus/commands.cpp")
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 
@@ -133,12 +136,12 @@ class Renderer:
 
     def render(self, template: str, path: str, **values: Any) -> Generated:
         text = self.env.get_template(template).render(**values)
-        laid = path.endswith((".h", ".cpp")) and not path.startswith(("tests/", "trace/printers.cpp"))  # for a machine
+        laid = path.endswith((".h", ".cpp")) and not path.startswith(TABLES)
         return Generated(path, lay_out(text) if laid else text)
 
     def files(self) -> list[Generated]:
         """Every generated file, sorted by path."""
-        made = self._vk() + self._wire() + self._client() + self._server() + self._trace() + self._tests()
+        made = self._vk() + self._wire() + self._client() + self._server() + self._venus() + self._trace() + self._tests()
         made.sort(key=lambda g: g.path)
         manifest = [
             f"registry {' '.join(self.model.files)}",
@@ -230,6 +233,17 @@ class Renderer:
             "value_names": names.all(),
         }
         return [self.render(f"trace/{name}.j2", f"trace/{name}", **values) for name in ("printers.h", "printers.cpp")]
+
+    def _venus(self) -> list[Generated]:
+        if not self.policy.venus:
+            return []
+        venus = Venus(self.model, self.policy, self.plan)
+        tables = list(venus.structs.values())
+        chained = [(self.model.enumerators[t.s_type] or 0, t.name) for t in tables if t.s_type]
+        chained += [(s.s_type, s.name) for s in venus.own]
+        values = {"venus": venus, "structs": tables, "chained": sorted(chained)}
+        names = ("mesa.h", "structs.h", "structs.cpp", "commands.cpp")
+        return [self.render(f"venus/{name}.j2", f"venus/{name}", **values) for name in names]
 
     def _tests(self) -> list[Generated]:
         covered = {c.name for c in self.commands if c.on_wire}

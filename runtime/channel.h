@@ -74,6 +74,8 @@ class Channel {
 
   // Whether file descriptors can travel to the peer: on Unix sockets.
   virtual bool CarriesDescriptors() const { return false; }
+  // Whether memory that the peer maps must be shared with it: nobody could bring it what is written elsewhere.
+  virtual bool NeedsSharedMemory() const { return false; }
   // Send() of a kBatch, kReply or kEvent with up to kMaxDescriptors descriptors, which stay the caller's. kMalformed, with
   // nothing sent and the channel as it was, where they cannot travel.
   virtual ChannelStatus SendWithDescriptors(MessageKind /*kind*/, uint64_t /*sequence*/,

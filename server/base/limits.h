@@ -264,6 +264,36 @@ inline constexpr size_t kParkedNoteBytes = 64;
 // Threads that answer at the address of --metrics.
 inline constexpr size_t kMetricsThreads = 2;
 
+// --- the front end for Mesa's Venus driver ---------------------------------------------------------------------------------
+
+// What one client may have: resources, bytes of those that are mapped here, rings, bytes of a ring's buffer, of a message on the
+// socket, and streams within streams.
+inline constexpr size_t kVenusResources = 65536;
+inline constexpr uint64_t kVenusResourceBytes = uint64_t{256} << 20;
+inline constexpr size_t kVenusRings = 256;
+inline constexpr uint64_t kVenusRingBytes = uint64_t{16} << 20;
+inline constexpr size_t kVenusMessageBytes = size_t{16} << 20;
+inline constexpr size_t kVenusStreamDepth = 64;
+inline constexpr uint64_t kVenusStreamBytes = uint64_t{64} << 20;
+inline constexpr size_t kVenusSyncs = 65536;
+inline constexpr size_t kVenusSyncWaits = 256;
+// Records that go to the session at once, so that the peer learns soon how far they are.
+inline constexpr size_t kVenusBatchBytes = size_t{32} << 10;
+// How long rings are looked at in turn without a pause, and then with pauses, before they are called idle; what a pause is; how
+// long somebody asleep waits at most while a ring waits for the device.
+inline constexpr std::chrono::microseconds kVenusSpin{50};
+inline constexpr std::chrono::microseconds kVenusLook{2000};
+inline constexpr std::chrono::microseconds kVenusPause{20};
+inline constexpr std::chrono::microseconds kVenusRetry{100};
+inline constexpr std::chrono::milliseconds kVenusDoze{200};
+// So many looks at the rings for one at the socket; bytes of a name that are kept.
+inline constexpr uint32_t kVenusSocketTurns = 16;
+inline constexpr size_t kVenusNameBytes = 200;
+// How often rings are said to be alive; the driver gives up after about 3 s.
+inline constexpr std::chrono::milliseconds kVenusAlive{500};
+// A peer that does not take an answer for so long has gone.
+inline constexpr std::chrono::seconds kVenusAnswer{10};
+
 // --- how far clients run ahead -------------------------------------------------------------------------------------------
 
 // What a command costs is the mean over about so many of its kind. Costs that are told at once, and the highest, in nanoseconds.

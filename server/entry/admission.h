@@ -24,6 +24,7 @@ struct Admission {
   uint32_t gpu_seconds = 0;
   uint32_t idle_seconds = 0;
   uint32_t guest = 0;  // which of the server's it is a process of; 0: of none
+  bool venus = false;  // it speaks Mesa's protocol, in which nothing can be said to it
 
   bool secured() const { return secrets.suite != 0; }
   std::string_view name() const {

@@ -227,7 +227,7 @@ void Importer::NoteResource(uint64_t resource, Reach reach, const char* what) {
     return;
   }
   plain_.insert(resource);
-  if ((reach.types & ~tainted_) == 0) return;
+  if (always_ || (reach.types & ~tainted_) == 0) return;
   tainted_ |= reach.types;
   Log(LogLevel::kInfo,
       "memory types {:#x} are not shared from now on: the client made a {} that imported memory does not suit",

@@ -46,6 +46,9 @@ class Importer {
   // answers, so that requirements asked for by create-info are those of the object.
   Reach Chain(VkBufferCreateInfo* info, VkExternalMemoryBufferCreateInfo* chain) const;
   Reach Chain(VkImageCreateInfo* info, VkExternalMemoryImageCreateInfo* chain) const;
+  // Memory is shared whatever resources there are, since the client could not map it otherwise. Before any resource is made.
+  void ShareWhateverIsMade() { always_ = true; }
+
   // A resource was made. Once a resource exists that cannot be bound to imported memory, memory of the types that it may be
   // bound to is no longer imported.
   void Note(VkBuffer buffer, Reach reach) { NoteResource(Raw(buffer), reach, "buffer"); }
@@ -88,6 +91,7 @@ class Importer {
   uint64_t alignment_ = 1;  // of addresses and sizes
   uint32_t types_ = 0;
   uint32_t visible_types_ = 0;
+  bool always_ = false;
   Mutex mutex_;
   uint32_t tainted_ VESPER_GUARDED_BY(mutex_) = 0;
   std::unordered_set<uint64_t> plain_

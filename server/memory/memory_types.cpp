@@ -16,4 +16,12 @@ void HideUncachedTypes(VkPhysicalDeviceMemoryProperties* properties) {
   }
 }
 
+void HideIncoherentTypes(VkPhysicalDeviceMemoryProperties* properties) {
+  for (VkMemoryType& type : std::span(properties->memoryTypes, properties->memoryTypeCount)) {
+    if ((type.propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) == 0) {
+      type.propertyFlags &= ~VkFlags{VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT};
+    }
+  }
+}
+
 }  // namespace vesper::server

@@ -11,5 +11,7 @@ namespace vesper::server {
 // memory as well, uncached types are no longer host-visible; else they stay as they are, and only
 // what the GPU may write is read.
 void HideUncachedTypes(VkPhysicalDeviceMemoryProperties* properties);
+// For a client that maps shared memory alone: only coherent memory is shared.
+void HideIncoherentTypes(VkPhysicalDeviceMemoryProperties* properties);
 
 }  // namespace vesper::server

@@ -194,6 +194,7 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
   const PFN_vkGetDeviceProcAddr get = session.driver().GetDeviceProcAddr(session.instance().handle);
   Device* device = session.AddDevice(std::make_unique<Device>(parts, get));
   if (shares) device->ShareMemory(&session.driver().shared_budget());
+  if (session.must_share() && device->importer() != nullptr) device->importer()->ShareWhateverIsMade();
   session.handles().set_new_context(&device->context());
 }
 

@@ -15,10 +15,15 @@
 namespace vesper::server::overrides {
 namespace {
 
+void HideTypes(const Session& session, VkPhysicalDeviceMemoryProperties* properties) {
+  if (session.reads_mapped_memory()) HideUncachedTypes(properties);
+  if (session.must_share()) HideIncoherentTypes(properties);
+}
+
 // As the client is told.
 bool IsVisible(const Session& session, const Device& device, uint32_t type) {
   VkPhysicalDeviceMemoryProperties told = device.memory_properties();
-  if (session.reads_mapped_memory()) HideUncachedTypes(&told);
+  HideTypes(session, &told);
   return type < told.memoryTypeCount &&
          (told.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
 }
@@ -113,13 +118,13 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::All
 void GetPhysicalDeviceMemoryProperties(Session& session, const vk::DispatchTable& driver,
                                        wire::GetPhysicalDeviceMemoryPropertiesArgs& v) {
   driver.GetPhysicalDeviceMemoryProperties(v.physicalDevice, v.pMemoryProperties);
-  if (session.reads_mapped_memory()) HideUncachedTypes(v.pMemoryProperties);
+  HideTypes(session, v.pMemoryProperties);
 }
 
 void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTable& driver,
                                         wire::GetPhysicalDeviceMemoryProperties2Args& v) {
   driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
-  if (session.reads_mapped_memory()) HideUncachedTypes(&v.pMemoryProperties->memoryProperties);
+  HideTypes(session, &v.pMemoryProperties->memoryProperties);
 }
 
 void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {

@@ -61,7 +61,7 @@ void Lobby::EnterAdmitted(int socket, const Admission& admission) {
 void Lobby::TurnAway(Waiting waiting, const std::string& reason) {
   refusals_.Note(reason);
   TakeWhatIsThere(waiting.socket);
-  Tell(waiting.socket, &waiting.admission.secrets, MessageKind::kRefused, reason);
+  if (!waiting.admission.venus) Tell(waiting.socket, &waiting.admission.secrets, MessageKind::kRefused, reason);
   shutdown(waiting.socket, SHUT_RDWR);
   close(waiting.socket);
 }
@@ -172,7 +172,8 @@ void Lobby::TellPlaces() {
   for (auto guest = queue_.begin(); guest != queue_.end();) {
     const auto next = std::next(guest);
     ++place;
-    if (now - guest->second.since >= limits::kTellAfter && now - guest->second.told >= limits::kTellAgain / 2) {
+    if (!guest->second.admission.venus && now - guest->second.since >= limits::kTellAfter &&
+        now - guest->second.told >= limits::kTellAgain / 2) {
       guest->second.told = now;
       if (!Tell(guest->second.socket, &guest->second.admission.secrets, MessageKind::kWaiting,
                 fmt::format("number {} in the queue", place))) {

@@ -43,7 +43,7 @@ class Lobby {
 
   // Takes over a connected non-blocking socket, whose peer is to say Hello. What is known of it already is `admission`.
   void Enter(int socket, const Admission& admission = {});
-  // The same for a peer that the door has let in. Its Hello is encrypted, so only its worker hears it.
+  // The same for a peer that the door has let in, whose Hello is encrypted, or that says none: only its worker hears it.
   void EnterAdmitted(int socket, const Admission& admission);
   // Tells a peer why it may not come in, and closes its socket.
   void TurnAway(Waiting waiting, const std::string& reason);

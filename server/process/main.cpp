@@ -51,6 +51,10 @@ int main(int argc, char** argv) {
                  "repeated. "
                  "Without it, the Unix socket $XDG_RUNTIME_DIR/vesper/server.sock or /tmp/vesper-UID/server.sock")
       ->type_name("ADDRESS");
+  app.add_option("--venus", options.venus,
+                 "Where to accept Mesa's Venus driver (VN_DEBUG=vtest VTEST_SOCKET_NAME=PATH): unix:PATH; may be "
+                 "repeated")
+      ->type_name("ADDRESS");
   app.add_flag("--insecure", options.insecure, "Accept clients of other machines without TLS, whoever they are");
   app.add_option("--credentials", options.credentials,
                  "Where `vesper-server init` has put key, certificate and tokens (default: /etc/vesper for root, else "

@@ -23,6 +23,7 @@ inline uint32_t HalfOfMemory() {
 
 struct ServerOptions {
   std::vector<std::string> listen;  // empty: the default Unix socket
+  std::vector<std::string> venus;   // Unix sockets for Mesa's Venus driver
   bool insecure = false;            // TCP without TLS, beyond this machine
   std::string credentials;          // a folder; empty: the default one of Credentials
   std::string client_ca;            // a file

@@ -101,13 +101,28 @@ bool Supervisor::Listen() {
     if (!MayListenOn(listener->address())) return false;
     listeners_.push_back(std::move(listener));
   }
-  if (options_.listen.empty() && !any) return ListenOn(DefaultUnixAddress());
+  if (options_.listen.empty() && !any && !ListenOn(DefaultUnixAddress())) return false;
   for (const std::string& text : options_.listen) {
     const std::optional<Address> address = ParseAddress(text, &error);
     if (!address) Log(LogLevel::kError, "--listen {}: {}", text, error);
     if (!address || !ListenOn(*address)) return false;
   }
+  return ListenForVenus();
+}
+
+bool Supervisor::ListenForVenus() {
+  for (const std::string& text : options_.venus) {
+    std::string error = "Mesa's driver comes by Unix sockets alone";
+    const std::optional<Address> address = ParseAddress(text, &error);
+    if (!address || address->kind != Address::Kind::kUnix) Log(LogLevel::kError, "--venus {}: {}", text, error);
+    if (!address || address->kind != Address::Kind::kUnix || !ListenOn(*address)) return false;
+    venus_.push_back(listeners_.back().get());
+  }
   return true;
+}
+
+bool Supervisor::IsForVenus(const Listener* listener) const {
+  return std::find(venus_.begin(), venus_.end(), listener) != venus_.end();
 }
 
 bool Supervisor::ListenOn(const Address& address) {
@@ -467,12 +482,16 @@ void Supervisor::Accept(Listener* listener) {
     }
     if (socket < 0) return;
     std::string why;
+    Admission admission;
+    admission.venus = IsForVenus(listener);
     const Address::Kind kind = listener->address().kind;
     const bool local = kind == Address::Kind::kUnix || kind == Address::Kind::kVsock;
     if (local && !local_peers_.Allows(socket, &why)) {
-      lobby_.TurnAway({socket, {}}, why);
+      lobby_.TurnAway({socket, admission}, why);
     } else if (draining_) {
-      lobby_.TurnAway({socket, {}}, kDraining);
+      lobby_.TurnAway({socket, admission}, kDraining);
+    } else if (admission.venus) {
+      lobby_.EnterAdmitted(socket, admission);
     } else {
       lobby_.Enter(socket);
     }

@@ -40,6 +40,8 @@ class Supervisor : private Steering {
   bool BlockSignals();
   bool Listen();
   bool ListenOn(const Address& address);
+  bool ListenForVenus();
+  bool IsForVenus(const Listener* listener) const;
   // False after a line in the log: other machines reach it without TLS, and nobody said --insecure.
   bool MayListenOn(const Address& address) const;
   bool Probe();
@@ -79,6 +81,7 @@ class Supervisor : private Steering {
   const ServerOptions options_;
   int signal_fd_ = -1;
   std::vector<std::unique_ptr<Listener>> listeners_;  // the door accepts at those for TLS
+  std::vector<const Listener*> venus_;                // of these, for Mesa's driver
   std::unique_ptr<Door> door_;                        // nullptr: there are none
   LocalPeers local_peers_;
   Guests guests_;

@@ -28,6 +28,7 @@
 #include "server/process/worker_line.h"
 #include "server/sandbox/sandbox.h"
 #include "server/session/session.h"
+#include "server/venus/venus_channel.h"
 
 namespace vesper::server {
 namespace {
@@ -184,6 +185,16 @@ uint32_t Stricter(uint32_t one, uint32_t other) {
   return one == 0 || other == 0 ? std::max(one, other) : std::min(one, other);
 }
 
+std::unique_ptr<Channel> MakeChannel(int socket, const Admission& admission, const SessionLimits& limits,
+                                     std::string* error) {
+  if (admission.venus) {
+    return std::make_unique<venus::VenusChannel>(socket,
+                                                 venus::VenusChannel::Options{limits.objects, limits.command_bytes});
+  }
+  if (admission.secured()) return MakeTlsChannel(socket, admission.secrets, tls::End::kServer, error);
+  return MakeSocketChannel(socket);
+}
+
 // Returns a timer that ends the process in case work that the client left keeps the driver busy for ever.
 std::unique_ptr<Timer> Serve(Session* session, int socket, uint64_t number, int line, Channel* channel,
                              const Accountant::Limits& limits) {
@@ -244,16 +255,15 @@ int RunWorker(const ServerOptions& options) {
   }
   const bool in_guest = order.admission.guest != 0;
   // Under TLS the last words would have to be encrypted, which a crashing process does not do: the client sees only the end.
-  const int listener = order.admission.secured() ? -1 : socket;
+  // Mesa's driver would take them for an answer.
+  const int listener = order.admission.secured() || order.admission.venus ? -1 : socket;
   SetLastListener(listener, LastKind::kRefused);
   LimitLog({limits::kSessionLogLines, limits::kSessionLogBytes});
   if (order.admission.memory_mib != 0) LimitMemory(Stricter(options.max_memory, order.admission.memory_mib));
   std::unique_ptr<Timer> end;
   {
-    std::unique_ptr<Channel> channel = order.admission.secured()
-                                           ? MakeTlsChannel(socket, order.admission.secrets, tls::End::kServer, &error)
-                                       : in_guest ? MakeGuestChannel(socket, std::move(area))
-                                                  : MakeSocketChannel(socket);
+    std::unique_ptr<Channel> channel = in_guest ? MakeGuestChannel(socket, std::move(area))
+                                                : MakeChannel(socket, order.admission, options.limits(), &error);
     explicit_bzero(&order.admission.secrets, sizeof(order.admission.secrets));
     if (channel == nullptr) {
       Log(LogLevel::kError, "session {} has no channel: {}", order.session,

@@ -109,6 +109,7 @@ class Session {
   bool orderly() const { return orderly_; }
   // Whether the client takes the names of memory with replies.
   bool shares_memory() const { return shares_memory_; }
+  bool must_share() const { return channel_->NeedsSharedMemory(); }
 
   // Reader: no command waits for another or runs on the pool, so that nothing is submitted but by the reader.
   bool NothingWaits();

@@ -2,8 +2,9 @@
 # run_remote.sh [OPTION...] -- PROGRAM ARGUMENT...: runs PROGRAM through Vesper. Starts a server on the local driver,
 # runs PROGRAM where no local driver can be loaded, stops the server, and fails if any of the three fails; on failure it
 # prints what all of them said.
-#   --transport unix|socket|tcp|tls|guest  how PROGRAM reaches the server (unix: shared memory beside a Unix socket; socket:
-#                          that alone; guest: as in a virtual machine, with a Unix socket in place of its port)
+#   --transport unix|socket|tcp|tls|guest|venus  how PROGRAM reaches the server (unix: shared memory beside a Unix socket; socket:
+#                          that alone; guest: as in a virtual machine, with a Unix socket in place of its port; venus: by Mesa's
+#                          stock driver, which scripts/venus-driver puts into $VESPER_VENUS_DRIVER; without it the status is 77)
 #   --validation           the validation layer on both sides; no message allowed
 #   --server-validation REGEX  the validation layer in the server alone; its log has a line that matches
 #   --reference            PROGRAM runs on the local driver first; its pictures are the reference
@@ -51,6 +52,10 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || { echo "run_remote.sh: no program" >&2; exit 2; }
 program=("$@")
+if [ "$transport" = venus ]; then
+  "$here/../../scripts/venus-driver" "${VESPER_VENUS_DRIVER:?}" >/dev/null ||
+    { echo "run_remote.sh: Mesa's driver cannot be had: no network?"; exit 77; }
+fi
 server_binary=${VESPER_SERVER_BINARY:?} manifest=${VESPER_ICD_MANIFEST:?}
 driver=${VESPER_TEST_DRIVER:-/usr/share/vulkan/icd.d/lvp_icd.x86_64.json}
 layer=VK_LAYER_KHRONOS_validation
@@ -95,6 +100,7 @@ start_server() {
     "$server_binary" init --host localhost --credentials "$work/trust" >"$work/init.out" 2>&1
     arguments+=(--credentials "$work/trust")
   fi
+  [ "$transport" != venus ] || arguments+=(--venus "unix:$work/venus.sock")
   [ -z "$validation$server_says" ] || arguments+=(--validation)
   [ -z "$check_writes" ] || export VESPER_CHECK_WRITES=1
   if [ -n "$server_layer" ]; then
@@ -148,7 +154,7 @@ stop_server() {
   [ "$status" = 0 ] || fail "the server ended with status $status"
   none_left() { [ -z "$(leftover_processes)" ]; }
   wait_until 30 none_left || fail "processes of the server are left: $(leftover_processes)"
-  [ ! -e "$work/server.sock" ] || fail "the server left its socket"
+  [ ! -e "$work/server.sock" ] && [ ! -e "$work/venus.sock" ] || fail "the server left its socket"
   [ -z "$(ls "$guest")" ] || fail "the server left files of its guest"
 }
 
@@ -177,6 +183,11 @@ run_clients() {
   case $transport in
     unix) settings+=("VESPER_TRANSPORT=ring") ;;
     socket) settings+=("VESPER_TRANSPORT=socket") ;;
+    venus)
+      settings+=("VK_ICD_FILENAMES=$VESPER_VENUS_DRIVER/venus.json" "VK_DRIVER_FILES=$VESPER_VENUS_DRIVER/venus.json"
+        "LD_LIBRARY_PATH=$VESPER_VENUS_DRIVER/usr/lib/x86_64-linux-gnu" VN_DEBUG=vtest
+        "VTEST_SOCKET_NAME=$work/venus.sock" "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0")
+      ;;
   esac
   [ -z "$validation" ] || settings+=("VK_INSTANCE_LAYERS=$layer")
   [ -z "$reference" ] || settings+=("VULKAN_TEST_REFERENCES=$work/reference")

@@ -1,0 +1,117 @@
+// The front end for Mesa's stock Venus driver: to the session a channel like any other, to the driver its renderer. What the
+// driver puts into its rings and onto its socket becomes batches of the session's own records; replies go where the driver wants
+// them, events nowhere: it learns of completion by memory that the device writes.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/channel.h"
+#include "server/venus/resources.h"
+#include "server/venus/stream.h"
+#include "server/venus/syncs.h"
+#include "server/venus/translator.h"
+#include "server/venus/vtest.h"
+
+namespace vesper::venus {
+
+class VenusChannel final : public Channel {
+ public:
+  struct Options {
+    uint32_t objects;
+    size_t command_bytes;
+    // Is given what the driver said, a command at a time, and the replies that it got, where that is wanted.
+    std::function<void(uint32_t number, bool is_reply, std::span<const uint8_t> bytes)> tap = nullptr;
+  };
+  // Takes over a connected socket.
+  VenusChannel(int socket, Options options);
+  ~VenusChannel() override;
+
+  ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override;
+  bool CarriesDescriptors() const override { return true; }
+  bool NeedsSharedMemory() const override { return true; }
+  ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
+                                    std::span<const std::span<const uint8_t>> parts,
+                                    std::span<const int> descriptors) override;
+  bool SendsAtOnce(size_t) override { return true; }
+  ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
+  void Interrupt() override { Wake(); }
+  void Close() override;
+  bool PollsForNothing() const override { return true; }
+  void AbandonAfterFork() override {}
+  const char* name() const override { return "venus"; }
+  std::string error() const override;
+  uint64_t bytes_sent() const override { return socket_.sent(); }
+  uint64_t bytes_received() const override { return socket_.received() + taken_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // The session's thread, with the lock. True where there is a message now, or will be no more.
+  bool Look(Message* message);
+  bool Fail(std::string what);
+  void TellHeads();
+  void TellHead(Stream* stream);
+  void Pause(Clock::time_point since);
+  void Sleep();
+  void Wake();
+
+  // Of the socket.
+  bool ReadSocket(Message* message);
+  bool Handle(const VtestMessage& message, Message* out);
+  bool Describe(const VtestMessage& message);
+  bool CreateBlob(const VtestMessage& message);
+  bool Submit(const VtestMessage& message);
+
+  // Of a stream of commands.
+  bool Advance(Stream* stream, wire::ByteBuffer* batch);
+  bool Step(Stream* stream, wire::ByteBuffer* batch);
+  bool IsHeld(Stream* stream, wire::ByteBuffer* batch);
+  bool MayAdvance(const Stream& stream);
+  bool IsAwaited(const Stream& stream);
+  bool Own(Stream* stream, uint32_t number, Reader* reader);
+  bool OwnOfRings(uint32_t number, Reader* reader);
+  bool SetReplies(Stream* stream, Reader* reader);
+  bool CreateRing(Reader* reader);
+  bool Execute(Stream* stream, Reader* reader);
+  Stream* RingOf(uint64_t key);
+  void TakeReply(uint64_t sequence, std::span<const uint8_t> payload, int descriptor);
+  void TakeEvents(std::span<const uint8_t> payload);
+
+  const Options options_;
+  VtestSocket socket_;
+  int wake_;  // an eventfd
+  std::atomic<bool> closed_ = false;
+  std::atomic<bool> asleep_ = false;
+  std::atomic<uint64_t> taken_ = 0;  // bytes from rings
+
+  mutable std::mutex mutex_;  // guards all that follows but rings' words, which are atomic
+  Resources resources_;
+  Syncs syncs_;
+  Translator translator_;
+  Stream from_socket_;
+  std::vector<std::unique_ptr<Stream>> rings_;
+  size_t next_ring_ = 0;
+  uint64_t sequence_ = 0;
+  uint32_t socket_turns_ = 0;
+  bool look_at_socket_ = true;  // the session's thread
+  bool greeted_ = false;
+  std::string error_;
+  Clock::time_point busy_;
+  wire::ByteBuffer batch_;
+
+  std::mutex alive_mutex_;  // guards rings_'s members against the thread that says that they live; taken after mutex_
+  std::condition_variable alive_changed_;
+  bool ending_ = false;
+  std::thread alive_;
+};
+
+}  // namespace vesper::venus
