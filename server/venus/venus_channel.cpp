@@ -171,6 +171,7 @@ void VenusChannel::Pause(Clock::time_point since) {
 // The peer notifies by the socket when it has put something into a ring that is idle.
 void VenusChannel::Sleep() {
   bool waits = false;  // for the device
+  bool listens = true;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& stream : rings_) {
@@ -179,6 +180,7 @@ void VenusChannel::Sleep() {
     }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     asleep_ = true;
+    listens = from_socket_.hold == Hold::kNone;
     if (MayAdvance(from_socket_)) asleep_ = false;
     for (const auto& stream : rings_) {
       if (MayAdvance(*stream)) asleep_ = false;
@@ -187,14 +189,12 @@ void VenusChannel::Sleep() {
   if (asleep_) {
     pollfd entries[] = {{socket_.fd(), POLLIN, 0}, {wake_, POLLIN, 0}};
     timespec time{0, std::chrono::nanoseconds(waits ? limits::kVenusRetry : limits::kVenusDoze).count()};
-    if (from_socket_.hold != Hold::kNone) entries[0].events = POLLRDHUP;
+    if (!listens) entries[0].events = POLLRDHUP;
     if (ppoll(entries, 2, &time, nullptr) > 0 && entries[1].revents != 0) {
       eventfd_t ignored;
       eventfd_read(wake_, &ignored);
     }
-    if ((entries[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0 && (entries[0].events & POLLIN) == 0) {
-      socket_.NoteEnd();
-    }
+    if (!listens && (entries[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0) socket_.NoteEnd();
   }
   asleep_ = false;
   const std::lock_guard lock(mutex_);
