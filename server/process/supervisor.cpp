@@ -121,10 +121,6 @@ bool Supervisor::ListenForVenus() {
   return true;
 }
 
-bool Supervisor::IsForVenus(const Listener* listener) const {
-  return std::find(venus_.begin(), venus_.end(), listener) != venus_.end();
-}
-
 bool Supervisor::ListenOn(const Address& address) {
   if (!MayListenOn(address)) return false;
   std::string error;
@@ -483,7 +479,7 @@ void Supervisor::Accept(Listener* listener) {
     if (socket < 0) return;
     std::string why;
     Admission admission;
-    admission.venus = IsForVenus(listener);
+    admission.venus = std::find(venus_.begin(), venus_.end(), listener) != venus_.end();
     const Address::Kind kind = listener->address().kind;
     const bool local = kind == Address::Kind::kUnix || kind == Address::Kind::kVsock;
     if (local && !local_peers_.Allows(socket, &why)) {

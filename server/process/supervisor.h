@@ -41,7 +41,6 @@ class Supervisor : private Steering {
   bool Listen();
   bool ListenOn(const Address& address);
   bool ListenForVenus();
-  bool IsForVenus(const Listener* listener) const;
   // False after a line in the log: other machines reach it without TLS, and nobody said --insecure.
   bool MayListenOn(const Address& address) const;
   bool Probe();
