@@ -153,29 +153,45 @@ std::string Configuration::For(std::string_view program) const {
   return server_;
 }
 
-std::optional<Address> ServerOfThisProgram(bool* chosen, std::string* error) {
-  const char* said = Setting("VESPER_SERVER");
-  if (said != nullptr && std::string_view(said).find(':') != std::string_view::npos) {
-    *chosen = true;
-    return ParseAddress(said, error);  // no file is read for an address
+std::vector<Address> Configuration::FindAll(const std::string& text, std::string* error) const {
+  std::vector<Address> found;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const auto address = Find(text.substr(begin, end - begin), error);
+    if (!address) return {};
+    found.push_back(*address);
+    begin = end + 1;
   }
+  return found;
+}
+
+std::vector<Address> ServersOfThisProgram(bool* chosen, std::string* error) {
+  const char* said = Setting("VESPER_SERVER");
   std::vector<std::string> wrong;
-  const Configuration configuration = Configuration::Read(&wrong);
+  // No file is read for a single address.
+  const std::string_view all = said == nullptr ? "" : said;
+  const bool plain = all.find(':') != all.npos && all.find(',') == all.npos;
+  const Configuration configuration = plain ? Configuration() : Configuration::Read(&wrong);
   const std::string text = said != nullptr ? std::string(said) : configuration.For(ProgramName());
   error->clear();
   *chosen = !text.empty();
-  if (text == kNone) return std::nullopt;
+  if (text == kNone) return {};
   if (*chosen) {
-    auto address = configuration.Find(text, error);
-    if (!address && !wrong.empty()) *error += " (" + wrong.front() + ")";
-    return address;
+    auto addresses = configuration.FindAll(text, error);
+    if (addresses.empty() && !wrong.empty()) *error += " (" + wrong.front() + ")";
+    return addresses;
   }
   if (!wrong.empty()) {
     *error = wrong.front();
     *chosen = true;
-    return std::nullopt;
+    return {};
   }
-  return DefaultAddress();
+  return {DefaultUnixAddress()};
+}
+
+std::optional<Address> ServerOfThisProgram(bool* chosen, std::string* error) {
+  const std::vector<Address> all = ServersOfThisProgram(chosen, error);
+  return all.empty() ? std::nullopt : std::optional(all.front());
 }
 
 }  // namespace vesper

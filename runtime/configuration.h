@@ -42,6 +42,8 @@ class Configuration {
   const std::vector<Server>& servers() const { return servers_; }
   // A name of a server or an address, as VESPER_SERVER and --server have it. nullopt with a sentence.
   std::optional<Address> Find(const std::string& text, std::string* error) const;
+  // The same for several with commas between; empty with a sentence where one of them is wrong.
+  std::vector<Address> FindAll(const std::string& text, std::string* error) const;
   // What the files say of a program with that file name: a text for Find(), "none", or empty where they say nothing.
   std::string For(std::string_view program) const;
 
@@ -56,6 +58,9 @@ class Configuration {
   std::vector<Rule> rules_;
 };
 
+// The addresses that this program is to use, one or several with commas between: as ServerOfThisProgram() finds its one, which is
+// the first of them. Empty with an empty `error` for none, with a sentence where what was chosen is wrong.
+std::vector<Address> ServersOfThisProgram(bool* chosen, std::string* error);
 // The address that this program is to use: VESPER_SERVER, else what the files say of it, else the user's own socket, and then
 // `chosen` is false. nullopt with an empty `error` for none, with a sentence where what was chosen is wrong.
 std::optional<Address> ServerOfThisProgram(bool* chosen, std::string* error);

@@ -63,7 +63,7 @@ class Folder {
   char byte = 0;
   if (read(go.get(), &byte, 1) != 1) _exit(kCannotRun);
   std::string error;
-  if (!OfferOnly({Address::Kind::kUnix, socket, "", 0}, &error)) _exit(Complain("record", error));
+  if (!OfferOnly({{Address::Kind::kUnix, socket, "", 0}}, &error)) _exit(Complain("record", error));
   // All bytes have to be messages.
   setenv("VESPER_TRANSPORT", "socket", 1);
   const char* memory = std::getenv("VESPER_MEMORY");

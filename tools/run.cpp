@@ -14,30 +14,39 @@
 
 namespace vesper::tools {
 
-std::optional<Address> ChosenServer(const std::string& server, const std::string& program, std::string* error) {
+std::vector<Address> ChosenServers(const std::string& server, const std::string& program, std::string* error) {
   std::vector<std::string> wrong;
   const Configuration configuration = Configuration::Read(&wrong);
   const char* said = Setting("VESPER_SERVER");
   if (!server.empty() || said != nullptr) {
-    const auto address = configuration.Find(server.empty() ? said : server, error);
-    if (!address) *error = (server.empty() ? "VESPER_SERVER: " : "--server " + server + ": ") + *error;
-    return address;
+    const auto addresses = configuration.FindAll(server.empty() ? said : server, error);
+    if (addresses.empty()) *error = (server.empty() ? "VESPER_SERVER: " : "--server " + server + ": ") + *error;
+    return addresses;
   }
   if (!wrong.empty()) {
     *error = wrong.front();
-    return std::nullopt;
+    return {};
   }
   const std::string rule = configuration.For(program.substr(program.rfind('/') + 1));
-  return rule.empty() || rule == "none" ? DefaultAddress() : configuration.Find(rule, error);
+  if (rule.empty() || rule == "none") return {DefaultUnixAddress()};
+  return configuration.FindAll(rule, error);
 }
 
-bool OfferOnly(const Address& server, std::string* error) {
+std::optional<Address> ChosenServer(const std::string& server, const std::string& program, std::string* error) {
+  const std::vector<Address> all = ChosenServers(server, program, error);
+  if (all.size() > 1) *error = "several servers are named, and this is about one: say which with --server";
+  return all.size() == 1 ? std::optional(all.front()) : std::nullopt;
+}
+
+bool OfferOnly(const std::vector<Address>& servers, std::string* error) {
   const std::string manifest = ManifestPath();
   if (access(manifest.c_str(), R_OK) != 0) {
     *error = "no driver manifest at " + manifest + "; run `vesper doctor`";
     return false;
   }
-  setenv("VESPER_SERVER", server.WithSecrets().c_str(), 1);
+  std::string text;
+  for (const Address& each : servers) text += (text.empty() ? "" : ",") + each.WithSecrets();
+  setenv("VESPER_SERVER", text.c_str(), 1);
   // Loaders before 1.3.207 know only the first name, later ones prefer the second.
   setenv("VK_ICD_FILENAMES", manifest.c_str(), 1);
   setenv("VK_DRIVER_FILES", manifest.c_str(), 1);
@@ -59,8 +68,8 @@ int Become(const char* who, const std::vector<std::string>& program) {
 
 int Run(const std::string& server, const std::vector<std::string>& program) {
   std::string error;
-  const auto address = ChosenServer(server, program.front(), &error);
-  if (address && OfferOnly(*address, &error)) return Become("vesper run", program);
+  const auto servers = ChosenServers(server, program.front(), &error);
+  if (!servers.empty() && OfferOnly(servers, &error)) return Become("vesper run", program);
   std::fprintf(stderr, "vesper run: %s\n", error.c_str());
   return kCannotRun;
 }

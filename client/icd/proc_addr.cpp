@@ -39,10 +39,16 @@ bool OfferedByADevice(const Instance& instance, const NameEntry& entry) {
   return false;
 }
 
-bool Offered(const Instance& instance, const NameEntry& entry) {
+bool OfferedByOne(const Instance& instance, const NameEntry& entry) {
   if (!instance.session->Decodes(entry.command)) return false;
   if (entry.level != Level::kDevice && InCore(entry.enable, instance.server_version)) return true;
   return EnabledBy(entry.enable, instance.extensions) || OfferedByADevice(instance, entry);
+}
+
+bool Offered(const Instance& instance, const NameEntry& entry) {
+  bool offered = false;
+  instance.ForEach([&](const Instance& each) { offered = offered || OfferedByOne(each, entry); });
+  return offered;
 }
 
 }  // namespace

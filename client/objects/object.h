@@ -50,6 +50,17 @@ struct Instance : Dispatchable {
   uint32_t server_version = VK_API_VERSION_1_0;                   // of instance-level commands that the server has
   std::vector<std::string> extensions;                            // enabled
   std::vector<std::unique_ptr<PhysicalDevice>> physical_devices;  // fetched once, when the instance is made
+  // Where several servers are used, the application has the first one's instance, and this has those of the others, whose
+  // physical devices it gets as well.
+  std::vector<std::unique_ptr<Instance>> others;
+  Instance* first = this;  // of which the application has the handle
+
+  // Calls visit(instance) for this one and for the others.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    visit(*this);
+    for (const auto& other : others) visit(*other);
+  }
 };
 
 struct PhysicalDevice : Dispatchable {

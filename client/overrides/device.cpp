@@ -107,6 +107,22 @@ Queue* FindQueue(Device* device, const VkDeviceQueueInfo2& info, bool by_info) {
   return device->queues.back().get();
 }
 
+// Those of one server are added.
+VkResult GroupsOf(VkInstance instance, std::vector<VkPhysicalDeviceGroupProperties>* groups) {
+  VkPhysicalDeviceGroupProperties empty{};
+  empty.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES;
+  uint32_t count = limits::kMaxPhysicalDevices;
+  std::vector<VkPhysicalDeviceGroupProperties> own(count, empty);
+  wire::EnumeratePhysicalDeviceGroupsArgs args{};
+  args.instance = instance;
+  args.pPhysicalDeviceGroupCount = &count;
+  args.pPhysicalDeviceGroupProperties = own.data();
+  Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
+  const VkResult result = call.AskCached(&args) ? args.result : call.failure();
+  if (result >= 0) groups->insert(groups->end(), own.begin(), own.begin() + count);
+  return result;
+}
+
 }  // namespace
 
 namespace overrides {
@@ -115,9 +131,9 @@ VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instance, uin
                                                         VkPhysicalDevice* pPhysicalDevices) {
   return Guarded([&] {
     std::vector<VkPhysicalDevice> handles;
-    for (const auto& device : FromHandle<Instance>(instance)->physical_devices) {
-      handles.push_back(ToHandle<VkPhysicalDevice>(device.get()));
-    }
+    FromHandle<Instance>(instance)->ForEach([&](const Instance& each) {
+      for (const auto& device : each.physical_devices) handles.push_back(ToHandle<VkPhysicalDevice>(device.get()));
+    });
     return HandOut<VkPhysicalDevice>(handles, pPhysicalDeviceCount, pPhysicalDevices);
   });
 }
@@ -126,21 +142,15 @@ VKAPI_ATTR VkResult VKAPI_CALL
 EnumeratePhysicalDeviceGroups(VkInstance instance, uint32_t* pPhysicalDeviceGroupCount,
                               VkPhysicalDeviceGroupProperties* pPhysicalDeviceGroupProperties) {
   return Guarded([&] {
-    VkPhysicalDeviceGroupProperties empty{};
-    empty.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GROUP_PROPERTIES;
-    uint32_t count = limits::kMaxPhysicalDevices;
-    std::vector<VkPhysicalDeviceGroupProperties> groups(count, empty);
-    wire::EnumeratePhysicalDeviceGroupsArgs args{};
-    args.instance = instance;
-    args.pPhysicalDeviceGroupCount = &count;
-    args.pPhysicalDeviceGroupProperties = groups.data();
-    Call call(instance, Command::kEnumeratePhysicalDeviceGroups);
-    const VkResult result = call.AskCached(&args) ? args.result : call.failure();
+    std::vector<VkPhysicalDeviceGroupProperties> groups;
+    VkResult result = GroupsOf(instance, &groups);
     if (result < 0) {
       *pPhysicalDeviceGroupCount = 0;
       return result;
     }
-    groups.resize(count);
+    for (const auto& other : FromHandle<Instance>(instance)->others)
+      GroupsOf(ToHandle<VkInstance>(other.get()), &groups);
+    const auto count = static_cast<uint32_t>(groups.size());
     for (uint32_t i = 0; pPhysicalDeviceGroupProperties != nullptr && i < *pPhysicalDeviceGroupCount && i < count;
          ++i) {
       groups[i].pNext = pPhysicalDeviceGroupProperties[i].pNext;

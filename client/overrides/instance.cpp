@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "client/base/log.h"
+#include "client/base/thread.h"
 #include "client/icd/proc_addr.h"
 #include "client/objects/object.h"
 #include "client/overrides/guard.h"
@@ -87,28 +89,85 @@ VkResult AskCreate(Instance* instance, const VkInstanceCreateInfo& asked, Physic
   return args.result;
 }
 
-VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
-  std::shared_ptr<Session> session = TakeSession();
-  if (session == nullptr) return VK_ERROR_INCOMPATIBLE_DRIVER;
-  uint64_t id = kNullObject;
-  if (!session->ids().Mint(HandleType::kInstance, {&id, 1})) return VK_ERROR_INITIALIZATION_FAILED;
-  auto instance = std::make_unique<Instance>(session.get(), id);
-  instance->keeps_session = session;
-  if (asked.pApplicationInfo != nullptr && asked.pApplicationInfo->apiVersion != 0) {
-    instance->api_version = asked.pApplicationInfo->apiVersion;
+// An instance of one server, made by whichever thread.
+struct Made {
+  std::unique_ptr<Instance> instance;
+  VkResult result = VK_ERROR_INITIALIZATION_FAILED;
+
+  void Make(const std::shared_ptr<Session>& session, const VkInstanceCreateInfo& asked) {
+    uint64_t id = kNullObject;
+    if (!session->ids().Mint(HandleType::kInstance, {&id, 1})) return;
+    auto making = std::make_unique<Instance>(session.get(), id);
+    making->keeps_session = session;
+    if (asked.pApplicationInfo != nullptr && asked.pApplicationInfo->apiVersion != 0) {
+      making->api_version = asked.pApplicationInfo->apiVersion;
+    }
+    session->messages().AddChain(asked.pNext);
+    PhysicalDevicesAhead ahead;
+    result = AskCreate(making.get(), asked, &ahead);
+    if (result < 0) return;
+    making->server_version = InstanceVersion(*session);
+    result = making->server_version == 0 ? VK_ERROR_INITIALIZATION_FAILED : ahead.Fetch(making.get());
+    if (result < 0) return;
+    session->SetInstance(making.get());
+    instance = std::move(making);
   }
-  session->messages().AddChain(asked.pNext);
-  PhysicalDevicesAhead ahead;
-  const VkResult result = AskCreate(instance.get(), asked, &ahead);
-  Deliver(*session);
-  if (result < 0) return result;
-  instance->server_version = InstanceVersion(*session);
-  if (instance->server_version == 0) return VK_ERROR_INITIALIZATION_FAILED;
-  const VkResult fetched = ahead.Fetch(instance.get());
-  if (fetched < 0) return fetched;
-  session->SetInstance(instance.get());
-  *made = ToHandle<VkInstance>(instance.release());
+};
+
+// At the same time, this thread the first. May throw std::bad_alloc.
+void MakeAll(const std::vector<ServerSession>& sessions, const VkInstanceCreateInfo& asked, std::vector<Made>* all) {
+  all->resize(sessions.size());
+  const auto make = [&](size_t i) {
+    (*all)[i].result = Guarded([&] {
+      (*all)[i].Make(sessions[i].session, asked);
+      return (*all)[i].result;
+    });
+  };
+  std::vector<std::thread> threads;
+  threads.reserve(sessions.size());
+  for (size_t i = 1; i < sessions.size(); ++i) {
+    try {
+      threads.push_back(StartWithoutSignals([&] { return std::thread(make, i); }));
+    } catch (const std::exception&) {  // no thread is to be had
+      make(i);
+    }
+  }
+  make(0);
+  for (std::thread& thread : threads) thread.join();
+}
+
+VkResult MakeInstance(const VkInstanceCreateInfo& asked, VkInstance* made) {
+  const std::vector<ServerSession> sessions = TakeSessions();
+  if (sessions.empty()) return VK_ERROR_INCOMPATIBLE_DRIVER;
+  std::vector<Made> all;
+  MakeAll(sessions, asked, &all);
+  for (const ServerSession& each : sessions) Deliver(*each.session);
+  std::unique_ptr<Instance> first;
+  for (size_t i = 0; i < all.size(); ++i) {
+    std::unique_ptr<Instance>& each = all[i].instance;
+    if (each == nullptr && all.size() > 1) {
+      Log(LogLevel::kError, "%s makes no instance (%d): its GPUs are left out", sessions[i].name.c_str(),
+          all[i].result);
+    } else if (first == nullptr) {
+      first = std::move(each);
+    } else {
+      each->first = first.get();
+      first->others.push_back(std::move(each));
+    }
+  }
+  if (first == nullptr) return all.front().result;
+  *made = ToHandle<VkInstance>(first.release());
   return VK_SUCCESS;
+}
+
+void Destroy(std::unique_ptr<Instance> instance) {
+  const std::shared_ptr<Session> session = instance->keeps_session;
+  wire::DestroyInstanceArgs args{};
+  args.instance = ToHandle<VkInstance>(instance.get());
+  Call call(args.instance, Command::kDestroyInstance);
+  call.Ask(&args);
+  Deliver(*session);
+  session->SetInstance(nullptr);
 }
 
 }  // namespace
@@ -148,15 +207,8 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateInstance(const VkInstanceCreateInfo* pCreat
 VKAPI_ATTR void VKAPI_CALL DestroyInstance(VkInstance instance, const VkAllocationCallbacks*) {
   if (instance == VK_NULL_HANDLE) return;
   std::unique_ptr<Instance> object(FromHandle<Instance>(instance));
-  std::shared_ptr<Session> session = object->keeps_session;
-  wire::DestroyInstanceArgs args{};
-  args.instance = instance;
-  Call call(instance, Command::kDestroyInstance);
-  call.Ask(&args);
-  Deliver(*session);
-  session->SetInstance(nullptr);
-  object.reset();
-  session.reset();
+  for (auto& other : object->others) Destroy(std::move(other));
+  Destroy(std::move(object));
   WriteStatistics();
 }
 

@@ -51,8 +51,12 @@ VkResult MakeSurface(VkInstance instance, std::unique_ptr<SurfaceTarget> target,
   return VK_SUCCESS;
 }
 
-SurfaceState* SurfaceOf(const void* dispatchable, VkSurfaceKHR surface) {
-  return SessionOf(dispatchable).states().Get<SurfaceState>(surface);
+// A surface is of the instance that the application has, whichever server's devices look at it.
+SurfaceState* SurfaceOf(VkPhysicalDevice device, VkSurfaceKHR surface) {
+  return FromHandle<PhysicalDevice>(device)->instance->first->session->states().Get<SurfaceState>(surface);
+}
+SurfaceState* SurfaceOf(VkDevice device, VkSurfaceKHR surface) {
+  return SurfaceOf(ToHandle<VkPhysicalDevice>(FromHandle<Device>(device)->physical_device), surface);
 }
 
 SwapchainState* StateOf(const void* dispatchable, VkSwapchainKHR swapchain) {

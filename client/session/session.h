@@ -141,7 +141,13 @@ class Session final : private EventHandler, public MemoryLink {
 // A live session: one that exists already, else the spare, which is connected when needed. nullptr with a line on stderr
 // when no server can be reached.
 std::shared_ptr<Session> AnySession() noexcept;
-// The session for a new instance: the spare, or a fresh one.
-std::shared_ptr<Session> TakeSession() noexcept;
+// The sessions for a new instance, one with each server that the program is to use and that answers, as they were named: the
+// spare among them, the others fresh.
+struct ServerSession {
+  std::shared_ptr<Session> session;
+  std::string name;    // fit for a log; empty for the spare's
+  std::string server;  // its address, with secrets
+};
+std::vector<ServerSession> TakeSessions() noexcept;
 
 }  // namespace vesper::client

@@ -9,11 +9,13 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "client/base/immortal.h"
 #include "client/base/limits.h"
 #include "client/base/log.h"
+#include "client/base/thread.h"
 #include "client/memory/shared_memory.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
@@ -29,6 +31,9 @@ namespace {
 struct Sessions {
   Mutex mutex;  // held while connecting: others that want a session wait for the same answer
   std::shared_ptr<Session> spare VESPER_GUARDED_BY(mutex);
+  std::string spare_server VESPER_GUARDED_BY(mutex);
+  std::vector<std::string> dead
+      VESPER_GUARDED_BY(mutex);  // of several servers: those that cost time, and are left alone
   std::vector<std::weak_ptr<Session>> live VESPER_GUARDED_BY(mutex);
   Clock::time_point failed_slowly VESPER_GUARDED_BY(mutex){};
   bool complained VESPER_GUARDED_BY(mutex) = false;
@@ -134,44 +139,103 @@ Timing ChosenTiming() {
   return timing;
 }
 
-std::shared_ptr<Session> Open(Sessions* all) VESPER_REQUIRES(all->mutex) {
+// One server that is asked for a session, by whichever thread.
+struct Attempt {
+  Address address;
+  std::shared_ptr<Session> session;
+  std::string error;
+  Clock::duration took{};
+
+  void Begin() noexcept {
+    const auto start = Clock::now();
+    try {
+      Welcome welcome;
+      std::unique_ptr<Channel> channel = Connect(address, static_cast<int>(limits::kConnectPatience.count()), &error);
+      if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
+        session = std::shared_ptr<Session>(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
+      }
+    } catch (const std::exception& exception) {
+      error = exception.what();
+    }
+    took = Clock::now() - start;
+  }
+};
+
+// At the same time, if all are wanted; else one after the other until one answers.
+void BeginSome(std::vector<Attempt>* attempts, bool all) {
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < attempts->size(); ++i) {
+    Attempt& attempt = (*attempts)[i];
+    if (all && i + 1 < attempts->size()) {
+      try {
+        threads.push_back(StartWithoutSignals([&] { return std::thread([&attempt] { attempt.Begin(); }); }));
+        continue;
+      } catch (const std::exception&) {  // no thread is to be had
+      }
+    }
+    attempt.Begin();
+    if (!all && attempt.session != nullptr) break;
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+bool Enlist(Sessions* all, const std::shared_ptr<Session>& session, const Address& address)
+    VESPER_REQUIRES(all->mutex) {
+  if (!IsLoopback(address)) {
+    const bool naked = address.kind == Address::Kind::kTcp;
+    Log(naked ? LogLevel::kWarn : LogLevel::kInfo, "using the server at %s%s", address.ToString().c_str(),
+        naked ? ", without TLS: whoever is between sees and changes what passes" : "");
+  }
+  if (!AddForFork(session.get())) return false;
+  AskAboutInstances(*session);
+  std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
+  all->live.push_back(session);
+  return true;
+}
+
+// Sessions with the servers that this program is to use, but for that of the spare: with every one that answers, or with the
+// first. One that does not, beside others, is named, and costs its time once.
+std::vector<ServerSession> Open(Sessions* all, bool every) VESPER_REQUIRES(all->mutex) {
   const auto start = Clock::now();
   std::string error;
   bool chosen = false;
-  const std::optional<Address> address = ServerOfThisProgram(&chosen, &error);
-  if (!address && error.empty()) return nullptr;  // whoever configured it wants no GPU of ours here
-  if (address) {
-    Welcome welcome;
-    std::unique_ptr<Channel> channel = Connect(*address, static_cast<int>(limits::kConnectPatience.count()), &error);
-    if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
-      if (!IsLoopback(*address)) {
-        const bool naked = address->kind == Address::Kind::kTcp;
-        Log(naked ? LogLevel::kWarn : LogLevel::kInfo, "using the server at %s%s", address->ToString().c_str(),
-            naked ? ", without TLS: whoever is between sees and changes what passes" : "");
-      }
-      std::shared_ptr<Session> session(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
-      if (!AddForFork(session.get())) return nullptr;
-      AskAboutInstances(*session);
-      std::erase_if(all->live, [](const std::weak_ptr<Session>& each) { return each.expired(); });
-      all->live.push_back(session);
-      return session;
-    }
-    error = address->ToString() + " (" + error + ")";
+  const std::vector<Address> addresses = ServersOfThisProgram(&chosen, &error);
+  if (addresses.empty() && error.empty()) return {};  // whoever configured it wants no GPU of ours here
+  std::vector<Attempt> attempts;
+  for (const Address& address : addresses) {
+    const std::string server = address.WithSecrets();
+    const bool dead = std::find(all->dead.begin(), all->dead.end(), server) != all->dead.end();
+    if (!dead && (all->spare == nullptr || all->spare_server != server)) attempts.emplace_back().address = address;
   }
+  BeginSome(&attempts, every);
+  std::vector<ServerSession> opened;
+  for (const Attempt& attempt : attempts) {
+    const std::string name = attempt.address.ToString();
+    if (attempt.session != nullptr) {
+      if (Enlist(all, attempt.session, attempt.address)) {
+        opened.push_back({attempt.session, name, attempt.address.WithSecrets()});
+      }
+    } else if (!attempt.error.empty()) {
+      error = name + " (" + attempt.error + ")";
+      if (addresses.size() == 1) continue;
+      Log(LogLevel::kError, "no server at %s: its GPUs are left out", error.c_str());
+      if (attempt.took > limits::kSlowFailure) all->dead.push_back(attempt.address.WithSecrets());
+    }
+  }
+  if (!opened.empty() || all->spare != nullptr) return opened;
   if (Clock::now() - start > limits::kSlowFailure) all->failed_slowly = Clock::now();
   if (!std::exchange(all->complained, true)) {
     // The driver may be installed for everybody and used by few: nobody else hears of it.
     Log(chosen ? LogLevel::kError : LogLevel::kDebug,
         "no server at %s: start vesper-server, or name its address in VESPER_SERVER or by `vesper use`", error.c_str());
   }
-  return nullptr;
+  return {};
 }
 
-std::shared_ptr<Session> OpenUnlessHopeless(Sessions* all) VESPER_REQUIRES(all->mutex) {
-  if (Setting("VESPER_WORKER") != nullptr) return nullptr;
-  if (all->failed_slowly != Clock::time_point{} && Clock::now() - all->failed_slowly < limits::kRetryAfter)
-    return nullptr;
-  return Open(all);
+std::vector<ServerSession> OpenUnlessHopeless(Sessions* all, bool every) VESPER_REQUIRES(all->mutex) {
+  if (Setting("VESPER_WORKER") != nullptr) return {};
+  if (all->failed_slowly != Clock::time_point{} && Clock::now() - all->failed_slowly < limits::kRetryAfter) return {};
+  return Open(all, every);
 }
 
 }  // namespace
@@ -184,7 +248,11 @@ std::shared_ptr<Session> AnySession() noexcept {
       std::shared_ptr<Session> session = each.lock();
       if (session != nullptr && !session->lost()) return session;
     }
-    all.spare = OpenUnlessHopeless(&all);
+    all.spare = nullptr;
+    const std::vector<ServerSession> opened = OpenUnlessHopeless(&all, false);
+    if (opened.empty()) return nullptr;
+    all.spare = opened.front().session;
+    all.spare_server = opened.front().server;
     return all.spare;
   } catch (const std::exception& error) {
     Log(LogLevel::kError, "cannot begin a session: %s", error.what());
@@ -192,17 +260,31 @@ std::shared_ptr<Session> AnySession() noexcept {
   }
 }
 
-std::shared_ptr<Session> TakeSession() noexcept {
+std::vector<ServerSession> TakeSessions() noexcept {
   Sessions& all = All();
   const MutexLock lock(all.mutex);
   try {
-    std::shared_ptr<Session> session = std::move(all.spare);
+    if (all.spare != nullptr && all.spare->lost()) all.spare = nullptr;
+    std::vector<ServerSession> sessions = OpenUnlessHopeless(&all, true);
+    if (all.spare != nullptr) sessions.push_back({all.spare, {}, all.spare_server});
+    // In the order in which they were named.
+    bool chosen = false;
+    std::string error;
+    const std::vector<Address> addresses = ServersOfThisProgram(&chosen, &error);
+    const auto place = [&addresses](const ServerSession& of) {
+      size_t i = 0;
+      while (i < addresses.size() && addresses[i].WithSecrets() != of.server) ++i;
+      return i;
+    };
+    if (sessions.size() > 1) {
+      std::stable_sort(sessions.begin(), sessions.end(),
+                       [&](const auto& a, const auto& b) { return place(a) < place(b); });
+    }
     all.spare = nullptr;
-    if (session != nullptr && !session->lost()) return session;
-    return OpenUnlessHopeless(&all);
+    return sessions;
   } catch (const std::exception& error) {
     Log(LogLevel::kError, "cannot begin a session: %s", error.what());
-    return nullptr;
+    return {};
   }
 }
 

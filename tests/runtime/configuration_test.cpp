@@ -121,6 +121,20 @@ TEST_F(ConfiguredProgram, FollowsItsRuleAndTheEnvironmentWins) {
   EXPECT_EQ(address->path, "/run/near.sock");
 }
 
+TEST_F(ConfiguredProgram, MayUseSeveralServers) {
+  Write(kUser);
+  setenv("VESPER_SERVER", "unix:/run/first.sock,near,tls://token@gpu:7700#ab", 1);
+  const std::vector<Address> all = ServersOfThisProgram(&chosen_, &error_);
+  ASSERT_EQ(all.size(), 3u) << error_;
+  EXPECT_EQ(all[0].path, "/run/first.sock");
+  EXPECT_EQ(all[1].path, "/run/near.sock");
+  EXPECT_EQ(all[2].host, "gpu");
+  EXPECT_EQ(ServerOfThisProgram(&chosen_, &error_)->path, "/run/first.sock");
+  setenv("VESPER_SERVER", "unix:/run/first.sock,nobody", 1);  // nothing rather than something that nobody chose
+  EXPECT_TRUE(ServersOfThisProgram(&chosen_, &error_).empty());
+  EXPECT_NE(error_.find("nobody"), std::string::npos) << error_;
+}
+
 TEST_F(ConfiguredProgram, MayBeToldToUseNone) {
   Write("server = \"none\"\n");
   EXPECT_FALSE(ServerOfThisProgram(&chosen_, &error_));
