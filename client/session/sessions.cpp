@@ -32,8 +32,8 @@ struct Sessions {
   Mutex mutex;  // held while connecting: others that want a session wait for the same answer
   std::shared_ptr<Session> spare VESPER_GUARDED_BY(mutex);
   std::string spare_server VESPER_GUARDED_BY(mutex);
-  std::vector<std::string> dead
-      VESPER_GUARDED_BY(mutex);  // of several servers: those that cost time, and are left alone
+  // Of several servers those that did not answer: who has been told of, and who cost time and is left alone.
+  std::vector<std::string> named VESPER_GUARDED_BY(mutex), dead VESPER_GUARDED_BY(mutex);
   std::vector<std::weak_ptr<Session>> live VESPER_GUARDED_BY(mutex);
   Clock::time_point failed_slowly VESPER_GUARDED_BY(mutex){};
   bool complained VESPER_GUARDED_BY(mutex) = false;
@@ -218,7 +218,10 @@ std::vector<ServerSession> Open(Sessions* all, bool every) VESPER_REQUIRES(all->
     } else if (!attempt.error.empty()) {
       error = name + " (" + attempt.error + ")";
       if (addresses.size() == 1) continue;
-      Log(LogLevel::kError, "no server at %s: its GPUs are left out", error.c_str());
+      if (std::find(all->named.begin(), all->named.end(), name) == all->named.end()) {
+        Log(LogLevel::kError, "no server at %s: its GPUs are left out", error.c_str());
+        all->named.push_back(name);
+      }
       if (attempt.took > limits::kSlowFailure) all->dead.push_back(attempt.address.WithSecrets());
     }
   }

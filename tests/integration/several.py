@@ -64,7 +64,7 @@ def main() -> None:
                 assert program.process.stdout.readline() == "2 devices\n"
                 assert [program.round() for _ in range(3)] == ["right right"] * 3
                 assert program.end() == ""
-            missing = Program(f"{one},unix:{folder}/nobody.sock,{two}", 2)
+            missing = Program(f"unix:{folder}/nobody.sock,{one},{two}", 2)
             assert missing.process.stdout.readline() == "2 devices\n" and missing.round() == "right right"
             errors = missing.end()
             assert errors.count("left out") == 1 and "nobody.sock" in errors, errors
