@@ -8,6 +8,7 @@ that can be seen without one. Prints why a part was left out; status 77 when all
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -51,6 +52,7 @@ class Server:
                 [SERVER, "--listen", "tls://127.0.0.1:0", "--credentials", folder / "trust", "--admin", self.admin],
                 stdout=stream, stderr=stream, env=LOCAL,
             )
+        atexit.register(self.process.kill)  # also when something is wrong
         self.port = until("a server listens", 60, lambda: re.search(r"^listening on tls://.*:(\d+)$", self.out.read_text(), re.M))[1]
 
     def sessions(self) -> int:
