@@ -76,6 +76,7 @@ class Member:
     object_type: str  # name of the member that says what this integer is a handle of
     stride: str
     unchecked: bool  # noautovalidity
+    extern_sync: str  # what the program must not use at the same time: "true" for it itself, else a path to a member
     values: str
     valid_structs: tuple[str, ...]  # of an output without a type of its own
     declaration: str
@@ -360,6 +361,7 @@ def _member(model: Model, registry: Registry, raw: RawMember, owner: str) -> Mem
         object_type=attributes.get("objecttype", ""),
         stride=attributes.get("stride", ""),
         unchecked=attributes.get("noautovalidity") == "true",
+        extern_sync=attributes.get("externsync", "").removeprefix("maybe:"),
         values=attributes.get("values", ""),
         valid_structs=tuple(
             model.canonical(s) for s in attributes.get("validstructs", "").split(",") if s in registry.types

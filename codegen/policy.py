@@ -72,7 +72,9 @@ WORDS = {
     ("extension", "side"): {"local", "refused", "remote"},
     ("check", "is"): {"index", "span", "bytes", "strided"},
 }  # fmt: skip
-RULES = ("destroy_prefixes", "benign_codes", "lost_codes", "allocator", "boolean")
+RULES = (
+    "destroy_prefixes", "benign_codes", "lost_codes", "allocator", "boolean", "alongside_types", "alongside_pools",
+)  # fmt: skip
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import jinja2
 from codegen.arguments import Arguments
 from codegen.checks import Checks
 from codegen.layout import closing, lay_out
-from codegen.model import Model
+from codegen.model import Member, Model
 from codegen.mutants import Mutant
 from codegen.offers import Offers
 from codegen.plan import CommandPlan, Field, Plan, StructPlan
@@ -113,6 +114,35 @@ class Renderer:
         """The sType of the properties struct that a length comes from."""
         return self.model.structs[field.device_property.split("::")[0]].s_type
 
+    def _is_alongside(self, command: CommandPlan) -> bool:
+        """Whether a program may call it beside any recording: it destroys nothing, and what the program has to keep for it
+        alone (externsync) is of no type that recorded commands change or look into."""
+        raw = self.model.commands[command.name]
+        if raw.recorded or command.mode == "record" or command.destroyed:
+            return False
+        apart = set(self.policy.rules["alongside_types"])
+        if command.created:
+            apart.update(self.policy.rules["alongside_pools"])
+        return all(self._synchronised(p, ()) <= apart for p in raw.params)
+
+    def _synchronised(self, member: Member, within: tuple[str, ...]) -> set[str]:
+        """The types of what externsync names: of a parameter, of members of the structs behind it, or at the end of a path
+        like ``pSubmits[].pWaitSemaphores[]``; a path that leads nowhere is its own."""
+        made = set()
+        struct = self.model.structs.get(member.type)
+        if member.extern_sync in ("true", "maybe"):
+            made.add(member.type)
+        elif member.extern_sync:
+            found: Member | None = member
+            for name in re.split(r"\.|->", member.extern_sync.replace("[]", ""))[1:]:
+                owner = self.model.structs.get(found.type) if found else None
+                found = owner.member(name) if owner else None
+            made.add(found.type if found else member.extern_sync)
+        if struct and struct.name not in within:
+            for each in struct.members:
+                made |= self._synchronised(each, (*within, struct.name))
+        return made
+
     def _server_row(self, command: CommandPlan) -> str:
         """What the server's table says of a command: what is not said is null or false."""
         checked = command.name in self.checks.by_command
@@ -121,12 +151,14 @@ class Renderer:
             "overridden": command.server_override, "slow": command.slow, "after_users": command.after_users,
             "submit": command.submit, "accesses": command.memory == "accesses",
             "records": command.mode == "record" and not is_plain(command), "plain": is_plain(command),
-            "learns": command.learn,
+            "learns": command.learn, "alongside": self._is_alongside(command),
         }  # fmt: skip
         check = f"check::{command.short}" if checked else ""
         take = f"take::{command.short}" if is_taken(command) else ""
         values = {"invoke": f"invoke::{command.short}", "check": check, "take": take, "result": result}
         values |= {name: "true" for name, set_ in flags.items() if set_}
+        if is_plain(command):
+            values["commands_at"] = str(command.fields[0].request_offset or "")
         ended = _field(command, command.destroyed).handle if command.destroyed else ""
         values["destroys"] = f"HandleType::{ended}" if ended else ""
         values["needs"] = str(self.offers.needs(command.name) or "")

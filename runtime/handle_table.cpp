@@ -194,6 +194,29 @@ void HandleTable::Release(const Lock& lock, ObjectId id) {
   --held_;
 }
 
+bool HandleTable::HasOnly(const Lock&, std::span<const HandleType> types) const {
+  const auto other = [&](const Object& object) {
+    return object.state != ObjectState::kFree && std::find(types.begin(), types.end(), object.type) == types.end();
+  };
+  return aside_.empty() && std::all_of(pages_.begin(), pages_.end(), [&](const auto& page) {
+           return page == nullptr || std::none_of(page->begin(), page->end(), other);
+         });
+}
+
+void HandleTable::Rebind(const Lock&, const std::unordered_map<uint64_t, uint64_t>& handles) {
+  ids_.clear();
+  for (const auto& page : pages_) {
+    if (page == nullptr) continue;
+    for (Object& object : *page) {
+      if (object.state != ObjectState::kLive) continue;
+      const auto found = handles.find(object.handle);
+      if (found != handles.end()) object.handle = found->second;
+      if (object.reversible) ids_.emplace(object.handle, object.id);
+    }
+  }
+  Outdate();
+}
+
 ObjectId HandleTable::IdOf(const Lock& lock, HandleType type, uint64_t handle) const {
   const auto [first, last] = ids_.equal_range(handle);
   for (auto entry = first; entry != last; ++entry) {

@@ -132,6 +132,11 @@ class HandleTable {
   // The id under which a reversible driver handle is known, or kNullObject.
   ObjectId IdOf(const Lock& lock, HandleType type, uint64_t handle) const;
 
+  // Whether every object is of one of these types. Looks at all of them.
+  bool HasOnly(const Lock&, std::span<const HandleType> types) const;
+  // The driver has made objects again: those with a handle that is a key have the handle beside it from now on.
+  void Rebind(const Lock&, const std::unordered_map<uint64_t, uint64_t>& handles);
+
   size_t live(const Lock&) const { return live_; }
   size_t peak(const Lock&) const { return peak_; }
 

@@ -19,15 +19,33 @@ struct SessionLimits {
   size_t command_bytes = wire::kMaxArenaBytes;    // one decoded command
   size_t queued_bytes = size_t{2} << 30;          // decoded commands that wait for the pool or a queue
   size_t unread_bytes = size_t{512} << 20;        // what the client has not read yet
+  size_t lanes = 0;                               // threads that record beside the reader
+  std::chrono::milliseconds rest_after{3000};     // a silent session without a device gives the driver back
 };
 
 namespace limits {
+
+inline constexpr std::chrono::milliseconds kForever{-1};
 
 // Devices of one session at the same time: each has threads of its own. More are VK_ERROR_TOO_MANY_OBJECTS.
 inline constexpr size_t kMaxDevices = 64;
 
 // Objects that the reader keeps copies of, by the last bits of their slots: a power of two.
 inline constexpr size_t kCopiedObjects = 1024;
+// Recorded commands that are prepared before a lane gets them: calls, and bytes of their arguments. So many rows are with a
+// lane at most.
+inline constexpr size_t kRowCalls = 128;
+inline constexpr size_t kRowBytes = 12 * 1024;
+inline constexpr size_t kRowsOfLane = 64;
+// A session has a lane for so many processors, and no more than so many. Pools whose lanes are remembered.
+inline constexpr size_t kProcessorsOfLane = 4;
+inline constexpr size_t kMaxLanes = 4;
+inline constexpr size_t kPoolsOfLanes = 64;
+// Commands of a command buffer that the reader makes itself: fewer are done before a lane has woken up.
+inline constexpr uint32_t kBeforeLane = 64;
+// How long a lane looks for more before it sleeps, and the reader for a lane to be done; looks between two at the clock.
+inline constexpr std::chrono::microseconds kLaneSpin{50};
+inline constexpr int kLaneLooks = 64;
 // Bytes of a command's arguments, without what they point at, which are decoded on the stack.
 inline constexpr size_t kPlainArgumentBytes = 256;
 

@@ -41,6 +41,8 @@ struct Instance {
   DispatchContext context;
   NeedSet enabled;                                 // by its own extensions alone
   std::vector<VkPhysicalDevice> physical_devices;  // those offered, best first
+  const VkInstanceCreateInfo* wanted = nullptr;    // what it was made of, as long as `creation` lives
+  std::shared_ptr<const void> creation{};
 };
 
 // Owned by the session, whose reader makes and destroys it. Members that only the reader calls are marked; the others may be

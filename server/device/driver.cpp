@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "generated/vk/extensions.h"
 #include "server/base/chain.h"
@@ -138,23 +139,45 @@ VkResult Driver::CreateInstance(const VkInstanceCreateInfo& wanted, std::unique_
 
 void Driver::DestroyInstance(Instance* instance) { instance->context.table.DestroyInstance(instance->handle, nullptr); }
 
-VkInstance Driver::CreateBare() const {
-  VkInstanceCreateInfo info{};
-  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
-  VkInstance instance = VK_NULL_HANDLE;
-  if (global().CreateInstance(&info, nullptr, &instance) != VK_SUCCESS) return VK_NULL_HANDLE;
-  vk::DispatchTable table{};
-  vk::LoadInstance(&table, instance, get_proc_addr_);
-  uint32_t count = 0;
-  table.EnumeratePhysicalDevices(instance, &count, nullptr);  // drivers open their devices late
-  return instance;
+void Driver::Suspend(Instance* instance) {
+  DestroyInstance(instance);
+  instance->handle = VK_NULL_HANDLE;
 }
 
-void Driver::DestroyBare(VkInstance instance) const {
-  if (instance == VK_NULL_HANDLE) return;
+VkResult Driver::Resume(Instance* instance) {
+  std::unique_ptr<Instance> made;
+  const VkResult result = CreateInstance(*instance->wanted, &made);
+  if (result != VK_SUCCESS) return result;
+  if (made->physical_devices.size() != instance->physical_devices.size()) {
+    DestroyInstance(made.get());
+    return VK_ERROR_INITIALIZATION_FAILED;
+  }
+  instance->handle = made->handle;
+  instance->context.table = made->context.table;
+  instance->physical_devices = std::move(made->physical_devices);
+  return VK_SUCCESS;
+}
+
+void Driver::KeepLoaded() {
+  if (bare_ != VK_NULL_HANDLE) return;
+  VkInstanceCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+  if (global().CreateInstance(&info, nullptr, &bare_) != VK_SUCCESS) {
+    bare_ = VK_NULL_HANDLE;
+    return;
+  }
   vk::DispatchTable table{};
-  vk::LoadInstance(&table, instance, get_proc_addr_);
-  table.DestroyInstance(instance, nullptr);
+  vk::LoadInstance(&table, bare_, get_proc_addr_);
+  uint32_t count = 0;
+  table.EnumeratePhysicalDevices(bare_, &count, nullptr);  // drivers open their devices late
+}
+
+void Driver::LetGo() {
+  const VkInstance bare = std::exchange(bare_, VK_NULL_HANDLE);
+  if (bare == VK_NULL_HANDLE) return;
+  vk::DispatchTable table{};
+  vk::LoadInstance(&table, bare, get_proc_addr_);
+  table.DestroyInstance(bare, nullptr);
 }
 
 VkResult Driver::FindPhysicalDevices(Instance* instance) {

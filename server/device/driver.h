@@ -49,10 +49,14 @@ class Driver {
   // Chooses and orders `instance->physical_devices`.
   VkResult FindPhysicalDevices(Instance* instance);
 
-  // An instance that needs nothing of the above, in memory for as long as it lives; null when there
-  // is none.
-  VkInstance CreateBare() const;
-  void DestroyBare(VkInstance instance) const;
+  // Ends the driver's instance and keeps what is known of it; Resume() makes it again of the same create-info, with the same
+  // physical devices by other handles. The dispatch context stays where it is. On a failure it stays as it was.
+  void Suspend(Instance* instance);
+  VkResult Resume(Instance* instance);
+
+  // Keeps the driver's libraries in memory, by an instance that needs nothing of the above; LetGo() ends that.
+  void KeepLoaded();
+  void LetGo();
 
   PFN_vkGetDeviceProcAddr GetDeviceProcAddr(VkInstance instance) const;
 
@@ -62,6 +66,7 @@ class Driver {
   const DriverOptions options_;
   PFN_vkGetInstanceProcAddr get_proc_addr_ = nullptr;
   DispatchContext global_;
+  VkInstance bare_ = VK_NULL_HANDLE;  // keeps libraries in memory
   uint32_t api_version_ = VK_API_VERSION_1_0;
   SharedBudget shared_budget_;
 };

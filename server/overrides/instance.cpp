@@ -40,7 +40,9 @@ void CreateInstance(Session& session, const vk::DispatchTable&, wire::CreateInst
                                            v.pCreateInfo->enabledExtensionCount);
   instance->enabled = NeedsMet(names, {});
   instance->context.enabled = InstanceNeedsMet(names, session.same_kernel());
-  session.handles().set_new_context(&session.AddInstance(std::move(instance))->context);
+  Instance* added = session.AddInstance(std::move(instance));
+  session.KeepForRest(added, v.pCreateInfo);
+  session.handles().set_new_context(&added->context);
 }
 
 void DestroyInstance(Session& session, const vk::DispatchTable&, wire::DestroyInstanceArgs& v) {

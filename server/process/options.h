@@ -9,6 +9,7 @@
 #include "server/base/limits.h"
 #include "server/base/machine_memory.h"
 #include "server/device/driver.h"
+#include "server/recording/lanes.h"
 
 namespace vesper::server {
 
@@ -69,6 +70,7 @@ struct ServerOptions {
     limits.message_bytes = bytes(max_message);
     limits.queued_bytes = bytes(max_queued);
     limits.unread_bytes = bytes(max_unread);
+    limits.lanes = LanesOfMachine();
     return limits;
   }
 };

@@ -121,7 +121,7 @@ int RunSandboxProbe(const ServerOptions& options) {
   PrepareDriverEnvironment();
   const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
   if (driver == nullptr) return Fail(error);
-  driver->CreateBare();
+  driver->KeepLoaded();
   if (!SealSandbox(sandbox, &error)) return Fail(error);
   VkInstanceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;

@@ -238,7 +238,7 @@ int RunWorker(const ServerOptions& options) {
     return 1;
   }
   // Brings the drivers into memory ahead of the client, whose instance is then made quickly.
-  const VkInstance warm = driver->CreateBare();
+  driver->KeepLoaded();
   if (!SealSandbox(sandbox, &error)) {
     SendReport(options.worker_fd, Report::kFailed, "it cannot be confined: " + error);
     return 1;
@@ -289,7 +289,7 @@ int RunWorker(const ServerOptions& options) {
     // A program of a guest that was not the one to end the session may still write to its memory, which must not become another's.
     if (in_guest && !gone && !session.orderly() && !its_channel->PeerEnded()) _exit(kMemoryInUse);
   }
-  driver->DestroyBare(warm);
+  driver->LetGo();
   return 0;
 }
 

@@ -155,6 +155,11 @@ VkResult DebugMessages::Listen(const vk::DispatchTable& driver, VkInstance insta
   return Listen(driver.CreateDebugReportCallbackEXT, instance, info, info.flags, &Listener::report, id, messenger);
 }
 
+bool DebugMessages::Listens(VkInstance instance) const {
+  return std::any_of(listeners_.begin(), listeners_.end(),
+                     [&](const Listener& listener) { return listener.instance == instance; });
+}
+
 void DebugMessages::Deafen(ObjectId id) {
   for (Listener& listener : listeners_) {
     ObjectId expected = id;

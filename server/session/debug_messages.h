@@ -51,6 +51,8 @@ class DebugMessages {
   VkResult Listen(const vk::DispatchTable& driver, VkInstance instance, const VkDebugReportCallbackCreateInfoEXT& info,
                   ObjectId id, VkDebugReportCallbackEXT* messenger);
   void Deafen(ObjectId id);
+  // Whether the driver has messengers of this instance, which go when it goes.
+  bool Listens(VkInstance instance) const;
 
   // For the session's summary: "3 validation messages (2 errors, 1 warning), 5 messages sent, 0
   // dropped".

@@ -20,13 +20,13 @@ namespace vesper::server {
 namespace {
 
 // The next message. Until it comes, a submit that ends at once is noticed here: nobody is woken for it.
-ChannelStatus Next(Channel* channel, Message* message) {
+ChannelStatus Next(Channel* channel, Message* message, std::chrono::milliseconds patience) {
   ChannelStatus status = ChannelStatus::kTimeout;
   Queue::Attend([&] {
     status = channel->Receive(message, std::chrono::milliseconds(0));
     return status != ChannelStatus::kTimeout;
   });
-  return status == ChannelStatus::kTimeout ? channel->Receive(message, std::chrono::milliseconds(-1)) : status;
+  return status == ChannelStatus::kTimeout ? channel->Receive(message, patience) : status;
 }
 
 thread_local CommandRun* t_run = nullptr;
@@ -49,7 +49,8 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
       plain_handles_(&table_),
       plain_arena_(limits_.command_bytes),
       run_(std::make_shared<CommandRun>(&table_, limits_.command_bytes)),
-      pool_(PoolThreads()) {}
+      pool_(PoolThreads()),
+      lanes_(this, &table_, limits.lanes, limits.command_bytes) {}
 
 Session::~Session() {
   channel_->Close();
@@ -110,8 +111,9 @@ std::string Session::Run() {
   outbox_.NoteReader();
   Queue::SetAttends(channel_->PollsForNothing());
   while (end_reason_.empty()) {
-    switch (Next(channel_.get(), &message)) {
+    switch (Next(channel_.get(), &message, UntilRest())) {
       case ChannelStatus::kTimeout:
+        if (UntilRest() == std::chrono::milliseconds(0)) Rest();
         continue;
       case ChannelStatus::kClosed:
         end_reason_ = outbox_.error();
@@ -232,6 +234,7 @@ bool Session::ExecuteCommand(const Record& record) {
   if (needs == wire::kNotOffered) {
     return Malformed(fmt::format("{} is of no extension that is offered", kCommandNames[command]));
   }
+  if (rests_ && !EndRest()) return false;
   SessionStats::Count(&stats_.commands);
   CommandRun* run = run_.get();
   run->command = command;
@@ -244,6 +247,7 @@ bool Session::ExecuteCommand(const Record& record) {
   if (needs != wire::kNeedsNothing && !run->handles.IsEnabled(needs)) {
     return Malformed(fmt::format("{} is of an extension that was not enabled", kCommandNames[command]));
   }
+  if (!kServerCommands[command].alongside) SettleFor(*run);
   if (slow || run->handles.blocked() || (after_users && run->handles.contested())) {
     Defer(record);
   } else if (run->handles.inert()) {

@@ -5,6 +5,7 @@
 #include <vulkan/vulkan.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -33,6 +34,7 @@
 #include "server/handles/plain_handles.h"
 #include "server/handles/translation.h"
 #include "server/memory/memory.h"
+#include "server/recording/lanes.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
 #include "server/session/query_uses.h"
@@ -46,6 +48,8 @@ struct SessionStats {
   std::atomic<uint64_t> replies = 0;
   std::atomic<uint64_t> inert = 0;
   std::atomic<uint64_t> slow = 0;
+  std::atomic<uint64_t> rests = 0;  // how often the driver was given back
+  std::atomic<uint64_t> laned = 0;  // plain commands that a lane made
   std::atomic<uint64_t> plain = 0;  // counted by the reader alone, as `commands` is
 
   static void Count(std::atomic<uint64_t>* of_reader) {
@@ -115,6 +119,11 @@ class Session {
   bool NothingWaits();
   QueryUses& query_uses() { return query_uses_; }  // any thread
 
+  // A session without a device whose client is silent gives back the driver's instances, and with them the libraries and
+  // what they have allocated, by far most of the worker's memory; they are there again before the next command
+  // (server/session/rest.cpp).
+  void KeepForRest(Instance* instance, const VkInstanceCreateInfo* wanted);
+
   // Waits for the pool and for all that waits for it. Before devices and instances go.
   void DrainJobs();
   Instance* AddInstance(std::unique_ptr<Instance> instance);
@@ -146,9 +155,17 @@ class Session {
   bool ExecuteCommand(const Record& record);
   // False where nothing was done: the command is not a plain one, or something is to be said of it.
   bool ExecutePlain(const Record& record);
-  bool TakePlain(uint16_t number, std::span<const uint8_t> body, uint8_t* args);
+  bool TakePlain(uint16_t number, std::span<const uint8_t> body, Arena* arena, void* args);
+  // Waits for recordings that the command must not run beside.
+  void SettleFor(const CommandRun& run);
   bool Malformed(std::string what);
   bool Exceeded(std::string what);
+
+  // How long until it should; kForever where there is no question of it.
+  std::chrono::milliseconds UntilRest();
+  bool MayRest();
+  void Rest();
+  bool EndRest();
 
   // False with a reason.
   bool Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options, std::string* error);
@@ -187,6 +204,9 @@ class Session {
   uint64_t marks_ = 0;  // that were come to
   std::string end_reason_;
   bool orderly_ = false;
+  bool rests_ = false;  // the driver has no instance of ours
+  uint64_t commands_before_rest_ = 0;
+  std::chrono::steady_clock::time_point rest_at_{};
   bool shares_memory_ = false;
 
   std::atomic<size_t> queued_bytes_ = 0;  // of runs that somebody keeps and records that wait
@@ -206,6 +226,7 @@ class Session {
   std::mutex waiting_mutex_;  // guards the graph and its units; taken before the table's
   WaitGraph waiting_;
   JobPool pool_;
+  Lanes lanes_;
 };
 
 }  // namespace vesper::server

@@ -12,9 +12,9 @@ constexpr std::chrono::milliseconds kPatience{10'000};
 
 }  // namespace
 
-TestClient::TestClient(Driver* driver, ChannelPair pair) {
+TestClient::TestClient(Driver* driver, ChannelPair pair, const SessionLimits& limits) {
   channel_ = std::move(pair.client);
-  session_ = std::make_unique<Session>(std::move(pair.server), driver, 1);
+  session_ = std::make_unique<Session>(std::move(pair.server), driver, 1, limits);
   thread_ = std::thread([this] { end_reason_ = session_->Run(); });
 }
 

@@ -34,7 +34,7 @@ struct TestEvent {
 
 class TestClient {
  public:
-  explicit TestClient(Driver* driver, ChannelPair pair = MakeLoopback());
+  explicit TestClient(Driver* driver, ChannelPair pair = MakeLoopback(), const SessionLimits& limits = {});
   ~TestClient();
 
   template <typename H>
