@@ -5,21 +5,6 @@
 
 namespace vesper::server {
 
-bool PlainHandles::FromWire(HandleType type, ObjectId id, wire::HandleUse, uint64_t* handle) {
-  const Copy& copy = copies_[SlotOf(id) % limits::kCopiedObjects];
-  if (copy.id != id || copy.version != version_ || copy.type != type) return Take(type, id, handle);
-  *handle = copy.handle;
-  if (copy.facts != nullptr) facts_.Add(type, copy.handle, id, copy.facts);
-  if (!copy.noted) return true;
-  if (context_ != nullptr) {
-    Carry(id);
-  } else {
-    commands_ = id;
-    context_ = static_cast<const DispatchContext*>(copy.context);
-  }
-  return true;
-}
-
 // Copies an object of which there is nothing to say. That the table has changed since the command began is one more reason to
 // look again.
 bool PlainHandles::Take(HandleType type, ObjectId id, uint64_t* handle) {

@@ -35,7 +35,15 @@ class PlainHandles final : public wire::HandleMapper {
 
   // wire::HandleMapper. These fail where something has to be said of the object: it is unknown, pending, a tombstone, held by a
   // command that waits, or lacks commands. The command is then decoded anew, by CommandHandles.
-  bool FromWire(HandleType type, ObjectId id, wire::HandleUse use, uint64_t* handle) override;
+  bool FromWire(HandleType type, ObjectId id, wire::HandleUse, uint64_t* handle) override {
+    const Copy& copy = copies_[SlotOf(id) % limits::kCopiedObjects];
+    if (copy.id != id || copy.version != version_ || copy.type != type) [[unlikely]]
+      return Take(type, id, handle);
+    *handle = copy.handle;
+    if (copy.facts != nullptr) facts_.Add(type, copy.handle, id, copy.facts);
+    if (copy.noted) Note(copy);
+    return true;
+  }
   bool NewIds(HandleType, const ObjectId*, uint32_t) override { return false; }
   bool IsEnabled(uint16_t needs) const override;
   ObjectId ToWire(HandleType, uint64_t) const override { return kNullObject; }
@@ -76,6 +84,11 @@ class PlainHandles final : public wire::HandleMapper {
   };
   static_assert((limits::kCopiedObjects & (limits::kCopiedObjects - 1)) == 0);
   [[gnu::noinline]] bool Take(HandleType type, ObjectId id, uint64_t* handle);
+  void Note(const Copy& copy) {
+    if (context_ != nullptr) return Carry(copy.id);
+    commands_ = copy.id;
+    context_ = static_cast<const DispatchContext*>(copy.context);
+  }
   [[gnu::noinline]] void Carry(ObjectId id);
 
   HandleTable* const table_;

@@ -79,8 +79,7 @@ void Lane::Run() {
       const PreparedCall& call = row.calls[i];
       call.invoke(*session_, *call.table, call.args);
     }
-    row.count = 0;
-    row.arena.Reset();
+    row.Clear();
     done_.store(++done, std::memory_order_release);
     done_.notify_one();
   }

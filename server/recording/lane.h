@@ -24,12 +24,31 @@ struct PreparedCall {
 
 // So many of them, with the memory of their arguments.
 struct Row {
-  explicit Row(size_t bytes) : arena(bytes) {}
-  bool IsFull() const { return count == calls.size() || arena.used() >= limits::kRowBytes; }
+  explicit Row(size_t limit) : arena(limit) {}
+  bool IsFull() const {
+    return count == calls.size() || used + limits::kPlainArgumentBytes > bytes.size() ||
+           arena.used() >= limits::kRowBytes;
+  }
+  // Room for the next call's arguments, of at most limits::kPlainArgumentBytes, where the row is not full. Taken by Add().
+  void* Place(size_t size) {
+    placed = (size + 15) / 16 * 16;
+    return &bytes[used];
+  }
+  void Add(const PreparedCall& call) {
+    calls[count++] = call;
+    used += placed;
+  }
+  void Clear() {
+    count = used = 0;
+    if (arena.used() != 0) arena.Reset();
+  }
 
-  Arena arena;
   std::array<PreparedCall, limits::kRowCalls> calls{};
   size_t count = 0;
+  size_t used = 0;
+  size_t placed = 0;
+  alignas(64) std::array<std::byte, limits::kRowBytes> bytes;  // arguments
+  Arena arena;                                                 // what they point at
 };
 
 // Rows are made in the order in which they were posted, on the lane's thread. All members are the reader's.

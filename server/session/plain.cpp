@@ -32,27 +32,23 @@ inline bool Session::TakePlain(uint16_t number, std::span<const uint8_t> body, A
 // Most of what is recorded is handed on to the driver and that is all: no lock is taken for it, nothing is kept of it. The decoder
 // and the checks are those of every command; what they find to be said makes it a command like others, from its bytes on. In a
 // long command buffer the driver's part is a lane's.
-bool Session::ExecutePlain(const Record& record) {
-  const uint16_t number = translation_.Command(record.header.command);
-  if (number >= kCommandCount || !kServerCommands[number].plain || record.header.flags != 0) return false;
+bool Session::ExecutePlain(uint16_t number, std::span<const uint8_t> body) {
   const ServerCommand& command = kServerCommands[number];
   const size_t size = wire::kCodecs[number].args_size;
   ObjectId commands = kNullObject;
-  if (size > limits::kPlainArgumentBytes || record.body.size() < command.commands_at + sizeof(commands)) return false;
-  std::memcpy(&commands, record.body.data() + command.commands_at, sizeof(commands));
+  if (size > limits::kPlainArgumentBytes || body.size() < command.commands_at + sizeof(commands)) return false;
+  std::memcpy(&commands, body.data() + command.commands_at, sizeof(commands));
 
   Lane* const lane = lanes_.For(commands);
   Row* const row = lane == nullptr ? nullptr : &lane->Filling();
   alignas(kWord) uint8_t own[limits::kPlainArgumentBytes];
   void* args = own;
-  if (row != nullptr) {
-    args = row->arena.Allocate(size);
-    if (args == nullptr) return false;
-  } else {
-    for (size_t at = 0; at < size; at += kWord) std::memset(own + at, 0, kWord);
+  if (row != nullptr) args = row->Place(size);
+  if (command.take == nullptr) {  // which would write all of it
+    for (size_t at = 0; at < size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
     if (plain_arena_.used() != 0) plain_arena_.Reset();
   }
-  if (!TakePlain(number, record.body, row == nullptr ? &plain_arena_ : &row->arena, args)) return false;
+  if (!TakePlain(number, body, row == nullptr ? &plain_arena_ : &row->arena, args)) return false;
   if (plain_handles_.commands() != commands) return false;
   const DispatchContext* context = plain_handles_.context();
   if (context == nullptr || context->device == nullptr || !HasEntry(context->table, number)) return false;
@@ -61,7 +57,7 @@ bool Session::ExecutePlain(const Record& record) {
   if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
   for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(commands, id);
   if (row != nullptr) {
-    row->calls[row->count++] = {command.invoke, &context->table, args};
+    row->Add({command.invoke, &context->table, args});
     if (row->IsFull()) lane->Post();
     SessionStats::Count(&stats_.laned);
   } else {

@@ -150,11 +150,10 @@ class Session {
   };
   // These return false when the session must end, having set end_reason_.
   bool Execute(const Message& message);
-  uint16_t KindOf(const wire::RecordHeader& header) const;
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
   // False where nothing was done: the command is not a plain one, or something is to be said of it.
-  bool ExecutePlain(const Record& record);
+  bool ExecutePlain(uint16_t number, std::span<const uint8_t> body);
   bool TakePlain(uint16_t number, std::span<const uint8_t> body, Arena* arena, void* args);
   // Waits for recordings that the command must not run beside.
   void SettleFor(const CommandRun& run);

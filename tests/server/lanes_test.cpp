@@ -34,9 +34,9 @@ class LaneTest : public testing::Test {
   // Prepares one more, as the reader does.
   void Prepare(Noted* noted, uint32_t number) {
     Row& row = lane_.Filling();
-    auto* call = static_cast<NotedCall*>(row.arena.Allocate(sizeof(NotedCall)));
+    auto* call = static_cast<NotedCall*>(row.Place(sizeof(NotedCall)));
     *call = {noted, number};
-    row.calls[row.count++] = {Note, &table_, call};
+    row.Add({Note, &table_, call});
     if (row.IsFull()) lane_.Post();
   }
 
@@ -81,9 +81,9 @@ TEST_F(LaneTest, WhatWasPostedIsMadeBeforeTheEnd) {
   {
     Lane lane(reinterpret_cast<Session*>(nothing_), size_t{1} << 20);
     Row& row = lane.Filling();
-    auto* call = static_cast<NotedCall*>(row.arena.Allocate(sizeof(NotedCall)));
+    auto* call = static_cast<NotedCall*>(row.Place(sizeof(NotedCall)));
     *call = {&noted, 7};
-    row.calls[row.count++] = {Note, &table_, call};
+    row.Add({Note, &table_, call});
   }
   EXPECT_EQ(noted.numbers, std::vector<uint32_t>{7});
 }
