@@ -25,6 +25,8 @@ class Meter {
     units_ += 1;
     bytes_ += bytes;
   }
+  // So many bytes more, of what began last.
+  void Add(size_t bytes) { bytes_ += bytes; }
   // The row of records has ended: what follows is waiting.
   void Stop() {
     if (running_) Close(Clock::now());

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 
+#include "generated/server/commands.h"
+#include "runtime/wire/handle_mapper.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/channel/events.h"
@@ -22,6 +25,13 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   context_.instance = parts.instance;
   context_.device = this;
   context_.enabled = parts.enabled;
+  for (size_t i = 0; i < kCommandCount; ++i) {
+    PFN_vkVoidFunction entry;
+    std::memcpy(&entry, reinterpret_cast<const char*>(&context_.table) + vk::kDispatchOffsets[i], sizeof(entry));
+    const ServerCommand& command = kServerCommands[i];
+    context_.plain[i] =
+        command.plain && entry != nullptr && (command.needs == wire::kNeedsNothing || parts.enabled[command.needs]);
+  }
   parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);
   VkPhysicalDeviceProperties properties;
   parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);

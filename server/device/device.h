@@ -5,6 +5,7 @@
 #include <vulkan/vulkan.h>
 
 #include <atomic>
+#include <bitset>
 #include <functional>
 #include <memory>
 #include <string>
@@ -32,8 +33,9 @@ struct Instance;
 struct DispatchContext {
   vk::DispatchTable table{};
   Instance* instance = nullptr;
-  Device* device = nullptr;  // null for instances and physical devices
-  NeedSet enabled;           // what the client may use of extensions
+  Device* device = nullptr;            // null for instances and physical devices
+  NeedSet enabled;                     // what the client may use of extensions
+  std::bitset<kCommandCount> plain{};  // plain commands of a device that may be used and that the driver has
 };
 
 struct Instance {

@@ -1,4 +1,5 @@
 // The part of Session that executes what most of a recording is made of.
+#include <array>
 #include <cstddef>
 #include <cstring>
 
@@ -13,59 +14,89 @@ namespace {
 constexpr size_t kWord = 16;  // bytes that the CPU clears at once
 static_assert(limits::kPlainArgumentBytes % kWord == 0);
 
-}  // namespace
+// What is to be known of a plain command, side by side.
+struct PlainCommand {
+  void (*take)(PlainHandles&, std::span<const uint8_t> body, void* args);  // null: `decode` is to be used
+  void (*invoke)(Session&, const vk::DispatchTable&, void* args);
+  Finding (*check)(const NamedFacts&, const DispatchContext*, const void* args);
+  void (*decode)(wire::Decoder&, void* args);
+  uint32_t size;         // of the arguments; 0 for what is no plain command, or has too many of them
+  uint32_t commands_at;  // where in its bytes the command buffer's id stands
+};
+using PlainCommands = std::array<PlainCommand, kCommandCount>;
 
-// What the arguments point at lives in the arena.
-inline bool Session::TakePlain(uint16_t number, std::span<const uint8_t> body, Arena* arena, void* args) {
-  const ServerCommand& command = kServerCommands[number];
-  const wire::CommandCodec& codec = wire::kCodecs[number];
-  plain_handles_.Begin();
-  if (command.take != nullptr) {
-    command.take(plain_handles_, body, args);
-    return plain_handles_.ok();
-  }
-  wire::Decoder decoder(body, arena, &plain_handles_);
-  codec.decode_request(decoder, args);
-  return decoder.ok();
+const PlainCommands& AllPlain() {
+  static const PlainCommands kAll = [] {
+    PlainCommands all{};
+    for (size_t i = 0; i < kCommandCount; ++i) {
+      const ServerCommand& command = kServerCommands[i];
+      const wire::CommandCodec& codec = wire::kCodecs[i];
+      if (!command.plain || codec.args_size > limits::kPlainArgumentBytes) continue;
+      all[i] = {command.take,
+                command.invoke,
+                command.check,
+                codec.decode_request,
+                static_cast<uint32_t>(codec.args_size),
+                command.commands_at};
+    }
+    return all;
+  }();
+  return kAll;
 }
+
+}  // namespace
 
 // Most of what is recorded is handed on to the driver and that is all: no lock is taken for it, nothing is kept of it. The decoder
 // and the checks are those of every command; what they find to be said makes it a command like others, from its bytes on. In a
 // long command buffer the driver's part is a lane's.
-bool Session::ExecutePlain(uint16_t number, std::span<const uint8_t> body) {
-  const ServerCommand& command = kServerCommands[number];
-  const size_t size = wire::kCodecs[number].args_size;
-  ObjectId commands = kNullObject;
-  if (size > limits::kPlainArgumentBytes || body.size() < command.commands_at + sizeof(commands)) return false;
-  std::memcpy(&commands, body.data() + command.commands_at, sizeof(commands));
-
-  Lane* const lane = lanes_.For(commands);
-  Row* const row = lane == nullptr ? nullptr : &lane->Filling();
+void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
+  const PlainCommands& all = AllPlain();
   alignas(kWord) uint8_t own[limits::kPlainArgumentBytes];
-  void* args = own;
-  if (row != nullptr) args = row->Place(size);
-  if (command.take == nullptr) {  // which would write all of it
-    for (size_t at = 0; at < size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
-    if (plain_arena_.used() != 0) plain_arena_.Reset();
-  }
-  if (!TakePlain(number, body, row == nullptr ? &plain_arena_ : &row->arena, args)) return false;
-  if (plain_handles_.commands() != commands) return false;
-  const DispatchContext* context = plain_handles_.context();
-  if (context == nullptr || context->device == nullptr || !HasEntry(context->table, number)) return false;
-  if (command.needs != wire::kNeedsNothing && !context->enabled[command.needs]) return false;
-  if (command.check != nullptr && !command.check(plain_handles_.facts(), context, args).nothing()) return false;
-  if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
-  for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(commands, id);
-  if (row != nullptr) {
+  const size_t before = bytes->size();
+  uint64_t done = 0, laned = 0;
+  wire::RecordHeader header;
+  std::span<const uint8_t> rest = *bytes, body;
+  for (; wire::NextRecord(&rest, &header, &body); *bytes = rest, ++done) {
+    const uint16_t number = translation_.Command(header.command);
+    if (number >= kCommandCount || header.flags != 0) break;
+    const PlainCommand& command = all[number];
+    ObjectId commands = kNullObject;
+    if (command.size == 0 || body.size() < command.commands_at + sizeof(commands)) break;
+    if (done == 0) meter_.Begin(wire::kRecordings, 0);
+    std::memcpy(&commands, body.data() + command.commands_at, sizeof(commands));
+
+    Lane* const lane = lanes_.For(commands);
+    Row* const row = lane == nullptr ? nullptr : &lane->Filling();
+    void* const args = row == nullptr ? own : row->Place(command.size);
+    plain_handles_.Begin();
+    if (command.take != nullptr) {  // writes all of them
+      command.take(plain_handles_, body, args);
+      if (!plain_handles_.ok()) break;
+    } else {
+      for (size_t at = 0; at < command.size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
+      if (plain_arena_.used() != 0) plain_arena_.Reset();
+      wire::Decoder decoder(body, row == nullptr ? &plain_arena_ : &row->arena, &plain_handles_);
+      command.decode(decoder, args);
+      if (!decoder.ok()) break;
+    }
+    const DispatchContext* context = plain_handles_.context();
+    if (plain_handles_.commands() != commands || context == nullptr || !context->plain[number]) break;
+    if (command.check != nullptr && !command.check(plain_handles_.facts(), context, args).nothing()) break;
+    if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
+    for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(commands, id);
+    if (row == nullptr) {
+      command.invoke(*this, context->table, args);
+      continue;
+    }
     row->Add({command.invoke, &context->table, args});
     if (row->IsFull()) lane->Post();
-    SessionStats::Count(&stats_.laned);
-  } else {
-    command.invoke(*this, context->table, args);
+    ++laned;
   }
-  SessionStats::Count(&stats_.commands);
-  SessionStats::Count(&stats_.plain);
-  return true;
+  if (done == 0) return;
+  meter_.Add(before - bytes->size());
+  SessionStats::Count(&stats_.commands, done);
+  SessionStats::Count(&stats_.plain, done);
+  SessionStats::Count(&stats_.laned, laned);
 }
 
 void Session::SettleFor(const CommandRun& run) {

@@ -166,23 +166,27 @@ bool Session::Exceeded(std::string what) {
   return false;
 }
 
+// What the meter knows the record by.
+uint16_t Session::KindOf(const wire::RecordHeader& header) const {
+  const uint16_t command = translation_.Command(header.command);
+  return command < kCommandCount && kServerCommands[command].is_recorded() ? wire::kRecordings : header.command;
+}
+
 bool Session::Execute(const Message& message) {
   std::span<const uint8_t> bytes = message.payload;
   uint64_t sequence = message.sequence;
   Record record{};
   table_.DropRetired();
   Queue::LeaveAttended();  // commands come first
-  while (!bytes.empty()) {
+  while (true) {
+    ExecutePlainOnes(&bytes);
+    if (bytes.empty()) break;
     if (!wire::NextRecord(&bytes, &record.header, &record.body)) {
       return Malformed(fmt::format("a batch ends within a record, {} bytes before its end", bytes.size()));
     }
     record.sequence = sequence;
-    const uint16_t number = translation_.Command(record.header.command);
-    const ServerCommand* command = number < kCommandCount ? &kServerCommands[number] : nullptr;
-    const bool records = command != nullptr && command->is_recorded();
-    meter_.Begin(records ? wire::kRecordings : record.header.command, record.body.size());
+    meter_.Begin(KindOf(record.header), record.body.size());
     if ((record.header.flags & wire::kWantsReply) != 0) ++sequence;
-    if (records && command->plain && record.header.flags == 0 && ExecutePlain(number, record.body)) continue;
     const bool control = record.header.command >= static_cast<uint16_t>(wire::Control::kHeartbeat);
     if (!(control ? ExecuteControl(record) : ExecuteCommand(record))) return false;
     if (!bytes.empty()) Queue::LeaveAttended();

@@ -52,8 +52,8 @@ struct SessionStats {
   std::atomic<uint64_t> laned = 0;  // plain commands that a lane made
   std::atomic<uint64_t> plain = 0;  // counted by the reader alone, as `commands` is
 
-  static void Count(std::atomic<uint64_t>* of_reader) {
-    of_reader->store(of_reader->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  static void Count(std::atomic<uint64_t>* of_reader, uint64_t more = 1) {
+    of_reader->store(of_reader->load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
   }
 };
 
@@ -150,11 +150,12 @@ class Session {
   };
   // These return false when the session must end, having set end_reason_.
   bool Execute(const Message& message);
+  uint16_t KindOf(const wire::RecordHeader& header) const;
   bool ExecuteControl(const Record& record);
   bool ExecuteCommand(const Record& record);
-  // False where nothing was done: the command is not a plain one, or something is to be said of it.
-  bool ExecutePlain(uint16_t number, std::span<const uint8_t> body);
-  bool TakePlain(uint16_t number, std::span<const uint8_t> body, Arena* arena, void* args);
+  // Takes plain commands from the front of `bytes`, up to the first record that is something else or of which something is to
+  // be said.
+  void ExecutePlainOnes(std::span<const uint8_t>* bytes);
   // Waits for recordings that the command must not run beside.
   void SettleFor(const CommandRun& run);
   bool Malformed(std::string what);
