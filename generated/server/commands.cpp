@@ -2669,10 +2669,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::WaitForPresent2KHRArgs>,
      .alongside = true,
      .needs = 1},
-    {.invoke = invoke::WaitForPresentKHR,
-     .result = ResultOf<wire::WaitForPresentKHRArgs>,
-     .alongside = true,
-     .needs = 1},
+    {},  // vkWaitForPresentKHR
     {.invoke = invoke::CreateCudaModuleNV,
      .result = ResultOf<wire::CreateCudaModuleNVArgs>,
      .alongside = true,
@@ -2764,10 +2761,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .alongside = true,
      .needs = 151},
     {.invoke = invoke::CmdSetDepthBias2EXT, .plain = true, .commands_at = 4, .needs = 46},
-    {.invoke = invoke::ReleaseSwapchainImagesKHR,
-     .result = ResultOf<wire::ReleaseSwapchainImagesKHRArgs>,
-     .alongside = true,
-     .needs = 1},
+    {},  // vkReleaseSwapchainImagesKHR
     {.invoke = invoke::GetDeviceImageSubresourceLayout, .alongside = true},
     {},  // vkMapMemory2
     {},  // vkUnmapMemory2
