@@ -132,6 +132,8 @@ def is_one_sided(name: str) -> bool:
 def read_calls(capture: Path) -> list[dict[str, Any]]:
     text = capture.with_suffix(".json")
     subprocess.run(["gfxrecon-convert", "--output", text, capture], check=True, capture_output=True)
+    if not text.exists():  # of a worker that has made no call yet
+        return []
     lines = (json.loads(line) for line in text.read_text().splitlines() if line.strip())
     return [line["vkFunc"] for line in lines if "vkFunc" in line]
 
