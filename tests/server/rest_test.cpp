@@ -115,17 +115,20 @@ TEST_F(RestTest, AMessengerKeepsItsInstance) {
   listen.pMessenger = &messenger;
   client_->Ask(Command::kCreateDebugUtilsMessengerEXT, &listen);
   ASSERT_EQ(listen.result, VK_SUCCESS);
+  const uint64_t before = client_->session().stats().rests;
   std::this_thread::sleep_for(milliseconds(100));  // several times what a silent client is waited for
-  EXPECT_EQ(client_->session().stats().rests, 0u);
+  EXPECT_EQ(client_->session().stats().rests, before);
 }
 
 TEST_F(RestTest, WithADeviceNothingIsGivenBack) {
+  uint64_t before = 0;
   {
     TestDevice device(client_.get());
+    before = client_->session().stats().rests;  // on a slow machine, before there was a device
     std::this_thread::sleep_for(milliseconds(100));
-    EXPECT_EQ(client_->session().stats().rests, 0u);
+    EXPECT_EQ(client_->session().stats().rests, before);
   }
-  EXPECT_TRUE(Rests(1)) << "the device is gone";
+  EXPECT_TRUE(Rests(before + 1)) << "the device is gone";
   TestDevice again(client_.get());
   wire::DeviceWaitIdleArgs idle{again.device, VK_NOT_READY};
   client_->Ask(Command::kDeviceWaitIdle, &idle);
