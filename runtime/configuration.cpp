@@ -69,6 +69,17 @@ std::string ProgramName() {
   return std::string(whole.substr(whole.rfind('/') + 1));
 }
 
+// Where the address that begins there ends: at a comma, but for the one within guest:PORT,FILE.
+size_t EndOfAddress(const std::string& text, size_t begin) {
+  constexpr std::string_view kGuest = "guest:", kFound = "guest://";
+  const std::string_view rest = std::string_view(text).substr(begin);
+  size_t comma = rest.find(',');
+  if (comma != rest.npos && rest.starts_with(kGuest) && (!rest.starts_with(kFound) || comma != kFound.size())) {
+    comma = rest.find(',', comma + 1);
+  }
+  return comma == rest.npos ? text.size() : begin + comma;
+}
+
 }  // namespace
 
 std::string Configuration::UserFile() {
@@ -156,7 +167,7 @@ std::string Configuration::For(std::string_view program) const {
 std::vector<Address> Configuration::FindAll(const std::string& text, std::string* error) const {
   std::vector<Address> found;
   for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
+    const size_t end = EndOfAddress(text, begin);
     const auto address = Find(text.substr(begin, end - begin), error);
     if (!address) return {};
     found.push_back(*address);

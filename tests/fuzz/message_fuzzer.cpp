@@ -72,6 +72,8 @@ void Read(std::span<const uint8_t> stream, size_t step) {
         if (message.kind == MessageKind::kHello || message.kind == MessageKind::kWelcome) Greeted(message);
         SentAgain(message);
         break;
+      case transport::FrameStatus::kWake:
+        break;
       case transport::FrameStatus::kNeedMore: {
         if (stream.empty()) return;
         iovec vectors[2];

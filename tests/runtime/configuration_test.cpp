@@ -135,6 +135,19 @@ TEST_F(ConfiguredProgram, MayUseSeveralServers) {
   EXPECT_NE(error_.find("nobody"), std::string::npos) << error_;
 }
 
+TEST(ConfigurationTest, TheCommaOfAGuestsAddressIsItsOwn) {
+  std::string error;
+  const auto found = Configuration().FindAll("guest:/port,/memory,unix:/here,guest://,guest:port,memory", &error);
+  ASSERT_EQ(found.size(), 4u) << error;
+  EXPECT_EQ(found[0].path, "/port");
+  EXPECT_EQ(found[0].area, "/memory");
+  EXPECT_EQ(found[1].path, "/here");
+  EXPECT_EQ(found[2].kind, Address::Kind::kGuest);
+  EXPECT_EQ(found[2].path, "");
+  EXPECT_EQ(found[3].path, "port");
+  EXPECT_EQ(found[3].area, "memory");
+}
+
 TEST_F(ConfiguredProgram, MayBeToldToUseNone) {
   Write("server = \"none\"\n");
   EXPECT_FALSE(ServerOfThisProgram(&chosen_, &error_));

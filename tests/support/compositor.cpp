@@ -183,7 +183,7 @@ Compositor::Compositor(const std::vector<uint32_t>& formats, bool with_shm)
     }
     return 0;
   };
-  wl_event_loop_add_fd(wl_display_get_event_loop(display_), wake_, WL_EVENT_READABLE, woken, this);
+  wakes_ = wl_event_loop_add_fd(wl_display_get_event_loop(display_), wake_, WL_EVENT_READABLE, woken, this);
   thread_ = std::thread([this] { wl_display_run(display_); });
 }
 
@@ -191,6 +191,7 @@ Compositor::~Compositor() {
   Do([this] { wl_display_terminate(display_); });
   thread_.join();
   wl_display_destroy_clients(display_);
+  wl_event_source_remove(wakes_);
   wl_display_destroy(display_);
   close(wake_);
 }

@@ -14,6 +14,7 @@
 
 struct wl_client;
 struct wl_display;
+struct wl_event_source;
 struct wl_resource;
 
 namespace vesper::test {
@@ -81,6 +82,7 @@ class Compositor {
   std::vector<wl_client*> clients_;
   wl_display* display_ = nullptr;
   int wake_ = -1;
+  wl_event_source* wakes_ = nullptr;
   std::thread thread_;
 };
 

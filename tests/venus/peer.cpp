@@ -146,7 +146,7 @@ class Reply {
   }
   void Copy(uint8_t* to, size_t size) {
     if (size > bytes_.size()) return Fail("the reply ends early");
-    std::memcpy(to, bytes_.data(), size);
+    if (size != 0) std::memcpy(to, bytes_.data(), size);  // nothing may have no address
     bytes_ = bytes_.subspan(size);
   }
   void Bytes(uint8_t* to, size_t size) {
