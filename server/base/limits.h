@@ -26,6 +26,10 @@ struct SessionLimits {
 namespace limits {
 
 inline constexpr std::chrono::milliseconds kForever{-1};
+// A session gives the driver back so often, each time after 2 to the power of kRestGrowth times longer: a client that asks
+// something every few seconds does not wait for the driver each time, and some drivers bear only so many loads in a process.
+inline constexpr uint64_t kMaxRests = 4;
+inline constexpr uint64_t kRestGrowth = 2;
 
 // Devices of one session at the same time: each has threads of its own. More are VK_ERROR_TOO_MANY_OBJECTS.
 inline constexpr size_t kMaxDevices = 64;

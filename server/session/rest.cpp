@@ -39,11 +39,13 @@ bool Session::MayRest() {
 
 // A client that is silent still says now and then that it lives: what counts is when it last wanted something.
 std::chrono::milliseconds Session::UntilRest() {
-  if (rests_ || !devices_.empty()) return limits::kForever;
+  const uint64_t before = stats_.rests;
+  if (rests_ || !devices_.empty() || before == limits::kMaxRests) return limits::kForever;
   const auto now = std::chrono::steady_clock::now();
-  if (const uint64_t commands = stats_.commands; commands != commands_before_rest_) {
+  if (const uint64_t commands = stats_.commands;
+      commands != commands_before_rest_ || rest_at_ == decltype(rest_at_)()) {
     commands_before_rest_ = commands;
-    rest_at_ = now + limits_.rest_after;
+    rest_at_ = now + limits_.rest_after * (uint64_t{1} << (limits::kRestGrowth * before));
   }
   return std::max(std::chrono::ceil<std::chrono::milliseconds>(rest_at_ - now), std::chrono::milliseconds(0));
 }

@@ -92,6 +92,15 @@ TEST_F(RestTest, SignsOfLifeAloneKeepNothing) {
   EXPECT_EQ(client_->session().stats().rests, 1u);
 }
 
+// The driver is in memory ahead of the first command, which may take its time.
+TEST_F(RestTest, ASessionDoesNotBeginWithARest) {
+  SessionLimits limits;
+  limits.rest_after = std::chrono::minutes(1);
+  client_ = std::make_unique<TestClient>(driver_.get(), MakeLoopback(), limits);
+  std::this_thread::sleep_for(milliseconds(50));
+  EXPECT_EQ(client_->session().stats().rests, 0u);
+}
+
 TEST_F(RestTest, AMessengerKeepsItsInstance) {
   const char* extension = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
   VkInstanceCreateInfo info{};
