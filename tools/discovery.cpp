@@ -13,8 +13,6 @@
 
 #include "runtime/descriptor.h"
 
-extern char** environ;
-
 namespace vesper::tools {
 namespace {
 

@@ -19,7 +19,7 @@ std::vector<Address> ChosenServers(const std::string& server, const std::string&
   const Configuration configuration = Configuration::Read(&wrong);
   const char* said = Setting("VESPER_SERVER");
   if (!server.empty() || said != nullptr) {
-    const auto addresses = configuration.FindAll(server.empty() ? said : server, error);
+    auto addresses = configuration.FindAll(server.empty() ? said : server, error);
     if (addresses.empty()) *error = (server.empty() ? "VESPER_SERVER: " : "--server " + server + ": ") + *error;
     return addresses;
   }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,45 @@ std::vector<std::string> ProgramOf(const CLI::App* command, char** begin, char**
   std::exit(2);
 }
 
+// What whoever runs a server says to it.
+class AdminCommands {
+ public:
+  explicit AdminCommands(CLI::App* app) : app_(app) {
+    top_->add_option("--every", seconds_, "seconds between")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
+    kill_->add_option("SESSION", session_, "its number")->required();
+  }
+  AdminCommands(const AdminCommands&) = delete;
+  AdminCommands& operator=(const AdminCommands&) = delete;
+
+  // The exit status, where one of them was given.
+  std::optional<int> Run() const {
+    if (ps_->parsed()) return vesper::tools::ListSessions(admin_);
+    if (top_->parsed()) return vesper::tools::WatchSessions(admin_, seconds_);
+    if (kill_->parsed()) return vesper::tools::EndSession(admin_, session_);
+    if (drain_->parsed()) return vesper::tools::Drain(admin_);
+    if (reload_->parsed()) return vesper::tools::ReloadTokens(admin_);
+    return std::nullopt;
+  }
+
+ private:
+  CLI::App* Add(const char* name, const char* text) {
+    CLI::App* command = app_->add_subcommand(name, text);
+    command->add_option("--admin", admin_,
+                        "where the server is reached for this, unix:PATH (else where it is by default)");
+    return command;
+  }
+
+  CLI::App* const app_;
+  std::string admin_;
+  uint64_t session_ = 0;
+  double seconds_ = 2;
+  CLI::App* const ps_ = Add("ps", "list a server's sessions");
+  CLI::App* const top_ = Add("top", "the same again and again, with what they use meanwhile");
+  CLI::App* const kill_ = Add("kill", "end a session");
+  CLI::App* const drain_ = Add("drain", "let a server end with its last session, and take no new ones");
+  CLI::App* const reload_ = Add("reload", "let a server read its tokens again");
+};
+
 int Main(int argc, char** argv) {
   CLI::App app("Vulkan programs on a GPU that is somewhere else");
   app.set_version_flag("--version", VESPER_VERSION);
@@ -139,22 +179,7 @@ int Main(int argc, char** argv) {
   const CLI::App* bench = AddBench(app, &bench_options);
   const CLI::App* bench_rows = app.add_subcommand("bench-rows")->group("");  // what `bench` runs
 
-  std::string admin;
-  uint64_t session = 0;
-  double seconds = 2;
-  const auto add = [&](const char* name, const char* text) {
-    CLI::App* command = app.add_subcommand(name, text);
-    command->add_option("--admin", admin,
-                        "where the server is reached for this, unix:PATH (else where it is by default)");
-    return command;
-  };
-  CLI::App* ps = add("ps", "list a server's sessions");
-  CLI::App* top = add("top", "the same again and again, with what they use meanwhile");
-  top->add_option("--every", seconds, "seconds between")->check(CLI::Range(0.1, 3600.0))->capture_default_str();
-  CLI::App* kill = add("kill", "end a session");
-  kill->add_option("SESSION", session, "its number")->required();
-  CLI::App* drain = add("drain", "let a server end with its last session, and take no new ones");
-  CLI::App* reload = add("reload", "let a server read its tokens again");
+  AdminCommands admin(&app);
 
   // What follows "--" is the program's alone.
   char** const end =
@@ -166,11 +191,7 @@ int Main(int argc, char** argv) {
   if (use->parsed()) return vesper::tools::UseServer(chosen, name);
   if (bench->parsed()) return vesper::tools::Bench(bench_options);
   if (bench_rows->parsed()) return vesper::tools::BenchRows();
-  if (ps->parsed()) return vesper::tools::ListSessions(admin);
-  if (top->parsed()) return vesper::tools::WatchSessions(admin, seconds);
-  if (kill->parsed()) return vesper::tools::EndSession(admin, session);
-  if (drain->parsed()) return vesper::tools::Drain(admin);
-  if (reload->parsed()) return vesper::tools::ReloadTokens(admin);
+  if (const auto status = admin.Run()) return *status;
   if (replay->parsed()) return vesper::tools::Replay(replay_options);
   if (trace->parsed()) return vesper::tools::Trace(trace_options);
   const std::vector<std::string> program = ProgramOf(record->parsed() ? record : run, end, argv + argc);

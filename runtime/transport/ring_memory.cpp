@@ -63,7 +63,7 @@ std::unique_ptr<RingMemory> RingMemory::MapFile(const Descriptor& file, const Ri
   return std::unique_ptr<RingMemory>(new RingMemory(static_cast<uint8_t*>(mapped), size, layout));
 }
 
-std::unique_ptr<RingMemory> RingMemory::MakeIn(std::shared_ptr<Area> area, MemoryPlace* for_peer) {
+std::unique_ptr<RingMemory> RingMemory::MakeIn(const std::shared_ptr<Area>& area, MemoryPlace* for_peer) {
   const uint64_t bytes = Area::InUnits(kRingLayout.end());
   const std::optional<uint64_t> offset = area->Take(bytes);
   if (!offset) return nullptr;

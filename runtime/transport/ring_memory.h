@@ -77,7 +77,7 @@ class RingMemory {
   // descriptor is not needed afterwards.
   static std::unique_ptr<RingMemory> Map(const Descriptor& file, const RingLayout& layout);
   // The same in an area. The place is for the peer, which is the guest; its offsets of the layout begin there.
-  static std::unique_ptr<RingMemory> MakeIn(std::shared_ptr<Area> area, MemoryPlace* for_peer);
+  static std::unique_ptr<RingMemory> MakeIn(const std::shared_ptr<Area>& area, MemoryPlace* for_peer);
   static std::unique_ptr<RingMemory> MapIn(std::shared_ptr<Area> area, MemoryPlace place, const RingLayout& layout);
   // Memory that somebody else owns, and shares with the peer in his own way; a page of zeros at first.
   static std::unique_ptr<RingMemory> Over(std::span<uint8_t> memory, const RingLayout& layout);

@@ -217,33 +217,40 @@ std::unique_ptr<Timer> Serve(Session* session, int socket, uint64_t number, int 
   return std::make_unique<Timer>(limits::kEndPatience, [] { _exit(0); });
 }
 
-}  // namespace
-
-int RunWorker(const ServerOptions& options) {
-  prctl(PR_SET_NAME, "vesper-worker");
-  LeaveLastWords();
+// Confined, with the driver in memory; nullptr after saying what is in the way.
+std::unique_ptr<Driver> GetReady(const ServerOptions& options) {
   std::string error;
+  const auto failed = [&](const std::string& why) {
+    SendReport(options.worker_fd, Report::kFailed, why);
+    return nullptr;
+  };
   const Sandbox sandbox = SandboxOf(options.sandbox).value_or(Sandbox::kOff);
   if (!EnterSandbox(sandbox, options.worker_uid, options.worker_fd, &error)) {
-    SendReport(options.worker_fd, Report::kFailed, "it cannot be confined: " + error);
-    return 1;
+    return failed("it cannot be confined: " + error);
   }
   LimitMemory(options.max_memory);
   PrepareDriverEnvironment();
   if (options.tls && tls::Open(&error) == nullptr) Log(LogLevel::kError, "{}", error);
   error.clear();
-  const std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
-  if (driver == nullptr) {
-    SendReport(options.worker_fd, Report::kFailed, error);
-    return 1;
-  }
+  std::unique_ptr<Driver> driver = Driver::Load(options.driver(), &error);
+  if (driver == nullptr) return failed(error);
   // Brings the drivers into memory ahead of the client, whose instance is then made quickly.
   driver->KeepLoaded();
   if (!SealSandbox(sandbox, &error)) {
-    SendReport(options.worker_fd, Report::kFailed, "it cannot be confined: " + error);
-    return 1;
+    return failed("it cannot be confined: " + error);
   }
   SendReport(options.worker_fd, Report::kReady);
+  return driver;
+}
+
+}  // namespace
+
+int RunWorker(const ServerOptions& options) {
+  prctl(PR_SET_NAME, "vesper-worker");
+  LeaveLastWords();
+  const std::unique_ptr<Driver> driver = GetReady(options);
+  if (driver == nullptr) return 1;
+  std::string error;
   OrderMessage order;
   int socket = -1;
   if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;

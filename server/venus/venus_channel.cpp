@@ -58,7 +58,7 @@ void VenusChannel::Close() {
   Wake();
 }
 
-void VenusChannel::Wake() { eventfd_write(wake_, 1); }
+void VenusChannel::Wake() const { eventfd_write(wake_, 1); }
 
 // --- what the session says ---------------------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class VenusChannel final : public Channel {
   void TellHead(Stream* stream);
   void Pause(Clock::time_point since);
   void Sleep();
-  void Wake();
+  void Wake() const;
 
   // Of the socket.
   bool ReadSocket(Message* message);

@@ -122,6 +122,6 @@ bool VtestSocket::Send(std::span<const uint8_t> bytes, int file) {
   return true;
 }
 
-void VtestSocket::Shutdown() { shutdown(fd_, SHUT_RDWR); }
+void VtestSocket::Shutdown() const { shutdown(fd_, SHUT_RDWR); }
 
 }  // namespace vesper::venus

@@ -56,7 +56,7 @@ class VtestSocket {
   // Waits while the peer takes nothing, for a while. False when it has gone.
   bool Answer(Vtest command, std::span<const uint32_t> words);
   bool SendFile(int file);
-  void Shutdown();
+  void Shutdown() const;
 
   uint64_t received() const { return received_; }
   uint64_t sent() const { return sent_; }

@@ -363,7 +363,8 @@ class Writer {
       Number(type->type);
     }
     Number(uint64_t{0});
-    for (auto link = links.rbegin(); link != links.rend(); ++link) Body(*link->first, link->second);
+    std::reverse(links.begin(), links.end());
+    for (const auto& [type, link] : links) Body(*type, link);
   }
 
   const Objects& objects_;

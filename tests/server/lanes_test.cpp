@@ -194,7 +194,9 @@ TEST_F(LanesTest, ShortCommandBuffersAreTheReaders) {
     for (uint32_t word = 0; word < limits::kBeforeLane; ++word) Fill(commands, buffer, word, word);
     device.Submit(commands, VK_NULL_HANDLE);
   }
-  client_->AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  wire::DeviceWaitIdleArgs idle{device.device, VK_NOT_READY};
+  client_->Ask(Command::kDeviceWaitIdle, &idle);
+  EXPECT_EQ(idle.result, VK_SUCCESS);
   EXPECT_EQ(client_->session().stats().plain, 5 * limits::kBeforeLane);
   EXPECT_EQ(client_->session().stats().laned, 0u);
 }

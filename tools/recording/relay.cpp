@@ -135,8 +135,8 @@ void Relay::Session::Pass(bool to_server) {
   }
 }
 
-Relay::Relay(const RelayOptions& options, std::unique_ptr<Listener> listener)
-    : options_(options), listener_(std::move(listener)) {}
+Relay::Relay(RelayOptions options, std::unique_ptr<Listener> listener)
+    : options_(std::move(options)), listener_(std::move(listener)) {}
 
 std::unique_ptr<Relay> Relay::Start(const RelayOptions& options, const std::string& socket, std::string* error) {
   std::unique_ptr<Listener> listener = Listener::Open({Address::Kind::kUnix, socket, "", 0}, error);

@@ -41,7 +41,7 @@ class Relay {
 
  private:
   struct Session;
-  Relay(const RelayOptions& options, std::unique_ptr<Listener> listener);
+  Relay(RelayOptions options, std::unique_ptr<Listener> listener);
   void Accept();
 
   const RelayOptions options_;

@@ -225,7 +225,7 @@ void Player::Recorded(const Entry& entry) {
 
 void Player::RecordedEvents(Bytes records) {
   const MutexLock lock(mutex_);
-  ForEachRecord(records, 0, [&](const auto& header, Bytes body, Bytes, uint64_t) {
+  ForEachRecord(records, 0, [&](const auto& header, Bytes body, Bytes, uint64_t) VESPER_NOT_ANALYSED {
     switch (static_cast<wire::EventKind>(header.command)) {
       case wire::EventKind::kCompleted: {
         if (body.size() < sizeof(wire::Completed)) return;

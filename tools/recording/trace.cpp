@@ -40,8 +40,8 @@ uint64_t ChangedBytes(Bytes body) {
 
 class Lines {
  public:
-  Lines(const Greeting& greeting, const std::string& match, std::FILE* out)
-      : dialect_(greeting.hello.commands), match_(match), out_(out) {}
+  Lines(const Greeting& greeting, std::string match, std::FILE* out)
+      : dialect_(greeting.hello.commands), match_(std::move(match)), out_(out) {}
 
   void Show(const Entry& entry) {
     now_ = entry.ns;
