@@ -5,6 +5,7 @@
 #include <cinttypes>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "generated/trace/printers.h"
 #include "runtime/wire/control.h"
