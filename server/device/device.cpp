@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
 #include "generated/server/commands.h"
 #include "runtime/wire/handle_mapper.h"

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <bitset>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,6 +29,13 @@ class Events;
 class MemoryTable;
 class Device;
 struct Instance;
+
+// Whether the driver has that command (a number of this server).
+inline bool HasEntry(const vk::DispatchTable& table, size_t command) {
+  PFN_vkVoidFunction entry;
+  std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
+  return entry != nullptr;
+}
 
 // What the handle table keeps for each dispatchable object.
 struct DispatchContext {

@@ -20,7 +20,7 @@ class Lanes {
  public:
   // No command has more than `bytes` of arguments. Threads start when they are first needed.
   Lanes(Session* session, HandleTable* table, size_t count, size_t bytes)
-      : session_(session), table_(table), count_(count), bytes_(bytes) {}
+      : session_(session), table_(table), bytes_(bytes), lanes_(count) {}
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
 
@@ -28,8 +28,9 @@ class Lanes {
   // command buffers are not worth a wake-up, unless a lane has still to do for their pool.
   Lane* For(ObjectId commands) {
     if (commands != current_) Change(commands);
-    if (lane_ != nullptr && (++recorded_ > limits::kBeforeLane || !lane_->IsIdle())) return lane_;
-    return nullptr;
+    if (lane_ == nullptr) return nullptr;
+    if (++recorded_ > limits::kBeforeLane) return *lane_ != nullptr ? lane_->get() : Start();
+    return *lane_ != nullptr && !(*lane_)->IsIdle() ? lane_->get() : nullptr;
   }
   // Lets the lanes make what has been prepared for them, when no more comes for now.
   void Post();
@@ -44,18 +45,18 @@ class Lanes {
     size_t lane;
   };
   void Change(ObjectId commands);
-  Lane* LaneOf(ObjectId commands);
+  Lane* Start();
+  ObjectId PoolOf(ObjectId commands);
 
   Session* const session_;
   HandleTable* const table_;
-  const size_t count_;
   const size_t bytes_;
-  std::vector<std::unique_ptr<Lane>> lanes_;  // those that were needed
+  std::vector<std::unique_ptr<Lane>> lanes_;  // null: not needed yet
   std::vector<Pool> pools_;                   // those seen last, of which each has its lane
   size_t next_ = 0;
   ObjectId current_ = kNullObject;
-  Lane* lane_ = nullptr;   // of the current command buffer's pool
-  uint32_t recorded_ = 0;  // into it, without a pause
+  std::unique_ptr<Lane>* lane_ = nullptr;  // the current command buffer's pool's place in lanes_; null: none
+  uint32_t recorded_ = 0;                  // into it, without a pause
 };
 
 }  // namespace vesper::server

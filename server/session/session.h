@@ -172,11 +172,6 @@ class Session {
   void Invoke(CommandRun* run);
   void Skip(CommandRun* run);  // of a command that is inert
   static CommandHandles::Options OptionsOf(uint16_t command);
-  static bool HasEntry(const vk::DispatchTable& table, uint16_t command) {
-    PFN_vkVoidFunction entry;
-    std::memcpy(&entry, reinterpret_cast<const char*>(&table) + vk::kDispatchOffsets[command], sizeof(entry));
-    return entry != nullptr;
-  }
   void NoteRecorded(const CommandRun& run);
   void NoteLacking(const CommandRun& run);
   void Answer(uint64_t sequence, wire::ReplyKind kind, VkResult result);
