@@ -25,11 +25,9 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   context_.device = this;
   context_.enabled = parts.enabled;
   for (size_t i = 0; i < kCommandCount; ++i) {
-    PFN_vkVoidFunction entry;
-    std::memcpy(&entry, reinterpret_cast<const char*>(&context_.table) + vk::kDispatchOffsets[i], sizeof(entry));
     const ServerCommand& command = kServerCommands[i];
-    context_.plain[i] =
-        command.plain && entry != nullptr && (command.needs == wire::kNeedsNothing || parts.enabled[command.needs]);
+    context_.plain[i] = command.plain && HasEntry(context_.table, i) &&
+                        (command.needs == wire::kNeedsNothing || parts.enabled[command.needs]);
   }
   parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);
   VkPhysicalDeviceProperties properties;
