@@ -27,6 +27,7 @@ constexpr Pattern kPatterns[] = {
     {"every_fourth_byte", [](size_t at) { return at % 4 == 0; }},
     {"three_of_four_by_chance", [](size_t at) { return (at * 2654435761u >> 13) % 4 != 0; }},
     {"sparse_lines", [](size_t at) { return at / 64 % 16384 == 0; }},
+    {"all_but_some_by_chance", [](size_t at) { return (at * 2654435761u >> 13) % 256 != 0; }},
     {"everything", [](size_t) { return true; }},
 };
 

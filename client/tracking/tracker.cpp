@@ -109,7 +109,6 @@ size_t Tracker::CompareBlock(uint64_t offset, const uint8_t* current, size_t len
   }
   if (count == 0) return 0;
   const wire::Changes changes{offset, std::span(seen).first(length), mask.data()};
-  wire::TakeOver(changes, twin() + offset);
   sink(changes, count);
   return count;
 }

@@ -60,7 +60,7 @@ class UffdTracker final : public Tracker {
         written_(pages_),
         looked_(pages_),
         stale_(pages_),
-        rewritten_(pages_ / kGroupPages),
+        habits_(pages_ / kGroupPages),
         streaks_(pages_ / kGroupPages) {}
 
   // Huge pages would make a written byte cost 2 MiB to compare.
@@ -79,7 +79,6 @@ class UffdTracker final : public Tracker {
     whole_ = page_ == limits::kBlockBytes ? search.whole : Search::Whole::kNever;
     if (search.trigger == 0 || search.trigger != trigger_) BeginTrigger(search.trigger, now);
     TakeAll(first, last, end, now);
-    NoteRewritten(first, last);
     Group group;
     for (size_t page = pending_.Next(first, last); page < last; page = pending_.Next(page + 1, last)) {
       if (page / kGroupPages != group.number) {
@@ -89,10 +88,13 @@ class UffdTracker final : public Tracker {
       size_t changed = 0;
       if (Look(page, begin, end, group.whole, sink, &changed)) pending_.Remove(page);
       group.dense = group.dense && changed >= limits::kDensePage;
-      if (changed == 0 && group.number < rewritten_.size()) rewritten_[group.number] = 0;
+      if (changed != 0) ++group.changed;
     }
     EndGroup(group);
-    if (pinned_ || now - last_written_ < limits::kPinsAppearWithin) pinned_ = HasPinnedMemory();
+    if (!pins_read_ && (pinned_ || now - last_written_ < limits::kPinsAppearWithin)) {
+      pinned_ = HasPinnedMemory();
+      pins_read_ = true;
+    }
     if (pinned_) {
       for (size_t page = written_.Next(first, last); page < last; page = written_.Next(page + 1, last)) {
         LookAgain(page, begin, end, sink);
@@ -155,18 +157,7 @@ class UffdTracker final : public Tracker {
     if (begun < last) Take(begun, last, now);
   }
 
-  bool IsRewritten(size_t group) const { return rewritten_[group] >= limits::kRewritings; }
-
-  // A page of a group that turns out not to have changed ends the row.
-  void NoteRewritten(size_t first, size_t last) {
-    for (size_t group = (first + kGroupPages - 1) / kGroupPages; (group + 1) * kGroupPages <= last; ++group) {
-      if (!pending_.HasGroup(group)) {
-        rewritten_[group] = 0;
-      } else if (rewritten_[group] < limits::kRewritings) {
-        ++rewritten_[group];
-      }
-    }
-  }
+  bool IsRewritten(size_t group) const { return habits_[group].rewritten >= habits_[group].wanted; }
 
   // `joins`: to what was taken last, if that is what comes before.
   void Take(size_t first, size_t last, Clock::time_point now, bool joins = false) {
@@ -205,6 +196,7 @@ class UffdTracker final : public Tracker {
     bool full = false;    // and was written
     bool whole = false;   // and is sent without a look at the twin
     bool dense = true;    // nearly all of each page has changed
+    size_t changed = 0;   // pages
   };
   Group BeginGroup(size_t number, size_t begin, size_t end) const {
     Group group{.number = number};
@@ -221,6 +213,8 @@ class UffdTracker final : public Tracker {
   // Now and then a group is compared again, to see whether it is still dense.
   void EndGroup(const Group& group) {
     if (!group.inside) return;
+    NoteHabit(group);
+    if (group.full && group.changed == 0) return;
     Streak& streak = streaks_[group.number];
     if (!group.full || ++streak.age >= limits::kWholeRounds) {
       streak = {};
@@ -232,6 +226,21 @@ class UffdTracker final : public Tracker {
     }
   }
 
+  // A look in vain at a group that is not recorded costs a fraction of the faults that recording it does, so some of them are
+  // put up with after each rewriting; a program whose rewritings are too rare for that has to show more of them the next time.
+  void NoteHabit(const Group& group) {
+    Habit& habit = habits_[group.number];
+    if (group.full && group.changed == kGroupPages) {
+      if (IsRewritten(group.number)) habit.wanted = limits::kRewritings;
+      habit.rewritten = std::min<uint8_t>(habit.rewritten + 1, limits::kMostRewritings);
+      habit.vain = 0;
+    } else if (group.changed != 0 || !IsRewritten(group.number)) {
+      habit.rewritten = 0;
+    } else if (++habit.vain > limits::kLooksInVain) {
+      habit = {.wanted = std::min<uint8_t>(habit.wanted * 2, limits::kMostRewritings)};
+    }
+  }
+
   // Compares what of a page lies in [begin, end), or sends all of it. True when that is all of it.
   bool Look(size_t page, size_t begin, size_t end, bool whole, ChangeSink sink, size_t* changed) {
     const auto [at, length] = PlaceOf(page);
@@ -239,7 +248,7 @@ class UffdTracker final : public Tracker {
     const size_t to = std::min(end, at + length);
     const bool all = from == at && to == at + length;
     looked_[page] = round_;
-    if (from >= to) {
+    if (from >= to || (whole && !stale_.Has(page) && Equal(at, length))) {
       *changed = 0;
     } else if (whole) {
       if (digests_.empty()) digests_.resize(pages_);
@@ -265,6 +274,7 @@ class UffdTracker final : public Tracker {
   void BeginTrigger(uint64_t trigger, Clock::time_point now) {
     trigger_ = trigger;
     ++round_;
+    pins_read_ = false;
     again_.clear();
     while (!recent_.empty() && now - recent_.front().when > limits::kRecentlyWritten) recent_.pop_front();
     for (auto region = recent_.rbegin(); region != recent_.rend() && again_.size() < limits::kRecentPages; ++region) {
@@ -288,8 +298,12 @@ class UffdTracker final : public Tracker {
   // Sent wholly, without a look at the twin, which does not have them: what the server has is known by a digest.
   PageSet stale_;
   std::vector<uint64_t> digests_;  // of these; empty while there never were any
-  // How often in a row all pages of a group had changed; those beyond the last whole group are in none.
-  std::vector<uint8_t> rewritten_;
+  // How often in a row, when any page of a group was written, all of them had changed, and how often that must be for its writes
+  // to be no longer recorded; looks in vain since then. Pages beyond the last whole group are in none.
+  struct Habit {
+    uint8_t rewritten = 0, wanted = limits::kRewritings, vain = 0;
+  };
+  std::vector<Habit> habits_;
   // How often in a row, when any of a group was written, all of it was, and nearly all of its bytes had changed; at the latest
   // after limits::kWholeRounds all begins anew.
   struct Streak {
@@ -303,6 +317,7 @@ class UffdTracker final : public Tracker {
   std::deque<Region> recent_;
   Clock::time_point last_written_{};
   bool pinned_ = false;
+  bool pins_read_ = false;  // for this trigger
   size_t cursor_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/wire/changes.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace vesper::wire {
@@ -21,17 +22,18 @@ uint64_t NonZeroBytes(uint64_t word) {
   return ((highs >> 7) * 0x0102040810204080u) >> 56;
 }
 
-size_t FindLine(const uint8_t* current, const uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
+size_t FindLine(const uint8_t* current, uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
   *mask = 0;
   if (std::memcmp(current, known, size) == 0) return 0;
   std::memcpy(seen, current, size);
   size_t at = 0;
   for (; at + 8 <= size; at += 8) *mask |= NonZeroBytes(Word(seen + at) ^ Word(known + at)) << at;
   for (; at < size; ++at) *mask |= uint64_t{seen[at] != known[at]} << at;
+  std::memcpy(known, seen, size);
   return static_cast<size_t>(__builtin_popcountll(*mask));
 }
 
-size_t Find(const uint8_t* current, const uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
+size_t Find(const uint8_t* current, uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
   size_t changed = 0;
   for (size_t at = 0; at < size; at += kLine) {
     changed += FindLine(current + at, known + at, std::min(kLine, size - at), seen + at, mask + at / kLine);
@@ -80,32 +82,56 @@ void Place(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t pac
   }
 }
 
-const ChangeKernels* Choose() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) return &kAvx2Changes;
+void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own) {
+  for (size_t at = 0; at < extent; at += 8) {
+    uint64_t bits = mask[at / kLine] >> (at % kLine) & 0xff;
+    if (bits == 0xff && extent - at >= 8) {
+      std::memcpy(shared + at, bytes + at, 8);
+      std::memcpy(own + at, bytes + at, 8);
+      continue;
+    }
+    for (; bits != 0; bits &= bits - 1) {
+      const size_t to = at + static_cast<size_t>(__builtin_ctzll(bits));
+      shared[to] = own[to] = bytes[to];
+    }
+  }
+}
+
+size_t Count(const uint8_t* mask, size_t size) {
+  size_t bits = 0;
+  size_t at = 0;
+  for (; at + 8 <= size; at += 8) bits += static_cast<size_t>(__builtin_popcountll(Word(mask + at)));
+  for (; at < size; ++at) bits += static_cast<size_t>(__builtin_popcount(mask[at]));
+  return bits;
+}
+
+struct Here {
+  std::array<const ChangeKernels*, 3> kernels{};
+  size_t count = 0;
+};
+
+Here Look() noexcept {
+  Here here;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2") &&
+      __builtin_cpu_supports("popcnt")) {
+    here.kernels[here.count++] = &kAvx512Changes;
+  }
 #endif
-  return &kPlainChanges;
+#if defined(__x86_64__) || defined(__i386__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) here.kernels[here.count++] = &kAvx2Changes;
+#endif
+  here.kernels[here.count++] = &kPlainChanges;
+  return here;
 }
 
 }  // namespace
 
-const ChangeKernels kPlainChanges = {Find, Pack, Place};
+const ChangeKernels kPlainChanges = {Find, Pack, Place, Copy, Count};
 
-const ChangeKernels& BestChangeKernels() noexcept {
-  static const ChangeKernels* const kernels = Choose();
-  return *kernels;
-}
-
-void TakeOver(const Changes& changes, uint8_t* known) {
-  const size_t size = changes.bytes.size();
-  for (size_t at = 0; at < size; at += kLine) {
-    if (changes.mask[at / kLine] == 0) continue;
-    if (size - at >= kLine) {
-      std::memcpy(known + at, changes.bytes.data() + at, kLine);
-    } else {
-      std::memcpy(known + at, changes.bytes.data() + at, size - at);
-    }
-  }
+std::span<const ChangeKernels* const> ChangeKernelsHere() noexcept {
+  static const Here here = Look();
+  return std::span(here.kernels).first(here.count);
 }
 
 }  // namespace vesper::wire

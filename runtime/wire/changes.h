@@ -22,15 +22,15 @@ struct Changes {
   const uint64_t* mask = nullptr;  // LinesOf(bytes.size()) words; bits beyond the bytes are not set
 };
 
-// The fastest that this processor has.
-const ChangeKernels& BestChangeKernels() noexcept;
+// All that this processor has, the fastest first.
+std::span<const ChangeKernels* const> ChangeKernelsHere() noexcept;
+inline const ChangeKernels& BestChangeKernels() noexcept { return *ChangeKernelsHere().front(); }
 
 // Compares `size` bytes of memory that others may be writing with what is known of it: sets `mask` and returns how many bytes
-// differ. Of each line that differs `seen` gets the bytes, each read once, so that what was compared is what is sent.
-inline size_t FindChanges(const uint8_t* current, const uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
+// differ. Of each line that differs `seen` and `known` get the bytes, each read once, so that what was compared is what is sent
+// and is known then.
+inline size_t FindChanges(const uint8_t* current, uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
   return BestChangeKernels().find(current, known, size, seen, mask);
 }
-// After FindChanges(): what was seen is known.
-void TakeOver(const Changes& changes, uint8_t* known);
 
 }  // namespace vesper::wire

@@ -42,7 +42,7 @@ uint64_t EqualBytes(__m256i a, __m256i b) {
   return static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b)));
 }
 
-size_t Find(const uint8_t* current, const uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
+size_t Find(const uint8_t* current, uint8_t* known, size_t size, uint8_t* seen, uint64_t* mask) {
   size_t changed = 0;
   size_t at = 0;
   for (; at + kLine <= size; at += kLine) {
@@ -53,6 +53,8 @@ size_t Find(const uint8_t* current, const uint8_t* known, size_t size, uint8_t* 
     if (equal == ~uint64_t{0}) continue;
     Store32(seen + at, low);
     Store32(seen + at + 32, high);
+    Store32(known + at, low);
+    Store32(known + at + 32, high);
     changed += static_cast<size_t>(__builtin_popcountll(~equal));
   }
   if (at < size) changed += kPlainChanges.find(current + at, known + at, size - at, seen + at, mask + at / kLine);
@@ -115,9 +117,50 @@ void Place(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t pac
   }
 }
 
+void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own) {
+  size_t at = 0;
+  for (; at + kLine <= extent; at += kLine) {
+    uint64_t bits = mask[at / kLine];
+    if (bits == ~uint64_t{0}) {
+      const __m256i low = Load32(bytes + at);
+      const __m256i high = Load32(bytes + at + 32);
+      Store32(shared + at, low);
+      Store32(shared + at + 32, high);
+      Store32(own + at, low);
+      Store32(own + at + 32, high);
+      continue;
+    }
+    for (size_t group = at; bits != 0; group += 8, bits >>= 8) {
+      const auto part = static_cast<unsigned>(bits & 0xff);
+      uint64_t word;
+      __builtin_memcpy(&word, bytes + group, sizeof(word));
+      if (part == 0xff) {
+        __builtin_memcpy(shared + group, &word, sizeof(word));
+        __builtin_memcpy(own + group, &word, sizeof(word));
+      } else {
+        PlaceGroup(part, word, shared + group);
+        if (own != shared) PlaceGroup(part, word, own + group);
+      }
+    }
+  }
+  if (at < extent) kPlainChanges.copy(mask + at / kLine, extent - at, bytes + at, shared + at, own + at);
+}
+
+size_t Count(const uint8_t* mask, size_t size) {
+  size_t bits = 0;
+  size_t at = 0;
+  for (; at + 8 <= size; at += 8) {
+    uint64_t word;
+    __builtin_memcpy(&word, mask + at, sizeof(word));
+    bits += static_cast<size_t>(__builtin_popcountll(word));
+  }
+  for (; at < size; ++at) bits += static_cast<size_t>(__builtin_popcount(mask[at]));
+  return bits;
+}
+
 }  // namespace
 
-const ChangeKernels kAvx2Changes = {Find, Pack, Place};
+const ChangeKernels kAvx2Changes = {Find, Pack, Place, Copy, Count};
 
 }  // namespace vesper::wire
 #endif

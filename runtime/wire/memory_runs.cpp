@@ -1,6 +1,7 @@
 #include "runtime/wire/memory_runs.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -22,9 +23,7 @@ size_t Padding(size_t size) { return (8 - size % 8) % 8; }
 // Set bits in a mask of any length, and whether none lies beyond the extent.
 bool CountBits(const uint8_t* mask, uint32_t extent, size_t* bits) {
   const size_t size = (static_cast<size_t>(extent) + 7) / 8;
-  size_t at = 0;
-  for (*bits = 0; at + 8 <= size; at += 8) *bits += static_cast<size_t>(std::popcount(Load<uint64_t>(mask + at)));
-  for (; at < size; ++at) *bits += static_cast<size_t>(std::popcount(mask[at]));
+  *bits = BestChangeKernels().count(mask, size);
   const auto beyond = static_cast<uint8_t>(extent % 8 == 0 ? 0 : 0xff << (extent % 8));
   return (mask[size - 1] & beyond) == 0;
 }
@@ -158,10 +157,10 @@ void RunWriter::AddHoles(const Changes& changes, size_t begin, size_t end) {
     uint64_t holes = ~changes.mask[line];
     if (line == begin / kLine) holes &= ~uint64_t{0} << (begin % kLine);
     if (end - line * kLine < kLine) holes &= (uint64_t{1} << (end % kLine)) - 1;
+    if (holes == 0) continue;
+    const auto first = static_cast<uint16_t>(changes.offset + line * kLine - run_begin);
     for (; holes != 0; holes &= holes - 1) {
-      const size_t at = line * kLine + static_cast<size_t>(std::countr_zero(holes));
-      const auto place = static_cast<uint16_t>(changes.offset + at - run_begin);
-      holes_.Append(&place, sizeof(place));
+      Store(holes_.Append(sizeof(first)), static_cast<uint16_t>(first + std::countr_zero(holes)));
     }
   }
 }
@@ -173,8 +172,8 @@ void RunWriter::AddScattered(const Changes& changes, size_t first_line, size_t e
   const size_t base = first_line * kLine;
   const auto first = static_cast<size_t>(std::countr_zero(mask[0]));
   const size_t end = lines * kLine - static_cast<size_t>(std::countl_zero(mask[lines - 1]));
-  size_t changed = 0;
-  for (size_t i = 0; i < lines; ++i) changed += static_cast<size_t>(std::popcount(mask[i]));
+  const size_t changed =
+      BestChangeKernels().count(reinterpret_cast<const uint8_t*>(mask), lines * sizeof(uint64_t));
   if (changed == end - first) return Add(changes.offset + base + first, changes.bytes.subspan(base + first, changed));
   Close();
   const size_t start = first / 8 * 8;
@@ -230,17 +229,33 @@ bool NextRun(std::span<const uint8_t>* rest, Run* run) {
   return true;
 }
 
-void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin) {
-  if (run.mask == nullptr) {
-    ForEachPiece(run, [&run, shared, twin](uint64_t offset, std::span<const uint8_t> bytes) {
-      const auto at = static_cast<size_t>(offset - run.offset);
-      std::memcpy(shared + at, bytes.data(), bytes.size());
-      if (twin != nullptr) std::memcpy(twin + at, bytes.data(), bytes.size());
-    });
-    return;
+// All of a run but its holes, a piece after the other.
+static void PlaceAround(const Run& run, uint8_t* shared, uint8_t* own) {
+  constexpr size_t kPiece = 4096;
+  std::array<uint64_t, LinesOf(kPiece)> mask;
+  size_t hole = 0;
+  for (size_t at = 0; at < run.bytes.size(); at += kPiece) {
+    const size_t size = std::min(kPiece, run.bytes.size() - at);
+    mask.fill(~uint64_t{0});
+    if (size % kLine != 0) mask[size / kLine] = (uint64_t{1} << size % kLine) - 1;
+    for (; hole < run.hole_count() && run.hole(hole) < at + size; ++hole) {
+      const size_t place = run.hole(hole) - at;
+      mask[place / kLine] &= ~(uint64_t{1} << place % kLine);
+    }
+    BestChangeKernels().copy(mask.data(), size, run.bytes.data() + at, shared + at, own + at);
   }
-  BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared,
-                            twin == nullptr ? shared : twin);
+}
+
+void PlaceRun(const Run& run, uint8_t* shared, uint8_t* twin) {
+  uint8_t* const own = twin == nullptr ? shared : twin;
+  if (run.mask != nullptr) {
+    BestChangeKernels().place(run.mask, run.extent, run.bytes.data(), run.bytes.size(), shared, own);
+  } else if (run.hole_count() != 0) {
+    PlaceAround(run, shared, own);
+  } else {
+    std::memcpy(shared, run.bytes.data(), run.bytes.size());
+    if (twin != nullptr) std::memcpy(twin, run.bytes.data(), run.bytes.size());
+  }
 }
 
 }  // namespace vesper::wire

@@ -203,11 +203,9 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, c
   const wire::Changes found{offset, std::span(snapshot_).first(size), mask_.data()};
   if (look.small != Small::kSend) {
     SetSmallAside(found, look.late);
-    changed = 0;
-    for (size_t line = 0; line < wire::LinesOf(size); ++line)
-      changed += static_cast<size_t>(std::popcount(mask_[line]));
+    changed = wire::BestChangeKernels().count(reinterpret_cast<const uint8_t*>(mask_.data()),
+                                              wire::LinesOf(size) * sizeof(uint64_t));
   }
-  wire::TakeOver(found, twin_ + offset);
   for (size_t line = 0; look.changed != nullptr && line < wire::LinesOf(size); ++line) {
     if (mask_[line] != 0) look.changed->Add(offset + line * wire::kLine, offset + (line + 1) * wire::kLine);
   }
@@ -250,12 +248,10 @@ void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_
   const size_t size = std::min(lines * wire::kLine, found.bytes.size() - begin);
   uint64_t* const mask = mask_.data() + first_line;
   uint8_t* const seen = snapshot_.data() + begin;
-  uint8_t* const known = twin_ + found.offset + begin;
   LateBytes held{memory_.id, found.offset + begin, size, {}, {}};
   std::memcpy(held.bytes.data(), seen, size);
   std::copy_n(mask, lines, held.mask.begin());
   late->push_back(held);
-  wire::TakeOver(held.Changes(), known);
   std::fill_n(mask, lines, uint64_t{0});
 }
 

@@ -1,6 +1,7 @@
 // Protects what is sent without a look at the twin: pages that nobody else writes, over a fast line. The server ends up with what
 // the application wrote, and as soon as the device may write there exactly what changed travels.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <random>
@@ -84,6 +85,41 @@ TEST_P(WholePagesTest, WhatIsRewrittenArrivesAndWhatIsNotDoesNotTravel) {
     ExpectEqual();
     ASSERT_EQ(Collect(false), 0u);
   }
+}
+
+// As of a program that submits several times for each time that it fills a staging buffer: in between nothing travels, and what is
+// written is found, whether or not the pages are recorded at the time.
+TEST_P(WholePagesTest, LooksInVainBetweenRewritingsSendNothing) {
+  std::mt19937 random(9);
+  for (int round = 0; round < 60; ++round) {
+    Rewrite();
+    ASSERT_EQ(Collect(round % 3 != 0), kSize) << round;
+    for (int looks = round / 6; looks > 0; --looks) ASSERT_EQ(Collect(looks % 3 != 0), 0u) << round;
+    ExpectEqual();
+    if (random() % 4 != 0) continue;
+    tracker_->shadow()[random() % kSize] ^= 1;
+    ASSERT_GE(Collect(true), 1u);
+    ExpectEqual();
+  }
+}
+
+// Nor does each rewriting cost a fault for each page, though not every look finds one.
+TEST_P(WholePagesTest, RewritingsInterruptedByLooksInVainAreNotRecorded) {
+  const auto faults = [] {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_minflt;
+  };
+  for (int round = 0; round < 6; ++round) {
+    Rewrite();
+    ASSERT_EQ(Collect(false), kSize);
+    ASSERT_EQ(Collect(false), 0u);
+  }
+  const auto before = faults();
+  Rewrite();
+  EXPECT_LT(faults() - before, static_cast<long>(kSize / kPage / 4));
+  ASSERT_EQ(Collect(false), kSize);
+  ExpectEqual();
 }
 
 TEST_P(WholePagesTest, ExactlyWhatChangedTravelsOnceTheDeviceMayWrite) {

@@ -57,10 +57,10 @@ TEST_P(ChangesTest, FindWhatAPlainLoopFinds) {
     const size_t shift = random() % 33;  // no pointer is aligned
     Pair pair = MakePair(&random, size + shift);
     const uint8_t* current = pair.current.data() + shift;
-    uint8_t* known = pair.known.data() + shift;
+    const Bytes known(pair.known.begin() + static_cast<ptrdiff_t>(shift), pair.known.end());
     Bytes seen(size, 0xee);
     std::vector<uint64_t> mask(LinesOf(size), 0x5555);
-    const size_t count = kernels().find(current, known, size, seen.data(), mask.data());
+    const size_t count = kernels().find(current, pair.known.data() + shift, size, seen.data(), mask.data());
     size_t expected = 0;
     for (size_t i = 0; i < size; ++i) {
       const bool set = (mask[i / kLine] >> (i % kLine) & 1) != 0;
@@ -73,8 +73,8 @@ TEST_P(ChangesTest, FindWhatAPlainLoopFinds) {
     if (size % kLine != 0) {
       ASSERT_EQ(mask.back() >> (size % kLine), 0u) << "bits beyond the bytes";
     }
-    TakeOver({0, seen, mask.data()}, known);
-    ASSERT_TRUE(std::equal(known, known + size, current));
+    ASSERT_EQ(kernels().count(reinterpret_cast<const uint8_t*>(mask.data()), (size + 7) / 8), expected);
+    ASSERT_TRUE(std::equal(current, current + size, pair.known.data() + shift)) << "what was found is known";
   }
 }
 
@@ -86,7 +86,8 @@ TEST_P(ChangesTest, ArriveWhereTheyWere) {
     const Pair pair = MakePair(&random, size);
     Bytes seen(size);
     std::vector<uint64_t> mask(LinesOf(size));
-    const size_t count = kernels().find(pair.current.data(), pair.known.data(), size, seen.data(), mask.data());
+    Bytes known = pair.known;
+    const size_t count = kernels().find(pair.current.data(), known.data(), size, seen.data(), mask.data());
     Bytes out(size);
     ASSERT_EQ(kernels().pack(seen.data(), mask.data(), size, out.data()), count);
     const Bytes packed(out.begin(), out.begin() + static_cast<ptrdiff_t>(count));
@@ -104,6 +105,16 @@ TEST_P(ChangesTest, ArriveWhereTheyWere) {
     for (size_t i = 0; i < size; ++i) {
       ASSERT_EQ(shared[i], pair.current[i] != pair.known[i] ? pair.current[i] : 0x77) << i << " of " << size;
     }
+    // The same of bytes that are not packed, with a twin and without one.
+    const Bytes whole(pair.current.begin(), pair.current.end());
+    Bytes alone(size, 0x77);
+    Bytes second = pair.known;
+    kernels().copy(mask.data(), size, whole.data(), alone.data(), second.data());
+    ASSERT_EQ(alone, shared);
+    ASSERT_EQ(second, pair.current);
+    Bytes both(size, 0x77);
+    kernels().copy(mask.data(), size, whole.data(), both.data(), both.data());
+    ASSERT_EQ(both, shared);
   }
 }
 
@@ -123,16 +134,20 @@ TEST_P(ChangesTest, NeighboursSurvive) {
       }
     }
   });
+  const std::vector<uint64_t> words(kSize / 64, 0x6e6e6e6e6e6e6e6eu);
   for (int round = 0; round < 20'000; ++round) {
     kernels().place(mask.data(), kSize, packed.data(), packed.size(), shared.data(), twin.data());
+    kernels().copy(words.data(), kSize, twin.data(), shared.data(), shared.data());
   }
   ends = true;
   neighbour.join();
 }
 
 std::vector<Kernels> Available() {
-  std::vector<Kernels> all = {{"plain", &kPlainChanges}};
-  if (&BestChangeKernels() != &kPlainChanges) all.push_back({"best", &BestChangeKernels()});
+  std::vector<Kernels> all;
+  for (const ChangeKernels* each : ChangeKernelsHere()) {
+    all.push_back({each == &kPlainChanges ? "plain" : each == &BestChangeKernels() ? "best" : "second", each});
+  }
   return all;
 }
 
