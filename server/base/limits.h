@@ -301,9 +301,12 @@ inline constexpr size_t kVenusSyncs = 65536;
 inline constexpr size_t kVenusSyncWaits = 256;
 // Records that go to the session at once, so that the peer learns soon how far they are.
 inline constexpr size_t kVenusBatchBytes = size_t{32} << 10;
-// How long rings are looked at in turn without a pause, and then with pauses, before they are called idle; what a pause is; how
-// long somebody asleep waits at most while a ring waits for the device.
-inline constexpr std::chrono::microseconds kVenusSpin{50};
+// How long rings are looked at in turn without a pause, and then with pauses, before they are called idle; what a pause is, and
+// how much later than asked for the kernel may end it; how long somebody asleep waits at most while a ring waits for the device.
+// The driver's waits look for 256 yields of its thread and then sleep for 160 us and more at a time: whoever has gone to sleep
+// in one of these finds the next command too late, and is slept for again. So the first is longer than such a sleep.
+inline constexpr std::chrono::microseconds kVenusSpin{500};
+inline constexpr std::chrono::microseconds kVenusSlack{1};
 inline constexpr std::chrono::microseconds kVenusLook{2000};
 inline constexpr std::chrono::microseconds kVenusPause{20};
 inline constexpr std::chrono::microseconds kVenusRetry{100};

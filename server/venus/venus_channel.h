@@ -51,6 +51,8 @@ class VenusChannel final : public Channel {
   std::string error() const override;
   uint64_t bytes_sent() const override { return socket_.sent(); }
   uint64_t bytes_received() const override { return socket_.received() + taken_; }
+  // How often nobody looked at the rings; any thread.
+  uint64_t sleeps() const { return sleeps_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -92,6 +94,7 @@ class VenusChannel final : public Channel {
   std::atomic<bool> closed_ = false;
   std::atomic<bool> asleep_ = false;
   std::atomic<uint64_t> taken_ = 0;  // bytes from rings
+  std::atomic<uint64_t> sleeps_ = 0;
 
   mutable std::mutex mutex_;  // guards all that follows but rings' words, which are atomic
   Resources resources_;
@@ -103,6 +106,7 @@ class VenusChannel final : public Channel {
   uint64_t sequence_ = 0;
   uint32_t socket_turns_ = 0;
   bool look_at_socket_ = true;  // the session's thread
+  bool gave_ = false;           // the session's thread: a message, which it is about to be done with
   bool greeted_ = false;
   std::string error_;
   Clock::time_point busy_;

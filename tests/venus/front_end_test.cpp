@@ -221,6 +221,20 @@ TEST_F(FrontEnd, AnIdleRingWakesByANotification) {
   EXPECT_TRUE(got);
 }
 
+// The socket says nothing of it any more.
+TEST_F(FrontEnd, NobodySleepsOverWhatHasBeenReceived) {
+  Greet();
+  for (int i = 0; i < 3; ++i) driver_.Submit(Words().Command(0x89).U64(1));
+  Message message;
+  EXPECT_EQ(channel_->Receive(&message, 20s), ChannelStatus::kOk);
+  const uint64_t sleeps = channel_->sleeps();
+  for (int i = 0; i < 2; ++i) {
+    std::this_thread::sleep_for(10ms);  // the session takes its time
+    EXPECT_EQ(channel_->Receive(&message, 20s), ChannelStatus::kOk);
+  }
+  EXPECT_EQ(channel_->sleeps(), sleeps);
+}
+
 TEST_F(FrontEnd, WhatIsNoProtocolEndsTheConnection) {
   Greet();
   auto ring = MakeRing(7);
