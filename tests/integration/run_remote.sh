@@ -185,7 +185,7 @@ run_clients() {
     socket) settings+=("VESPER_TRANSPORT=socket") ;;
     venus)
       settings+=("VK_ICD_FILENAMES=$VESPER_VENUS_DRIVER/venus.json" "VK_DRIVER_FILES=$VESPER_VENUS_DRIVER/venus.json"
-        "LD_LIBRARY_PATH=$VESPER_VENUS_DRIVER/usr/lib/x86_64-linux-gnu" VN_DEBUG=vtest
+        "LD_LIBRARY_PATH=$VESPER_VENUS_DRIVER/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" VN_DEBUG=vtest
         "VTEST_SOCKET_NAME=$work/venus.sock" "ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0")
       ;;
   esac
