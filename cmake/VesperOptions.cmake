@@ -22,6 +22,9 @@ set(VESPER_SANITIZE "" CACHE STRING "Sanitizers for everything: address;undefine
 option(VESPER_FUZZ "Instrument everything for libFuzzer and build tests/fuzz instead of the other tests (needs clang)" OFF)
 
 add_compile_options(-Wall -Wextra -Wconversion -Werror)
+if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+  add_compile_definitions(_FILE_OFFSET_BITS=64)  # memory lies anywhere in a file
+endif()
 if(VESPER_SANITIZE)
   list(JOIN VESPER_SANITIZE "," sanitizers)
   add_compile_options(-fsanitize=${sanitizers} -fno-omit-frame-pointer -fno-sanitize-recover=all)

@@ -176,6 +176,9 @@ class Coverage:
             elif each.side != "remote":
                 lines.append(f"| {each.name} | {each.side} | {_cell(each.why)} |")
         lines += ["", "Of other operating systems and window systems, refused: " + ", ".join(platforms) + "."]
+        lines += ["", "## Commands refused", "", "Also where their extension is offered.", ""]
+        lines += ["| command | reason |", "|---|---|"]
+        lines += [f"| {c.name} | {_cell(c.reason)} |" for c in self.plan.commands.values() if c.status == "refused"]
         return "\n".join(lines)
 
     def venus(self) -> str:

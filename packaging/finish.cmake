@@ -50,7 +50,7 @@ function(finish_package root package)
   if(EXISTS ${root}/usr/etc)
     file(RENAME ${root}/usr/etc ${root}/etc)
   endif()
-  string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
+  string(TIMESTAMP date "%a, %d %b %Y 00:00:00 +0000" UTC)  # the same in packages of all architectures
   file(WRITE ${documents}/changelog
        "vesper (${CPACK_PACKAGE_VERSION}) unstable; urgency=medium\n\n  * Made from the sources of this version.\n\n"
        " -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")

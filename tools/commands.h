@@ -49,8 +49,8 @@ int PrintProbe();
 // `name` the address is also kept under that name. Changes the user's file and nothing else in it. 0, or 1 after a sentence.
 int UseServer(const std::string& server, const std::string& name);
 
-// Checks loader, manifest, server, versions and devices; prints what it found and, for each
-// failure, what to do next. 0 when all is well, else 1.
+// Checks loader, manifest, settings, server, versions, line and devices; prints what it found and, for each failure, what to do
+// next. 0 when all is well, else what came first (tools/doctor/doctor.cpp).
 int Doctor(const std::string& server);
 
 }  // namespace vesper::tools

@@ -152,8 +152,12 @@ int Main(int argc, char** argv) {
   run->prefix_command();
   run->footer("PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
 
-  CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, server and versions");
+  CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, settings, server, versions, line and devices");
   doctor->add_option("--server", server, kServerHelp);
+  doctor->footer(
+      "Exit status: 0 all is well; 1 this machine's loader, driver or settings; 3 no server answers; 4 it refuses; 5 "
+      "it is of "
+      "another version; 6 it has no device.");
 
   bool probe_bytes = false;
   CLI::App* probe = app.add_subcommand("probe", "whether a server takes sessions, without beginning one");

@@ -204,7 +204,8 @@ void Outgoing::SendNext(std::unique_lock<std::mutex>& lock) noexcept {
 size_t Outgoing::BulkBound() const noexcept {
   const uint64_t rate = channel_->line_rate();
   if (rate == 0) return limits::kMaxUnsentBytes;
-  return std::clamp<uint64_t>(rate / limits::kBulkOfSecond, limits::kLeastSliceBytes, limits::kMaxUnsentBytes);
+  return static_cast<size_t>(
+      std::clamp<uint64_t>(rate / limits::kBulkOfSecond, limits::kLeastSliceBytes, limits::kMaxUnsentBytes));
 }
 
 ChannelStatus Outgoing::Send(const Batch& batch) noexcept {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "client/base/immortal.h"
 #include "client/base/limits.h"
@@ -73,7 +74,9 @@ bool SharedMapping::Map(const Descriptor& file, uint64_t size, MemoryPlace place
   if (size == 0 || size > SIZE_MAX) return false;
   if (place.size == 0 ? !IsSealed(file, size) : place.size < size) return false;
   const uint64_t before = place.size == 0 ? 0 : place.offset % Area::kUnit;
-  const auto length = static_cast<size_t>(place.size == 0 ? size : Area::InUnits(before + size));
+  const uint64_t all = place.size == 0 ? size : Area::InUnits(before + size);
+  if (!std::in_range<size_t>(all)) return false;
+  const auto length = static_cast<size_t>(all);
   void* mapped =
       mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), static_cast<off_t>(place.offset - before));
   if (mapped == MAP_FAILED) return false;

@@ -17,6 +17,7 @@
 
 #include "client/base/ids.h"
 #include "client/memory/mapped_memory.h"
+#include "client/memory/memory_report.h"
 #include "client/objects/addresses.h"
 #include "client/objects/known_chain.h"
 #include "client/objects/recordings.h"
@@ -97,6 +98,7 @@ struct Device : Dispatchable {
   Mutex queues_mutex;  // taken before the lane
   std::vector<std::unique_ptr<Queue>> queues VESPER_GUARDED_BY(queues_mutex);
   MappedMemory mapped_memory;  // what of its memory is mapped now
+  MemoryReport memory_report;
   Recordings recordings;
   AllAddresses addresses;
   SpareMemory spare_memory;

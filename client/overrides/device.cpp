@@ -38,6 +38,7 @@ VkResult AskCreate(Device* device, const VkDeviceCreateInfo& asked) {
     device->extensions.emplace_back(name);
     if (SideOf(name) == ExtensionSide::kRemote) forwarded.push_back(name);
   }
+  device->memory_report.Take(asked.pNext);
   VkDeviceCreateInfo info = asked;
   info.enabledLayerCount = 0;
   info.ppEnabledLayerNames = nullptr;

@@ -1,5 +1,5 @@
 // Features whose commands or data cannot travel are not offered, whatever the driver says: see the refused commands and the
-// structs that stay on one side in codegen/policy. Those of windows are offered, as the client has them.
+// structs that stay on one side in codegen/policy. Those that the client has itself are offered.
 #include "client/session/physical_device.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
@@ -35,6 +35,9 @@ void Correct(VkBaseOutStructure& features) {
       break;
     case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_EXT:
       As<VkPhysicalDeviceSwapchainMaintenance1FeaturesEXT>(features).swapchainMaintenance1 = VK_TRUE;
+      break;
+    case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT:
+      As<VkPhysicalDeviceDeviceMemoryReportFeaturesEXT>(features).deviceMemoryReport = VK_TRUE;
       break;
 #ifdef VK_EXT_host_image_copy
     case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_IMAGE_COPY_FEATURES_EXT:

@@ -124,6 +124,26 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
   return result;
 }
 
+// What remains when an import has been checked.
+VkResult AllocateOrImport(VkDevice device, const VkMemoryAllocateInfo& info, uint8_t* imported, VkDeviceMemory* memory,
+                          const VkAllocationCallbacks* allocator) {
+  VkResult result = VK_SUCCESS;
+  Device* object = FromHandle<Device>(device);
+  Reply reply;
+  *memory = imported == nullptr ? TakeSpareMemory(object, info) : VK_NULL_HANDLE;
+  if (*memory == VK_NULL_HANDLE) {
+    result = Allocate(device, &info, memory, &reply);
+    if (result < 0 && FreeSpareMemory(object)) result = Allocate(device, &info, memory, &reply);
+    if (result < 0) return result;
+  }
+  if (imported == nullptr && !reply.announced_descriptor) NoteAllocation(object, info);
+  result = Keep(object, info, imported, *memory, reply);
+  if (result == VK_SUCCESS) return result;
+  entry::FreeMemory(device, *memory, allocator);
+  *memory = VK_NULL_HANDLE;
+  return result;
+}
+
 VkResult Map(VkDevice handle, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size, void** data) {
   Device* device = FromHandle<Device>(handle);
   const auto* state = device->session->states().Get<MemoryState>(memory);
@@ -150,20 +170,10 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAll
                                               const VkAllocationCallbacks* pAllocator, VkDeviceMemory* pMemory) {
   uint8_t* imported = nullptr;
   VkResult result = CheckImport(device, *pAllocateInfo, &imported);
-  if (result < 0) return result;
+  if (result == VK_SUCCESS) result = AllocateOrImport(device, *pAllocateInfo, imported, pMemory, pAllocator);
   Device* object = FromHandle<Device>(device);
-  Reply reply;
-  *pMemory = imported == nullptr ? TakeSpareMemory(object, *pAllocateInfo) : VK_NULL_HANDLE;
-  if (*pMemory == VK_NULL_HANDLE) {
-    result = Allocate(device, pAllocateInfo, pMemory, &reply);
-    if (result < 0 && FreeSpareMemory(object)) result = Allocate(device, pAllocateInfo, pMemory, &reply);
-    if (result < 0) return result;
-  }
-  if (imported == nullptr && !reply.announced_descriptor) NoteAllocation(object, *pAllocateInfo);
-  result = Keep(object, *pAllocateInfo, imported, *pMemory, reply);
-  if (result == VK_SUCCESS) return result;
-  entry::FreeMemory(device, *pMemory, pAllocator);
-  *pMemory = VK_NULL_HANDLE;
+  object->memory_report.Allocated(result == VK_SUCCESS ? IdOf(*pMemory) : kNullObject, *pAllocateInfo,
+                                  imported != nullptr, object->memory_properties);
   return result;
 }
 
@@ -172,7 +182,11 @@ VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, co
   Device* object = FromHandle<Device>(device);
   if (!object->session->abandoned()) {
     const std::unique_ptr<ObjectState> state(object->session->states().Remove(IdOf(memory)));
-    if (state != nullptr) object->mapped_memory.Drop(static_cast<const MemoryState&>(*state));
+    if (state != nullptr) {
+      const auto& dropped = static_cast<const MemoryState&>(*state);
+      object->mapped_memory.Drop(dropped);
+      object->memory_report.Freed(dropped.id, dropped.imported != nullptr);
+    }
   }
   entry::FreeMemory(device, memory, pAllocator);
 }

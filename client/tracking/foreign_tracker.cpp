@@ -87,7 +87,7 @@ class ForeignTracker final : public Tracker {
  private:
   // The offset at which the page behind the one at `offset` begins.
   uint64_t NextPage(uint64_t offset) const {
-    const uintptr_t address = reinterpret_cast<uintptr_t>(shadow()) + offset;
+    const auto address = reinterpret_cast<uintptr_t>(shadow() + offset);
     return offset + kPage - address % kPage;
   }
 

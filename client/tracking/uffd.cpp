@@ -103,8 +103,10 @@ bool Take(const Uffd& all, const uint8_t* begin, size_t size, FunctionRef<void(s
       if (errno == EINTR) continue;
       return false;
     }
-    for (size_t i = 0; i < static_cast<size_t>(count); ++i)
-      written(regions[i].start - base, regions[i].end - regions[i].start);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      const PageRegion& region = regions[i];
+      written(static_cast<size_t>(region.start - base), static_cast<size_t>(region.end - region.start));
+    }
     if (args.walk_end <= args.start) return false;
     args.start = args.walk_end;
   }

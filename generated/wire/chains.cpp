@@ -154,8 +154,7 @@ constexpr ChainCodec kPhysicalDeviceGlobalPriorityQueryFeaturesIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceDeviceMemoryReportFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceDeviceMemoryReportFeaturesEXT>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT, 1,
-        "VkPhysicalDeviceDeviceMemoryReportFeaturesEXT is of no extension that is offered");
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT, 0);
 constexpr ChainCodec kPhysicalDeviceDescriptorIndexingFeaturesIn =
     ContentsOf<VkPhysicalDeviceDescriptorIndexingFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_INDEXING_FEATURES, 0);
@@ -1347,7 +1346,7 @@ constexpr ChainCodec kPhysicalDeviceGlobalPriorityQueryFeaturesOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceDeviceMemoryReportFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceDeviceMemoryReportFeaturesEXT>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT, 1);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT, 0);
 constexpr ChainCodec kPhysicalDeviceDescriptorIndexingFeaturesOut =
     ValuesOf<VkPhysicalDeviceDescriptorIndexingFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_INDEXING_FEATURES,
                                                          0);

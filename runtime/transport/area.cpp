@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "runtime/transport/endpoint.h"
 
@@ -162,11 +163,13 @@ bool Area::Empty(MemoryPlace place) {
 
 uint8_t* Area::Map(MemoryPlace place) const {
   if (!Holds(place) || place.offset % kUnit != 0 || place.size % kUnit != 0 || place.size == 0) return nullptr;
-  void* mapped = ::mmap(nullptr, place.size, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(),
-                        static_cast<off_t>(begin_ + place.offset));
+  if (!std::in_range<size_t>(place.size)) return nullptr;
+  const auto size = static_cast<size_t>(place.size);
+  void* mapped =
+      ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), static_cast<off_t>(begin_ + place.offset));
   if (mapped == MAP_FAILED) return nullptr;
-  if (::madvise(mapped, place.size, MADV_DONTFORK) == 0) return static_cast<uint8_t*>(mapped);
-  ::munmap(mapped, place.size);
+  if (::madvise(mapped, size, MADV_DONTFORK) == 0) return static_cast<uint8_t*>(mapped);
+  ::munmap(mapped, size);
   return nullptr;
 }
 

@@ -43,10 +43,11 @@ void FrameReader::TakeBack(Message* message) {
 FrameStatus FrameReader::ReadHead(Message* message) {
   const uint8_t* at = inbox_.get() + begin_;
   if (buffered() < 8) return FrameStatus::kNeedMore;
-  const uint64_t segments = uint64_t{wire::Load<uint32_t>(at)} + 1;
-  if (segments > kMaxSegments) {
-    return Fail("a message of " + std::to_string(segments) + " segments; these bytes are no Vesper message");
+  const uint64_t all = uint64_t{wire::Load<uint32_t>(at)} + 1;
+  if (all > kMaxSegments) {
+    return Fail("a message of " + std::to_string(all) + " segments; these bytes are no Vesper message");
   }
+  const auto segments = static_cast<size_t>(all);
   const size_t table = (4 + 4 * segments + 7) / 8 * 8;
   if (buffered() < table) return FrameStatus::kNeedMore;
   uint64_t frame = table;
@@ -65,7 +66,7 @@ FrameStatus FrameReader::ReadHead(Message* message) {
     if (ReadDataPrefix(prefix, &prefix_)) return BeginData(message);
   }
   whole_frame_ = true;
-  BeginBody(frame, 0);
+  BeginBody(static_cast<size_t>(frame), 0);
   return ReadBody(message);
 }
 

@@ -5,7 +5,7 @@
 namespace vesper::transport {
 namespace {
 
-constexpr uint64_t kHeaderBytes = 16;
+constexpr size_t kHeaderBytes = 16;
 
 constexpr uint64_t Padded(uint64_t bytes) { return (bytes + kRingAlignment - 1) / kRingAlignment * kRingAlignment; }
 
@@ -39,11 +39,11 @@ uint8_t* RingWriter::Reserve(size_t payload) {
     StoreHeader(written_, static_cast<uint32_t>(skipped - kHeaderBytes), 0, RingFlag::kSkip, 0);
     written_ += skipped;
   }
-  return &bytes_[(written_ & (bytes_.size() - 1)) + kHeaderBytes];
+  return &bytes_[static_cast<size_t>(written_ & (bytes_.size() - 1)) + kHeaderBytes];
 }
 
 void RingWriter::StoreHeader(uint64_t at, uint32_t payload, uint16_t kind, RingFlag flag, uint64_t sequence) {
-  uint8_t* const header = &bytes_[at & (bytes_.size() - 1)];
+  uint8_t* const header = &bytes_[static_cast<size_t>(at & (bytes_.size() - 1))];
   StoreWord(header, uint64_t{payload} | uint64_t{kind} << 32 | uint64_t{static_cast<uint16_t>(flag)} << 48);
   StoreWord(header + 8, sequence);
 }
@@ -73,7 +73,7 @@ RingStatus RingReader::Next(RingFrame* frame) {
       if (tail == head_) return RingStatus::kEmpty;
       tail_ = tail;
     }
-    const uint64_t offset = head_ & (bytes_.size() - 1);
+    const auto offset = static_cast<size_t>(head_ & (bytes_.size() - 1));
     const uint64_t word = LoadWord(&bytes_[offset]);
     const uint64_t sequence = LoadWord(&bytes_[offset + 8]);
     const auto payload = static_cast<uint32_t>(word);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <new>
+#include <utility>
 
 #include "runtime/sealed_file.h"
 
@@ -53,7 +54,8 @@ std::unique_ptr<RingMemory> RingMemory::Map(const Descriptor& file, const RingLa
 }
 
 std::unique_ptr<RingMemory> RingMemory::MapFile(const Descriptor& file, const RingLayout& layout) {
-  const size_t size = layout.end();
+  if (!std::in_range<size_t>(layout.end())) return nullptr;
+  const auto size = static_cast<size_t>(layout.end());
   void* mapped = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return nullptr;
   if (::madvise(mapped, size, MADV_DONTFORK) != 0) {
@@ -82,7 +84,7 @@ std::unique_ptr<RingMemory> RingMemory::MapIn(std::shared_ptr<Area> area, Memory
   if (!layout.IsSound(place.size)) return nullptr;
   uint8_t* const mapped = area->Map(place);
   if (mapped == nullptr) return nullptr;
-  std::unique_ptr<RingMemory> memory(new RingMemory(mapped, place.size, layout));
+  std::unique_ptr<RingMemory> memory(new RingMemory(mapped, static_cast<size_t>(place.size), layout));
   memory->area_ = std::move(area);
   return memory;
 }

@@ -86,8 +86,10 @@ class RingMemory {
   RingMemory& operator=(const RingMemory&) = delete;
 
   RingPage* page() const { return reinterpret_cast<RingPage*>(base_ + layout_.page); }
-  std::span<uint8_t> commands() const { return {base_ + layout_.commands, layout_.commands_bytes}; }
-  std::span<uint8_t> replies() const { return {base_ + layout_.replies, layout_.replies_bytes}; }
+  std::span<uint8_t> commands() const {
+    return {base_ + layout_.commands, static_cast<size_t>(layout_.commands_bytes)};
+  }
+  std::span<uint8_t> replies() const { return {base_ + layout_.replies, static_cast<size_t>(layout_.replies_bytes)}; }
   const RingLayout& layout() const { return layout_; }
 
   // In the child of a fork: the mapping is not there, and its address may be somebody else's.

@@ -72,7 +72,7 @@ class Decoder {
   template <typename T>
   T* Copy(uint64_t count) {
     T* result = Array<T>(count);
-    CopyTo(result, count * sizeof(T));
+    CopyTo(result, static_cast<size_t>(count) * sizeof(T));  // that many were allocated, or an error is set
     return result;
   }
   void CopyTo(void* to, size_t size);

@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import struct
+import sys
 
 os.environ.update(
     EGL_PLATFORM="surfaceless", MESA_LOADER_DRIVER_OVERRIDE="zink", GALLIUM_DRIVER="zink", LIBGL_ALWAYS_SOFTWARE="1"
@@ -118,8 +119,8 @@ def feedback() -> None:
     print("primitives", query.primitives)
 
 
-triangles(0, 20)
-triangles(4, 20)
-textures()
-compute()
-feedback()
+wanted = sys.argv[1:] or ["triangles", "samples", "textures", "compute", "feedback"]
+parts = {"triangles": lambda: triangles(0, 20), "samples": lambda: triangles(4, 20),
+         "textures": textures, "compute": compute, "feedback": feedback}
+for part in wanted:
+    parts[part]()

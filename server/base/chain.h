@@ -25,7 +25,7 @@ inline bool CallsNobody(const VkBaseOutStructure& member) {
 }
 
 // The chain without members whose callback is null, without those that speak to the client's loader and layers, and without
-// features of windows, which are the client's: the driver's may lack them.
+// features that the client has itself, of windows for example: the driver may lack them.
 inline const void* WithoutCallbacks(const void* chain) {
   return Without(chain, [](const VkBaseOutStructure& member) {
     switch (member.sType) {
@@ -33,6 +33,7 @@ inline const void* WithoutCallbacks(const void* chain) {
       case VK_STRUCTURE_TYPE_DIRECT_DRIVER_LOADING_LIST_LUNARG:
       case VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT:
       case VK_STRUCTURE_TYPE_VALIDATION_FLAGS_EXT:
+      case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_MEMORY_REPORT_FEATURES_EXT:
       case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR:
       case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR:
       case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SWAPCHAIN_MAINTENANCE_1_FEATURES_EXT:

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 namespace vesper::tools::recording {
 namespace {
@@ -73,6 +74,30 @@ uint64_t MemoryCopy::Hash(uint64_t offset, uint64_t size) const {
   const uint64_t hash = XXH3_64bits_digest(state);
   XXH3_freeState(state);
   return hash;
+}
+
+const MemoryCopy::Bytes& MemoryCopy::PageAt(uint64_t number) const {
+  const auto found = pages_.find(number);
+  return found == pages_.end() ? kZeros : found->second->bytes;
+}
+
+MemoryCopy::Difference MemoryCopy::Compare(const MemoryCopy& other) const {
+  std::set<uint64_t> numbers;
+  for (const MemoryCopy* copy : {this, &other}) {
+    for (const auto& page : copy->pages_) numbers.insert(page.first);
+  }
+  Difference difference;
+  for (const uint64_t number : numbers) {
+    const Bytes& here = PageAt(number);
+    const Bytes& there = other.PageAt(number);
+    if (here == there) continue;
+    for (size_t i = 0; i < kPage; ++i) {
+      if (here[i] == there[i]) continue;
+      difference.last = number * kPage + i;
+      if (difference.count++ == 0) difference.first = difference.last;
+    }
+  }
+  return difference;
 }
 
 }  // namespace vesper::tools::recording

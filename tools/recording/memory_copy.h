@@ -23,14 +23,22 @@ class MemoryCopy {
   // Of all of it: pages of zeros count like those that are not there.
   uint64_t Hash();
   uint64_t Hash(uint64_t offset, uint64_t size) const;
+  // Where another copy holds other bytes: the first, the last, and how many.
+  struct Difference {
+    uint64_t first = 0, last = 0, count = 0;
+  };
+  Difference Compare(const MemoryCopy& other) const;
   uint64_t bytes() const { return pages_.size() * kPage; }
 
  private:
+  using Bytes = std::array<uint8_t, kPage>;
   struct Page {
-    std::array<uint8_t, kPage> bytes{};
+    Bytes bytes{};
     uint64_t hash = 0;
     bool stale = false;
   };
+  const Bytes& PageAt(uint64_t number) const;
+
   std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
   std::vector<uint64_t> stale_;
   uint64_t sum_ = 0;  // of the hashes of pages that are not stale

@@ -511,8 +511,11 @@ void Player::CompareMemory() {
       ++result_->states;
       if (copies.recorded.Hash() == copies.replayed.Hash()) continue;
       ++result_->different_states;
+      const MemoryCopy::Difference where = copies.recorded.Compare(copies.replayed);
       Differ("memory " + std::to_string(id & 0xffffffff) + " holds other bytes after " +
-             std::to_string(result_->commands) + " commands, in frame " + std::to_string(result_->frames + 1));
+             std::to_string(result_->commands) + " commands, in frame " + std::to_string(result_->frames + 1) + ": " +
+             std::to_string(where.count) + " from " + std::to_string(where.first) + " to " +
+             std::to_string(where.last));
     }
   }
   changed_.clear();
