@@ -157,6 +157,8 @@ inline constexpr uint8_t kWholeRounds = 16;
 inline constexpr size_t kDensePage = kBlockBytes - kBlockBytes / 16;
 // Bytes of the server's that are put into recorded memory by two system calls rather than with a fault for each page.
 inline constexpr size_t kPlacedAtOnce = size_t{32} << 10;
+// Runs of one record that are placed together.
+inline constexpr size_t kRunsAtOnce = 16;
 // Bytes read at once of memory that another allocator owns.
 inline constexpr size_t kForeignPieceBytes = size_t{256} << 10;
 // Writes through pages that were pinned earlier (O_DIRECT and io_uring while they are under way) are not recorded. Pages are

@@ -320,14 +320,16 @@ bool MappedMemory::Fetch(const MemoryState& memory, uint64_t offset, uint64_t si
   return true;
 }
 
-void MappedMemory::Apply(ObjectId id, const wire::Run& run) noexcept {
+void MappedMemory::Apply(ObjectId id, std::span<wire::Run> runs) noexcept {
   const FairMutexLock lock(mutex_);
   const auto found = memories_.find(id);
   if (found == memories_.end() || found->second.tracker == nullptr) return;
-  if (!found->second.tracker->Apply(run)) return;
-  Count(link_->statistics().received_bytes, run.changed());
-  if (found->second.pictures) Count(link_->statistics().frame_bytes, run.changed());
-  Count(link_->statistics().blocks_received);
+  const std::span<const wire::Run> applied = found->second.tracker->Apply(runs);
+  uint64_t changed = 0;
+  for (const wire::Run& run : applied) changed += run.changed();
+  Count(link_->statistics().received_bytes, changed);
+  if (found->second.pictures) Count(link_->statistics().frame_bytes, changed);
+  Count(link_->statistics().blocks_received, applied.size());
 }
 
 }  // namespace vesper::client

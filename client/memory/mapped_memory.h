@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 
 #include "client/base/fair_mutex.h"
 #include "client/base/ids.h"
@@ -85,7 +86,7 @@ class MappedMemory {
   bool WantsExchange() const noexcept { return coherent_count_.load() != 0 && submitted_.load() != completed_.load(); }
 
   // By the reader: bytes that the device wrote. Runs for memory that is not mapped are ignored.
-  void Apply(ObjectId id, const wire::Run& run) noexcept;
+  void Apply(ObjectId id, std::span<wire::Run> runs) noexcept;
 
  private:
   // Made at the first bind or map and kept until the memory is freed, as the server keeps its twin.

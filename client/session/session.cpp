@@ -406,14 +406,17 @@ void Session::MemoryChanged(std::span<const uint8_t> body) {
   if (body.size() < sizeof(wire::MemoryRuns)) return;
   const auto runs = wire::Load<wire::MemoryRuns>(body.data());
   body = body.subspan(sizeof(runs));
+  std::array<wire::Run, limits::kRunsAtOnce> some;
   const MutexLock lock(objects_mutex_);
-  for (uint32_t i = 0; i < runs.count; ++i) {
-    wire::Run run;
-    if (!wire::NextRun(&body, &run)) {
+  for (uint32_t left = runs.count; left != 0;) {
+    const auto count = std::min<uint32_t>(left, some.size());
+    for (uint32_t i = 0; i < count; ++i) {
+      if (wire::NextRun(&body, &some[i])) continue;
       connection_.MarkLost("a memory event is malformed");
       return;
     }
-    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, run);
+    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, std::span(some).first(count));
+    left -= count;
   }
 }
 

@@ -77,11 +77,13 @@ class ForeignTracker final : public Tracker {
     }
   }
 
-  void Place(const wire::Run& run) override {
-    wire::ForEachPiece(run, [this](uint64_t offset, std::span<const uint8_t> bytes) {
-      std::memcpy(twin() + offset, bytes.data(), bytes.size());
-      Write(offset, bytes);
-    });
+  void Place(std::span<const wire::Run> runs) override {
+    for (const wire::Run& run : runs) {
+      wire::ForEachPiece(run, [this](uint64_t offset, std::span<const uint8_t> bytes) {
+        std::memcpy(twin() + offset, bytes.data(), bytes.size());
+        Write(offset, bytes);
+      });
+    }
   }
 
  private:

@@ -36,12 +36,14 @@ void HashTracker::CollectRange(uint64_t offset, uint64_t size, const Search& /*s
   }
 }
 
-void HashTracker::Place(const wire::Run& run) {
-  Tracker::Place(run);
-  if (run.extent == 0) return;
-  for (uint64_t index = run.offset / limits::kBlockBytes; index <= (run.offset + run.extent - 1) / limits::kBlockBytes;
-       ++index) {
-    blocks_[static_cast<size_t>(index)].known = false;
+void HashTracker::Place(std::span<const wire::Run> runs) {
+  Tracker::Place(runs);
+  for (const wire::Run& run : runs) {
+    if (run.extent == 0) continue;
+    const uint64_t last = (run.offset + run.extent - 1) / limits::kBlockBytes;
+    for (uint64_t index = run.offset / limits::kBlockBytes; index <= last; ++index) {
+      blocks_[static_cast<size_t>(index)].known = false;
+    }
   }
 }
 

@@ -14,7 +14,7 @@ class HashTracker final : public Tracker {
 
  protected:
   void CollectRange(uint64_t offset, uint64_t size, const Search& /*search*/, ChangeSink sink) override;
-  void Place(const wire::Run& run) override;
+  void Place(std::span<const wire::Run> runs) override;
 
  private:
   struct Block {

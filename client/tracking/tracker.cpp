@@ -54,15 +54,18 @@ void Tracker::Settle(uint64_t offset, uint64_t size, ChangeSink sink) {
   SettleRange(offset, std::min(size, size_ - offset), sink);
 }
 
-bool Tracker::Apply(const wire::Run& run) {
-  if (run.offset > size_ || run.extent > size_ - run.offset) return false;
-  Place(run);
-  return true;
+std::span<const wire::Run> Tracker::Apply(std::span<wire::Run> runs) {
+  const auto end = std::remove_if(runs.begin(), runs.end(), [this](const wire::Run& run) {
+    return run.offset > size_ || run.extent > size_ - run.offset;
+  });
+  const auto within = runs.first(static_cast<size_t>(end - runs.begin()));
+  if (!within.empty()) Place(within);
+  return within;
 }
 
-void Tracker::Place(const wire::Run& run) {
+void Tracker::Place(std::span<const wire::Run> runs) {
   const SharedWithApplication shared;
-  wire::PlaceRun(run, shadow() + run.offset, twin() + run.offset);
+  for (const wire::Run& run : runs) wire::PlaceRun(run, shadow() + run.offset, twin() + run.offset);
 }
 
 size_t Tracker::Compare(uint64_t offset, uint64_t size, ChangeSink sink) {

@@ -49,8 +49,10 @@ class Tracker {
   // From now on only what changed may be sent of the range: others will write it, too. May find what the application changed.
   void Settle(uint64_t offset, uint64_t size, ChangeSink sink);
 
-  // Puts bytes that the device wrote into shadow and twin together. Out of range: ignored, false.
-  bool Apply(const wire::Run& run);
+  // Puts bytes that the device wrote into shadow and twin together. Runs out of range are ignored; returns the others, which
+  // lie in front then.
+  std::span<const wire::Run> Apply(std::span<wire::Run> runs);
+  bool Apply(wire::Run run) { return !Apply(std::span(&run, 1)).empty(); }
 
  protected:
   // Over memory of the application's own.
@@ -59,8 +61,8 @@ class Tracker {
   virtual void CollectRange(uint64_t offset, uint64_t size, const Search& search, ChangeSink sink) = 0;
   // Settle() of such a range, for who heeds Search::whole.
   virtual void SettleRange(uint64_t /*offset*/, uint64_t /*size*/, ChangeSink /*sink*/) {}
-  // Apply() of a run that lies within the memory.
-  virtual void Place(const wire::Run& run);
+  // Apply() of runs that lie within the memory.
+  virtual void Place(std::span<const wire::Run> runs);
 
   // Compares a range with the twin, in blocks: what differs goes to the sink and into the twin. Returns how many bytes that were.
   size_t Compare(uint64_t offset, uint64_t size, ChangeSink sink);

@@ -116,28 +116,49 @@ class UffdTracker final : public Tracker {
     }
   }
 
-  // Without a fault for each page, and without taking what was placed here for something that the application wrote: the pages
-  // are recorded again right after, and whatever the application wrote before that differs from the twin.
-  void Place(const wire::Run& run) override {
-    const size_t first = static_cast<size_t>(run.offset) / page_;
-    const size_t last = (static_cast<size_t>(run.offset) + run.extent + page_ - 1) / page_;
-    if (run.extent < limits::kPlacedAtOnce || !AllowWrites(shadow() + first * page_, (last - first) * page_)) {
-      Tracker::Place(run);
-      return;
-    }
-    Tracker::Place(run);
-    PageSet before(last - first);
-    for (size_t page = first; page < last; ++page) {
-      if (pending_.Has(page)) before.Add(page - first);
-    }
-    Take(first, last, Clock::now(), true);
-    for (size_t page = first; page < last; ++page) {
-      const size_t length = std::min(page_, static_cast<size_t>(size()) - page * page_);
-      if (!before.Has(page - first) && Equal(page * page_, length)) pending_.Remove(page);
+  void Place(std::span<const wire::Run> runs) override {
+    while (!runs.empty()) {
+      size_t count = 1;
+      Row row{FirstPage(runs[0]), EndPage(runs[0])};
+      // Whose pages follow each other, or are the same.
+      while (count < runs.size() && FirstPage(runs[count]) >= row.first && FirstPage(runs[count]) <= row.last) {
+        row.last = std::max(row.last, EndPage(runs[count++]));
+      }
+      PlaceRow(runs.first(count), row);
+      runs = runs.subspan(count);
     }
   }
 
  private:
+  struct Row {
+    size_t first;
+    size_t last;
+  };
+  size_t FirstPage(const wire::Run& run) const { return static_cast<size_t>(run.offset) / page_; }
+  size_t EndPage(const wire::Run& run) const {
+    return (static_cast<size_t>(run.offset) + run.extent + page_ - 1) / page_;
+  }
+
+  // Without a fault for each page, and without taking what was placed here for something that the application wrote: the pages
+  // are recorded again right after, and whatever the application wrote before that differs from the twin.
+  void PlaceRow(std::span<const wire::Run> runs, const Row& row) {
+    const size_t bytes = (row.last - row.first) * page_;
+    if (bytes < limits::kPlacedAtOnce || !AllowWrites(shadow() + row.first * page_, bytes)) {
+      Tracker::Place(runs);
+      return;
+    }
+    Tracker::Place(runs);
+    PageSet before(row.last - row.first);
+    for (size_t page = row.first; page < row.last; ++page) {
+      if (pending_.Has(page)) before.Add(page - row.first);
+    }
+    Take(row.first, row.last, Clock::now(), true);
+    for (size_t page = row.first; page < row.last; ++page) {
+      const size_t length = std::min(page_, static_cast<size_t>(size()) - page * page_);
+      if (!before.Has(page - row.first) && Equal(page * page_, length)) pending_.Remove(page);
+    }
+  }
+
   struct Region {
     size_t first;
     size_t last;

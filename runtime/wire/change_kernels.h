@@ -15,8 +15,8 @@ struct ChangeKernels {
   // `packed` holds as many bytes as the mask has bits, and no more may be read.
   void (*place)(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t packed_size, uint8_t* shared,
                 uint8_t* own);
-  // The same of bytes that are not packed: `bytes` has all of the extent.
-  void (*copy)(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own);
+  // The same of bytes that are not packed, into one place: `bytes` has all of the extent.
+  void (*copy)(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared);
   // Set bits in `size` bytes of a mask.
   size_t (*count)(const uint8_t* mask, size_t size);
 };

@@ -82,17 +82,16 @@ void Place(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t pac
   }
 }
 
-void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own) {
+void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared) {
   for (size_t at = 0; at < extent; at += 8) {
     uint64_t bits = mask[at / kLine] >> (at % kLine) & 0xff;
     if (bits == 0xff && extent - at >= 8) {
       std::memcpy(shared + at, bytes + at, 8);
-      std::memcpy(own + at, bytes + at, 8);
       continue;
     }
     for (; bits != 0; bits &= bits - 1) {
       const size_t to = at + static_cast<size_t>(__builtin_ctzll(bits));
-      shared[to] = own[to] = bytes[to];
+      shared[to] = bytes[to];
     }
   }
 }

@@ -117,7 +117,7 @@ void Place(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t pac
   }
 }
 
-void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own) {
+void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared) {
   size_t at = 0;
   for (; at + kLine <= extent; at += kLine) {
     uint64_t bits = mask[at / kLine];
@@ -126,8 +126,6 @@ void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* sh
       const __m256i high = Load32(bytes + at + 32);
       Store32(shared + at, low);
       Store32(shared + at + 32, high);
-      Store32(own + at, low);
-      Store32(own + at + 32, high);
       continue;
     }
     for (size_t group = at; bits != 0; group += 8, bits >>= 8) {
@@ -136,14 +134,12 @@ void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* sh
       __builtin_memcpy(&word, bytes + group, sizeof(word));
       if (part == 0xff) {
         __builtin_memcpy(shared + group, &word, sizeof(word));
-        __builtin_memcpy(own + group, &word, sizeof(word));
       } else {
         PlaceGroup(part, word, shared + group);
-        if (own != shared) PlaceGroup(part, word, own + group);
       }
     }
   }
-  if (at < extent) kPlainChanges.copy(mask + at / kLine, extent - at, bytes + at, shared + at, own + at);
+  if (at < extent) kPlainChanges.copy(mask + at / kLine, extent - at, bytes + at, shared + at);
 }
 
 size_t Count(const uint8_t* mask, size_t size) {

@@ -64,12 +64,10 @@ void Place(const uint8_t* mask, size_t extent, const uint8_t* packed, size_t pac
   }
 }
 
-void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared, uint8_t* own) {
+void Copy(const uint64_t* mask, size_t extent, const uint8_t* bytes, uint8_t* shared) {
   for (size_t at = 0; at < extent; at += kLine) {
     const uint64_t bits = mask[at / kLine];
-    const __m512i line = _mm512_maskz_loadu_epi8(bits, bytes + at);
-    _mm512_mask_storeu_epi8(shared + at, bits, line);
-    if (own != shared) _mm512_mask_storeu_epi8(own + at, bits, line);
+    _mm512_mask_storeu_epi8(shared + at, bits, _mm512_maskz_loadu_epi8(bits, bytes + at));
   }
 }
 

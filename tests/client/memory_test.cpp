@@ -110,6 +110,44 @@ TEST_P(TrackerTest, WhatTheDeviceWroteInBulkIsNoChange) {
   }
 }
 
+// The runs of one record, some beside each other, some with holes, one of another memory's size: what the application wrote
+// between them travels, and nothing else.
+TEST_P(TrackerTest, RunsOfOneRecordArePlacedTogether) {
+  constexpr uint64_t kLarge = uint64_t{1} << 20;
+  const auto tracker = Make(kLarge);
+  ASSERT_NE(tracker, nullptr);
+  std::vector<uint8_t> server(kLarge, 0);
+  std::mt19937 random(17);
+  for (uint8_t round = 1; round < 30; ++round) {
+    const std::vector<uint8_t> bytes(60'000, round);
+    std::vector<uint16_t> holes;
+    for (uint16_t at = 7; at < bytes.size(); at = static_cast<uint16_t>(at + 250 + random() % 9)) holes.push_back(at);
+    const std::span listed(reinterpret_cast<const uint8_t*>(holes.data()), holes.size() * sizeof(uint16_t));
+    std::vector<wire::Run> runs;
+    uint64_t mine = 0;
+    for (uint64_t at = random() % 5000; at + bytes.size() < kLarge; at += bytes.size() + random() % 3 * 5000) {
+      runs.push_back(RunOf(at, bytes));
+      if (random() % 3 != 0) runs.back().holes = listed;
+      for (const uint16_t hole : holes) {
+        if (runs.back().holes.empty() || random() % 4 != 0) continue;
+        ++tracker->shadow()[at + hole];
+        ++server[at + hole];
+        ++mine;
+      }
+      wire::ForEachPiece(runs.back(), [&](uint64_t offset, std::span<const uint8_t> piece) {
+        std::memcpy(server.data() + offset, piece.data(), piece.size());
+      });
+    }
+    const size_t within = runs.size();
+    runs.insert(runs.begin() + 1, RunOf(kLarge - 100, bytes));
+    ASSERT_EQ(tracker->Apply(runs).size(), within);
+    std::vector<uint8_t> found(kLarge, 0);
+    ASSERT_EQ(Collect(tracker.get(), &found), mine);
+    ASSERT_EQ(std::memcmp(tracker->shadow(), server.data(), kLarge), 0);
+    ASSERT_EQ(Collect(tracker.get(), &found), 0u);
+  }
+}
+
 // Memory that is rewritten wholly again and again, and then no more: nothing is missed, by ranges either.
 TEST_P(TrackerTest, RowsOfRewritingsEnd) {
   constexpr uint64_t kLarge = uint64_t{2} << 20;
