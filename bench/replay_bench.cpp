@@ -29,6 +29,9 @@ class Recorded {
  public:
   explicit Recorded(Driver* driver) : client(driver), device(&client), commands(device.Begin()) {
     buffer = device.Buffer(4096, device.Allocate(4096), 0);
+    const VkDescriptorSetLayout sets = device.SetLayout(0, 1);
+    layout = device.PipelineLayout(sets);
+    set = device.Set(sets, 1);
     client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
     HandleTable& table = client.session().objects();
     const HandleTable::Lock lock = table.Acquire();
@@ -41,6 +44,8 @@ class Recorded {
     DoNothing<&vk::DispatchTable::CmdSetViewport>(&driver_table);
     DoNothing<&vk::DispatchTable::CmdBindVertexBuffers>(&driver_table);
     DoNothing<&vk::DispatchTable::CmdCopyBuffer>(&driver_table);
+    DoNothing<&vk::DispatchTable::CmdPushConstants>(&driver_table);
+    DoNothing<&vk::DispatchTable::CmdBindDescriptorSets>(&driver_table);
   }
 
   // As many of it as fit into a batch; how many.
@@ -63,6 +68,8 @@ class Recorded {
   TestDevice device;
   VkCommandBuffer commands;
   VkBuffer buffer;
+  VkPipelineLayout layout;
+  VkDescriptorSet set;
   wire::ByteBuffer batch;
 };
 
@@ -92,6 +99,13 @@ wire::CmdBindVertexBuffersArgs VertexBuffers(const Recorded& r) {
 wire::CmdCopyBufferArgs Copy(const Recorded& r) {
   static const VkBufferCopy kRegion{0, 0, 64};
   return {r.commands, r.buffer, r.buffer, 1, &kRegion};
+}
+wire::CmdPushConstantsArgs PushConstants(const Recorded& r) {
+  static constexpr std::array<float, 8> kValues{1, 2, 3, 4, 5, 6, 7, 8};
+  return {r.commands, r.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(kValues), kValues.data()};
+}
+wire::CmdBindDescriptorSetsArgs BindSets(const Recorded& r) {
+  return {r.commands, VK_PIPELINE_BIND_POINT_COMPUTE, r.layout, 0, 1, &r.set, 0, nullptr};
 }
 wire::CmdPipelineBarrierArgs Barrier(const Recorded& r) {
   static VkBufferMemoryBarrier barrier{};
@@ -128,6 +142,8 @@ int main(int argc, char** argv) {
   add("replay/set_viewport", Command::kCmdSetViewport, Viewport);
   add("replay/bind_vertex_buffers", Command::kCmdBindVertexBuffers, VertexBuffers);
   add("replay/copy_buffer", Command::kCmdCopyBuffer, Copy);
+  add("replay/push_constants", Command::kCmdPushConstants, PushConstants);
+  add("replay/bind_sets", Command::kCmdBindDescriptorSets, BindSets);
   add("replay/barrier", Command::kCmdPipelineBarrier, Barrier);
   if (argc > 1 && std::strncmp(argv[argc - 1], "--batches=", 10) == 0) batches = std::atoi(argv[argc - 1] + 10);
   benchmark::Initialize(&argc, argv);

@@ -385,8 +385,12 @@ def is_plain(command: CommandPlan) -> bool:
 
 
 def is_taken(command: CommandPlan) -> bool:
-    """Whether a plain command is made of values and handles."""
-    return is_plain(command) and is_fixed(command)
+    """Whether a plain command is made of values and handles, and of arrays of such."""
+    elements = ("scalar", "size", "handle", "copy", "byte")
+    return is_plain(command) and all(
+        f.has_request and not f.has_reply and f.pointers <= 1 and f.op != "opaque" and f.element in elements
+        for f in command.fields
+    )
 
 
 def is_stored(command: CommandPlan) -> bool:

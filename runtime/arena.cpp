@@ -4,14 +4,6 @@
 #include <cstring>
 #include <new>
 
-// Under AddressSanitizer nothing lies next to anything, so that what runs over the end of an allocation is found.
-#if defined(__SANITIZE_ADDRESS__)
-#define VESPER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define VESPER_ASAN 1
-#endif
-#endif
 #ifdef VESPER_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
@@ -19,10 +11,8 @@
 namespace vesper {
 namespace {
 
-constexpr size_t kAlignment = 16;
-
 #ifdef VESPER_ASAN
-constexpr size_t kGap = kAlignment;
+constexpr size_t kGap = 16;
 void Forbid(const void* begin, size_t size) { __asan_poison_memory_region(begin, size); }
 void Allow(const void* begin, size_t size) { __asan_unpoison_memory_region(begin, size); }
 #else
@@ -34,12 +24,17 @@ void Allow(const void*, size_t) {}
 }  // namespace
 
 void* Arena::Allocate(size_t size) noexcept {
+  void* result = Reserve(size);
+  if (result != nullptr) std::memset(result, 0, size);
+  return result;
+}
+
+void* Arena::ReserveMore(size_t size) noexcept {
   if (size > limit_ - std::min(limit_, used_)) return nullptr;
   const size_t rounded = std::max(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment);
   if (static_cast<size_t>(end_ - cursor_) < rounded + kGap && !AddBlock(rounded + kGap)) return nullptr;
   void* result = cursor_;
   Allow(result, size);
-  std::memset(result, 0, size);
   cursor_ += rounded + kGap;
   used_ += rounded;
   return result;
@@ -55,6 +50,7 @@ bool Arena::AddBlock(size_t size) noexcept {
     const size_t skip = (kAlignment - address % kAlignment) % kAlignment;
     cursor_ = bytes.get() + skip;
     end_ = cursor_ + block_size;
+    if (blocks_.empty()) first_ = cursor_;
     Forbid(cursor_, block_size);
     blocks_.push_back({std::move(bytes), block_size});
     return true;
@@ -64,12 +60,10 @@ bool Arena::AddBlock(size_t size) noexcept {
   }
 }
 
-void Arena::Reset() noexcept {
+void Arena::ResetAll() noexcept {
   used_ = 0;
-  if (blocks_.empty()) return;
   blocks_.resize(1);
-  const auto address = reinterpret_cast<uintptr_t>(blocks_[0].bytes.get());
-  cursor_ = blocks_[0].bytes.get() + (kAlignment - address % kAlignment) % kAlignment;
+  cursor_ = first_;
   end_ = cursor_ + blocks_[0].size;
   Forbid(cursor_, blocks_[0].size);
 }

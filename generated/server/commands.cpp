@@ -677,232 +677,393 @@ using wire::HandleUse;
 using wire::Load;
 using wire::LoadAll;
 
-void CmdBindPipeline(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdBindPipeline(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBindPipelineArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
   v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
 }
 
-void CmdSetPrimitiveRestartIndexEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetPrimitiveRestartIndexEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetPrimitiveRestartIndexEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.primitiveRestartIndex = Load<uint32_t>(p + 8);
 }
 
-void CmdSetAttachmentFeedbackLoopEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetAttachmentFeedbackLoopEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetAttachmentFeedbackLoopEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.aspectMask = Load<VkImageAspectFlags>(p + 8);
 }
 
-void CmdSetLineWidth(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetViewport(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetViewportArgs*>(args);
+  v.pViewports = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstViewport, v.viewportCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pViewports = DecodeCopy<VkViewport>(d, v.viewportCount);
+  } else if (v.viewportCount != 0) {
+    d.Fail("vkCmdSetViewport: pViewports is absent");
+  }
+}
+
+void CmdSetScissor(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetScissorArgs*>(args);
+  v.pScissors = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstScissor, v.scissorCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pScissors = DecodeCopy<VkRect2D>(d, v.scissorCount);
+  } else if (v.scissorCount != 0) {
+    d.Fail("vkCmdSetScissor: pScissors is absent");
+  }
+}
+
+void CmdSetLineWidth(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLineWidthArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.lineWidth = Load<float>(p + 8);
 }
 
-void CmdSetDepthBias(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdSetDepthBias(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBiasArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.depthBiasConstantFactor, v.depthBiasClamp, v.depthBiasSlopeFactor);
 }
 
-void CmdSetBlendConstants(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdSetBlendConstants(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetBlendConstantsArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   std::memcpy(v.blendConstants, p + 8, 16);
 }
 
-void CmdSetDepthBounds(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetDepthBounds(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBoundsArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.minDepthBounds, v.maxDepthBounds);
 }
 
-void CmdSetStencilCompareMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetStencilCompareMask(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilCompareMaskArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.faceMask, v.compareMask);
 }
 
-void CmdSetStencilWriteMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetStencilWriteMask(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilWriteMaskArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.faceMask, v.writeMask);
 }
 
-void CmdSetStencilReference(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetStencilReference(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilReferenceArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.faceMask, v.reference);
 }
 
-void CmdBindIndexBuffer(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdBindDescriptorSets(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBindDescriptorSetsArgs*>(args);
+  v.pDescriptorSets = nullptr;
+  v.pDynamicOffsets = nullptr;
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 12);
+  v.layout = d.Handle<VkPipelineLayout>(HandleType::kPipelineLayout, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  LoadAll(p + 24, v.firstSet, v.descriptorSetCount, v.dynamicOffsetCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.descriptorSetCount, 8);
+    auto* items = d.Array<VkDescriptorSet>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkDescriptorSet>(HandleType::kDescriptorSet, Load<ObjectId>(p), HandleUse::kOptional);
+    }
+    v.pDescriptorSets = items;
+  } else if (v.descriptorSetCount != 0) {
+    d.Fail("vkCmdBindDescriptorSets: pDescriptorSets is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pDynamicOffsets = DecodeCopy<uint32_t>(d, v.dynamicOffsetCount);
+  } else if (v.dynamicOffsetCount != 0) {
+    d.Fail("vkCmdBindDescriptorSets: pDynamicOffsets is absent");
+  }
+}
+
+void CmdBindIndexBuffer(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBindIndexBufferArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kOptional);
   LoadAll(p + 16, v.offset, v.indexType);
 }
 
-void CmdDraw(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdBindVertexBuffers(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBindVertexBuffersArgs*>(args);
+  v.pBuffers = nullptr;
+  v.pOffsets = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstBinding, v.bindingCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.bindingCount, 8);
+    auto* items = d.Array<VkBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p), HandleUse::kOptional);
+    }
+    v.pBuffers = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers: pBuffers is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pOffsets = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers: pOffsets is absent");
+  }
+}
+
+void CmdDraw(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.vertexCount, v.instanceCount, v.firstVertex, v.firstInstance);
 }
 
-void CmdDrawIndexed(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdDrawIndexed(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.indexCount, v.instanceCount, v.firstIndex, v.vertexOffset, v.firstInstance);
 }
 
-void CmdDrawIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDrawMultiEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdDrawMultiEXTArgs*>(args);
+  v.pVertexInfo = nullptr;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.drawCount, v.instanceCount, v.firstInstance, v.stride);
+  if ((present0 & 0x1u) != 0) {
+    v.pVertexInfo = DecodeCopy<VkMultiDrawInfoEXT>(d, v.drawCount);
+    v.stride = sizeof(VkMultiDrawInfoEXT);
+  }
+}
+
+void CmdDrawMultiIndexedEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdDrawMultiIndexedEXTArgs*>(args);
+  v.pIndexInfo = nullptr;
+  v.pVertexOffset = nullptr;
+  const uint8_t* p = d.Take(28);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.drawCount, v.instanceCount, v.firstInstance, v.stride);
+  if ((present0 & 0x1u) != 0) {
+    v.pIndexInfo = DecodeCopy<VkMultiDrawIndexedInfoEXT>(d, v.drawCount);
+    v.stride = sizeof(VkMultiDrawIndexedInfoEXT);
+  }
+  if ((present0 & 0x2u) != 0) v.pVertexOffset = DecodeCopy<int32_t>(d, 1);
+}
+
+void CmdDrawIndirect(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.offset, v.drawCount, v.stride);
 }
 
-void CmdDrawIndexedIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDrawIndexedIndirect(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedIndirectArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.offset, v.drawCount, v.stride);
 }
 
-void CmdDispatch(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdDispatch(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDispatchArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
 
-void CmdDispatchIndirect(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdDispatchIndirect(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDispatchIndirectArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
 }
 
-void CmdSubpassShadingHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdSubpassShadingHUAWEI(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSubpassShadingHUAWEIArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdDrawClusterHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdDrawClusterHUAWEI(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawClusterHUAWEIArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
 
-void CmdDrawClusterIndirectHUAWEI(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdDrawClusterIndirectHUAWEI(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawClusterIndirectHUAWEIArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
 }
 
-void CmdUpdatePipelineIndirectBufferNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdUpdatePipelineIndirectBufferNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdUpdatePipelineIndirectBufferNVArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
   v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
 }
 
-void CmdCopyMemoryIndirectNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdCopyBuffer(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdCopyBufferArgs*>(args);
+  v.pRegions = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.srcBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.regionCount = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    v.pRegions = DecodeCopy<VkBufferCopy>(d, v.regionCount);
+  } else if (v.regionCount != 0) {
+    d.Fail("vkCmdCopyBuffer: pRegions is absent");
+  }
+}
+
+void CmdCopyMemoryIndirectNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdCopyMemoryIndirectNVArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.copyBufferAddress, v.copyCount, v.stride);
 }
 
-void CmdFillBuffer(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 36);
+void CmdUpdateBuffer(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdUpdateBufferArgs*>(args);
+  v.pData = nullptr;
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  LoadAll(p + 20, v.dstOffset, v.dataSize);
+  if ((present0 & 0x1u) != 0) {
+    v.pData = DecodeCopy<uint8_t>(d, v.dataSize);
+  } else if (v.dataSize != 0) {
+    d.Fail("vkCmdUpdateBuffer: pData is absent");
+  }
+}
+
+void CmdFillBuffer(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdFillBufferArgs*>(args);
+  const uint8_t* p = d.Take(36);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.dstOffset, v.size, v.data);
 }
 
-void CmdSetEvent(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdClearAttachments(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdClearAttachmentsArgs*>(args);
+  v.pAttachments = nullptr;
+  v.pRects = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.attachmentCount, v.rectCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pAttachments = DecodeCopy<VkClearAttachment>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdClearAttachments: pAttachments is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pRects = DecodeCopy<VkClearRect>(d, v.rectCount);
+  } else if (v.rectCount != 0) {
+    d.Fail("vkCmdClearAttachments: pRects is absent");
+  }
+}
+
+void CmdSetEvent(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetEventArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.stageMask = Load<VkPipelineStageFlags>(p + 16);
 }
 
-void CmdResetEvent(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdResetEvent(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdResetEventArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.stageMask = Load<VkPipelineStageFlags>(p + 16);
 }
 
-void CmdBeginQuery(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdBeginQuery(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBeginQueryArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.query, v.flags);
 }
 
-void CmdEndQuery(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdEndQuery(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndQueryArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.query = Load<uint32_t>(p + 16);
 }
 
-void CmdEndConditionalRenderingEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdEndConditionalRenderingEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndConditionalRenderingEXTArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdResetQueryPool(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdResetQueryPool(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdResetQueryPoolArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.firstQuery, v.queryCount);
 }
 
-void CmdWriteTimestamp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdWriteTimestamp(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdWriteTimestampArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineStage = Load<VkPipelineStageFlagBits>(p + 8);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 12), HandleUse::kRequired);
   v.query = Load<uint32_t>(p + 20);
 }
 
-void CmdCopyQueryPoolResults(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 52);
+void CmdCopyQueryPoolResults(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdCopyQueryPoolResultsArgs*>(args);
+  const uint8_t* p = d.Take(52);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.firstQuery, v.queryCount);
@@ -910,80 +1071,143 @@ void CmdCopyQueryPoolResults(PlainHandles& d, std::span<const uint8_t> body, voi
   LoadAll(p + 32, v.dstOffset, v.stride, v.flags);
 }
 
-void CmdNextSubpass(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdPushConstants(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdPushConstantsArgs*>(args);
+  v.pValues = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.layout = d.Handle<VkPipelineLayout>(HandleType::kPipelineLayout, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  LoadAll(p + 20, v.stageFlags, v.offset, v.size);
+  if ((present0 & 0x1u) != 0) {
+    v.pValues = DecodeCopy<uint8_t>(d, v.size);
+  } else if (v.size != 0) {
+    d.Fail("vkCmdPushConstants: pValues is absent");
+  }
+}
+
+void CmdNextSubpass(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdNextSubpassArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.contents = Load<VkSubpassContents>(p + 8);
 }
 
-void CmdEndRenderPass(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdEndRenderPass(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndRenderPassArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdDebugMarkerEndEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdExecuteCommands(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdExecuteCommandsArgs*>(args);
+  v.pCommandBuffers = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.commandBufferCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.commandBufferCount, 8);
+    auto* items = d.Array<VkCommandBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+    }
+    v.pCommandBuffers = items;
+  } else if (v.commandBufferCount != 0) {
+    d.Fail("vkCmdExecuteCommands: pCommandBuffers is absent");
+  }
+}
+
+void CmdDebugMarkerEndEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDebugMarkerEndEXTArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdBindPipelineShaderGroupNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdBindPipelineShaderGroupNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBindPipelineShaderGroupNVArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
   v.pipeline = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 12), HandleUse::kRequired);
   v.groupIndex = Load<uint32_t>(p + 20);
 }
 
-void CmdSetDeviceMask(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDeviceMask(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDeviceMaskArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.deviceMask = Load<uint32_t>(p + 8);
 }
 
-void CmdDispatchBase(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDispatchBase(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDispatchBaseArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.baseGroupX, v.baseGroupY, v.baseGroupZ, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
 
-void CmdSetDiscardRectangleEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetViewportWScalingNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetViewportWScalingNVArgs*>(args);
+  v.pViewportWScalings = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstViewport, v.viewportCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pViewportWScalings = DecodeCopy<VkViewportWScalingNV>(d, v.viewportCount);
+  } else if (v.viewportCount != 0) {
+    d.Fail("vkCmdSetViewportWScalingNV: pViewportWScalings is absent");
+  }
+}
+
+void CmdSetDiscardRectangleEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetDiscardRectangleEXTArgs*>(args);
+  v.pDiscardRectangles = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstDiscardRectangle, v.discardRectangleCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pDiscardRectangles = DecodeCopy<VkRect2D>(d, v.discardRectangleCount);
+  } else if (v.discardRectangleCount != 0) {
+    d.Fail("vkCmdSetDiscardRectangleEXT: pDiscardRectangles is absent");
+  }
+}
+
+void CmdSetDiscardRectangleEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDiscardRectangleEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.discardRectangleEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetDiscardRectangleModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDiscardRectangleModeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDiscardRectangleModeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.discardRectangleMode = Load<VkDiscardRectangleModeEXT>(p + 8);
 }
 
-void CmdEndDebugUtilsLabelEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdEndDebugUtilsLabelEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndDebugUtilsLabelEXTArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdWriteBufferMarkerAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdWriteBufferMarkerAMD(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdWriteBufferMarkerAMDArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineStage = Load<VkPipelineStageFlagBits>(p + 8);
   v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 12), HandleUse::kRequired);
   LoadAll(p + 20, v.dstOffset, v.marker);
 }
 
-void CmdDrawIndirectCount(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 48);
+void CmdDrawIndirectCount(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectCountArgs*>(args);
+  const uint8_t* p = d.Take(48);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
@@ -991,9 +1215,9 @@ void CmdDrawIndirectCount(PlainHandles& d, std::span<const uint8_t> body, void* 
   LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
 
-void CmdDrawIndexedIndirectCount(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 48);
+void CmdDrawIndexedIndirectCount(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndexedIndirectCountArgs*>(args);
+  const uint8_t* p = d.Take(48);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
@@ -1001,49 +1225,145 @@ void CmdDrawIndexedIndirectCount(PlainHandles& d, std::span<const uint8_t> body,
   LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
 
-void CmdBeginQueryIndexedEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdBindTransformFeedbackBuffersEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBindTransformFeedbackBuffersEXTArgs*>(args);
+  v.pBuffers = nullptr;
+  v.pOffsets = nullptr;
+  v.pSizes = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstBinding, v.bindingCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.bindingCount, 8);
+    auto* items = d.Array<VkBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+    }
+    v.pBuffers = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindTransformFeedbackBuffersEXT: pBuffers is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pOffsets = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindTransformFeedbackBuffersEXT: pOffsets is absent");
+  }
+  if ((present0 & 0x4u) != 0) v.pSizes = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+}
+
+void CmdBeginTransformFeedbackEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBeginTransformFeedbackEXTArgs*>(args);
+  v.pCounterBuffers = nullptr;
+  v.pCounterBufferOffsets = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstCounterBuffer, v.counterBufferCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.counterBufferCount, 8);
+    auto* items = d.Array<VkBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p), HandleUse::kIgnorable);
+    }
+    v.pCounterBuffers = items;
+  }
+  if ((present0 & 0x2u) != 0) v.pCounterBufferOffsets = DecodeCopy<VkDeviceSize>(d, v.counterBufferCount);
+}
+
+void CmdEndTransformFeedbackEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdEndTransformFeedbackEXTArgs*>(args);
+  v.pCounterBuffers = nullptr;
+  v.pCounterBufferOffsets = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstCounterBuffer, v.counterBufferCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.counterBufferCount, 8);
+    auto* items = d.Array<VkBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p), HandleUse::kIgnorable);
+    }
+    v.pCounterBuffers = items;
+  }
+  if ((present0 & 0x2u) != 0) v.pCounterBufferOffsets = DecodeCopy<VkDeviceSize>(d, v.counterBufferCount);
+}
+
+void CmdBeginQueryIndexedEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBeginQueryIndexedEXTArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.query, v.flags, v.index);
 }
 
-void CmdEndQueryIndexedEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdEndQueryIndexedEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndQueryIndexedEXTArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.query, v.index);
 }
 
-void CmdDrawIndirectByteCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 40);
+void CmdDrawIndirectByteCountEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawIndirectByteCountEXTArgs*>(args);
+  const uint8_t* p = d.Take(40);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.instanceCount, v.firstInstance);
   v.counterBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 16), HandleUse::kRequired);
   LoadAll(p + 24, v.counterBufferOffset, v.counterOffset, v.vertexStride);
 }
 
-void CmdDrawMeshTasksNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetExclusiveScissorNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetExclusiveScissorNVArgs*>(args);
+  v.pExclusiveScissors = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstExclusiveScissor, v.exclusiveScissorCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pExclusiveScissors = DecodeCopy<VkRect2D>(d, v.exclusiveScissorCount);
+  } else if (v.exclusiveScissorCount != 0) {
+    d.Fail("vkCmdSetExclusiveScissorNV: pExclusiveScissors is absent");
+  }
+}
+
+void CmdSetExclusiveScissorEnableNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetExclusiveScissorEnableNVArgs*>(args);
+  v.pExclusiveScissorEnables = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstExclusiveScissor, v.exclusiveScissorCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pExclusiveScissorEnables = DecodeCopy<VkBool32>(d, v.exclusiveScissorCount);
+  } else if (v.exclusiveScissorCount != 0) {
+    d.Fail("vkCmdSetExclusiveScissorEnableNV: pExclusiveScissorEnables is absent");
+  }
+}
+
+void CmdDrawMeshTasksNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksNVArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.taskCount, v.firstTask);
 }
 
-void CmdDrawMeshTasksIndirectNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDrawMeshTasksIndirectNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectNVArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.offset, v.drawCount, v.stride);
 }
 
-void CmdDrawMeshTasksIndirectCountNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 48);
+void CmdDrawMeshTasksIndirectCountNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountNVArgs*>(args);
+  const uint8_t* p = d.Take(48);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
@@ -1051,24 +1371,24 @@ void CmdDrawMeshTasksIndirectCountNV(PlainHandles& d, std::span<const uint8_t> b
   LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
 
-void CmdDrawMeshTasksEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdDrawMeshTasksEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksEXTArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.groupCountX, v.groupCountY, v.groupCountZ);
 }
 
-void CmdDrawMeshTasksIndirectEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDrawMeshTasksIndirectEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectEXTArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.offset, v.drawCount, v.stride);
 }
 
-void CmdDrawMeshTasksIndirectCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 48);
+void CmdDrawMeshTasksIndirectCountEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDrawMeshTasksIndirectCountEXTArgs*>(args);
+  const uint8_t* p = d.Take(48);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.offset = Load<VkDeviceSize>(p + 16);
@@ -1076,9 +1396,9 @@ void CmdDrawMeshTasksIndirectCountEXT(PlainHandles& d, std::span<const uint8_t> 
   LoadAll(p + 32, v.countBufferOffset, v.maxDrawCount, v.stride);
 }
 
-void CmdCopyAccelerationStructureNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdCopyAccelerationStructureNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdCopyAccelerationStructureNVArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.dst = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p + 8),
                                               HandleUse::kRequired);
@@ -1087,9 +1407,87 @@ void CmdCopyAccelerationStructureNV(PlainHandles& d, std::span<const uint8_t> bo
   v.mode = Load<VkCopyAccelerationStructureModeKHR>(p + 24);
 }
 
-void CmdTraceRaysNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 108);
+void CmdWriteAccelerationStructuresPropertiesKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdWriteAccelerationStructuresPropertiesKHRArgs*>(args);
+  v.pAccelerationStructures = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.accelerationStructureCount, v.queryType);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.firstQuery = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.accelerationStructureCount, 8);
+    auto* items = d.Array<VkAccelerationStructureKHR>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkAccelerationStructureKHR>(HandleType::kAccelerationStructureKHR, Load<ObjectId>(p),
+                                                      HandleUse::kRequired);
+    }
+    v.pAccelerationStructures = items;
+  } else if (v.accelerationStructureCount != 0) {
+    d.Fail("vkCmdWriteAccelerationStructuresPropertiesKHR: pAccelerationStructures is absent");
+  }
+}
+
+void CmdWriteAccelerationStructuresPropertiesNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdWriteAccelerationStructuresPropertiesNVArgs*>(args);
+  v.pAccelerationStructures = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.accelerationStructureCount, v.queryType);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.firstQuery = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.accelerationStructureCount, 8);
+    auto* items = d.Array<VkAccelerationStructureNV>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkAccelerationStructureNV>(HandleType::kAccelerationStructureNV, Load<ObjectId>(p),
+                                                     HandleUse::kRequired);
+    }
+    v.pAccelerationStructures = items;
+  } else if (v.accelerationStructureCount != 0) {
+    d.Fail("vkCmdWriteAccelerationStructuresPropertiesNV: pAccelerationStructures is absent");
+  }
+}
+
+void CmdTraceRaysKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdTraceRaysKHRArgs*>(args);
+  v.pRaygenShaderBindingTable = nullptr;
+  v.pMissShaderBindingTable = nullptr;
+  v.pHitShaderBindingTable = nullptr;
+  v.pCallableShaderBindingTable = nullptr;
+  const uint8_t* p = d.Take(24);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.width, v.height, v.depth);
+  if ((present0 & 0x1u) != 0) {
+    v.pRaygenShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysKHR: pRaygenShaderBindingTable is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pMissShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysKHR: pMissShaderBindingTable is absent");
+  }
+  if ((present0 & 0x4u) != 0) {
+    v.pHitShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysKHR: pHitShaderBindingTable is absent");
+  }
+  if ((present0 & 0x8u) != 0) {
+    v.pCallableShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysKHR: pCallableShaderBindingTable is absent");
+  }
+}
+
+void CmdTraceRaysNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysNVArgs*>(args);
+  const uint8_t* p = d.Take(108);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.raygenShaderBindingTableBuffer =
       d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kRequired);
@@ -1104,407 +1502,760 @@ void CmdTraceRaysNV(PlainHandles& d, std::span<const uint8_t> body, void* args) 
   LoadAll(p + 80, v.callableShaderBindingOffset, v.callableShaderBindingStride, v.width, v.height, v.depth);
 }
 
-void CmdTraceRaysIndirect2KHR(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdTraceRaysIndirectKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdTraceRaysIndirectKHRArgs*>(args);
+  v.pRaygenShaderBindingTable = nullptr;
+  v.pMissShaderBindingTable = nullptr;
+  v.pHitShaderBindingTable = nullptr;
+  v.pCallableShaderBindingTable = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.indirectDeviceAddress = Load<VkDeviceAddress>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pRaygenShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysIndirectKHR: pRaygenShaderBindingTable is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pMissShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysIndirectKHR: pMissShaderBindingTable is absent");
+  }
+  if ((present0 & 0x4u) != 0) {
+    v.pHitShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysIndirectKHR: pHitShaderBindingTable is absent");
+  }
+  if ((present0 & 0x8u) != 0) {
+    v.pCallableShaderBindingTable = DecodeCopy<VkStridedDeviceAddressRegionKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdTraceRaysIndirectKHR: pCallableShaderBindingTable is absent");
+  }
+}
+
+void CmdTraceRaysIndirect2KHR(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdTraceRaysIndirect2KHRArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.indirectDeviceAddress = Load<VkDeviceAddress>(p + 8);
 }
 
-void CmdSetRayTracingPipelineStackSizeKHR(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetRayTracingPipelineStackSizeKHR(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetRayTracingPipelineStackSizeKHRArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineStackSize = Load<uint32_t>(p + 8);
 }
 
-void CmdSetLineStipple(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 14);
+void CmdSetLineStipple(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLineStippleArgs*>(args);
+  const uint8_t* p = d.Take(14);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.lineStippleFactor, v.lineStipplePattern);
 }
 
-void CmdSetCullMode(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCullMode(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCullModeArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.cullMode = Load<VkCullModeFlags>(p + 8);
 }
 
-void CmdSetFrontFace(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetFrontFace(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetFrontFaceArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.frontFace = Load<VkFrontFace>(p + 8);
 }
 
-void CmdSetPrimitiveTopology(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetPrimitiveTopology(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetPrimitiveTopologyArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.primitiveTopology = Load<VkPrimitiveTopology>(p + 8);
 }
 
-void CmdBindIndexBuffer2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 36);
+void CmdSetViewportWithCount(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetViewportWithCountArgs*>(args);
+  v.pViewports = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.viewportCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pViewports = DecodeCopy<VkViewport>(d, v.viewportCount);
+  } else if (v.viewportCount != 0) {
+    d.Fail("vkCmdSetViewportWithCount: pViewports is absent");
+  }
+}
+
+void CmdSetScissorWithCount(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetScissorWithCountArgs*>(args);
+  v.pScissors = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.scissorCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pScissors = DecodeCopy<VkRect2D>(d, v.scissorCount);
+  } else if (v.scissorCount != 0) {
+    d.Fail("vkCmdSetScissorWithCount: pScissors is absent");
+  }
+}
+
+void CmdBindIndexBuffer2(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBindIndexBuffer2Args*>(args);
+  const uint8_t* p = d.Take(36);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.buffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 8), HandleUse::kOptional);
   LoadAll(p + 16, v.offset, v.size, v.indexType);
 }
 
-void CmdSetDepthTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdBindVertexBuffers2(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBindVertexBuffers2Args*>(args);
+  v.pBuffers = nullptr;
+  v.pOffsets = nullptr;
+  v.pSizes = nullptr;
+  v.pStrides = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstBinding, v.bindingCount);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.bindingCount, 8);
+    auto* items = d.Array<VkBuffer>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p), HandleUse::kOptional);
+    }
+    v.pBuffers = items;
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers2: pBuffers is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pOffsets = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+  } else if (v.bindingCount != 0) {
+    d.Fail("vkCmdBindVertexBuffers2: pOffsets is absent");
+  }
+  if ((present0 & 0x4u) != 0) v.pSizes = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+  if ((present0 & 0x8u) != 0) v.pStrides = DecodeCopy<VkDeviceSize>(d, v.bindingCount);
+}
+
+void CmdSetDepthTestEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthTestEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthTestEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetDepthWriteEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthWriteEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthWriteEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthWriteEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetDepthCompareOp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthCompareOp(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthCompareOpArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthCompareOp = Load<VkCompareOp>(p + 8);
 }
 
-void CmdSetDepthBoundsTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthBoundsTestEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBoundsTestEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthBoundsTestEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetStencilTestEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetStencilTestEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilTestEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.stencilTestEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetStencilOp(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdSetStencilOp(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetStencilOpArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.faceMask, v.failOp, v.passOp, v.depthFailOp, v.compareOp);
 }
 
-void CmdSetPatchControlPointsEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetPatchControlPointsEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetPatchControlPointsEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.patchControlPoints = Load<uint32_t>(p + 8);
 }
 
-void CmdSetRasterizerDiscardEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetRasterizerDiscardEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizerDiscardEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.rasterizerDiscardEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetDepthBiasEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthBiasEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthBiasEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthBiasEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetLogicOpEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetLogicOpEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLogicOpEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.logicOp = Load<VkLogicOp>(p + 8);
 }
 
-void CmdSetPrimitiveRestartEnable(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetPrimitiveRestartEnable(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetPrimitiveRestartEnableArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.primitiveRestartEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetTessellationDomainOriginEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetTessellationDomainOriginEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetTessellationDomainOriginEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.domainOrigin = Load<VkTessellationDomainOrigin>(p + 8);
 }
 
-void CmdSetDepthClampEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthClampEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClampEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthClampEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetPolygonModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetPolygonModeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetPolygonModeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.polygonMode = Load<VkPolygonMode>(p + 8);
 }
 
-void CmdSetRasterizationSamplesEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetRasterizationSamplesEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizationSamplesEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.rasterizationSamples = Load<VkSampleCountFlagBits>(p + 8);
 }
 
-void CmdSetAlphaToCoverageEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetSampleMaskEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetSampleMaskEXTArgs*>(args);
+  v.pSampleMask = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.samples = Load<VkSampleCountFlagBits>(p + 12);
+  if ((present0 & 0x1u) != 0) v.pSampleMask = DecodeCopy<VkSampleMask>(d, (v.samples + 31) / 32);
+}
+
+void CmdSetAlphaToCoverageEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetAlphaToCoverageEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.alphaToCoverageEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetAlphaToOneEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetAlphaToOneEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetAlphaToOneEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.alphaToOneEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetLogicOpEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetLogicOpEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLogicOpEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.logicOpEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetRasterizationStreamEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetColorBlendEnableEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetColorBlendEnableEXTArgs*>(args);
+  v.pColorBlendEnables = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstAttachment, v.attachmentCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pColorBlendEnables = DecodeCopy<VkBool32>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorBlendEnableEXT: pColorBlendEnables is absent");
+  }
+}
+
+void CmdSetColorBlendEquationEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetColorBlendEquationEXTArgs*>(args);
+  v.pColorBlendEquations = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstAttachment, v.attachmentCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pColorBlendEquations = DecodeCopy<VkColorBlendEquationEXT>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorBlendEquationEXT: pColorBlendEquations is absent");
+  }
+}
+
+void CmdSetColorWriteMaskEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetColorWriteMaskEXTArgs*>(args);
+  v.pColorWriteMasks = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstAttachment, v.attachmentCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pColorWriteMasks = DecodeCopy<VkColorComponentFlags>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorWriteMaskEXT: pColorWriteMasks is absent");
+  }
+}
+
+void CmdSetRasterizationStreamEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetRasterizationStreamEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.rasterizationStream = Load<uint32_t>(p + 8);
 }
 
-void CmdSetConservativeRasterizationModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetConservativeRasterizationModeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetConservativeRasterizationModeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.conservativeRasterizationMode = Load<VkConservativeRasterizationModeEXT>(p + 8);
 }
 
-void CmdSetExtraPrimitiveOverestimationSizeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetExtraPrimitiveOverestimationSizeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetExtraPrimitiveOverestimationSizeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.extraPrimitiveOverestimationSize = Load<float>(p + 8);
 }
 
-void CmdSetDepthClipEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthClipEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClipEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.depthClipEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetSampleLocationsEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetSampleLocationsEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetSampleLocationsEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.sampleLocationsEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetProvokingVertexModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetColorBlendAdvancedEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetColorBlendAdvancedEXTArgs*>(args);
+  v.pColorBlendAdvanced = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstAttachment, v.attachmentCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pColorBlendAdvanced = DecodeCopy<VkColorBlendAdvancedEXT>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorBlendAdvancedEXT: pColorBlendAdvanced is absent");
+  }
+}
+
+void CmdSetProvokingVertexModeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetProvokingVertexModeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.provokingVertexMode = Load<VkProvokingVertexModeEXT>(p + 8);
 }
 
-void CmdSetLineRasterizationModeEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetLineRasterizationModeEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLineRasterizationModeEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.lineRasterizationMode = Load<VkLineRasterizationMode>(p + 8);
 }
 
-void CmdSetLineStippleEnableEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetLineStippleEnableEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetLineStippleEnableEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.stippledLineEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetDepthClipNegativeOneToOneEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetDepthClipNegativeOneToOneEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetDepthClipNegativeOneToOneEXTArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.negativeOneToOne = Load<VkBool32>(p + 8);
 }
 
-void CmdSetViewportWScalingEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetViewportWScalingEnableNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetViewportWScalingEnableNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.viewportWScalingEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetCoverageToColorEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetViewportSwizzleNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetViewportSwizzleNVArgs*>(args);
+  v.pViewportSwizzles = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.firstViewport, v.viewportCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pViewportSwizzles = DecodeCopy<VkViewportSwizzleNV>(d, v.viewportCount);
+  } else if (v.viewportCount != 0) {
+    d.Fail("vkCmdSetViewportSwizzleNV: pViewportSwizzles is absent");
+  }
+}
+
+void CmdSetCoverageToColorEnableNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageToColorEnableNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.coverageToColorEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetCoverageToColorLocationNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCoverageToColorLocationNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageToColorLocationNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.coverageToColorLocation = Load<uint32_t>(p + 8);
 }
 
-void CmdSetCoverageModulationModeNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCoverageModulationModeNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageModulationModeNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.coverageModulationMode = Load<VkCoverageModulationModeNV>(p + 8);
 }
 
-void CmdSetCoverageModulationTableEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCoverageModulationTableEnableNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageModulationTableEnableNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.coverageModulationTableEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetShadingRateImageEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCoverageModulationTableNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetCoverageModulationTableNVArgs*>(args);
+  v.pCoverageModulationTable = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.coverageModulationTableCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pCoverageModulationTable = DecodeCopy<float>(d, v.coverageModulationTableCount);
+  } else if (v.coverageModulationTableCount != 0) {
+    d.Fail("vkCmdSetCoverageModulationTableNV: pCoverageModulationTable is absent");
+  }
+}
+
+void CmdSetShadingRateImageEnableNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetShadingRateImageEnableNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.shadingRateImageEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetCoverageReductionModeNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetCoverageReductionModeNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetCoverageReductionModeNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.coverageReductionMode = Load<VkCoverageReductionModeNV>(p + 8);
 }
 
-void CmdSetRepresentativeFragmentTestEnableNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 12);
+void CmdSetRepresentativeFragmentTestEnableNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetRepresentativeFragmentTestEnableNVArgs*>(args);
+  const uint8_t* p = d.Take(12);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.representativeFragmentTestEnable = Load<VkBool32>(p + 8);
 }
 
-void CmdSetFragmentShadingRateEnumNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdSetFragmentShadingRateKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetFragmentShadingRateKHRArgs*>(args);
+  v.pFragmentSize = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  std::memcpy(v.combinerOps, p + 12, 8);
+  if ((present0 & 0x1u) != 0) {
+    v.pFragmentSize = DecodeCopy<VkExtent2D>(d, 1);
+  } else {
+    d.Fail("vkCmdSetFragmentShadingRateKHR: pFragmentSize is absent");
+  }
+}
+
+void CmdSetFragmentShadingRateEnumNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdSetFragmentShadingRateEnumNVArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.shadingRate = Load<VkFragmentShadingRateNV>(p + 8);
   std::memcpy(v.combinerOps, p + 12, 8);
 }
 
-void CmdResetEvent2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdSetColorWriteEnableEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetColorWriteEnableEXTArgs*>(args);
+  v.pColorWriteEnables = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.attachmentCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pColorWriteEnables = DecodeCopy<VkBool32>(d, v.attachmentCount);
+  } else if (v.attachmentCount != 0) {
+    d.Fail("vkCmdSetColorWriteEnableEXT: pColorWriteEnables is absent");
+  }
+}
+
+void CmdResetEvent2(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdResetEvent2Args*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.event = d.Handle<VkEvent>(HandleType::kEvent, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.stageMask = Load<VkPipelineStageFlags2>(p + 16);
 }
 
-void CmdWriteTimestamp2(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdWriteTimestamp2(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdWriteTimestamp2Args*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.stage = Load<VkPipelineStageFlags2>(p + 8);
   v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 16), HandleUse::kRequired);
   v.query = Load<uint32_t>(p + 24);
 }
 
-void CmdWriteBufferMarker2AMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 36);
+void CmdWriteBufferMarker2AMD(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdWriteBufferMarker2AMDArgs*>(args);
+  const uint8_t* p = d.Take(36);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.stage = Load<VkPipelineStageFlags2>(p + 8);
   v.dstBuffer = d.Handle<VkBuffer>(HandleType::kBuffer, Load<ObjectId>(p + 16), HandleUse::kRequired);
   LoadAll(p + 24, v.dstOffset, v.marker);
 }
 
-void CmdDecompressMemoryIndirectCountNV(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 28);
+void CmdDecompressMemoryNV(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdDecompressMemoryNVArgs*>(args);
+  v.pDecompressMemoryRegions = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.decompressRegionCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pDecompressMemoryRegions = DecodeCopy<VkDecompressMemoryRegionNV>(d, v.decompressRegionCount);
+  } else if (v.decompressRegionCount != 0) {
+    d.Fail("vkCmdDecompressMemoryNV: pDecompressMemoryRegions is absent");
+  }
+}
+
+void CmdDecompressMemoryIndirectCountNV(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDecompressMemoryIndirectCountNVArgs*>(args);
+  const uint8_t* p = d.Take(28);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.indirectCommandsAddress, v.indirectCommandsCountAddress, v.stride);
 }
 
-void CmdDecompressMemoryIndirectCountEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 40);
+void CmdDecompressMemoryIndirectCountEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDecompressMemoryIndirectCountEXTArgs*>(args);
+  const uint8_t* p = d.Take(40);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.decompressionMethod, v.indirectCommandsAddress, v.indirectCommandsCountAddress,
           v.maxDecompressionCount, v.stride);
 }
 
-void CmdBindDescriptorBufferEmbeddedSamplersEXT(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 24);
+void CmdSetDescriptorBufferOffsetsEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetDescriptorBufferOffsetsEXTArgs*>(args);
+  v.pBufferIndices = nullptr;
+  v.pOffsets = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 12);
+  v.layout = d.Handle<VkPipelineLayout>(HandleType::kPipelineLayout, Load<ObjectId>(p + 16), HandleUse::kRequired);
+  LoadAll(p + 24, v.firstSet, v.setCount);
+  if ((present0 & 0x1u) != 0) {
+    v.pBufferIndices = DecodeCopy<uint32_t>(d, v.setCount);
+  } else if (v.setCount != 0) {
+    d.Fail("vkCmdSetDescriptorBufferOffsetsEXT: pBufferIndices is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pOffsets = DecodeCopy<VkDeviceSize>(d, v.setCount);
+  } else if (v.setCount != 0) {
+    d.Fail("vkCmdSetDescriptorBufferOffsetsEXT: pOffsets is absent");
+  }
+}
+
+void CmdBindDescriptorBufferEmbeddedSamplersEXT(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBindDescriptorBufferEmbeddedSamplersEXTArgs*>(args);
+  const uint8_t* p = d.Take(24);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.pipelineBindPoint = Load<VkPipelineBindPoint>(p + 8);
   v.layout = d.Handle<VkPipelineLayout>(HandleType::kPipelineLayout, Load<ObjectId>(p + 12), HandleUse::kRequired);
   v.set = Load<uint32_t>(p + 20);
 }
 
-void CmdEndRendering(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdEndRendering(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndRenderingArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
 }
 
-void CmdInitializeGraphScratchMemoryAMDX(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdWriteMicromapsPropertiesEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdWriteMicromapsPropertiesEXTArgs*>(args);
+  v.pMicromaps = nullptr;
+  const uint8_t* p = d.Take(32);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.micromapCount, v.queryType);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 20), HandleUse::kRequired);
+  v.firstQuery = Load<uint32_t>(p + 28);
+  if ((present0 & 0x1u) != 0) {
+    const uint32_t n = d.Count(v.micromapCount, 8);
+    auto* items = d.Array<VkMicromapEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkMicromapEXT>(HandleType::kMicromapEXT, Load<ObjectId>(p), HandleUse::kRequired);
+    }
+    v.pMicromaps = items;
+  } else if (v.micromapCount != 0) {
+    d.Fail("vkCmdWriteMicromapsPropertiesEXT: pMicromaps is absent");
+  }
+}
+
+void CmdBindShadersEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdBindShadersEXTArgs*>(args);
+  v.pStages = nullptr;
+  v.pShaders = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.stageCount = Load<uint32_t>(p + 12);
+  if ((present0 & 0x1u) != 0) {
+    v.pStages = DecodeCopy<VkShaderStageFlagBits>(d, v.stageCount);
+  } else if (v.stageCount != 0) {
+    d.Fail("vkCmdBindShadersEXT: pStages is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    const uint32_t n = d.Count(v.stageCount, 8);
+    auto* items = d.Array<VkShaderEXT>(n);
+    for (uint32_t i = 0; d.ok() && i < n; ++i) {
+      const uint8_t* p = d.Take(8);
+      items[i] = d.Handle<VkShaderEXT>(HandleType::kShaderEXT, Load<ObjectId>(p), HandleUse::kOptional);
+    }
+    v.pShaders = items;
+  }
+}
+
+void CmdInitializeGraphScratchMemoryAMDX(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdInitializeGraphScratchMemoryAMDXArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.executionGraph = d.Handle<VkPipeline>(HandleType::kPipeline, Load<ObjectId>(p + 8), HandleUse::kRequired);
   LoadAll(p + 16, v.scratch, v.scratchSize);
 }
 
-void CmdDispatchGraphIndirectCountAMDX(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 32);
+void CmdDispatchGraphIndirectCountAMDX(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdDispatchGraphIndirectCountAMDXArgs*>(args);
+  const uint8_t* p = d.Take(32);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   LoadAll(p + 8, v.scratch, v.scratchSize, v.countInfo);
 }
 
-void CmdEndGpaSampleAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 20);
+void CmdEndGpaSampleAMD(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndGpaSampleAMDArgs*>(args);
+  const uint8_t* p = d.Take(20);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.gpaSession = d.Handle<VkGpaSessionAMD>(HandleType::kGpaSessionAMD, Load<ObjectId>(p + 8), HandleUse::kRequired);
   v.sampleID = Load<uint32_t>(p + 16);
 }
 
-void CmdCopyGpaSessionResultsAMD(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdCopyGpaSessionResultsAMD(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdCopyGpaSessionResultsAMDArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.gpaSession = d.Handle<VkGpaSessionAMD>(HandleType::kGpaSessionAMD, Load<ObjectId>(p + 8), HandleUse::kRequired);
 }
 
-void CmdBeginShaderInstrumentationARM(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 16);
+void CmdSetDepthClampRangeEXT(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdSetDepthClampRangeEXTArgs*>(args);
+  v.pDepthClampRange = nullptr;
+  const uint8_t* p = d.Take(16);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.depthClampMode = Load<VkDepthClampModeEXT>(p + 12);
+  if ((present0 & 0x1u) != 0) v.pDepthClampRange = DecodeCopy<VkDepthClampRangeEXT>(d, 1);
+}
+
+void CmdBeginShaderInstrumentationARM(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdBeginShaderInstrumentationARMArgs*>(args);
+  const uint8_t* p = d.Take(16);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
   v.instrumentation = d.Handle<VkShaderInstrumentationARM>(HandleType::kShaderInstrumentationARM, Load<ObjectId>(p + 8),
                                                            HandleUse::kRequired);
 }
 
-void CmdEndShaderInstrumentationARM(PlainHandles& d, std::span<const uint8_t> body, void* args) {
-  const uint8_t* p = d.Fixed(body, 8);
+void CmdEndShaderInstrumentationARM(PlainDecoder& d, void* args) {
   auto& v = *static_cast<wire::CmdEndShaderInstrumentationARMArgs*>(args);
+  const uint8_t* p = d.Take(8);
   v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p), HandleUse::kRequired);
+}
+
+void CmdUpdateMemoryKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdUpdateMemoryKHRArgs*>(args);
+  v.pDstRange = nullptr;
+  v.pData = nullptr;
+  const uint8_t* p = d.Take(24);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.dstFlags, v.dataSize);
+  if ((present0 & 0x1u) != 0) {
+    v.pDstRange = DecodeCopy<VkDeviceAddressRangeKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdUpdateMemoryKHR: pDstRange is absent");
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pData = DecodeCopy<uint8_t>(d, v.dataSize);
+  } else if (v.dataSize != 0) {
+    d.Fail("vkCmdUpdateMemoryKHR: pData is absent");
+  }
+}
+
+void CmdFillMemoryKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdFillMemoryKHRArgs*>(args);
+  v.pDstRange = nullptr;
+  const uint8_t* p = d.Take(20);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  LoadAll(p + 12, v.dstFlags, v.data);
+  if ((present0 & 0x1u) != 0) {
+    v.pDstRange = DecodeCopy<VkDeviceAddressRangeKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdFillMemoryKHR: pDstRange is absent");
+  }
+}
+
+void CmdCopyQueryPoolResultsToMemoryKHR(PlainDecoder& d, void* args) {
+  auto& v = *static_cast<wire::CmdCopyQueryPoolResultsToMemoryKHRArgs*>(args);
+  v.pDstRange = nullptr;
+  const uint8_t* p = d.Take(36);
+  const uint32_t present0 = Load<uint32_t>(p);
+  v.commandBuffer = d.Handle<VkCommandBuffer>(HandleType::kCommandBuffer, Load<ObjectId>(p + 4), HandleUse::kRequired);
+  v.queryPool = d.Handle<VkQueryPool>(HandleType::kQueryPool, Load<ObjectId>(p + 12), HandleUse::kRequired);
+  LoadAll(p + 20, v.firstQuery, v.queryCount, v.dstFlags, v.queryResultFlags);
+  if ((present0 & 0x1u) != 0) {
+    v.pDstRange = DecodeCopy<VkStridedDeviceAddressRangeKHR>(d, 1);
+  } else {
+    d.Fail("vkCmdCopyQueryPoolResultsToMemoryKHR: pDstRange is absent");
+  }
 }
 
 }  // namespace take
@@ -1758,8 +2509,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetAttachmentFeedbackLoopEnableEXT,
      .plain = true,
      .needs = 30},
-    {.invoke = invoke::CmdSetViewport, .check = check::CmdSetViewport, .plain = true, .commands_at = 4},
-    {.invoke = invoke::CmdSetScissor, .check = check::CmdSetScissor, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdSetViewport,
+     .check = check::CmdSetViewport,
+     .take = take::CmdSetViewport,
+     .plain = true,
+     .commands_at = 4},
+    {.invoke = invoke::CmdSetScissor,
+     .check = check::CmdSetScissor,
+     .take = take::CmdSetScissor,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdSetLineWidth, .take = take::CmdSetLineWidth, .plain = true},
     {.invoke = invoke::CmdSetDepthBias, .take = take::CmdSetDepthBias, .plain = true},
     {.invoke = invoke::CmdSetBlendConstants, .take = take::CmdSetBlendConstants, .plain = true},
@@ -1767,17 +2526,31 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdSetStencilCompareMask, .take = take::CmdSetStencilCompareMask, .plain = true},
     {.invoke = invoke::CmdSetStencilWriteMask, .take = take::CmdSetStencilWriteMask, .plain = true},
     {.invoke = invoke::CmdSetStencilReference, .take = take::CmdSetStencilReference, .plain = true},
-    {.invoke = invoke::CmdBindDescriptorSets, .check = check::CmdBindDescriptorSets, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdBindDescriptorSets,
+     .check = check::CmdBindDescriptorSets,
+     .take = take::CmdBindDescriptorSets,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdBindIndexBuffer,
      .check = check::CmdBindIndexBuffer,
      .take = take::CmdBindIndexBuffer,
      .plain = true},
-    {.invoke = invoke::CmdBindVertexBuffers, .check = check::CmdBindVertexBuffers, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdBindVertexBuffers,
+     .check = check::CmdBindVertexBuffers,
+     .take = take::CmdBindVertexBuffers,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdDraw, .check = check::CmdDraw, .take = take::CmdDraw, .plain = true},
     {.invoke = invoke::CmdDrawIndexed, .check = check::CmdDrawIndexed, .take = take::CmdDrawIndexed, .plain = true},
-    {.invoke = invoke::CmdDrawMultiEXT, .check = check::CmdDrawMultiEXT, .plain = true, .commands_at = 4, .needs = 87},
+    {.invoke = invoke::CmdDrawMultiEXT,
+     .check = check::CmdDrawMultiEXT,
+     .take = take::CmdDrawMultiEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 87},
     {.invoke = invoke::CmdDrawMultiIndexedEXT,
      .check = check::CmdDrawMultiIndexedEXT,
+     .take = take::CmdDrawMultiIndexedEXT,
      .plain = true,
      .commands_at = 4,
      .needs = 87},
@@ -1801,7 +2574,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdUpdatePipelineIndirectBufferNV,
      .plain = true,
      .needs = 218},
-    {.invoke = invoke::CmdCopyBuffer, .check = check::CmdCopyBuffer, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdCopyBuffer,
+     .check = check::CmdCopyBuffer,
+     .take = take::CmdCopyBuffer,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdCopyImage, .check = check::CmdCopyImage, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdBlitImage, .check = check::CmdBlitImage, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdCopyBufferToImage, .check = check::CmdCopyBufferToImage, .plain = true, .commands_at = 4},
@@ -1810,14 +2587,18 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdCopyMemoryIndirectKHR, .plain = true, .commands_at = 4, .needs = 146},
     {.invoke = invoke::CmdCopyMemoryToImageIndirectNV, .plain = true, .commands_at = 4, .needs = 209},
     {.invoke = invoke::CmdCopyMemoryToImageIndirectKHR, .plain = true, .commands_at = 4, .needs = 146},
-    {.invoke = invoke::CmdUpdateBuffer, .check = check::CmdUpdateBuffer, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdUpdateBuffer,
+     .check = check::CmdUpdateBuffer,
+     .take = take::CmdUpdateBuffer,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdFillBuffer, .check = check::CmdFillBuffer, .take = take::CmdFillBuffer, .plain = true},
     {.invoke = invoke::CmdClearColorImage, .check = check::CmdClearColorImage, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdClearDepthStencilImage,
      .check = check::CmdClearDepthStencilImage,
      .plain = true,
      .commands_at = 4},
-    {.invoke = invoke::CmdClearAttachments, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdClearAttachments, .take = take::CmdClearAttachments, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdResolveImage, .check = check::CmdResolveImage, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdSetEvent, .take = take::CmdSetEvent, .plain = true},
     {.invoke = invoke::CmdResetEvent, .take = take::CmdResetEvent, .plain = true},
@@ -1843,11 +2624,15 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .check = check::CmdCopyQueryPoolResults,
      .take = take::CmdCopyQueryPoolResults,
      .plain = true},
-    {.invoke = invoke::CmdPushConstants, .check = check::CmdPushConstants, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdPushConstants,
+     .check = check::CmdPushConstants,
+     .take = take::CmdPushConstants,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdBeginRenderPass, .check = check::CmdBeginRenderPass, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdNextSubpass, .take = take::CmdNextSubpass, .plain = true},
     {.invoke = invoke::CmdEndRenderPass, .take = take::CmdEndRenderPass, .plain = true},
-    {.invoke = invoke::CmdExecuteCommands, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdExecuteCommands, .take = take::CmdExecuteCommands, .plain = true, .commands_at = 4},
     {.invoke = invoke::GetPhysicalDeviceDisplayPropertiesKHR,
      .result = ResultOf<wire::GetPhysicalDeviceDisplayPropertiesKHRArgs>,
      .alongside = true,
@@ -2031,8 +2816,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .result = ResultOf<wire::GetPastPresentationTimingGOOGLEArgs>,
      .alongside = true,
      .needs = 1},
-    {.invoke = invoke::CmdSetViewportWScalingNV, .plain = true, .commands_at = 4, .needs = 202},
-    {.invoke = invoke::CmdSetDiscardRectangleEXT, .plain = true, .commands_at = 4, .needs = 57},
+    {.invoke = invoke::CmdSetViewportWScalingNV,
+     .take = take::CmdSetViewportWScalingNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 202},
+    {.invoke = invoke::CmdSetDiscardRectangleEXT,
+     .take = take::CmdSetDiscardRectangleEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 57},
     {.invoke = invoke::CmdSetDiscardRectangleEnableEXT,
      .take = take::CmdSetDiscardRectangleEnableEXT,
      .plain = true,
@@ -2151,9 +2944,21 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .plain = true},
     {.invoke = invoke::CmdSetCheckpointNV, .plain = true, .needs = 215},
     {.invoke = invoke::GetQueueCheckpointDataNV, .alongside = true, .needs = 215},
-    {.invoke = invoke::CmdBindTransformFeedbackBuffersEXT, .plain = true, .commands_at = 4, .needs = 126},
-    {.invoke = invoke::CmdBeginTransformFeedbackEXT, .plain = true, .commands_at = 4, .needs = 126},
-    {.invoke = invoke::CmdEndTransformFeedbackEXT, .plain = true, .commands_at = 4, .needs = 126},
+    {.invoke = invoke::CmdBindTransformFeedbackBuffersEXT,
+     .take = take::CmdBindTransformFeedbackBuffersEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 126},
+    {.invoke = invoke::CmdBeginTransformFeedbackEXT,
+     .take = take::CmdBeginTransformFeedbackEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 126},
+    {.invoke = invoke::CmdEndTransformFeedbackEXT,
+     .take = take::CmdEndTransformFeedbackEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 126},
     {.invoke = invoke::CmdBeginQueryIndexedEXT,
      .check = check::CmdBeginQueryIndexedEXT,
      .take = take::CmdBeginQueryIndexedEXT,
@@ -2169,8 +2974,16 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdDrawIndirectByteCountEXT,
      .plain = true,
      .needs = 126},
-    {.invoke = invoke::CmdSetExclusiveScissorNV, .plain = true, .commands_at = 4, .needs = 241},
-    {.invoke = invoke::CmdSetExclusiveScissorEnableNV, .plain = true, .commands_at = 4, .needs = 241},
+    {.invoke = invoke::CmdSetExclusiveScissorNV,
+     .take = take::CmdSetExclusiveScissorNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 241},
+    {.invoke = invoke::CmdSetExclusiveScissorEnableNV,
+     .take = take::CmdSetExclusiveScissorEnableNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 241},
     {.invoke = invoke::CmdBindShadingRateImageNV, .plain = true, .needs = 245},
     {.invoke = invoke::CmdSetViewportShadingRatePaletteNV, .plain = true, .commands_at = 4, .needs = 245},
     {.invoke = invoke::CmdSetCoarseSampleOrderNV, .plain = true, .commands_at = 4, .needs = 245},
@@ -2240,11 +3053,13 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {},  // vkCopyMemoryToAccelerationStructureKHR
     {.invoke = invoke::CmdWriteAccelerationStructuresPropertiesKHR,
      .check = check::CmdWriteAccelerationStructuresPropertiesKHR,
+     .take = take::CmdWriteAccelerationStructuresPropertiesKHR,
      .plain = true,
      .commands_at = 4,
      .needs = 140},
     {.invoke = invoke::CmdWriteAccelerationStructuresPropertiesNV,
      .check = check::CmdWriteAccelerationStructuresPropertiesNV,
+     .take = take::CmdWriteAccelerationStructuresPropertiesNV,
      .plain = true,
      .commands_at = 4,
      .needs = 235},
@@ -2255,7 +3070,12 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .accesses = true,
      .alongside = true,
      .needs = 140},
-    {.invoke = invoke::CmdTraceRaysKHR, .check = check::CmdTraceRaysKHR, .plain = true, .commands_at = 4, .needs = 170},
+    {.invoke = invoke::CmdTraceRaysKHR,
+     .check = check::CmdTraceRaysKHR,
+     .take = take::CmdTraceRaysKHR,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 170},
     {.invoke = invoke::CmdTraceRaysNV,
      .check = check::CmdTraceRaysNV,
      .take = take::CmdTraceRaysNV,
@@ -2289,6 +3109,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .needs = 206},
     {.invoke = invoke::CmdTraceRaysIndirectKHR,
      .check = check::CmdTraceRaysIndirectKHR,
+     .take = take::CmdTraceRaysIndirectKHR,
      .plain = true,
      .commands_at = 4,
      .needs = 170},
@@ -2404,14 +3225,23 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdSetPrimitiveTopology, .take = take::CmdSetPrimitiveTopology, .plain = true},
     {.invoke = invoke::CmdSetViewportWithCount,
      .check = check::CmdSetViewportWithCount,
+     .take = take::CmdSetViewportWithCount,
      .plain = true,
      .commands_at = 4},
-    {.invoke = invoke::CmdSetScissorWithCount, .check = check::CmdSetScissorWithCount, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdSetScissorWithCount,
+     .check = check::CmdSetScissorWithCount,
+     .take = take::CmdSetScissorWithCount,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdBindIndexBuffer2,
      .check = check::CmdBindIndexBuffer2,
      .take = take::CmdBindIndexBuffer2,
      .plain = true},
-    {.invoke = invoke::CmdBindVertexBuffers2, .check = check::CmdBindVertexBuffers2, .plain = true, .commands_at = 4},
+    {.invoke = invoke::CmdBindVertexBuffers2,
+     .check = check::CmdBindVertexBuffers2,
+     .take = take::CmdBindVertexBuffers2,
+     .plain = true,
+     .commands_at = 4},
     {.invoke = invoke::CmdSetDepthTestEnable, .take = take::CmdSetDepthTestEnable, .plain = true},
     {.invoke = invoke::CmdSetDepthWriteEnable, .take = take::CmdSetDepthWriteEnable, .plain = true},
     {.invoke = invoke::CmdSetDepthCompareOp, .take = take::CmdSetDepthCompareOp, .plain = true},
@@ -2436,16 +3266,32 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetRasterizationSamplesEXT,
      .plain = true,
      .needs = 63},
-    {.invoke = invoke::CmdSetSampleMaskEXT, .plain = true, .commands_at = 4, .needs = 63},
+    {.invoke = invoke::CmdSetSampleMaskEXT,
+     .take = take::CmdSetSampleMaskEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
     {.invoke = invoke::CmdSetAlphaToCoverageEnableEXT,
      .take = take::CmdSetAlphaToCoverageEnableEXT,
      .plain = true,
      .needs = 63},
     {.invoke = invoke::CmdSetAlphaToOneEnableEXT, .take = take::CmdSetAlphaToOneEnableEXT, .plain = true, .needs = 63},
     {.invoke = invoke::CmdSetLogicOpEnableEXT, .take = take::CmdSetLogicOpEnableEXT, .plain = true, .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendEnableEXT, .plain = true, .commands_at = 4, .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendEquationEXT, .plain = true, .commands_at = 4, .needs = 63},
-    {.invoke = invoke::CmdSetColorWriteMaskEXT, .plain = true, .commands_at = 4, .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendEnableEXT,
+     .take = take::CmdSetColorBlendEnableEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendEquationEXT,
+     .take = take::CmdSetColorBlendEquationEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
+    {.invoke = invoke::CmdSetColorWriteMaskEXT,
+     .take = take::CmdSetColorWriteMaskEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
     {.invoke = invoke::CmdSetRasterizationStreamEXT,
      .take = take::CmdSetRasterizationStreamEXT,
      .plain = true,
@@ -2463,7 +3309,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetSampleLocationsEnableEXT,
      .plain = true,
      .needs = 63},
-    {.invoke = invoke::CmdSetColorBlendAdvancedEXT, .plain = true, .commands_at = 4, .needs = 63},
+    {.invoke = invoke::CmdSetColorBlendAdvancedEXT,
+     .take = take::CmdSetColorBlendAdvancedEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
     {.invoke = invoke::CmdSetProvokingVertexModeEXT,
      .take = take::CmdSetProvokingVertexModeEXT,
      .plain = true,
@@ -2484,7 +3334,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetViewportWScalingEnableNV,
      .plain = true,
      .needs = 63},
-    {.invoke = invoke::CmdSetViewportSwizzleNV, .plain = true, .commands_at = 4, .needs = 63},
+    {.invoke = invoke::CmdSetViewportSwizzleNV,
+     .take = take::CmdSetViewportSwizzleNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
     {.invoke = invoke::CmdSetCoverageToColorEnableNV,
      .take = take::CmdSetCoverageToColorEnableNV,
      .plain = true,
@@ -2501,7 +3355,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetCoverageModulationTableEnableNV,
      .plain = true,
      .needs = 63},
-    {.invoke = invoke::CmdSetCoverageModulationTableNV, .plain = true, .commands_at = 4, .needs = 63},
+    {.invoke = invoke::CmdSetCoverageModulationTableNV,
+     .take = take::CmdSetCoverageModulationTableNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 63},
     {.invoke = invoke::CmdSetShadingRateImageEnableNV,
      .take = take::CmdSetShadingRateImageEnableNV,
      .plain = true,
@@ -2524,7 +3382,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdCopyBufferToImage2, .check = check::CmdCopyBufferToImage2, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdCopyImageToBuffer2, .check = check::CmdCopyImageToBuffer2, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdResolveImage2, .check = check::CmdResolveImage2, .plain = true, .commands_at = 4},
-    {.invoke = invoke::CmdSetFragmentShadingRateKHR, .plain = true, .commands_at = 4, .needs = 155},
+    {.invoke = invoke::CmdSetFragmentShadingRateKHR,
+     .take = take::CmdSetFragmentShadingRateKHR,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 155},
     {.invoke = invoke::GetPhysicalDeviceFragmentShadingRatesKHR,
      .result = ResultOf<wire::GetPhysicalDeviceFragmentShadingRatesKHRArgs>,
      .alongside = true,
@@ -2535,7 +3397,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .needs = 223},
     {.invoke = invoke::GetAccelerationStructureBuildSizesKHR, .alongside = true, .needs = 140},
     {.invoke = invoke::CmdSetVertexInputEXT, .plain = true, .commands_at = 4, .needs = 116},
-    {.invoke = invoke::CmdSetColorWriteEnableEXT, .plain = true, .commands_at = 4, .needs = 36},
+    {.invoke = invoke::CmdSetColorWriteEnableEXT,
+     .take = take::CmdSetColorWriteEnableEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 36},
     {.invoke = invoke::CmdSetEvent2, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdResetEvent2, .take = take::CmdResetEvent2, .plain = true},
     {.invoke = invoke::CmdWaitEvents2, .plain = true, .commands_at = 4},
@@ -2607,7 +3473,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdControlVideoCodingKHR, .plain = true, .commands_at = 4, .needs = 196},
     {.invoke = invoke::CmdEndVideoCodingKHR, .plain = true, .commands_at = 4, .needs = 196},
     {.invoke = invoke::CmdEncodeVideoKHR, .plain = true, .commands_at = 4, .needs = 193},
-    {.invoke = invoke::CmdDecompressMemoryNV, .plain = true, .commands_at = 4, .needs = 227},
+    {.invoke = invoke::CmdDecompressMemoryNV,
+     .take = take::CmdDecompressMemoryNV,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 227},
     {.invoke = invoke::CmdDecompressMemoryIndirectCountNV,
      .take = take::CmdDecompressMemoryIndirectCountNV,
      .plain = true,
@@ -2634,7 +3504,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::GetDescriptorSetLayoutBindingOffsetEXT, .alongside = true, .needs = 52},
     {.invoke = invoke::GetDescriptorEXT, .alongside = true, .needs = 52},
     {.invoke = invoke::CmdBindDescriptorBuffersEXT, .plain = true, .commands_at = 4, .needs = 52},
-    {.invoke = invoke::CmdSetDescriptorBufferOffsetsEXT, .plain = true, .commands_at = 4, .needs = 52},
+    {.invoke = invoke::CmdSetDescriptorBufferOffsetsEXT,
+     .take = take::CmdSetDescriptorBufferOffsetsEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 52},
     {.invoke = invoke::CmdBindDescriptorBufferEmbeddedSamplersEXT,
      .take = take::CmdBindDescriptorBufferEmbeddedSamplersEXT,
      .plain = true,
@@ -2710,6 +3584,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {},  // vkCopyMemoryToMicromapEXT
     {.invoke = invoke::CmdWriteMicromapsPropertiesEXT,
      .check = check::CmdWriteMicromapsPropertiesEXT,
+     .take = take::CmdWriteMicromapsPropertiesEXT,
      .plain = true,
      .commands_at = 4,
      .needs = 92},
@@ -2776,6 +3651,7 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .needs = 115},
     {.invoke = invoke::CmdBindShadersEXT,
      .check = check::CmdBindShadersEXT,
+     .take = take::CmdBindShadersEXT,
      .plain = true,
      .commands_at = 4,
      .needs = 115},
@@ -2890,7 +3766,11 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::ShutdownLatencyDeviceLegacyNV, .alongside = true, .needs = 1},
     {.invoke = invoke::CmdSetRenderingAttachmentLocations, .plain = true, .commands_at = 4},
     {.invoke = invoke::CmdSetRenderingInputAttachmentIndices, .plain = true, .commands_at = 4},
-    {.invoke = invoke::CmdSetDepthClampRangeEXT, .plain = true, .commands_at = 4, .needs = 48},
+    {.invoke = invoke::CmdSetDepthClampRangeEXT,
+     .take = take::CmdSetDepthClampRangeEXT,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 48},
     {.invoke = invoke::GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV,
      .result = ResultOf<wire::GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNVArgs>,
      .alongside = true,
@@ -3022,9 +3902,17 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdCopyMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
     {.invoke = invoke::CmdCopyMemoryToImageKHR, .plain = true, .commands_at = 4, .needs = 150},
     {.invoke = invoke::CmdCopyImageToMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
-    {.invoke = invoke::CmdUpdateMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
-    {.invoke = invoke::CmdFillMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
-    {.invoke = invoke::CmdCopyQueryPoolResultsToMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
+    {.invoke = invoke::CmdUpdateMemoryKHR,
+     .take = take::CmdUpdateMemoryKHR,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 150},
+    {.invoke = invoke::CmdFillMemoryKHR, .take = take::CmdFillMemoryKHR, .plain = true, .commands_at = 4, .needs = 150},
+    {.invoke = invoke::CmdCopyQueryPoolResultsToMemoryKHR,
+     .take = take::CmdCopyQueryPoolResultsToMemoryKHR,
+     .plain = true,
+     .commands_at = 4,
+     .needs = 150},
     {.invoke = invoke::CmdBeginConditionalRendering2EXT, .plain = true, .commands_at = 4, .needs = 150},
     {.invoke = invoke::CmdBindTransformFeedbackBuffers2EXT, .plain = true, .commands_at = 4, .needs = 150},
     {.invoke = invoke::CmdBeginTransformFeedback2EXT, .plain = true, .commands_at = 4, .needs = 150},

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "generated/vk/dispatch_table.h"
 
 namespace vesper::server {
 
 class NamedFacts;
-class PlainHandles;
+class PlainDecoder;
 class Session;
 struct DispatchContext;
 struct Finding;
@@ -22,8 +21,8 @@ struct ServerCommand {
   // Compares `args` with what the server knows of the objects (policy `check`), while they are decoded. Null where there is
   // nothing to compare.
   Finding (*check)(const NamedFacts&, const DispatchContext*, const void* args) = nullptr;
-  // For a plain command of values and handles: takes its arguments from its bytes. Null for others.
-  void (*take)(PlainHandles&, std::span<const uint8_t> body, void* args) = nullptr;
+  // For a plain command of values, handles and arrays of such: decodes all of its arguments. Null for others.
+  void (*take)(PlainDecoder&, void* args) = nullptr;
   // The VkResult in `args`, null for commands that return none.
   VkResult (*result)(const void* args) = nullptr;
   bool overridden = false;   // the driver's own entry point need not exist

@@ -12,10 +12,7 @@ const uint8_t* Decoder::Short() {
   return kZeros;
 }
 
-uint32_t Decoder::Count(uint64_t count, size_t element_bytes) {
-  if (error_ == nullptr && count <= remaining() / std::max<size_t>(element_bytes, 1) && count <= UINT32_MAX) {
-    return static_cast<uint32_t>(count);
-  }
+uint32_t Decoder::TooMany() {
   Fail("an array is longer than its message");
   return 0;
 }
@@ -29,14 +26,9 @@ uint32_t Decoder::OutputCount(uint64_t count, size_t element_size) {
   return 0;
 }
 
-void* Decoder::Allocate(uint64_t count, size_t size) {
-  if (error_ != nullptr || count > kMaxArenaBytes / size) {
-    Fail("an array is larger than the limit");
-    return nullptr;
-  }
-  void* result = arena_->Allocate(static_cast<size_t>(count) * size);
-  if (result == nullptr) Fail("a command needs more memory than the limit");
-  return result;
+void* Decoder::NoMemory(const char* why) {
+  Fail(why);
+  return nullptr;
 }
 
 void Decoder::CopyTo(void* to, size_t size) {

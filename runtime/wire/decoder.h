@@ -30,6 +30,15 @@ class Decoder {
   Decoder(std::span<const uint8_t> bytes, Arena* arena, HandleMapper* handles = nullptr)
       : cursor_(bytes.data()), end_(bytes.data() + bytes.size()), arena_(arena), handles_(handles) {}
 
+  // Begins anew, with other bytes.
+  void Restart(std::span<const uint8_t> bytes, Arena* arena) {
+    cursor_ = bytes.data();
+    end_ = bytes.data() + bytes.size();
+    arena_ = arena;
+    error_ = nullptr;
+    nesting_ = 0;
+  }
+
   // Of an answer that never came: every value is zero and every count 0, and nothing of it is wrong. For replies, which are
   // decoded into the caller's memory: there is no arena.
   static Decoder Nothing(HandleMapper* handles) {
@@ -58,7 +67,12 @@ class Decoder {
 
   // `count` as the number of elements to decode: 0 after failing when the bytes that remain cannot hold so many, each
   // taking `element_bytes` or more on the wire.
-  uint32_t Count(uint64_t count, size_t element_bytes);
+  uint32_t Count(uint64_t count, size_t element_bytes) {
+    const bool fits = element_bytes <= 1 ? count <= remaining() : count <= remaining() / element_bytes;
+    if (error_ == nullptr && fits && count <= UINT32_MAX) [[likely]]
+      return static_cast<uint32_t>(count);
+    return TooMany();
+  }
   // The same for elements that the callee will write: bounded by limits.h alone.
   uint32_t OutputCount(uint64_t count, size_t element_size);
 
@@ -66,13 +80,28 @@ class Decoder {
   template <typename T>
   T* Array(uint64_t count) {
     static_assert(std::is_trivially_copyable_v<T>);
-    return static_cast<T*>(Allocate(count, sizeof(T)));
+    void* result = Reserve(count, sizeof(T));
+    if (result != nullptr) std::memset(result, 0, static_cast<size_t>(count) * sizeof(T));
+    return static_cast<T*>(result);
   }
-  // `count` values copied as they lie on the wire.
+  // `count` values copied as they lie on the wire; never nullptr unless an error is set.
   template <typename T>
   T* Copy(uint64_t count) {
+<<<<<<< HEAD
     T* result = Array<T>(count);
     CopyTo(result, static_cast<size_t>(count) * sizeof(T));  // that many were allocated, or an error is set
+=======
+    static_assert(std::is_trivially_copyable_v<T>);
+    if (count > remaining() / sizeof(T)) {  // and so ends too early
+      T* result = Array<T>(count);
+      Short();
+      return result;
+    }
+    T* result = static_cast<T*>(Reserve(count, sizeof(T)));
+    if (result == nullptr || count == 0) return result;  // an empty message has no address
+    std::memcpy(result, cursor_, static_cast<size_t>(count) * sizeof(T));
+    cursor_ += static_cast<size_t>(count) * sizeof(T);
+>>>>>>> e69f012 (server: commands with arrays of values and handles are decoded without calls; what a lane is given lies together; the command buffer is looked up once)
     return result;
   }
   void CopyTo(void* to, size_t size);
@@ -144,7 +173,16 @@ class Decoder {
 
  private:
   const uint8_t* Short();
-  void* Allocate(uint64_t count, size_t size);
+  uint32_t TooMany();
+  void* NoMemory(const char* why);
+  void* Reserve(uint64_t count, size_t size) {
+    if (error_ != nullptr || count > kMaxArenaBytes / size) [[unlikely]]
+      return NoMemory("an array is larger than the limit");
+    void* result = arena_->Reserve(static_cast<size_t>(count) * size);
+    if (result == nullptr) [[unlikely]]
+      return NoMemory("a command needs more memory than the limit");
+    return result;
+  }
 
   const uint8_t* cursor_;
   const uint8_t* end_;

@@ -30,10 +30,13 @@ struct Finding {
 // Of one thread.
 class NamedFacts {
  public:
-  void Clear() {
-    size_ = 0;
+  void Clear() { Keep(0); }
+  // Those that were added after the first so many are forgotten.
+  void Keep(size_t count) {
+    size_ = count;
     next_ = 0;
   }
+  size_t size() const { return size_; }
   void Add(HandleType type, uint64_t handle, ObjectId id, ObjectFacts* facts) {
     if (size_ == entries_.size()) Grow();
     entries_[size_++] = {handle, id, facts, type};

@@ -23,7 +23,21 @@ bool PlainHandles::Take(HandleType type, ObjectId id, uint64_t* handle) {
   return FromWire(type, id, wire::HandleUse::kRequired, handle);
 }
 
-void PlainHandles::Carry(ObjectId id) { carried_.push_back(id); }
+bool PlainHandles::Change(ObjectId commands) {
+  version_ = table_->version();
+  commands_ = kNullObject;
+  context_ = nullptr;
+  facts_.Clear();
+  uint64_t handle = 0;
+  if (commands == kNullObject || !Look(HandleType::kCommandBuffer, commands, &handle)) return false;
+  carried_.clear();  // it is not one of them
+  commands_ = commands;
+  commands_version_ = version_;  // of which Look() has compared or made the copy
+  commands_handle_ = handle;
+  context_ = static_cast<const DispatchContext*>(copies_[SlotOf(commands) % limits::kCopiedObjects].context);
+  kept_ = facts_.size();
+  return context_ != nullptr;
+}
 
 bool PlainHandles::IsEnabled(uint16_t needs) const { return context_ != nullptr && context_->enabled[needs]; }
 

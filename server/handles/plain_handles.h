@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/handle_table.h"
+#include "runtime/wire/decoder.h"
 #include "runtime/wire/handle_mapper.h"
 #include "server/base/limits.h"
 #include "server/handles/named_facts.h"
@@ -23,51 +24,41 @@ class PlainHandles final : public wire::HandleMapper {
  public:
   explicit PlainHandles(HandleTable* table) : table_(table) {}
 
-  // Starts a command.
-  void Begin() {
-    ok_ = true;
-    version_ = table_->version();
-    context_ = nullptr;
-    commands_ = kNullObject;
-    facts_.Clear();
+  // Starts a command that is recorded into `commands`. False where something has to be said of that, as for FromWire().
+  bool Begin(ObjectId commands) {
     carried_.clear();
+    const uint64_t version = table_->version();
+    if (commands != commands_ || version != commands_version_) return Change(commands);
+    version_ = version;
+    facts_.Keep(kept_);
+    return true;
   }
 
   // wire::HandleMapper. These fail where something has to be said of the object: it is unknown, pending, a tombstone, held by a
   // command that waits, or lacks commands. The command is then decoded anew, by CommandHandles.
   bool FromWire(HandleType type, ObjectId id, wire::HandleUse, uint64_t* handle) override {
+    return Look(type, id, handle);
+  }
+  // FromWire() for whom calls of functions are too slow.
+  [[gnu::always_inline]] bool Look(HandleType type, ObjectId id, uint64_t* handle) {
+    if (type == HandleType::kCommandBuffer && id == commands_) {
+      *handle = commands_handle_;
+      return true;
+    }
     const Copy& copy = copies_[SlotOf(id) % limits::kCopiedObjects];
     if (copy.id != id || copy.version != version_ || copy.type != type) [[unlikely]]
       return Take(type, id, handle);
     *handle = copy.handle;
     if (copy.facts != nullptr) facts_.Add(type, copy.handle, id, copy.facts);
-    if (copy.noted) Note(copy);
+    if (copy.noted) carried_.push_back(id);
     return true;
   }
   bool NewIds(HandleType, const ObjectId*, uint32_t) override { return false; }
   bool IsEnabled(uint16_t needs) const override;
   ObjectId ToWire(HandleType, uint64_t) const override { return kNullObject; }
 
-  // In place of wire::Decoder for such a command; ok() says afterwards whether all is there and nothing is to be said of any object.
-  template <typename H>
-  H Handle(HandleType type, ObjectId id, wire::HandleUse use) {
-    uint64_t raw = 0;
-    if (id != kNullObject && !FromWire(type, id, use, &raw)) ok_ = false;
-    H handle{};
-    std::memcpy(&handle, &raw, sizeof(H));
-    return handle;
-  }
-  // The bytes of a command that has so many; zeros where they end too early.
-  const uint8_t* Fixed(std::span<const uint8_t> body, size_t size) {
-    static constexpr std::array<uint8_t, limits::kPlainArgumentBytes> kNothing{};
-    ok_ = body.size() >= size;
-    return ok_ ? body.data() : kNothing.data();
-  }
-  bool ok() const { return ok_; }
-
-  // Of the command buffer that the command is recorded into; nullptr before one is named.
+  // Of the command buffer that the command is recorded into.
   const DispatchContext* context() const { return context_; }
-  ObjectId commands() const { return commands_; }
   const NamedFacts& facts() const { return facts_; }
   // Query pools and further command buffers that it names.
   const std::vector<ObjectId>& carried() const { return carried_; }
@@ -80,25 +71,49 @@ class PlainHandles final : public wire::HandleMapper {
     const void* context = nullptr;
     ObjectFacts* facts = nullptr;
     HandleType type{};
-    bool noted = false;  // of a type that commands() or carried() are about
+    bool noted = false;  // of a type that carried() is about
   };
   static_assert((limits::kCopiedObjects & (limits::kCopiedObjects - 1)) == 0);
   [[gnu::noinline]] bool Take(HandleType type, ObjectId id, uint64_t* handle);
-  void Note(const Copy& copy) {
-    if (context_ != nullptr) return Carry(copy.id);
-    commands_ = copy.id;
-    context_ = static_cast<const DispatchContext*>(copy.context);
-  }
-  [[gnu::noinline]] void Carry(ObjectId id);
+  [[gnu::noinline]] bool Change(ObjectId commands);
 
   HandleTable* const table_;
   uint64_t version_ = 0;
-  bool ok_ = true;
-  const DispatchContext* context_ = nullptr;
+  // The command buffer of the commands before, as the table of that version has it.
   ObjectId commands_ = kNullObject;
+  uint64_t commands_version_ = 0;
+  uint64_t commands_handle_ = 0;
+  const DispatchContext* context_ = nullptr;
+  size_t kept_ = 0;  // facts of it
   NamedFacts facts_;
   std::vector<ObjectId> carried_;
   std::array<Copy, limits::kCopiedObjects> copies_{};  // by the last bits of the slot
 };
+
+// A decoder of such commands that does not have to find out what its handles are.
+class PlainDecoder final : public wire::Decoder {
+ public:
+  // Of nothing, before Restart().
+  explicit PlainDecoder(PlainHandles* handles) : Decoder({}, nullptr, handles), handles_(*handles) {}
+
+  // Inlined, as everything that is done for each of these commands; the others are many more.
+  template <typename H>
+  [[gnu::always_inline]] H Handle(HandleType type, ObjectId id, wire::HandleUse) {
+    uint64_t raw = 0;
+    if (id != kNullObject && !handles_.Look(type, id, &raw)) [[unlikely]]
+      Fail("an object of which there is something to say");
+    H handle{};
+    std::memcpy(&handle, &raw, sizeof(H));
+    return handle;
+  }
+
+ private:
+  PlainHandles& handles_;
+};
+
+template <typename T>
+[[gnu::always_inline]] inline T* DecodeCopy(PlainDecoder& d, uint64_t count) {
+  return d.Copy<T>(d.Count(count, sizeof(T)));
+}
 
 }  // namespace vesper::server

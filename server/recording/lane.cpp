@@ -75,9 +75,8 @@ void Lane::Run() {
     AwaitChange(posted_, [&](uint32_t posted) { return posted != done; });
     if (stopping_.load() && posted_.load(std::memory_order_acquire) == done + 1) return;
     Row& row = *rows_[done % rows_.size()];
-    for (size_t i = 0; i < row.count; ++i) {
-      const PreparedCall& call = row.calls[i];
-      call.invoke(*session_, *call.table, call.args);
+    for (PreparedCall* call = row.first(); call != nullptr; call = call->next) {
+      call->invoke(*session_, *call->table, Row::ArgumentsOf(call));
     }
     row.Clear();
     done_.store(++done, std::memory_order_release);

@@ -15,46 +15,59 @@ namespace vesper::server {
 
 class Session;
 
-// A command with the driver's handles and all that its arguments point at.
+// A command with the driver's handles. Its arguments follow, and then what they point at: what the reader writes and the
+// lane's thread reads a moment later goes from one processor's cache to the other's, so it lies close together.
 struct PreparedCall {
   void (*invoke)(Session&, const vk::DispatchTable&, void* args);
   const vk::DispatchTable* table;
-  void* args;
+  PreparedCall* next;  // in its row
 };
 
-// So many of them, with the memory of their arguments.
-struct Row {
-  explicit Row(size_t limit) : arena(limit) {}
-  bool IsFull() const {
-    return count == calls.size() || used + limits::kPlainArgumentBytes > bytes.size() ||
-           arena.used() >= limits::kRowBytes;
+// So many of them.
+class Row {
+ public:
+  explicit Row(size_t limit) : arena_(limit) {}
+  Row(const Row&) = delete;
+  Row& operator=(const Row&) = delete;
+
+  bool IsFull() const { return count_ == limits::kRowCalls || arena_.used() >= limits::kRowBytes; }
+  // Room for a call with arguments of that size; nullptr without memory. It counts when it has been added.
+  PreparedCall* Place(size_t size) {
+    auto* call = static_cast<PreparedCall*>(arena_.Reserve(kHead + size));
+    if (call != nullptr) __builtin_prefetch(reinterpret_cast<std::byte*>(call) + kAhead, 1);
+    return call;
   }
-  // Room for the next call's arguments, of at most limits::kPlainArgumentBytes, where the row is not full. Taken by Add().
-  void* Place(size_t size) {
-    placed = (size + 15) / 16 * 16;
-    return &bytes[used];
+  static void* ArgumentsOf(PreparedCall* call) { return reinterpret_cast<std::byte*>(call) + kHead; }
+  Arena* arena() { return &arena_; }  // for what they point at
+  void Add(PreparedCall* call) {
+    call->next = nullptr;
+    *end_ = call;
+    end_ = &call->next;
+    ++count_;
   }
-  void Add(const PreparedCall& call) {
-    calls[count++] = call;
-    used += placed;
-  }
+  PreparedCall* first() const { return first_; }
   void Clear() {
-    count = used = 0;
-    if (arena.used() != 0) arena.Reset();
+    first_ = nullptr;
+    end_ = &first_;
+    count_ = 0;
+    arena_.Reset();
   }
 
-  std::array<PreparedCall, limits::kRowCalls> calls{};
-  size_t count = 0;
-  size_t used = 0;
-  size_t placed = 0;
-  alignas(64) std::array<std::byte, limits::kRowBytes> bytes;  // arguments
-  Arena arena;                                                 // what they point at
+ private:
+  static constexpr size_t kHead = (sizeof(PreparedCall) + 15) / 16 * 16;
+  // Lines of the cache that are about to be written are fetched so far ahead: the lane's processor had them last.
+  static constexpr size_t kAhead = 512;
+
+  PreparedCall* first_ = nullptr;
+  PreparedCall** end_ = &first_;
+  size_t count_ = 0;
+  Arena arena_;
 };
 
 // Rows are made in the order in which they were posted, on the lane's thread. All members are the reader's.
 class Lane {
  public:
-  // No command has more than `bytes` of arguments. The session outlives the lane.
+  // No command needs more than `bytes` for its arguments and what they point at. The session outlives the lane.
   Lane(Session* session, size_t bytes);
   // Ends the thread, which makes what was posted first.
   ~Lane();

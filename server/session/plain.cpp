@@ -16,7 +16,7 @@ static_assert(limits::kPlainArgumentBytes % kWord == 0);
 
 // What is to be known of a plain command, side by side.
 struct PlainCommand {
-  void (*take)(PlainHandles&, std::span<const uint8_t> body, void* args);  // null: `decode` is to be used
+  void (*take)(PlainDecoder&, void* args);  // null: `decode` is to be used
   void (*invoke)(Session&, const vk::DispatchTable&, void* args);
   Finding (*check)(const NamedFacts&, const DispatchContext*, const void* args);
   void (*decode)(wire::Decoder&, void* args);
@@ -50,12 +50,15 @@ const PlainCommands& AllPlain() {
 // and the checks are those of every command; what they find to be said makes it a command like others, from its bytes on. In a
 // long command buffer the driver's part is a lane's.
 void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
-  const PlainCommands& all = AllPlain();
+  const PlainCommand* const all = AllPlain().data();
   alignas(kWord) uint8_t own[limits::kPlainArgumentBytes];
   const size_t before = bytes->size();
   uint64_t done = 0, laned = 0;
   wire::RecordHeader header;
   std::span<const uint8_t> rest = *bytes, body;
+  PlainDecoder decoder(&plain_handles_);
+  ObjectId current = kNullObject;
+  Lane* lane = nullptr;  // of `current`, as soon as it has one
   for (; wire::NextRecord(&rest, &header, &body); *bytes = rest, ++done) {
     const uint16_t number = translation_.Command(header.command);
     if (number >= kCommandCount || header.flags != 0) break;
@@ -65,22 +68,26 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     if (done == 0) meter_.Begin(wire::kRecordings, 0);
     std::memcpy(&commands, body.data() + command.commands_at, sizeof(commands));
 
-    Lane* const lane = lanes_.For(commands);
+    if (!plain_handles_.Begin(commands)) break;
+    const DispatchContext* const context = plain_handles_.context();
+    if (!context->plain[number]) break;
+    if (lane == nullptr || commands != current) {
+      lane = lanes_.For(commands);
+      current = commands;
+    }
     Row* const row = lane == nullptr ? nullptr : &lane->Filling();
-    void* const args = row == nullptr ? own : row->Place(command.size);
-    plain_handles_.Begin();
+    PreparedCall* const call = row == nullptr ? nullptr : row->Place(command.size);
+    if (row != nullptr && call == nullptr) break;
+    void* const args = row == nullptr ? own : Row::ArgumentsOf(call);
+    if (row == nullptr) plain_arena_.Reset();
+    decoder.Restart(body, row == nullptr ? &plain_arena_ : row->arena());
     if (command.take != nullptr) {  // writes all of them
-      command.take(plain_handles_, body, args);
-      if (!plain_handles_.ok()) break;
+      command.take(decoder, args);
     } else {
       for (size_t at = 0; at < command.size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
-      if (plain_arena_.used() != 0) plain_arena_.Reset();
-      wire::Decoder decoder(body, row == nullptr ? &plain_arena_ : &row->arena, &plain_handles_);
       command.decode(decoder, args);
-      if (!decoder.ok()) break;
     }
-    const DispatchContext* context = plain_handles_.context();
-    if (plain_handles_.commands() != commands || context == nullptr || !context->plain[number]) break;
+    if (!decoder.ok()) break;
     if (command.check != nullptr && !command.check(plain_handles_.facts(), context, args).nothing()) break;
     if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
     for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(commands, id);
@@ -88,7 +95,9 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
       command.invoke(*this, context->table, args);
       continue;
     }
-    row->Add({command.invoke, &context->table, args});
+    call->invoke = command.invoke;
+    call->table = &context->table;
+    row->Add(call);
     if (row->IsFull()) lane->Post();
     ++laned;
   }

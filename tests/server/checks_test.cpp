@@ -155,40 +155,7 @@ TEST_F(ChecksTest, IndicesAreOfWhatTheDeviceHas) {
   EXPECT_THAT(push, HasSubstr("vkCmdPushConstants: offset size"));
 }
 
-VkDescriptorSet MakeSet(TestDevice& d, uint32_t count) {
-  const VkDescriptorSetLayoutBinding binding{2, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count, VK_SHADER_STAGE_COMPUTE_BIT,
-                                             nullptr};
-  VkDescriptorSetLayoutCreateInfo info{};
-  info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
-  info.bindingCount = 1;
-  info.pBindings = &binding;
-  auto layout = d.client->New<VkDescriptorSetLayout>(HandleType::kDescriptorSetLayout);
-  wire::CreateDescriptorSetLayoutArgs make{};
-  make.device = d.device;
-  make.pCreateInfo = &info;
-  make.pSetLayout = &layout;
-  d.client->Post(Command::kCreateDescriptorSetLayout, &make);
-  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count};
-  VkDescriptorPoolCreateInfo pool_info{};
-  pool_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
-  pool_info.maxSets = 1;
-  pool_info.poolSizeCount = 1;
-  pool_info.pPoolSizes = &size;
-  auto pool = d.client->New<VkDescriptorPool>(HandleType::kDescriptorPool);
-  wire::CreateDescriptorPoolArgs make_pool{};
-  make_pool.device = d.device;
-  make_pool.pCreateInfo = &pool_info;
-  make_pool.pDescriptorPool = &pool;
-  d.client->Post(Command::kCreateDescriptorPool, &make_pool);
-  const VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr, pool, 1, &layout};
-  auto set = d.client->New<VkDescriptorSet>(HandleType::kDescriptorSet);
-  wire::AllocateDescriptorSetsArgs args{};
-  args.device = d.device;
-  args.pAllocateInfo = &allocate;
-  args.pDescriptorSets = &set;
-  d.client->Post(Command::kAllocateDescriptorSets, &args);
-  return set;
-}
+VkDescriptorSet MakeSet(TestDevice& d, uint32_t count) { return d.Set(d.SetLayout(2, count), count); }
 
 void Write(TestDevice& d, uint32_t binding, uint32_t element, uint32_t count, VkDeviceSize range) {
   const std::vector<VkDescriptorBufferInfo> infos(count, {MakeBuffer(d, 1024), 0, range});

@@ -34,10 +34,16 @@ class LaneTest : public testing::Test {
   // Prepares one more, as the reader does.
   void Prepare(Noted* noted, uint32_t number) {
     Row& row = lane_.Filling();
-    auto* call = static_cast<NotedCall*>(row.Place(sizeof(NotedCall)));
-    *call = {noted, number};
-    row.Add({Note, &table_, call});
+    Add(&row, {noted, number});
     if (row.IsFull()) lane_.Post();
+  }
+  void Add(Row* row, const NotedCall& noted) {
+    PreparedCall* call = row->Place(sizeof(NotedCall));
+    ASSERT_NE(call, nullptr);
+    call->invoke = Note;
+    call->table = &table_;
+    *static_cast<NotedCall*>(Row::ArgumentsOf(call)) = noted;
+    row->Add(call);
   }
 
   alignas(Session) std::byte nothing_[sizeof(Session)];  // which Note() does not touch
@@ -81,9 +87,7 @@ TEST_F(LaneTest, WhatWasPostedIsMadeBeforeTheEnd) {
   {
     Lane lane(reinterpret_cast<Session*>(nothing_), size_t{1} << 20);
     Row& row = lane.Filling();
-    auto* call = static_cast<NotedCall*>(row.Place(sizeof(NotedCall)));
-    *call = {&noted, 7};
-    row.Add({Note, &table_, call});
+    Add(&row, {&noted, 7});
   }
   EXPECT_EQ(noted.numbers, std::vector<uint32_t>{7});
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "server/device/device.h"
 #include "server/handles/command_handles.h"
 #include "server/handles/plain_handles.h"
+#include "tests/wire/fill.h"
 #include "tests/wire/model.h"
 #include "tests/wire/random.h"
 
@@ -34,6 +36,7 @@ struct Taken {
   bool runs = false;
   std::string error;  // of the long way
   alignas(16) uint8_t args[kArguments]{};
+  std::unique_ptr<Arena> arena = std::make_unique<Arena>(1 << 20);  // what they point at
 };
 
 class PlainTest : public testing::Test {
@@ -48,17 +51,23 @@ class PlainTest : public testing::Test {
   }
   Taken TakeShort(Command command, std::span<const uint8_t> body) {
     Taken taken;
-    plain_.Begin();
-    kServerCommands[static_cast<size_t>(command)].take(plain_, body, taken.args);
-    taken.runs = plain_.ok();
+    std::memset(taken.args, 0xa5, sizeof(taken.args));  // nobody clears them
+    const ServerCommand& how = kServerCommands[static_cast<size_t>(command)];
+    ObjectId commands = kNullObject;
+    if (body.size() < how.commands_at + sizeof(commands)) return taken;
+    std::memcpy(&commands, body.data() + how.commands_at, sizeof(commands));
+    if (!plain_.Begin(commands)) return taken;
+    PlainDecoder decoder(&plain_);
+    decoder.Restart(body, taken.arena.get());
+    how.take(decoder, taken.args);
+    taken.runs = decoder.ok();
     return taken;
   }
   Taken TakeLong(Command command, std::span<const uint8_t> body) {
     Taken taken;
     CommandHandles handles(&table_);
     handles.Begin({.whole = true, .checked = true});
-    Arena arena(1 << 20);
-    wire::Decoder decoder(body, &arena, &handles);
+    wire::Decoder decoder(body, taken.arena.get(), &handles);
     wire::kCodecs[static_cast<size_t>(command)].decode_request(decoder, taken.args);
     handles.EndDecoding();
     taken.runs = decoder.ok() && !handles.blocked() && !handles.inert();
@@ -66,9 +75,15 @@ class PlainTest : public testing::Test {
     return taken;
   }
   bool IsPlain(HandleType type, ObjectId id) {
-    plain_.Begin();
+    if (type == HandleType::kCommandBuffer) return plain_.Begin(id);
+    BeginAny();
     uint64_t handle = 0;
     return plain_.FromWire(type, id, wire::HandleUse::kRequired, &handle);
+  }
+  // A command into some command buffer.
+  void BeginAny() {
+    if (any_ == kNullObject) any_ = Make(HandleType::kCommandBuffer);
+    EXPECT_TRUE(plain_.Begin(any_));
   }
   template <typename Change>
   void With(ObjectId id, Change change) {
@@ -80,21 +95,43 @@ class PlainTest : public testing::Test {
   HandleTable table_;
   PlainHandles plain_{&table_};
   uint32_t next_slot_ = 1;
+  ObjectId any_ = kNullObject;
 };
 
-// Random values, and objects of the right types, some of them null where that is valid.
+// How many elements an array has, by what stands in the arguments.
+uint64_t LengthOf(const Member& m, const uint8_t* args) { return m.length == nullptr ? 1 : m.length(args); }
+
+// Random values, and objects of the right types, some of them null or left out where that is valid.
 class Filled {
  public:
   template <typename Make>
   Filled(const CommandTable& command, test::Random* random, Make make) {
+    const auto fill = [&](const Member& m, uint8_t* at, size_t count) {
+      random->Bytes(at, m.size * count);
+      for (size_t i = 0; m.what == What::kHandle && i < count; ++i) {
+        const uint64_t id = m.is_optional && random->OneIn(4) ? kNullObject : make(m.handle);
+        const auto handle = IsDispatchable(m.handle) ? reinterpret_cast<uintptr_t>(&header_) : id;
+        if (IsDispatchable(m.handle)) header_.id = id;
+        std::memcpy(at + m.size * i, &handle, sizeof(handle));
+      }
+      if (m.scale != 0) test::WriteNumber(at, m.size, m.scale * random->Below(4));
+      if (m.values != nullptr) {
+        const auto values = m.values();
+        test::WriteNumber(at, m.size, static_cast<uint64_t>(values[random->Below(values.size())]));
+      }
+    };
     for (const Member& m : command.args.members) {
-      const size_t size = m.size * std::max<size_t>(m.extent, 1);
-      random->Bytes(args_ + m.offset, size);
-      if (m.what != What::kHandle) continue;
-      const uint64_t id = m.is_optional && random->OneIn(4) ? kNullObject : make(m.handle);
-      const auto handle = IsDispatchable(m.handle) ? reinterpret_cast<uintptr_t>(&header_) : id;
-      if (IsDispatchable(m.handle)) header_.id = id;
-      std::memcpy(args_ + m.offset, &handle, sizeof(handle));
+      if (m.pointers == 0) fill(m, args_ + m.offset, std::max<size_t>(m.extent, 1));
+    }
+    for (const Member& m : command.args.members) {
+      if (m.pointers == 0) continue;
+      const size_t count = LengthOf(m, args_);
+      arrays_.emplace_back(m.size * std::max<size_t>(count, 1));
+      fill(m, arrays_.back().data(), count);
+      if (m.stride != 0) test::WriteNumber(args_ + m.stride, sizeof(uint32_t), m.size);
+      const bool left_out = count == 0 || (m.is_optional && random->OneIn(4));
+      const uint8_t* array = left_out ? nullptr : arrays_.back().data();
+      std::memcpy(args_ + m.offset, &array, sizeof(array));
     }
     wire::ByteBuffer request;
     wire::Encoder encoder(&request);
@@ -106,6 +143,7 @@ class Filled {
  private:
   DispatchableHeader header_{};
   alignas(16) uint8_t args_[kArguments]{};
+  std::deque<Bytes> arrays_;
   Bytes body_;
 };
 
@@ -121,15 +159,21 @@ std::vector<const CommandTable*> ShortCommands() {
 // The first member that the two ways left different, or "".
 std::string Difference(const CommandTable& command, const Taken& a, const Taken& b) {
   for (const Member& m : command.args.members) {
-    const size_t size = m.size * std::max<size_t>(m.extent, 1);
-    if (std::memcmp(a.args + m.offset, b.args + m.offset, size) != 0) return m.name;
+    if (m.pointers == 0) {
+      if (std::memcmp(a.args + m.offset, b.args + m.offset, m.size * std::max<size_t>(m.extent, 1)) != 0) return m.name;
+      continue;
+    }
+    const auto* one = test::ReadAs<const uint8_t*>(a.args + m.offset);
+    const auto* other = test::ReadAs<const uint8_t*>(b.args + m.offset);
+    if ((one == nullptr) != (other == nullptr)) return m.name;
+    if (one != nullptr && std::memcmp(one, other, m.size * LengthOf(m, a.args)) != 0) return m.name;
   }
   return "";
 }
 
 TEST_F(PlainTest, BothWaysGiveTheDriverTheSame) {
   const std::vector<const CommandTable*> commands = ShortCommands();
-  EXPECT_GT(commands.size(), 50u);
+  EXPECT_GT(commands.size(), 100u);
   test::Random random(1);
   for (const CommandTable* command : commands) {
     const wire::CommandCodec& codec = wire::kCodecs[static_cast<size_t>(command->id)];
@@ -211,7 +255,7 @@ TEST_F(PlainTest, ASlotUsedAgainIsAnotherObject) {
     table_.SetLive(lock, table_.Add(lock, HandleType::kBuffer, second, kNullObject, nullptr), 0xb2, false);
   });
   EXPECT_FALSE(IsPlain(HandleType::kBuffer, first));
-  plain_.Begin();
+  BeginAny();
   uint64_t handle = 0;
   EXPECT_TRUE(plain_.FromWire(HandleType::kBuffer, second, wire::HandleUse::kRequired, &handle));
   EXPECT_EQ(handle, 0xb2u);
@@ -267,9 +311,8 @@ TEST_F(PlainTest, PoolThreadsChangeTheTableMeanwhile) {
     table_.DropRetired();
     const uint32_t now = generation;
     const ObjectId id = MakeObjectId(HandleType::kBuffer, now, slot);
-    plain_.Begin();
+    static_cast<void>(plain_.Begin(commands));  // its pool is held at times
     uint64_t handle = 0;
-    plain_.FromWire(HandleType::kCommandBuffer, commands, wire::HandleUse::kRequired, &handle);
     if (now == 0 || !plain_.FromWire(HandleType::kBuffer, id, wire::HandleUse::kRequired, &handle)) continue;
     ASSERT_EQ(handle, now);
     const auto* facts = static_cast<const Facts*>(plain_.facts().Of(HandleType::kBuffer, handle));

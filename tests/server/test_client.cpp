@@ -225,6 +225,62 @@ VkBuffer TestDevice::Buffer(VkDeviceSize size, VkDeviceMemory memory, VkDeviceSi
   return buffer;
 }
 
+VkDescriptorSetLayout TestDevice::SetLayout(uint32_t binding, uint32_t count) {
+  const VkDescriptorSetLayoutBinding each{binding, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count, VK_SHADER_STAGE_COMPUTE_BIT,
+                                          nullptr};
+  VkDescriptorSetLayoutCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+  info.bindingCount = 1;
+  info.pBindings = &each;
+  auto layout = client->New<VkDescriptorSetLayout>(HandleType::kDescriptorSetLayout);
+  wire::CreateDescriptorSetLayoutArgs args{};
+  args.device = device;
+  args.pCreateInfo = &info;
+  args.pSetLayout = &layout;
+  client->Post(Command::kCreateDescriptorSetLayout, &args);
+  return layout;
+}
+
+VkDescriptorSet TestDevice::Set(VkDescriptorSetLayout layout, uint32_t count) {
+  const VkDescriptorPoolSize size{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, count};
+  VkDescriptorPoolCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+  info.maxSets = 1;
+  info.poolSizeCount = 1;
+  info.pPoolSizes = &size;
+  auto from = client->New<VkDescriptorPool>(HandleType::kDescriptorPool);
+  wire::CreateDescriptorPoolArgs make{};
+  make.device = device;
+  make.pCreateInfo = &info;
+  make.pDescriptorPool = &from;
+  client->Post(Command::kCreateDescriptorPool, &make);
+  const VkDescriptorSetAllocateInfo allocate{VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO, nullptr, from, 1, &layout};
+  auto set = client->New<VkDescriptorSet>(HandleType::kDescriptorSet);
+  wire::AllocateDescriptorSetsArgs args{};
+  args.device = device;
+  args.pAllocateInfo = &allocate;
+  args.pDescriptorSets = &set;
+  client->Post(Command::kAllocateDescriptorSets, &args);
+  return set;
+}
+
+VkPipelineLayout TestDevice::PipelineLayout(VkDescriptorSetLayout set) {
+  const VkPushConstantRange range{VK_SHADER_STAGE_COMPUTE_BIT, 0, 128};
+  VkPipelineLayoutCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+  info.setLayoutCount = 1;
+  info.pSetLayouts = &set;
+  info.pushConstantRangeCount = 1;
+  info.pPushConstantRanges = &range;
+  auto layout = client->New<VkPipelineLayout>(HandleType::kPipelineLayout);
+  wire::CreatePipelineLayoutArgs args{};
+  args.device = device;
+  args.pCreateInfo = &info;
+  args.pPipelineLayout = &layout;
+  client->Post(Command::kCreatePipelineLayout, &args);
+  return layout;
+}
+
 VkCommandBuffer TestDevice::Begin() {
   VkCommandBufferAllocateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;

@@ -100,6 +100,9 @@ class TestDevice {
 
   VkDeviceMemory Allocate(VkDeviceSize size);  // host-visible, coherent
   VkBuffer Buffer(VkDeviceSize size, VkDeviceMemory memory, VkDeviceSize offset);
+  VkDescriptorSetLayout SetLayout(uint32_t binding, uint32_t count);  // of storage buffers, for compute
+  VkDescriptorSet Set(VkDescriptorSetLayout layout, uint32_t count);  // from a pool of its own
+  VkPipelineLayout PipelineLayout(VkDescriptorSetLayout layout);      // and 128 bytes of push constants
   VkCommandBuffer Begin();
   void Submit(VkCommandBuffer commands, VkFence fence);  // ends it first
 
