@@ -87,10 +87,6 @@ class Decoder {
   // `count` values copied as they lie on the wire; never nullptr unless an error is set.
   template <typename T>
   T* Copy(uint64_t count) {
-<<<<<<< HEAD
-    T* result = Array<T>(count);
-    CopyTo(result, static_cast<size_t>(count) * sizeof(T));  // that many were allocated, or an error is set
-=======
     static_assert(std::is_trivially_copyable_v<T>);
     if (count > remaining() / sizeof(T)) {  // and so ends too early
       T* result = Array<T>(count);
@@ -101,7 +97,6 @@ class Decoder {
     if (result == nullptr || count == 0) return result;  // an empty message has no address
     std::memcpy(result, cursor_, static_cast<size_t>(count) * sizeof(T));
     cursor_ += static_cast<size_t>(count) * sizeof(T);
->>>>>>> e69f012 (server: commands with arrays of values and handles are decoded without calls; what a lane is given lies together; the command buffer is looked up once)
     return result;
   }
   void CopyTo(void* to, size_t size);
