@@ -2,6 +2,7 @@
 // shared memory. Client and server see messages; only runtime/transport knows sockets and Cap'n Proto.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -13,17 +14,22 @@
 
 namespace vesper {
 
+namespace tls {
+struct Secrets;
+}
+
 // What a message is. Names as in runtime/transport/vesper.capnp.
 enum class MessageKind : uint8_t {
-  kHello,    // client → server, first: a Hello
-  kWelcome,  // server → client: a Welcome
-  kRefused,  // server → client: why not; then the channel closes
-  kBatch,    // client → server: command records, back to back
-  kReply,    // server → client: the reply to the command with that sequence number
-  kEvent,    // server → client: completions, memory, messages; dense bytes
-  kGoodbye,  // either way: an orderly end, with a reason for people
-  kWaiting,  // server → client, instead of a Welcome that will come later: why not yet
-  kNumbers   // no message: what the peer has Raise()d since, as pairs of key and value; never sent
+  kHello,     // client → server, first: a Hello
+  kWelcome,   // server → client: a Welcome
+  kRefused,   // server → client: why not; then the channel closes
+  kBatch,     // client → server: command records, back to back
+  kReply,     // server → client: the reply to the command with that sequence number
+  kEvent,     // server → client: completions, memory, messages; dense bytes
+  kGoodbye,   // either way: an orderly end, with a reason for people
+  kWaiting,   // server → client, instead of a Welcome that will come later: why not yet
+  kReceived,  // either way, of the channel itself: how much of the stream has come (runtime/resume)
+  kNumbers    // no message: what the peer has Raise()d since, as pairs of key and value; never sent
 };
 
 // Whether messages are made smaller on their way: never; where the line is slower than packing them; or always.
@@ -41,6 +47,14 @@ struct Message {
   uint32_t announced_descriptors = 0;
   std::vector<Descriptor> descriptors = {};
   MemoryPlace place = {};  // where in the one descriptor's file the memory is that is meant; none: it is all of it
+};
+
+// What both ends of a session know that outlives its connection.
+using ResumeSecret = std::array<uint8_t, 32>;
+struct ResumeTerms {
+  uint64_t session = 0;
+  ResumeSecret secret{};
+  std::chrono::milliseconds patience{0};  // how long a broken connection is waited for
 };
 
 // With one message. What a peer sends beyond is closed unseen.
@@ -108,6 +122,21 @@ class Channel {
   // either end may send what the other has to unpack. Only where OffersCompression() says so.
   virtual bool OffersCompression() const { return false; }
   virtual void StartCompression(Compression /*mode*/) {}
+
+  // After a handshake that agreed on it (runtime/handshake.h), by each end before any other thread uses the channel: should the
+  // connection break, the channel waits for another one and goes on over it; those who send and receive notice only time.
+  // Only where OffersResume() says so.
+  virtual bool OffersResume() const { return false; }
+  virtual void StartResuming(const ResumeTerms& /*terms*/) {}
+  // By the server: somebody who claims to be the peer has come by this socket, which the channel takes. Waits a little for what
+  // it says. False, with a sentence, when it is not the peer: the channel is as it was.
+  virtual bool Reconnect(Descriptor /*socket*/, const tls::Secrets& /*secrets*/, std::string* /*error*/) {
+    return false;
+  }
+  // Whether the connection is broken at present, and another one is waited for. Any thread.
+  virtual bool broken() const { return false; }
+  // How often the channel went on over another connection. Any thread.
+  virtual uint64_t resumptions() const { return 0; }
 
   // Whether Send() of a message of `bytes` would surely not wait now. A channel that cannot tell says no.
   virtual bool SendsAtOnce(size_t /*bytes*/) { return false; }

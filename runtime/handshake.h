@@ -1,6 +1,7 @@
 // What client and server tell each other before the first command. Carried by Cap'n Proto (runtime/transport).
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -18,6 +19,13 @@ inline constexpr char kProbeProgram[] = "vesper health check";
 inline constexpr char kReady[] = "vesper is ready";
 inline constexpr char kDraining[] = "the server is about to end and takes no new clients";
 
+// What either end says of a session that is to go on over another connection.
+struct Resume {
+  uint64_t session = 0;
+  ResumeSecret secret{};  // the client's alone
+  uint64_t received = 0;  // how much of the peer's stream has come
+};
+
 struct Hello {
   uint32_t protocol = kProtocolVersion;
   uint64_t fingerprint = 0;  // of the registry that the sender was generated from (generated/vk/commands.h)
@@ -28,6 +36,10 @@ struct Hello {
   bool ring = false;                            // messages may travel through shared memory (Channel::OffersRing)
   bool validation = false;                      // messages of the server's validation layer are wanted
   Compression compression = Compression::kOff;  // how the server shall send; off: it takes no packed messages
+  // How long this client tries to resume the session when the connection breaks; zero: not at all. Only whether it does travels.
+  std::chrono::milliseconds resumes_for{0};
+  // The session is to go on over this connection; its number is 0 in a Hello that begins one.
+  Resume resume = {};
   // Only when the server asked for them, because the fingerprints differ: names by command id and by handle type.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;
@@ -43,7 +55,11 @@ struct Welcome {
   bool compression = false;    // both ends may send packed messages; only if the client asked
   bool answers_marks = false;  // it says how far it has come (wire::Control::kMark)
   bool names_wanted = false;   // the client says Hello again, with its names; then comes the final Welcome
-  uint32_t max_objects = 0;    // that may live at the same time; 0: the server does not say
+  // How long the server waits for the client when the connection breaks, and what the client then shows; zero: it does not.
+  std::chrono::milliseconds resume_for{0};
+  ResumeSecret secret{};
+  uint64_t received = 0;     // of a session that goes on: how much of the client's stream has come
+  uint32_t max_objects = 0;  // that may live at the same time; 0: the server does not say
   // The names that the server decodes, when the fingerprints differ; what is not here must not be offered.
   std::vector<std::string> commands;
   std::vector<std::string> handle_types;
@@ -77,6 +93,14 @@ inline constexpr size_t kMaxFirstHelloBytes = 4096;
 enum class Heard : uint8_t { kPart, kHello, kNonsense };
 Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error);
 
+// A whole answer to a Hello that resumes, read by the client: false, with the reason, for anything but a Welcome. `refused` says
+// that the server will not answer otherwise later.
+bool HearResumed(std::vector<uint8_t> frame, Welcome* welcome, bool* refused, std::string* error);
+// How long the whole message is that begins with these bytes: 0 as long as they do not say it, SIZE_MAX for what is no message.
+size_t MessageBytes(std::span<const uint8_t> begin);
+
+// A whole Welcome as it lies in a stream; empty when memory is exhausted.
+std::vector<uint8_t> EncodeWelcome(const Welcome& welcome);
 // A whole Hello as it lies in a stream; empty when memory is exhausted.
 std::vector<uint8_t> EncodeHello(const Hello& hello);
 // A whole message of text for people (kRefused, kWaiting, kGoodbye) as it lies in a stream; empty when memory is exhausted.

@@ -399,7 +399,7 @@ void Connection::TryPoll(std::unique_lock<std::mutex>& lane) noexcept {
 // By the reader, after no message came for `waited`.
 void Connection::CheckSilence(milliseconds waited) noexcept {
   const auto now = Clock::now();
-  if (ShowsLife()) {
+  if (ShowsLife() || channel_->broken()) {  // a broken connection is mended or lost in time by itself
     last_life_ = now;
     listened_in_vain_ = milliseconds(0);
     return;

@@ -107,8 +107,9 @@ Hello MakeHello(const Channel& channel) {
   return hello;
 }
 
-bool Handshake(Channel* channel, Welcome* welcome, std::string* error) {
+bool Handshake(Channel* channel, std::chrono::milliseconds grace, Welcome* welcome, std::string* error) {
   Hello hello = MakeHello(*channel);
+  if (channel->OffersResume()) hello.resumes_for = grace;
   if (!Greet(*channel, hello, welcome, error)) return false;
   if (welcome->names_wanted) {
     hello.commands.assign(kCommandNames, kCommandNames + kCommandCount);
@@ -150,9 +151,10 @@ struct Attempt {
     const auto start = Clock::now();
     try {
       Welcome welcome;
+      const Timing timing = ChosenTiming();
       std::unique_ptr<Channel> channel = Connect(address, static_cast<int>(limits::kConnectPatience.count()), &error);
-      if (channel != nullptr && Handshake(channel.get(), &welcome, &error)) {
-        session = std::shared_ptr<Session>(new Session(std::move(channel), welcome, ChosenTiming()), EndSession);
+      if (channel != nullptr && Handshake(channel.get(), timing.grace, &welcome, &error)) {
+        session = std::shared_ptr<Session>(new Session(std::move(channel), welcome, timing), EndSession);
       }
     } catch (const std::exception& exception) {
       error = exception.what();

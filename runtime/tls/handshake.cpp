@@ -234,9 +234,9 @@ bool Shake(const OpenSsl& ssl, SSL* handshake, int socket, const transport::Dead
 }
 
 // One record, sent whole: a new connection has room for it.
-bool SendIntroduction(const OpenSsl& ssl, int socket, const std::string& token, Secrets* secrets, std::string* error) {
+bool SendIntroduction(const OpenSsl& ssl, int socket, const Identity& identity, Secrets* secrets, std::string* error) {
   Introduction introduction;
-  if (!Introduce(token, &introduction)) {
+  if (!Introduce(identity.token, identity.session, &introduction)) {
     *error = "the token is longer than any";
     return false;
   }
@@ -348,7 +348,7 @@ bool ConnectSecurely(int socket, const std::string& host, const Identity& identi
              pin.wanted + "; somebody else may be answering there";
   }
   return shaken && Finish(*ssl, handshake.get(), secrets, error) &&
-         SendIntroduction(*ssl, socket, identity.token, secrets, error);
+         SendIntroduction(*ssl, socket, identity, secrets, error);
 }
 
 std::unique_ptr<ServerCredentials> ServerCredentials::Make(const std::string& key, const std::string& certificates,
@@ -442,7 +442,7 @@ ServerHandshake::Progress ServerHandshake::Meet(std::string* error) {
   }
   std::memcpy(introduction.data(), inside.data(), introduction.size());
   secrets_.client.sequence = cipher->records();
-  return ReadIntroduction(introduction, &token_) ? Progress::kDone : Progress::kFailed;
+  return ReadIntroduction(introduction, &token_, &session_) ? Progress::kDone : Progress::kFailed;
 }
 
 }  // namespace vesper::tls

@@ -17,6 +17,7 @@ struct Identity {
       fingerprint;  // of the server's certificate, in any form that ReadFingerprint() takes; if not empty, that alone
   std::string authority_file;  // else who must have signed it for this host; empty: whom the system trusts
   std::string token;
+  uint64_t session = 0;          // that is to go on over this connection, unless 0
   std::string certificate_file;  // the client's own, if it has one
   std::string key_file;
 };
@@ -67,6 +68,7 @@ class ServerHandshake {
   const Secrets& secrets() const { return secrets_; }
   const std::string& client() const { return client_; }  // whom a certificate of the authority names, else empty
   const std::string& token() const { return token_; }    // as the client says it
+  uint64_t session() const { return session_; }          // that is to go on, as the client says it, or 0
 
  private:
   Progress Shake(std::string* error);
@@ -79,6 +81,7 @@ class ServerHandshake {
   Secrets secrets_{};
   std::string client_;
   std::string token_;
+  uint64_t session_ = 0;
 };
 
 }  // namespace vesper::tls

@@ -8,22 +8,29 @@ namespace {
 
 constexpr char kIntroductionName[] = "vesper token 1\n";
 constexpr size_t kNameBytes = sizeof(kIntroductionName) - 1;
-static_assert(kNameBytes + kTokenText <= kIntroductionBytes);
+constexpr size_t kSessionBytes = kIntroductionBytes - kNameBytes - kTokenText;
+static_assert(kSessionBytes == 6, "what the token leaves, little-endian");
 
 }  // namespace
 
-bool Introduce(const std::string& token, Introduction* introduction) {
+bool Introduce(const std::string& token, uint64_t session, Introduction* introduction) {
   introduction->fill(0);
-  if (kNameBytes + token.size() > introduction->size()) return false;
+  if (token.size() > kTokenText || session >> (8 * kSessionBytes) != 0) return false;
+  for (size_t i = 0; i < kSessionBytes; ++i) {
+    (*introduction)[kNameBytes + kTokenText + i] = static_cast<uint8_t>(session >> (8 * i));
+  }
   std::memcpy(introduction->data(), kIntroductionName, kNameBytes);
   std::memcpy(introduction->data() + kNameBytes, token.data(), token.size());
   return true;
 }
 
-bool ReadIntroduction(const Introduction& introduction, std::string* token) {
+bool ReadIntroduction(const Introduction& introduction, std::string* token, uint64_t* session) {
   if (std::memcmp(introduction.data(), kIntroductionName, kNameBytes) != 0) return false;
   const auto begin = introduction.begin() + kNameBytes;
-  token->assign(begin, std::find(begin, introduction.end(), 0));
+  const auto end = begin + kTokenText;
+  token->assign(begin, std::find(begin, end, 0));
+  *session = 0;
+  for (size_t i = 0; i < kSessionBytes; ++i) *session |= uint64_t{end[static_cast<ptrdiff_t>(i)]} << (8 * i);
   return true;
 }
 

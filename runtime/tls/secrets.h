@@ -29,9 +29,10 @@ enum class End : uint8_t { kClient, kServer };
 inline constexpr size_t kTokenText = 43;  // 256 bits in base64url
 inline constexpr size_t kIntroductionBytes = 64;
 using Introduction = std::array<uint8_t, kIntroductionBytes>;
-// `token` may be empty, for clients with a certificate. False when it is longer than any token.
-bool Introduce(const std::string& token, Introduction* introduction);
-// The token, or false for something else.
-bool ReadIntroduction(const Introduction& introduction, std::string* token);
+// `token` may be empty, for clients with a certificate. `session`, unless 0, is to go on over this connection. False when the token
+// is longer than any, or the session's number.
+bool Introduce(const std::string& token, uint64_t session, Introduction* introduction);
+// The token and the session, or false for something else.
+bool ReadIntroduction(const Introduction& introduction, std::string* token, uint64_t* session);
 
 }  // namespace vesper::tls

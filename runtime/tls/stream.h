@@ -19,6 +19,9 @@ class Stream {
   // The non-blocking socket stays the caller's. nullptr with a sentence.
   static std::unique_ptr<Stream> Make(int socket, const Secrets& secrets, End end, std::string* error);
 
+  // The same socket by another number, between calls.
+  void UseSocket(int socket) { socket_ = socket; }
+
   // As sendmsg(): how much of the pieces was taken, or -1 and errno. What was taken may wait here: `unsent()`. Then another
   // Send(), of nothing if there is no more, goes on when the socket can be written to.
   ssize_t Send(std::span<const iovec> pieces);
@@ -44,7 +47,7 @@ class Stream {
   // 1 when bytes came, 0 at the end, -1 and errno.
   ssize_t Fill(bool* drained);
 
-  const int socket_;
+  int socket_;
   uint64_t records_of_a_key_ = uint64_t{1} << 23;
   std::atomic<bool> update_wanted_ = false;
 

@@ -208,19 +208,45 @@ tls::Identity IdentityFor(const Address& address) {
   return identity;
 }
 
-// The socket becomes the channel's, or is closed.
-std::unique_ptr<Channel> MakeChannel(int fd, const Address& address, const Deadline& deadline, std::string* error) {
-  if (address.kind != Address::Kind::kTls) {
-    auto channel = MakeSocketChannel(fd);
-    if (channel == nullptr) *error = "no file descriptor is left";
-    return channel;
+// A connected socket for any of the address's endpoints, or -1 with a sentence. `refused`: nobody listens there.
+int ConnectToAny(const Address& address, const Deadline& deadline, bool* refused, std::string* error) {
+  const auto endpoints = Resolve(address, false, deadline, error);
+  int reason = 0;
+  for (size_t i = 0; i < endpoints.size(); ++i) {
+    // What is left of the time is shared out among the addresses not tried yet.
+    const int left = deadline.RestMilliseconds();
+    const int share = left < 0 ? left : left / static_cast<int>(endpoints.size() - i);
+    const int fd = ConnectTo(endpoints[i], Deadline(milliseconds(share), deadline.cancellation()), &reason);
+    if (fd >= 0) return fd;
   }
-  tls::Secrets secrets;
-  if (tls::ConnectSecurely(fd, address.host, IdentityFor(address), deadline, &secrets, error)) {
-    return MakeTlsChannel(fd, secrets, tls::End::kClient, error);
-  }
-  ::close(fd);
-  return nullptr;
+  *refused = reason == ECONNREFUSED;
+  if (!endpoints.empty()) *error = "cannot connect to " + address.ToString() + ": " + SystemError(reason);
+  return -1;
+}
+
+// The TLS handshake, where the address asks for one. False with a sentence.
+bool Secure(int fd, const Address& address, uint64_t session, const Deadline& deadline, tls::Secrets* secrets,
+            std::string* error) {
+  *secrets = {};
+  if (address.kind != Address::Kind::kTls) return true;
+  tls::Identity identity = IdentityFor(address);
+  identity.session = session;
+  return tls::ConnectSecurely(fd, address.host, identity, deadline, secrets, error);
+}
+
+// The same connection once more, for a session that goes on.
+resume::Dial DialAgain(const Address& address) {
+  return [address](uint64_t session, const Deadline& deadline, resume::Carrier* carrier, bool* refused,
+                   std::string* error) {
+    carrier->socket = Descriptor(ConnectToAny(address, deadline, refused, error));
+    tls::Secrets secrets;
+    if (!carrier->socket.valid() || !Secure(carrier->socket.get(), address, session, deadline, &secrets, error)) {
+      return false;
+    }
+    if (secrets.suite == 0) return true;
+    carrier->tls = tls::Stream::Make(carrier->socket.get(), secrets, tls::End::kClient, error);
+    return carrier->tls != nullptr;
+  };
 }
 
 }  // namespace transport
@@ -235,23 +261,19 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
       return nullptr;
     }
   }
-  const auto endpoints = transport::Resolve(address, false, deadline, error);
-  int reason = 0;
-  for (size_t i = 0; i < endpoints.size(); ++i) {
-    // What is left of the time is shared out among the addresses not tried yet.
-    const int left = deadline.PollMilliseconds();
-    const int share = left < 0 ? left : left / static_cast<int>(endpoints.size() - i);
-    const int fd = transport::ConnectTo(endpoints[i], Deadline(std::chrono::milliseconds(share)), &reason);
-    if (fd < 0) continue;
-    std::string why;
-    auto channel = transport::MakeChannel(fd, address, deadline, &why);
-    if (channel == nullptr) *error = "cannot use the connection to " + address.ToString() + ": " + why;
-    return channel;
+  bool refused = false;
+  const int fd = transport::ConnectToAny(address, deadline, &refused, error);
+  if (fd < 0) return nullptr;
+  tls::Secrets secrets;
+  std::string why = "no file descriptor is left";
+  std::unique_ptr<Channel> channel;
+  if (transport::Secure(fd, address, 0, deadline, &secrets, &why)) {
+    channel = transport::MakeClientChannel(fd, secrets, transport::DialAgain(address), &why);
+  } else {
+    ::close(fd);
   }
-  if (!endpoints.empty()) {
-    *error = "cannot connect to " + address.ToString() + ": " + transport::SystemError(reason);
-  }
-  return nullptr;
+  if (channel == nullptr) *error = "cannot use the connection to " + address.ToString() + ": " + why;
+  return channel;
 }
 
 }  // namespace vesper

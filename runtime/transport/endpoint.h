@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/address.h"
+#include "runtime/resume/mender.h"
 #include "runtime/transport/deadline.h"
 
 namespace vesper::transport {
@@ -21,6 +22,10 @@ struct Endpoint {
 // All endpoints that `address` stands for, at least one, or none with a sentence. A name is looked
 // up for no longer than `deadline`; `passive` for listening.
 std::vector<Endpoint> Resolve(const Address& address, bool passive, const Deadline& deadline, std::string* error);
+
+// A channel of a socket that was connected, which it takes, with TLS or without (`secrets` are zeros). It connects again with `dial`
+// should the connection break. nullptr with a sentence.
+std::unique_ptr<Channel> MakeClientChannel(int fd, const tls::Secrets& secrets, resume::Dial dial, std::string* error);
 
 // A channel of a guest to its host.
 std::unique_ptr<Channel> ConnectGuest(const Address& address, const Deadline& deadline, std::string* error);

@@ -27,6 +27,7 @@ static_assert(KindOf(schema::Message::REPLY) == static_cast<uint64_t>(MessageKin
 static_assert(KindOf(schema::Message::EVENT) == static_cast<uint64_t>(MessageKind::kEvent));
 static_assert(KindOf(schema::Message::GOODBYE) == static_cast<uint64_t>(MessageKind::kGoodbye));
 static_assert(KindOf(schema::Message::WAITING) == static_cast<uint64_t>(MessageKind::kWaiting));
+static_assert(KindOf(schema::Message::RECEIVED) == static_cast<uint64_t>(MessageKind::kReceived));
 
 // Cap'n Proto's pointers (capnproto.org/encoding.html): a struct of one data word and one pointer
 // that follows at once, and a list of bytes that follows at once.
@@ -143,6 +144,8 @@ std::string Decode(std::vector<uint8_t>& bytes, Message* message) {
       return SetData(kind, root.getReply(), message);
     case MessageKind::kEvent:
       return SetData(kind, root.getEvent(), message);
+    case MessageKind::kReceived:
+      return SetData(kind, root.getReceived(), message);
     case MessageKind::kNumbers:
       break;  // not in the schema
   }

@@ -22,17 +22,18 @@ namespace vesper::transport {
 inline constexpr size_t kDataPrefixBytes = 48;
 inline constexpr uint32_t kMaxSegments = 64;
 
-// Batch, Reply and Event carry bytes and a sequence number. The payload of Refused, Goodbye and Waiting is
+// Batch, Reply and Event carry bytes and a sequence number, and Received is laid out like them. The payload of Refused, Goodbye and Waiting is
 // text for people; that of Hello and Welcome is the whole serialised Message
 // (runtime/transport/handshake.cpp reads and writes it).
 constexpr bool CarriesData(MessageKind kind) {
-  return kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent;
+  return kind == MessageKind::kBatch || kind == MessageKind::kReply || kind == MessageKind::kEvent ||
+         kind == MessageKind::kReceived;
 }
 
 constexpr bool CarriesText(MessageKind kind) {
   return kind == MessageKind::kRefused || kind == MessageKind::kGoodbye || kind == MessageKind::kWaiting;
 }
-inline constexpr MessageKind kLastMessageKind = MessageKind::kWaiting;
+inline constexpr MessageKind kLastMessageKind = MessageKind::kReceived;
 
 // How the data of a message were packed (packing.h), and how many bytes they were before.
 struct Packed {

@@ -54,6 +54,8 @@ class FrameReader {
   // So many bytes were put there.
   void Filled(size_t count);
 
+  // Bytes that are here beyond the messages that were taken, while none is under way.
+  size_t ahead() const { return buffered(); }
   // The stream may not end here.
   bool in_message() const { return in_body_ || begin_ != end_; }
   const std::string& error() const { return error_; }

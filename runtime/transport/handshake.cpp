@@ -6,6 +6,7 @@
 #include <capnp/serialize.h>
 #include <kj/exception.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <exception>
@@ -72,6 +73,14 @@ ChannelStatus SendMessage(Channel& channel, MessageKind kind, capnp::MessageBuil
   return channel.Send(kind, 0, {&part, 1});
 }
 
+capnp::Data::Reader DataOf(const ResumeSecret& secret) { return {secret.data(), secret.size()}; }
+
+// One of another length stays zeros, which no session has.
+void DecodeSecret(capnp::Data::Reader data, ResumeSecret* secret) {
+  secret->fill(0);
+  if (data.size() == secret->size()) std::copy(data.begin(), data.end(), secret->begin());
+}
+
 void BuildHello(const Hello& hello, capnp::MessageBuilder* builder) {
   auto out = builder->initRoot<schema::Message>().initHello();
   out.setProtocol(hello.protocol);
@@ -83,6 +92,12 @@ void BuildHello(const Hello& hello, capnp::MessageBuilder* builder) {
   out.setRing(hello.ring);
   out.setCompression(static_cast<uint8_t>(hello.compression));
   out.setValidation(hello.validation);
+  out.setResumes(hello.resumes_for.count() > 0);
+  if (hello.resume.session != 0) {
+    out.setResume(hello.resume.session);
+    out.setSecret(DataOf(hello.resume.secret));
+    out.setReceived(hello.resume.received);
+  }
   EncodeNames(hello.commands, out.initCommands(CountOf(hello.commands)));
   EncodeNames(hello.handle_types, out.initHandleTypes(CountOf(hello.handle_types)));
 }
@@ -125,6 +140,10 @@ bool DecodeHello(const std::vector<uint8_t>& payload, Hello* hello) {
   hello->compression =
       compression > static_cast<uint8_t>(Compression::kOn) ? Compression::kAuto : static_cast<Compression>(compression);
   hello->validation = in.getValidation();
+  hello->resumes_for = milliseconds(in.getResumes() ? 1 : 0);
+  hello->resume.session = in.getResume();
+  hello->resume.received = in.getReceived();
+  DecodeSecret(in.getSecret(), &hello->resume.secret);
   hello->program = Printable({in.getProgram().cStr(), in.getProgram().size()}, kMaxNameBytes);
   return DecodeNames(in.getCommands(), &hello->commands) && DecodeNames(in.getHandleTypes(), &hello->handle_types);
 }
@@ -142,6 +161,9 @@ bool DecodeWelcome(const std::vector<uint8_t>& payload, Welcome* welcome) {
   welcome->compression = in.getCompression();
   welcome->answers_marks = in.getAnswersMarks();
   welcome->validation = in.getValidation();
+  welcome->resume_for = milliseconds(in.getResumeFor());
+  welcome->received = in.getReceived();
+  DecodeSecret(in.getSecret(), &welcome->secret);
   return DecodeNames(in.getCommands(), &welcome->commands) && DecodeNames(in.getHandleTypes(), &welcome->handle_types);
 }
 
@@ -206,6 +228,10 @@ bool TakeAnswer(const Hello& hello, const Message& answer, Welcome* welcome, std
     *error = "the server announces a ring that nobody asked for";
     return false;
   }
+  if (welcome->resume_for.count() != 0 && hello.resumes_for.count() == 0) {
+    *error = "the server announces resuming that nobody asked for";
+    return false;
+  }
   if (welcome->compression && hello.compression == Compression::kOff) {
     *error = "the server announces compression that nobody asked for";
     return false;
@@ -241,6 +267,9 @@ bool Greet(Channel& channel, const Hello& hello, Welcome* welcome, std::string* 
     }
     if (!TakeAnswer(hello, answer, welcome, error) || !TakeRing(channel, *welcome, error)) return false;
     if (welcome->compression && !welcome->names_wanted) channel.StartCompression(hello.compression);
+    if (welcome->resume_for.count() != 0 && !welcome->names_wanted) {
+      channel.StartResuming({welcome->session, welcome->secret, std::min(hello.resumes_for, welcome->resume_for)});
+    }
     return true;
   });
 }
@@ -294,13 +323,9 @@ bool ReceiveHello(Channel& channel, Hello* hello, std::string* error) {
 }
 
 Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error) {
-  if (bytes.size() < 8) return Heard::kPart;
-  const uint64_t segments = uint64_t{wire::Load<uint32_t>(bytes.data())} + 1;
-  size_t frame = static_cast<size_t>((4 + 4 * segments + 7) / 8 * 8);  // the segment table; then what it promises
-  const bool table_fits = segments <= transport::kMaxSegments;
-  if (table_fits && bytes.size() < frame) return Heard::kPart;
-  for (size_t i = 0; table_fits && i < segments; ++i) frame += size_t{wire::Load<uint32_t>(&bytes[4 + 4 * i])} * 8;
-  if (!table_fits || frame > kMaxFirstHelloBytes) {
+  const size_t frame = MessageBytes(bytes);
+  if (frame == 0) return Heard::kPart;
+  if (frame > kMaxFirstHelloBytes) {
     *error = "the first message is no Hello, or one of more than " + std::to_string(kMaxFirstHelloBytes) + " bytes";
     return Heard::kNonsense;
   }
@@ -313,6 +338,29 @@ Heard HearHello(std::span<const uint8_t> bytes, Hello* hello, std::string* error
     return error->empty();
   });
   return heard ? Heard::kHello : Heard::kNonsense;
+}
+
+size_t MessageBytes(std::span<const uint8_t> begin) {
+  if (begin.size() < 8) return 0;
+  const uint64_t segments = uint64_t{wire::Load<uint32_t>(begin.data())} + 1;
+  if (segments > transport::kMaxSegments) return SIZE_MAX;
+  size_t bytes = static_cast<size_t>((4 + 4 * segments + 7) / 8 * 8);
+  if (begin.size() < bytes) return 0;
+  for (size_t i = 0; i < segments; ++i) bytes += size_t{wire::Load<uint32_t>(&begin[4 + 4 * i])} * 8;
+  return bytes;
+}
+
+bool HearResumed(std::vector<uint8_t> frame, Welcome* welcome, bool* refused, std::string* error) {
+  *refused = false;
+  return Guarded(error, [&] {
+    Message message;
+    *error = transport::DecodeFrame(std::move(frame), &message);
+    if (!error->empty()) return false;
+    *refused = message.kind == MessageKind::kRefused || message.kind == MessageKind::kGoodbye;
+    Hello hello;
+    hello.resumes_for = milliseconds(1);
+    return TakeAnswer(hello, message, welcome, error);
+  });
 }
 
 std::vector<uint8_t> EncodeHello(const Hello& hello) {
@@ -345,25 +393,54 @@ std::vector<uint8_t> EncodeNotice(MessageKind kind, const std::string& text) {
   return bytes;
 }
 
+namespace {
+
+void BuildWelcome(const Welcome& welcome, capnp::MessageBuilder* builder) {
+  auto out = builder->initRoot<schema::Message>().initWelcome();
+  out.setProtocol(welcome.protocol);
+  out.setNamesWanted(welcome.names_wanted);
+  out.setFingerprint(welcome.fingerprint);
+  out.setSession(welcome.session);
+  out.setMaxObjects(welcome.max_objects);
+  out.setSharesMemory(welcome.shares_memory);
+  out.setRing(welcome.ring);
+  out.setCompression(welcome.compression);
+  out.setAnswersMarks(welcome.answers_marks);
+  out.setValidation(welcome.validation);
+  if (welcome.resume_for.count() != 0) {
+    out.setResumeFor(static_cast<uint32_t>(welcome.resume_for.count()));
+    out.setSecret(DataOf(welcome.secret));
+  }
+  out.setReceived(welcome.received);
+  EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
+  EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
+}
+
+}  // namespace
+
+std::vector<uint8_t> EncodeWelcome(const Welcome& welcome) {
+  std::vector<uint8_t> bytes;
+  std::string error;
+  Guarded(&error, [&] {
+    capnp::MallocMessageBuilder builder;
+    BuildWelcome(welcome, &builder);
+    const auto words = capnp::messageToFlatArray(builder);
+    bytes.assign(words.asBytes().begin(), words.asBytes().end());
+    return true;
+  });
+  return bytes;
+}
+
 bool SendWelcome(Channel& channel, const Welcome& welcome, Compression wanted) {
   std::string error;
   return Guarded(&error, [&] {
     capnp::MallocMessageBuilder builder;
-    auto out = builder.initRoot<schema::Message>().initWelcome();
-    out.setProtocol(welcome.protocol);
-    out.setNamesWanted(welcome.names_wanted);
-    out.setFingerprint(welcome.fingerprint);
-    out.setSession(welcome.session);
-    out.setMaxObjects(welcome.max_objects);
-    out.setSharesMemory(welcome.shares_memory);
-    out.setRing(welcome.ring);
-    out.setCompression(welcome.compression);
-    out.setAnswersMarks(welcome.answers_marks);
-    out.setValidation(welcome.validation);
-    EncodeNames(welcome.commands, out.initCommands(CountOf(welcome.commands)));
-    EncodeNames(welcome.handle_types, out.initHandleTypes(CountOf(welcome.handle_types)));
+    BuildWelcome(welcome, &builder);
     if (SendMessage(channel, MessageKind::kWelcome, builder) != ChannelStatus::kOk) return false;
     if (welcome.compression && !welcome.names_wanted) channel.StartCompression(wanted);
+    if (welcome.resume_for.count() != 0 && !welcome.names_wanted) {
+      channel.StartResuming({welcome.session, welcome.secret, welcome.resume_for});
+    }
     return !welcome.ring || welcome.names_wanted || channel.OfferRing();
   });
 }

@@ -15,7 +15,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <new>
+#include <shared_mutex>
 #include <system_error>
 
 #include "runtime/address.h"
@@ -84,8 +86,9 @@ bool BoundUnsent(int socket, size_t bytes) {
   return setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bound, sizeof(bound)) == 0;
 }
 
-// Cuts what is to be written to so many bytes.
-size_t Cut(std::span<iovec> vectors, size_t count, size_t bytes) {
+}  // namespace
+
+size_t CutVectors(std::span<iovec> vectors, size_t count, size_t bytes) {
   for (size_t i = 0; i < count; ++i) {
     if (vectors[i].iov_len >= bytes) {
       vectors[i].iov_len = bytes;
@@ -96,20 +99,24 @@ size_t Cut(std::span<iovec> vectors, size_t count, size_t bytes) {
   return count;
 }
 
-}  // namespace
-
-SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls, Line line)
+SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> tls, Line line, resume::Dial dial)
     : socket_(socket),
       wake_(wake),
       tls_(std::move(tls)),
       line_(line),
       family_(FamilyOf(socket)),
       carries_descriptors_(tls_ == nullptr && line == Line::kSocket && family_ == AF_UNIX),
+      dial_(std::move(dial)),
       reader_(line == Line::kPort) {
   if (carries_descriptors_) peer_pid_ = PeerPid(socket);
   TuneTcp(socket);
   bounds_unsent_ = !carries_descriptors_ && BoundUnsent(socket, kUsualUnsent);
   low_water_ = kUsualUnsent;
+}
+
+void SocketChannel::TuneAgain() {
+  TuneTcp(socket_);
+  if (bounds_unsent_) BoundUnsent(socket_, low_water_);
 }
 
 const char* SocketChannel::name() const {
@@ -118,7 +125,12 @@ const char* SocketChannel::name() const {
   return family_ == AF_VSOCK ? "vsock" : "tcp";
 }
 
-SocketChannel::~SocketChannel() { CloseDescriptors(); }
+SocketChannel::~SocketChannel() {
+  // A fork may have left its locks as they were.
+  if (resumption_ != nullptr && !abandoned_) resumption_->End("the channel is closed");
+  mender_.reset();
+  CloseDescriptors();
+}
 
 void SocketChannel::CloseDescriptors() {
   if (socket_ >= 0) ::close(socket_);
@@ -128,22 +140,29 @@ void SocketChannel::CloseDescriptors() {
 
 void SocketChannel::Close() {
   if (closed_.exchange(true)) return;
+  if (mender_ != nullptr) mender_->Cancel();
+  if (resumption_ != nullptr) resumption_->End("the channel is closed");
   ::shutdown(socket_, SHUT_RDWR);  // wakes whoever polls
-  if (!is_device()) return;
-  const uint64_t one = 1;  // a device knows no such thing
+  if (is_device() || resumption_ != nullptr)
+    WakeReceiver();  // a device knows no such thing; a broken one is not polled
+}
+
+void SocketChannel::WakeReceiver() {
+  const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
 }
 
 void SocketChannel::AbandonAfterFork() {
   closed_.store(true);
+  abandoned_ = true;
+  if (mender_ != nullptr) mender_->AbandonAfterFork();
   CloseDescriptors();
 }
 
 void SocketChannel::Interrupt() {
   if (closed_.load()) return;
   interrupted_.store(true);  // before the write, or a receiver could drain it and sleep again
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+  WakeReceiver();
 }
 
 // Whole or not at all: if the peer's buffer has no room for it, there is enough in it to wake the peer.
@@ -182,14 +201,17 @@ ChannelStatus SocketChannel::SendFrame(MessageKind kind, uint64_t sequence,
       failure_.Set(std::move(why));
       return ChannelStatus::kMalformed;
     }
-    const std::lock_guard lock(write_mutex_);
+    if (resumption_ != nullptr && !resumption_->AwaitRoom()) return ChannelStatus::kClosed;
+    std::unique_lock lock(write_mutex_);
     if (closed_.load() || write_broken_) return ChannelStatus::kClosed;
     std::span<const uint8_t> part;
     const Packed packed = descriptors.empty() && CarriesData(kind) ? Pack(&parts, &part) : Packed{};
     OutgoingFrame frame(kind, sequence, parts, descriptors.size(), packed);
     write_broken_ = true;
-    const ChannelStatus status = Write(&frame, descriptors);
+    const ChannelStatus status = resumption_ != nullptr ? WriteKept(&frame) : Write(&frame, descriptors);
     if (status == ChannelStatus::kOk) write_broken_ = false;
+    lock.unlock();
+    if (owes_.load()) TendLine(false);  // who wanted to say something meanwhile left it to this thread
     return status;
   } catch (const std::exception& exception) {  // std::bad_alloc: nothing was sent yet
     failure_.Set(std::string("cannot send: ") + exception.what());
@@ -227,6 +249,7 @@ uint64_t SocketChannel::line_rate() const {
 bool SocketChannel::SendsAtOnce(size_t bytes) {
   constexpr size_t kOverhead = 4096;
   if (closed_.load() || family_ == AF_VSOCK) return false;  // a vsock does not count what it has sent there
+  if (resumption_ != nullptr && !resumption_->HasRoom(bytes)) return false;
   std::array<uint32_t, SK_MEMINFO_VARS> use{};
   socklen_t length = sizeof(use);
   if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;
@@ -288,7 +311,7 @@ ChannelStatus SocketChannel::Write(OutgoingFrame* frame, std::span<const int> de
     std::array<iovec, kVectors> vectors;
     msghdr header{};
     header.msg_iov = vectors.data();
-    header.msg_iovlen = Cut(vectors, frame->Gather(vectors), allowance);
+    header.msg_iovlen = CutVectors(vectors, frame->Gather(vectors), allowance);
     Attach(descriptors, &control, &header);
     const ssize_t count = tls_ != nullptr ? tls_->Send(std::span(vectors).first(header.msg_iovlen))
                           : is_device()   ? ::writev(socket_, vectors.data(), static_cast<int>(header.msg_iovlen))
@@ -325,7 +348,7 @@ bool SocketChannel::WaitUntilWritable() {
   }
   // A peer that has ended reads no more, though its kernel may still take bytes.
   if ((entry.revents & (POLLRDHUP | POLLHUP)) != 0) {
-    if (!closed_.load()) failure_.Set("the peer closed the connection");
+    if (!closed_.load() && resumption_ == nullptr) failure_.Set("the peer closed the connection");
     return false;
   }
   return true;
@@ -334,6 +357,10 @@ bool SocketChannel::WaitUntilWritable() {
 bool SocketChannel::PeerEnded() {
   if (peer_ended_.load()) return true;
   if (closed_.load()) return false;
+  if (resumption_ != nullptr) {
+    resumption_->Tick();
+    return resumption_->over();
+  }
   pollfd entry{socket_, POLLRDHUP, 0};
   return ::poll(&entry, 1, 0) == 1 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
@@ -360,6 +387,11 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
         woken = true;
         continue;
       case FrameStatus::kMessage:
+        if (message->kind == MessageKind::kReceived) {
+          if (resumption_ != nullptr && resumption_->Confirmed(message->sequence)) continue;
+          failure_.Set("the peer confirms what it cannot have");
+          return ChannelStatus::kMalformed;
+        }
         if (HandOverDescriptors(message)) return ChannelStatus::kOk;
         unannounced_ = true;
         return UnannouncedDescriptors();
@@ -369,6 +401,7 @@ ChannelStatus SocketChannel::ReceiveNext(Message* message, const Deadline& deadl
       case FrameStatus::kNeedMore:
         break;
     }
+    if (resumption_ != nullptr) TendLine(true);
     if (peer_ended_.load()) return ChannelStatus::kClosed;
     if (woken) return ChannelStatus::kTimeout;
     if (may_wait && drained_) {
@@ -390,7 +423,9 @@ bool SocketChannel::TakeInterrupt() {
 
 SocketChannel::Wait SocketChannel::WaitUntilReadable(const Deadline& deadline) {
   std::array<pollfd, 2> entries = {{{socket_, POLLIN, 0}, {wake_, POLLIN, 0}}};
-  const int ready = ::poll(entries.data(), entries.size(), deadline.PollMilliseconds());
+  int time = deadline.PollMilliseconds();
+  if (resumption_ != nullptr) PrepareToWait(&entries[0], &time);
+  const int ready = ::poll(entries.data(), entries.size(), time);
   if (ready == 0) return deadline.passed() ? Wait::kTimeout : Wait::kAgain;
   if (ready < 0) return Wait::kAgain;  // EINTR
   if (entries[1].revents != 0) {
@@ -452,9 +487,10 @@ bool SocketChannel::Read() {
     header.msg_control = control.bytes.data();
     header.msg_controllen = control.bytes.size();
   }
-  const ssize_t count = tls_ != nullptr ? tls_->Receive(std::span(vectors).first(header.msg_iovlen))
-                        : is_device()   ? ::readv(socket_, vectors.data(), static_cast<int>(header.msg_iovlen))
-                                        : ::recvmsg(socket_, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  uint64_t connection = 0;
+  std::string protest;
+  const ssize_t count = ReadInto(&header, &connection, &protest);
+  const int error = errno;
   if (count >= 0) TakeArrival(header);
   if (count > 0) {
     reader_.Filled(static_cast<size_t>(count));
@@ -463,22 +499,44 @@ bool SocketChannel::Read() {
     drained_ = static_cast<size_t>(count) < asked && header.msg_controllen == 0;
     return true;
   }
-  if (count == 0) {
-    peer_ended_.store(true);
-    if (!closed_.load()) {
-      failure_.Set(reader_.in_message() ? "the connection ended in the middle of a message"
-                                        : "the peer closed the connection");
-    }
-    return true;
-  }
-  if (errno == EINTR) return true;
   drained_ = true;
-  if (errno == EAGAIN || errno == EWOULDBLOCK) return false;
-  const int error = errno;
+  if (count < 0 && error == EINTR) return true;
+  if (count < 0 && (error == EAGAIN || error == EWOULDBLOCK)) return false;
+  std::string why = count < 0              ? "the connection broke: " + (protest.empty() ? Reason(error) : protest)
+                    : reader_.in_message() ? "the connection ended in the middle of a message"
+                                           : "the peer closed the connection";
+  if (resumption_ != nullptr && !closed_.load() && AwaitAnother(connection, why)) return true;
   peer_ended_.store(true);
-  const bool protest = tls_ != nullptr && error == EPROTO;
-  if (!closed_.load()) failure_.Set("the connection broke: " + (protest ? tls_->error() : Reason(error)));
+  if (!closed_.load()) failure_.Set(std::move(why));
   return true;
+}
+
+// One system call. Of a connection that may be resumed, which one it was.
+ssize_t SocketChannel::ReadInto(msghdr* header, uint64_t* connection, std::string* protest) {
+  const auto read = [&] {
+    if (tls_ == nullptr) {
+      return is_device() ? ::readv(socket_, header->msg_iov, static_cast<int>(header->msg_iovlen))
+                         : ::recvmsg(socket_, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    }
+    const ssize_t count = tls_->Receive(std::span(header->msg_iov, header->msg_iovlen));
+    if (count < 0 && errno == EPROTO) {
+      *protest = tls_->error();
+      errno = EPROTO;
+    }
+    return count;
+  };
+  if (resumption_ == nullptr) return read();
+  const std::shared_lock line(resumption_->line());
+  *connection = resumption_->connection();
+  if (!resumption_->up()) {
+    errno = EAGAIN;
+    return -1;
+  }
+  const ssize_t count = read();
+  if (count <= 0) return count;
+  resumption_->Received(static_cast<size_t>(count));
+  if (resumption_->owes_confirmation()) owes_.store(true);
+  return count;
 }
 
 }  // namespace vesper::transport

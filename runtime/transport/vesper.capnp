@@ -17,6 +17,7 @@ struct Message {
     event @5 :Event;
     goodbye @6 :Goodbye;
     waiting @7 :Waiting;
+    received @10 :Received;
   }
   packing @8 :UInt8;            # how the data of a batch, reply or event were packed, 0: not; see docs/wire.md
   unpacked @9 :UInt32;          # how many bytes they were before
@@ -34,6 +35,10 @@ struct Hello {  # client to server, first
   sharesMemory @8 :Bool;        # replies may bring file descriptors of memory
   ring @9 :Bool;                # messages may travel through shared memory
   compression @10 :UInt8;       # 0: none; 1: it takes packed messages, and wants them where that pays; 2: always
+  resumes @11 :Bool;            # should the connection break, it comes again
+  resume @12 :UInt64;           # the session that goes on over this connection, else 0
+  secret @13 :Data;             # of that session
+  received @14 :UInt64;         # bytes that have come since its Welcome
 }
 
 struct Welcome {  # server to client
@@ -49,6 +54,9 @@ struct Welcome {  # server to client
   ring @9 :Bool;                # an Event with the memory comes next; see docs/wire.md
   answersMarks @10 :Bool;       # the server says how far it has come
   compression @11 :Bool;        # both may send packed messages
+  resumeFor @12 :UInt32;        # milliseconds that a broken connection is waited for; 0: it is not
+  secret @13 :Data;             # to be shown then
+  received @14 :UInt64;         # of a session that goes on: bytes that have come since its first Welcome
 }
 
 struct Refused {  # server to client, last
@@ -71,6 +79,12 @@ struct Event {  # server to client
   sequence @0 :UInt64;
   data @1 :Data;                # event records
   descriptors @2 :UInt8;
+}
+
+struct Received {  # either way, where sessions are resumed; laid out as the three above
+  sequence @0 :UInt64;          # bytes that have come since the Welcome
+  data @1 :Data;                # none
+  descriptors @2 :UInt8;        # none
 }
 
 struct Goodbye {  # either way, last

@@ -20,6 +20,7 @@ struct SessionLimits {
   size_t queued_bytes = size_t{2} << 30;          // decoded commands that wait for the pool or a queue
   size_t unread_bytes = size_t{512} << 20;        // what the client has not read yet
   size_t lanes = 0;                               // threads that record beside the reader
+  std::chrono::milliseconds resume_for{0};        // a client whose connection broke is waited for
   std::chrono::milliseconds rest_after{3000};     // a silent session without a device gives the driver back
 };
 
@@ -203,6 +204,9 @@ inline constexpr uint32_t kDevices = 64;
 inline constexpr uint32_t kClientsOfDevice = 4;
 inline constexpr uint32_t kSpares = 2;
 inline constexpr std::chrono::seconds kWait{60};
+// How long a session waits for a client whose connection broke, and at most.
+inline constexpr std::chrono::seconds kResumeFor{30};
+inline constexpr std::chrono::hours kMostResumeFor{24};
 inline constexpr uint32_t kMostDevices = 4096;
 inline constexpr uint32_t kMostClients = kClientsOfDevice * kMostDevices;
 inline constexpr uint32_t kMostSpares = 256;

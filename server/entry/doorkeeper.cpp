@@ -366,6 +366,7 @@ void Doorkeeper::Judge(Strangers::iterator stranger) {
     report.admission.gpu_seconds = known->gpu_seconds;
     report.admission.idle_seconds = known->idle_seconds;
   }
+  report.admission.resumes = who.handshake->session();
   failures_.Pardon(who.origin);
   if (!Pass(line_, std::as_bytes(std::span(&report, 1)), who.socket)) {
     return Refuse(stranger, "the server has too many clients to look after at the moment");

@@ -175,6 +175,17 @@ bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   return true;
 }
 
+// That it is the session's own client it must prove to the worker. Nobody learns here which sessions there are.
+bool Crew::Resume(int socket, const Admission& admission, std::string* why) {
+  *why = "the session has ended";
+  for (auto& [pid, worker] : workers_) {
+    if (worker.state != State::kServing || worker.session != admission.resumes) continue;
+    if (worker.guest != 0 || worker.to_end || worker.who != admission.name()) return false;
+    return SendOrder(worker.line, {Order::kResume, worker.session, admission}, socket);
+  }
+  return false;
+}
+
 void Crew::AddTo(std::vector<pollfd>* entries) const {
   for (const auto& [pid, worker] : workers_) {
     if (worker.line >= 0) entries->push_back({worker.line, POLLIN, 0});

@@ -49,6 +49,9 @@ class Crew {
   // Gives the socket, which stays the caller's, and the memory of its guest, if there is one, to a worker that is ready. False
   // when that worker has ended meanwhile.
   bool Serve(int socket, const Admission& admission, Descriptor area = {});
+  // Passes the socket, which stays the caller's, to the worker of the session that it resumes. False, with a sentence, when that has
+  // ended or is another client's.
+  bool Resume(int socket, const Admission& admission, std::string* why);
   // Fills in what whoever runs the server sees of sessions, of faults, and of what ended sessions used.
   void View(ServerView* view) const;
   // Ends that session; false when there is none.

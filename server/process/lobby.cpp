@@ -27,6 +27,7 @@ Lobby::~Lobby() {
   for (const Guests* guests : {&silent_, &queue_}) {
     for (const auto& [number, guest] : *guests) close(guest.socket);
   }
+  for (const Waiting& waiting : resuming_) close(waiting.socket);
   if (epoll_ >= 0) close(epoll_);
 }
 
@@ -119,10 +120,20 @@ void Lobby::Hear(uint64_t number) {
     case Heard::kHello:
       if (hello.program == kProbeProgram) {
         TakeWhatIsThere(guest->second.socket);
-        Tell(guest->second.socket, &guest->second.admission.secrets, MessageKind::kRefused, kReady);
+        Tell(guest->second.socket, &guest->second.admission.secrets, MessageKind::kRefused,
+             draining_ ? kDraining : kReady);
         shutdown(guest->second.socket, SHUT_RDWR);
         return End(&silent_, guest);
       }
+      if (hello.resume.session != 0 && guest->second.admission.guest == 0) {
+        Admission admission = guest->second.admission;
+        admission.resumes = hello.resume.session;
+        epoll_ctl(epoll_, EPOLL_CTL_DEL, guest->second.socket, nullptr);
+        resuming_.push_back({guest->second.socket, admission});
+        silent_.erase(guest);
+        return;
+      }
+      if (draining_) return Refuse(&silent_, guest, kDraining);
       if (queue_.size() < limits_.queued) {
         hello.program.copy(guest->second.admission.program.data(), guest->second.admission.program.size() - 1);
         guest->second.since = guest->second.told = Clock::now();
@@ -184,6 +195,13 @@ void Lobby::TellPlaces() {
   }
 }
 
+std::optional<Lobby::Waiting> Lobby::NextResuming() {
+  if (resuming_.empty()) return std::nullopt;
+  const Waiting next = resuming_.back();
+  resuming_.pop_back();
+  return next;
+}
+
 std::optional<Lobby::Waiting> Lobby::Next() {
   if (queue_.empty()) return std::nullopt;
   const Waiting next{queue_.begin()->second.socket, queue_.begin()->second.admission};
@@ -195,6 +213,11 @@ std::optional<Lobby::Waiting> Lobby::Next() {
 void Lobby::PutBack(const Waiting& waiting) {
   // Number 0 is given to nobody else and comes first. The socket is not watched any more: should the peer go, its worker notices.
   queue_[0] = {waiting.socket, waiting.admission, {}, Clock::now(), Clock::now()};
+}
+
+void Lobby::Drain() {
+  draining_ = true;
+  RefuseAll(kDraining);
 }
 
 void Lobby::RefuseAll(const std::string& reason) {

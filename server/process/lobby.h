@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/base/limits.h"
 #include "server/entry/admission.h"
@@ -57,10 +58,14 @@ class Lobby {
   size_t queued() const { return queue_.size(); }
   uint64_t refused() const { return refusals_.total(); }
   size_t queued_of(std::string_view name) const;
+  // Takes out one that says it resumes a session, which is what its admission says.
+  std::optional<Waiting> NextResuming();
   // Takes out who has waited longest; the socket is the caller's from now on.
   std::optional<Waiting> Next();
   // Puts back what Next() gave, in front of all others: its worker has ended before it took the socket.
   void PutBack(const Waiting& waiting);
+  // From now on nobody comes in but to resume a session.
+  void Drain();
   // Refuses all who wait, telling them why.
   void RefuseAll(const std::string& reason);
   // Ends the peer that has been silent for longest, for want of descriptors. False when there is none.
@@ -88,6 +93,8 @@ class Lobby {
   uint64_t numbers_ = 0;
   Guests silent_;
   Guests queue_;
+  std::vector<Waiting> resuming_;  // until the supervisor has looked at all who speak at present
+  bool draining_ = false;
   RefusalLog refusals_;
 };
 

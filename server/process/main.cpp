@@ -114,6 +114,13 @@ int main(int argc, char** argv) {
       ->type_name("SECONDS")
       ->check(CLI::Range(1u, static_cast<uint32_t>(std::chrono::seconds(limits::kMostWait).count())))
       ->capture_default_str();
+  app.add_option(
+         "--resume-for", options.resume_for,
+         "How long a session waits for its client to come again when the connection breaks (TCP, TLS, vsock); 0: "
+         "it ends with the connection")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0u, static_cast<uint32_t>(std::chrono::seconds(limits::kMostResumeFor).count())))
+      ->capture_default_str();
   app.add_option("--spares", options.spares, "How many workers are started ahead")
       ->check(CLI::Range(1u, limits::kMostSpares))
       ->capture_default_str();

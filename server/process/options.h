@@ -35,14 +35,15 @@ struct ServerOptions {
   bool validation = false;
   std::string log_level = "info";
   std::string log_format = "text";
-  std::string admin;                               // an address; empty: the default one; "none"
-  std::string metrics;                             // HOST:PORT; empty: none
-  uint32_t max_sessions = limits::kDevices;        // with a device
-  uint32_t max_clients = 0;                        // with a device or without; 0: four times as many
-  uint32_t spares = limits::kSpares;               // workers started ahead
-  uint32_t max_wait = limits::kWait.count();       // seconds
-  uint32_t max_gpu_time = 0, max_idle = 0;         // seconds; 0: no limit
-  uint32_t max_objects = SessionLimits{}.objects;  // the rest in MiB
+  std::string admin;                                 // an address; empty: the default one; "none"
+  std::string metrics;                               // HOST:PORT; empty: none
+  uint32_t max_sessions = limits::kDevices;          // with a device
+  uint32_t max_clients = 0;                          // with a device or without; 0: four times as many
+  uint32_t spares = limits::kSpares;                 // workers started ahead
+  uint32_t max_wait = limits::kWait.count();         // seconds
+  uint32_t max_gpu_time = 0, max_idle = 0;           // seconds; 0: no limit
+  uint32_t resume_for = limits::kResumeFor.count();  // seconds
+  uint32_t max_objects = SessionLimits{}.objects;    // the rest in MiB
   uint32_t max_message = static_cast<uint32_t>(SessionLimits{}.message_bytes >> 20);
   uint32_t max_queued = static_cast<uint32_t>(SessionLimits{}.queued_bytes >> 20);
   uint32_t max_unread = static_cast<uint32_t>(SessionLimits{}.unread_bytes >> 20);
@@ -71,6 +72,7 @@ struct ServerOptions {
     limits.queued_bytes = bytes(max_queued);
     limits.unread_bytes = bytes(max_unread);
     limits.lanes = LanesOfMachine();
+    limits.resume_for = std::chrono::seconds(resume_for);
     return limits;
   }
 };

@@ -177,7 +177,9 @@ bool Supervisor::OpenDoor() {
 void Supervisor::Admit(int socket, const Admission& admission) {
   const std::string_view name = admission.name();
   const Token* token = door_->tokens().Named(name);
-  if (draining_) {
+  if (admission.resumes != 0 && door_->Knows(name)) {
+    Resume(socket, admission);
+  } else if (draining_) {
     lobby_.TurnAway({socket, admission}, kDraining);
   } else if (!door_->Knows(name)) {  // it was taken away while the client came in
     lobby_.TurnAway({socket, admission}, "the token is no longer one of this server's");
@@ -187,6 +189,15 @@ void Supervisor::Admit(int socket, const Admission& admission) {
                     fmt::format("the token {} has as many sessions as it may ({})", name, token->sessions));
   } else {
     lobby_.EnterAdmitted(socket, admission);
+  }
+}
+
+void Supervisor::Resume(int socket, const Admission& admission) {
+  std::string why;
+  if (crew_.Resume(socket, admission, &why)) {
+    close(socket);
+  } else {
+    lobby_.TurnAway({socket, admission}, why);
   }
 }
 
@@ -240,7 +251,7 @@ bool Supervisor::End(uint64_t session) { return crew_.End(session); }
 
 void Supervisor::Drain() {
   if (!std::exchange(draining_, true)) Log(LogLevel::kInfo, "no new sessions; the server ends with the last one");
-  lobby_.RefuseAll(kDraining);
+  lobby_.Drain();
   if (door_ != nullptr) door_->Drain();
 }
 
@@ -261,7 +272,8 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
                                     {"--max-unread", options_.max_unread},
                                     {"--max-memory", options_.max_memory},
                                     {"--max-gpu-time", options_.max_gpu_time},
-                                    {"--max-idle", options_.max_idle}}) {
+                                    {"--max-idle", options_.max_idle},
+                                    {"--resume-for", options_.resume_for}}) {
     arguments.insert(arguments.end(), {name, std::to_string(value)});
   }
   if (options_.max_shared_mib != 0) {
@@ -408,6 +420,7 @@ bool Supervisor::ServeOnce() {
     if (draining_) return lobby_.TurnAway({socket, admission}, kDraining);
     lobby_.Enter(socket, admission);
   });
+  while (const std::optional<Lobby::Waiting> next = lobby_.NextResuming()) Resume(next->socket, next->admission);
   crew_.ReadReports();
   for (Crew::Left& left : crew_.TakeLeft()) guests_.Keep(left.guest, std::move(left.area));
   guests_.Release([this](uint32_t guest) { return crew_.sessions_of_guest(guest); });
@@ -484,7 +497,7 @@ void Supervisor::Accept(Listener* listener) {
     const bool local = kind == Address::Kind::kUnix || kind == Address::Kind::kVsock;
     if (local && !local_peers_.Allows(socket, &why)) {
       lobby_.TurnAway({socket, admission}, why);
-    } else if (draining_) {
+    } else if (draining_ && kind != Address::Kind::kTcp && kind != Address::Kind::kVsock) {
       lobby_.TurnAway({socket, admission}, kDraining);
     } else if (admission.venus) {
       lobby_.EnterAdmitted(socket, admission);

@@ -57,6 +57,8 @@ class Supervisor : private Steering {
   bool OpenGuests();
   // Takes over a client that the door has let in.
   void Admit(int socket, const Admission& admission);
+  // Passes a client whose connection broke to its worker.
+  void Resume(int socket, const Admission& admission);
   bool ReloadTokens(std::string* error);
   // Starts admin and metrics, whose threads begin here.
   bool OpenDesk();

@@ -1,6 +1,7 @@
 #include "server/process/worker.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -86,31 +87,82 @@ class Timer {
   std::thread thread_;
 };
 
-// Asks the supervisor, which counts the devices of all sessions. The session's reader calls it.
-class LineSlot final : public DeviceSlot {
+// What the supervisor says while the session lasts, heard by a thread of its own from Begin() to End(): whether the session may have
+// a device, and who says that it is the client come again. The channel lives as long as that thread, at least.
+class Orders final : public DeviceSlot {
  public:
-  LineSlot(int line, int client) : line_(line), client_(client) {}
+  Orders(int line, Channel* channel) : line_(line), channel_(channel), stop_(eventfd(0, EFD_CLOEXEC)) {}
 
+  void Begin() {
+    thread_ = std::thread([this] { Hear(); });
+  }
+  void End() {
+    eventfd_write(stop_.get(), 1);
+    thread_.join();
+  }
+
+  // Asks the supervisor, which counts the devices of all sessions. The session's reader calls it.
   bool Take() override {
+    const MutexLock lock(mutex_);
+    answer_.reset();
     if (!SendReport(line_, Report::kWantsDevice)) return false;
-    pollfd entries[] = {{line_, POLLIN, 0}, {client_, POLLRDHUP, 0}};
-    while (poll(entries, 2, -1) < 0 && errno == EINTR) {
-    }
-    OrderMessage order;
-    int none = -1;
-    if (entries[0].revents != 0 && ReceiveOrder(line_, 0, &order, &none) == LineStatus::kMessage &&
-        order.order == Order::kDeviceGranted) {
-      return true;
-    }
-    SendReport(line_,
-               Report::kGaveDeviceUp);  // the client has gone, but the supervisor may be granting the device just now
+    while (!answer_ && !channel_->PeerEnded()) answered_.WaitUntil(mutex_, Clock::now() + limits::kAccountLook);
+    if (answer_ == Order::kDeviceGranted) return true;
+    // The client has gone, but the supervisor may be granting the device just now.
+    SendReport(line_, Report::kGaveDeviceUp);
     return false;
   }
   void GiveBack() override { SendReport(line_, Report::kGaveDeviceUp); }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  void Hear() {
+    pollfd entries[] = {{line_, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+    for (;;) {
+      if (poll(entries, 2, -1) < 0 && errno != EINTR) return;
+      if (entries[1].revents != 0) return;
+      OrderMessage order;
+      int socket = -1;
+      const LineStatus status = ReceiveOrder(line_, 0, &order, &socket);
+      Descriptor came(socket);
+      if (status == LineStatus::kEnded) return;
+      if (status != LineStatus::kMessage) continue;
+      if (order.order == Order::kResume) Resume(std::move(came), &order.admission);
+      if (order.order != Order::kDeviceGranted && order.order != Order::kDeviceDenied) continue;
+      const MutexLock lock(mutex_);
+      answer_ = order.order;
+      answered_.NotifyAll();
+    }
+  }
+  void Resume(Descriptor socket, Admission* admission) {
+    std::string error;
+    if (channel_->Reconnect(std::move(socket), admission->secrets, &error)) {
+      Log(LogLevel::kInfo, "session {} goes on over another connection", admission->resumes);
+    } else {
+      Log(LogLevel::kWarning, "session {} does not go on over a connection that came: {}", admission->resumes, error);
+    }
+    explicit_bzero(&admission->secrets, sizeof(admission->secrets));
+  }
+
   const int line_;
-  const int client_;
+  Channel* const channel_;
+  const Descriptor stop_;
+  Mutex mutex_;
+  Condition answered_;
+  std::optional<Order> answer_ VESPER_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+class Hearing {
+ public:
+  explicit Hearing(Orders* orders) : orders_(orders) { orders_->Begin(); }
+  ~Hearing() { orders_->End(); }
+  Hearing(const Hearing&) = delete;
+  Hearing& operator=(const Hearing&) = delete;
+
+ private:
+  Orders* const orders_;
 };
 
 // Regularly tells the supervisor what the session has used, and ends the session when that is too much. Has a thread of its own,
@@ -290,9 +342,10 @@ int RunWorker(const ServerOptions& options) {
       return 1;
     }
     Channel* const its_channel = channel.get();
-    LineSlot slot(options.worker_fd, socket);
+    Orders orders(options.worker_fd, its_channel);
     Session session(std::move(channel), driver.get(), order.session, options.limits());
-    session.set_device_slot(&slot);
+    session.set_device_slot(&orders);
+    const Hearing hearing(&orders);
     std::atomic<bool> gone = false;
     const auto stop = [&] {
       gone = true;

@@ -24,13 +24,13 @@ enum class Report : uint8_t {
 inline constexpr int kMemoryInUse = 3;
 
 // What a worker is told: the memory of its client's guest, if it is in one, with the file; its session, with the client's socket;
-// later answers to kWantsDevice.
-enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied, kArea };
+// later answers to kWantsDevice, and sockets of those who say that they are the client, whose connection broke.
+enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied, kArea, kResume };
 
 struct OrderMessage {
   Order order = Order::kSession;
   uint64_t session = 0;
-  Admission admission;  // only with kSession
+  Admission admission;  // only with kSession and kResume
 };
 
 // False when the other end is gone. Nothing waits.

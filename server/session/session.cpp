@@ -1,6 +1,7 @@
 #include "server/session/session.h"
 
 #include <fmt/core.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -71,6 +72,7 @@ bool Session::Greet(std::string* error) {
     return refuse(fmt::format("protocol {} of the client, {} of the server: update the older one", hello.protocol,
                               kProtocolVersion));
   }
+  if (hello.resume.session != 0) return refuse("the session that it resumes is another's");
   Welcome welcome;
   welcome.fingerprint = kRegistryFingerprint;
   welcome.session = number_;
@@ -96,6 +98,10 @@ bool Session::Greet(std::string* error) {
   welcome.compression =
       hello.compression != Compression::kOff && WantedCompression(*channel_, &unknown) != Compression::kOff;
   welcome.answers_marks = true;
+  if (hello.resumes_for.count() != 0 && channel_->OffersResume() && limits_.resume_for.count() != 0 &&
+      getrandom(welcome.secret.data(), welcome.secret.size(), 0) == static_cast<ssize_t>(welcome.secret.size())) {
+    welcome.resume_for = limits_.resume_for;
+  }
   program_ = hello.program;
   debug_messages_.ForwardValidation(hello.validation);
   if (!SendWelcome(*channel_, welcome, hello.compression)) return refuse("the client went away");

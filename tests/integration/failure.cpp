@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -72,7 +73,12 @@ void FailureTest::TearDown() {
 }
 
 void FailureTest::Start(RemoteServer::Options options) {
-  options.arguments.insert(options.arguments.end(), {"--log-level", "debug"});
+  auto& arguments = options.arguments;
+  arguments.insert(arguments.end(), {"--log-level", "debug"});
+  // A client that is killed is waited for as well.
+  if (std::find(arguments.begin(), arguments.end(), "--resume-for") == arguments.end()) {
+    arguments.insert(arguments.end(), {"--resume-for", "1"});
+  }
   options.tls = std::string(GetParam()) == "tls";
   std::string error;
   server_ = RemoteServer::Start(options, &error);

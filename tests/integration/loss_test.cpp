@@ -171,7 +171,7 @@ TEST_P(LossTest, AKilledSupervisorTakesItsWorkersAlong) {
 }
 
 TEST_P(LossTest, ACutConnectionIsNoticedOnBothSides) {
-  Start();
+  Start({.arguments = {"--resume-for", "0"}});
   std::string error;
   const std::unique_ptr<CutLine> line = CutLine::To(address(), &error);
   ASSERT_NE(line, nullptr) << error;

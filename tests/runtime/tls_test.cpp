@@ -66,6 +66,7 @@ class TlsTest : public testing::Test {
     server.join();
     server_secrets_ = handshake.secrets();
     token_ = handshake.token();
+    session_ = handshake.session();
     client_name_ = handshake.client();
     return content;
   }
@@ -87,6 +88,7 @@ class TlsTest : public testing::Test {
   tls::Secrets client_secrets_{}, server_secrets_{};
   ServerHandshake::Progress served_ = ServerHandshake::Progress::kWaits;
   std::string error_, server_error_, token_, client_name_;
+  uint64_t session_ = 0;
 };
 
 ssize_t SendText(Stream& stream, const std::string& text) {
@@ -109,6 +111,20 @@ TEST_F(TlsTest, TheServerLearnsTheToken) {
   EXPECT_EQ(token_, identity_.token);
   EXPECT_EQ(token_.size(), tls::kTokenText);
   EXPECT_EQ(client_name_, "");
+}
+
+TEST_F(TlsTest, TheServerLearnsWhichSessionIsToGoOn) {
+  identity_.session = 0x0123456789ab;
+  ASSERT_TRUE(Shake()) << error_;
+  EXPECT_EQ(token_, identity_.token);
+  EXPECT_EQ(session_, identity_.session);
+  tls::Introduction introduction;
+  EXPECT_FALSE(tls::Introduce(identity_.token, uint64_t{1} << 48, &introduction));
+  EXPECT_FALSE(tls::Introduce(identity_.token + "x", 0, &introduction));
+  ASSERT_TRUE(tls::Introduce("", 7, &introduction));  // of a client with a certificate
+  ASSERT_TRUE(tls::ReadIntroduction(introduction, &token_, &session_));
+  EXPECT_EQ(token_, "");
+  EXPECT_EQ(session_, 7u);
 }
 
 TEST_F(TlsTest, AnotherServerLearnsNothing) {
@@ -219,7 +235,7 @@ TEST_F(TlsTest, OpenSslUnderstandsTheRecords) {
     }
     ASSERT_EQ(result, 1);
     tls::Introduction introduction;
-    tls::Introduce(identity_.token, &introduction);
+    tls::Introduce(identity_.token, 0, &introduction);
     ASSERT_EQ(SSL_write(client, introduction.data(), static_cast<int>(introduction.size())), 64);
     server.join();
     ASSERT_EQ(served_, ServerHandshake::Progress::kDone) << server_error_;

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "runtime/resume/carrier.h"
 #include "runtime/tls/certificate.h"
+#include "runtime/tls/handshake.h"
 #include "server/entry/local_peers.h"
 #include "server/entry/tokens.h"
 #include "tests/server/live_server.h"
@@ -123,6 +125,59 @@ TEST_F(TrustTest, AServerWithAnotherCertificateIsNotSpokenTo) {
   std::string error;
   EXPECT_EQ(Greeted(address, &error), nullptr);
   EXPECT_NE(error.find("is not the one that was named"), std::string::npos) << error;
+}
+
+// What the server says to somebody who claims to go on with that session; empty when it takes him for its client. `named` is what
+// he says ahead of his Hello, where that is encrypted.
+std::string AnswerTo(const Address& address, uint64_t named, const Resume& resume) {
+  const transport::Deadline soon{std::chrono::milliseconds(5000)};
+  resume::Carrier carrier;
+  tls::Secrets secrets{};
+  std::string error;
+  if (!carrier.Accept(Dial(address), secrets, &error)) return error;
+  if (address.kind == Address::Kind::kTls) {
+    tls::Identity identity;
+    identity.token = address.token;
+    identity.fingerprint = address.fingerprint;
+    identity.session = named;
+    if (!tls::ConnectSecurely(carrier.socket.get(), address.host, identity, soon, &secrets, &error)) return error;
+    carrier.tls = tls::Stream::Make(carrier.socket.get(), secrets, tls::End::kClient, &error);
+  }
+  Hello hello;
+  hello.fingerprint = kRegistryFingerprint;
+  hello.resume = resume;
+  std::vector<uint8_t> answer;
+  if (!carrier.Send(EncodeHello(hello)) || !carrier.Receive(4096, soon, &answer)) return "no answer";
+  Welcome welcome;
+  bool refused = false;
+  return HearResumed(std::move(answer), &welcome, &refused, &error) ? "" : error;
+}
+
+TEST_F(TrustTest, ASessionGoesOnForItsOwnClientAlone) {
+  const std::string other = NewToken("other");
+  Start({"--resume-for", "20", "--listen", "tcp://127.0.0.1:0"});
+  std::string error;
+  const std::unique_ptr<Channel> channel = Connect(Good(), 2000, &error);
+  ASSERT_NE(channel, nullptr) << error;
+  Hello hello;
+  hello.fingerprint = kRegistryFingerprint;
+  hello.resumes_for = std::chrono::milliseconds(1000);
+  Welcome welcome;
+  ASSERT_TRUE(Greet(*channel, hello, &welcome, &error)) << error;
+  EXPECT_EQ(welcome.resume_for, std::chrono::seconds(20));
+  const Resume right{welcome.session, welcome.secret, 0};
+  Resume wrong = right;
+  wrong.secret[0] ^= 1;
+  const std::string ended = "the server refused: the session has ended";
+  EXPECT_EQ(AnswerTo(server_->TcpAddress(), 0, right), ended) << "it was begun with a token";
+  EXPECT_EQ(AnswerTo(server_->TcpAddress(), 0, {welcome.session + 1, welcome.secret, 0}), ended);
+  EXPECT_EQ(AnswerTo(AddressFor(other), welcome.session, right), ended) << "with another one";
+  EXPECT_NE(AnswerTo(AddressFor("wrong"), welcome.session, right).find("the token is not"), std::string::npos);
+  EXPECT_EQ(AnswerTo(Good(), welcome.session, wrong), "the server refused: it is not the session's client");
+  EXPECT_EQ(AnswerTo(Good(), 0, right), "the server refused: the session that it resumes is another's");
+  EXPECT_TRUE(Lives(*channel));
+  EXPECT_EQ(channel->resumptions(), 0u) << "nothing of all that has touched it";
+  EXPECT_EQ(AnswerTo(Good(), welcome.session, right), "") << "its own client with another connection";
 }
 
 TEST_F(TrustTest, ARevokedTokenEndsItsSessionsAndNoOthers) {

@@ -7,9 +7,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -39,22 +43,48 @@ int Dial(const Address& address) {
   return -1;
 }
 
-// Ends after `pieces` that came at once; `note` hears of each before it goes on.
+// One connection through the line.
+struct Pair {
+  int client = -1, server = -1;
+  std::atomic<int64_t> bytes = INT64_MAX;  // that may still pass
+  bool resets = false;
+  std::atomic<bool> cut = false;
+
+  // False when it was cut before.
+  bool Cut() {
+    if (cut.exchange(true)) return false;
+    for (const int fd : {client, server}) {
+      const sockaddr nobody{AF_UNSPEC, {}};
+      if (!resets || connect(fd, &nobody, sizeof(nobody)) != 0) shutdown(fd, SHUT_RDWR);
+    }
+    return true;
+  }
+};
+
+bool SendAll(int to, const char* bytes, ssize_t count) {
+  for (ssize_t sent = 0; sent < count;) {
+    const ssize_t went = send(to, bytes + sent, static_cast<size_t>(count - sent), MSG_NOSIGNAL);
+    if (went <= 0) return false;
+    sent += went;
+  }
+  return true;
+}
+
+// Ends after `pieces` that came at once; `note` hears of each before it goes on. True when it cut the connection.
 template <typename Note>
-void Pump(int from, int to, int pieces, Note note) {
+bool Pump(Pair* pair, int from, int to, int pieces, Note note) {
   std::vector<char> bytes(size_t{256} << 10);
   for (; pieces != 0; --pieces) {
     const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
     if (got <= 0) break;
     note();
-    for (ssize_t sent = 0; sent < got;) {
-      const ssize_t count = send(to, bytes.data() + sent, static_cast<size_t>(got - sent), MSG_NOSIGNAL);
-      if (count <= 0) return;
-      sent += count;
-    }
+    const int64_t before = pair->bytes.fetch_sub(got);
+    if (!SendAll(to, bytes.data(), std::min<int64_t>(got, std::max<int64_t>(before, 0)))) return false;
+    if (before < got) return pair->Cut();
   }
   shutdown(to, pieces == 0 ? SHUT_RDWR : SHUT_WR);
   if (pieces == 0) shutdown(from, SHUT_RDWR);
+  return false;
 }
 
 // What passes is the server's own, so its token and certificate are named as before.
@@ -80,7 +110,10 @@ class Relay final : public CutLine {
     acceptor_.join();
     Cut();
     for (std::thread& pump : pumps_) pump.join();
-    for (const int fd : sockets_) close(fd);
+    for (const auto& pair : pairs_) {
+      close(pair->client);
+      close(pair->server);
+    }
     listener_.reset();
     if (!folder_.empty()) rmdir(folder_.c_str());
   }
@@ -88,9 +121,27 @@ class Relay final : public CutLine {
   const std::string& address() const override { return address_; }
   void Cut() override {
     const std::lock_guard lock(mutex_);
-    for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
+    for (const auto& pair : pairs_) pair->Cut();
   }
   void CutAfter(int answers) override { answers_ = answers; }
+  void CutAtRandom(uint32_t seed, uint64_t most) override {
+    const std::lock_guard lock(mutex_);
+    random_.seed(seed);
+    most_ = most;
+    least_ = 1;
+  }
+  void CutAt(uint64_t bytes) override {
+    const std::lock_guard lock(mutex_);
+    most_ = least_ = bytes;
+  }
+  void Mend() override {
+    const std::lock_guard lock(mutex_);
+    most_ = 0;
+    for (const auto& pair : pairs_) pair->bytes = INT64_MAX;
+  }
+  void Close() override { shut_ = true; }
+  uint64_t cuts() const override { return cuts_; }
+  uint64_t connections() const override { return connections_; }
   uint64_t turns() const override { return turns_; }
 
  private:
@@ -103,19 +154,36 @@ class Relay final : public CutLine {
       const int client = listener_->Accept();
       if (client < 0) continue;
       fcntl(client, F_SETFL, fcntl(client, F_GETFL) & ~O_NONBLOCK);
-      const int server = Dial(server_);
+      const int server = shut_ ? -1 : Dial(server_);
       if (server < 0) {
         close(client);
         continue;
       }
       const std::lock_guard lock(mutex_);
-      sockets_.insert(sockets_.end(), {client, server});
-      pumps_.emplace_back([this, client, server] { Pump(client, server, -1, [this] { asked_ = true; }); });
-      const int answers = answers_;
-      pumps_.emplace_back([this, client, server, answers] {
-        Pump(server, client, answers, [this] { turns_ += asked_.exchange(false) ? 1 : 0; });
-      });
+      Begin(client, server);
     }
+  }
+
+  // With the mutex.
+  void Begin(int client, int server) {
+    Pair* const pair = pairs_.emplace_back(std::make_unique<Pair>()).get();
+    pair->client = client;
+    pair->server = server;
+    if (most_ != 0) {
+      const double ratio = static_cast<double>(most_) / static_cast<double>(least_);
+      const double exponent = std::uniform_real_distribution(0.0, std::log2(ratio))(random_);
+      pair->bytes = std::llround(static_cast<double>(least_) * std::exp2(exponent));
+      pair->resets = connections_ % 2 != 0;
+    }
+    ++connections_;
+    const int answers = answers_;
+    pumps_.emplace_back([this, pair] {
+      if (Pump(pair, pair->client, pair->server, -1, [this] { asked_ = true; })) ++cuts_;
+    });
+    pumps_.emplace_back([this, pair, answers] {
+      if (Pump(pair, pair->server, pair->client, answers, [this] { turns_ += asked_.exchange(false) ? 1 : 0; }))
+        ++cuts_;
+    });
   }
 
   const Address server_;
@@ -126,8 +194,12 @@ class Relay final : public CutLine {
   std::atomic<int> answers_ = -1;
   std::atomic<bool> asked_ = false;
   std::atomic<uint64_t> turns_ = 0;
+  std::atomic<uint64_t> cuts_ = 0, connections_ = 0;
+  std::atomic<bool> shut_ = false;
   std::mutex mutex_;
-  std::vector<int> sockets_;
+  std::vector<std::unique_ptr<Pair>> pairs_;
+  std::mt19937 random_;
+  uint64_t least_ = 1, most_ = 0;  // bytes of a connection; 0: as many as come
   std::vector<std::thread> pumps_;
   std::thread acceptor_;
 };

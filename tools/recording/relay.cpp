@@ -43,6 +43,7 @@ std::unique_ptr<Channel> GreetServer(const Address& address, Hello hello, Welcom
   std::unique_ptr<Channel> server = Connect(address, kConnectMilliseconds, error);
   if (server == nullptr) return nullptr;
   hello.shares_memory = hello.ring = false;
+  hello.resumes_for = milliseconds(0);  // it would come here, where nobody waits for it
   std::string ignored;
   hello.compression = WantedCompression(*server, &ignored);
   std::vector<std::string> commands, types;
