@@ -29,6 +29,7 @@ constexpr size_t kMostAnswer = 4096;
 }  // namespace
 
 void Mender::Start(Resumption* resumption, Install install, std::function<void()> ended) {
+  const MutexLock lock(mutex_);
   if (thread_.joinable()) thread_.join();  // it has mended the connection that is broken again
   // The thread handles no signal of the process that we are a guest in.
   sigset_t all, before;
@@ -52,7 +53,8 @@ void Mender::Start(Resumption* resumption, Install install, std::function<void()
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void Mender::Stop() {
+// The analysis knows no destructors; nobody else uses it any more.
+Mender::~Mender() {
   Cancel();
   if (thread_.joinable()) thread_.join();
 }

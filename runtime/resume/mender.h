@@ -19,12 +19,12 @@ using Dial = std::function<bool(uint64_t session, const transport::Deadline& dea
 // Puts the carrier in the place of the broken connection, the server having received so much. False when it is of no use.
 using Install = std::function<bool(Carrier carrier, uint64_t received)>;
 
-// Start() is called by the thread that finds the connection broken, Stop() and the destructor when no thread can do that any more.
+// Start() is called by the thread that finds the connection broken, the destructor when no thread can do that any more.
 class Mender {
  public:
   // It goes on for so long after a break.
   Mender(Dial dial, std::chrono::milliseconds patience) : dial_(std::move(dial)), patience_(patience) {}
-  ~Mender() { Stop(); }
+  ~Mender() VESPER_NOT_ANALYSED;
   Mender(const Mender&) = delete;
   Mender& operator=(const Mender&) = delete;
 
@@ -33,9 +33,10 @@ class Mender {
   void Start(Resumption* resumption, Install install, std::function<void()> ended);
   // Ends the attempts soon, from any thread.
   void Cancel() { cancelled_.store(true); }
-  void Stop();
   // In the child of a fork, which has no such thread.
-  void AbandonAfterFork() { new (&thread_) std::thread; }
+  void AbandonAfterFork() VESPER_NOT_ANALYSED {
+    new (&thread_) std::thread;
+  }  // without the lock, which may be held for ever
 
  private:
   enum class Outcome : uint8_t { kMended, kAgain, kNobody, kRefused };
@@ -47,7 +48,8 @@ class Mender {
   const Dial dial_;
   const std::chrono::milliseconds patience_;
   std::atomic<bool> cancelled_{false};
-  std::thread thread_;
+  Mutex mutex_;  // a connection may break again before the thread that found it broken has come back from Start()
+  std::thread thread_ VESPER_GUARDED_BY(mutex_);
 };
 
 }  // namespace vesper::resume

@@ -26,6 +26,7 @@ bool Resumption::Broke(uint64_t connection, std::string why) {
   state_.store(State::kBroken);
   ends_ = Clock::now() + terms_.patience;
   why_ = std::move(why);
+  changed_.NotifyAll();
   return true;
 }
 
@@ -36,6 +37,10 @@ Resumption::Clock::time_point Resumption::patience_ends() {
 
 void Resumption::Tick() {
   const MutexLock lock(mutex_);
+  TickLocked();
+}
+
+void Resumption::TickLocked() {
   if (state_.load() != State::kBroken || Clock::now() < ends_) return;
   EndLocked(why_ + ", and nobody came to resume the session within " + std::to_string(terms_.patience.count()) + " ms");
 }
@@ -94,9 +99,22 @@ uint64_t Resumption::TakeConfirmation() {
   return place;
 }
 
+bool Resumption::AwaitNotice(uint64_t connection) {
+  constexpr std::chrono::milliseconds kNotice{100};
+  const auto end = Clock::now() + kNotice;
+  const MutexLock lock(mutex_);
+  const auto noticed = [&] { return !up() || connection_.load() != connection; };
+  while (!noticed() && changed_.WaitUntil(mutex_, end)) {
+  }
+  return noticed();
+}
+
 bool Resumption::AwaitAfter(uint64_t connection) {
   const MutexLock lock(mutex_);
-  while (!over() && (connection_.load() == connection || !up())) changed_.Wait(mutex_);
+  while (!over() && (connection_.load() == connection || !up())) {
+    changed_.WaitUntil(mutex_, ends_);
+    TickLocked();
+  }
   return !over();
 }
 

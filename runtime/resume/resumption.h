@@ -74,6 +74,9 @@ class Resumption {
   // How far to confirm to the peer now; 0: it knows. Whoever asks says so to the peer.
   uint64_t TakeConfirmation();
   bool owes_confirmation() const { return received_.load() - told_.load() >= kConfirmEvery; }
+  // That connection takes nothing any more. Waits a little for whoever receives to find its end, having read what came before: false
+  // when nobody does, which is so where the same thread receives.
+  bool AwaitNotice(uint64_t connection);
   // Waits for a connection after that one. False when it is over.
   bool AwaitAfter(uint64_t connection);
 
@@ -83,6 +86,7 @@ class Resumption {
 
  private:
   enum class State : uint8_t { kUp, kBroken, kOver };
+  void TickLocked() VESPER_REQUIRES(mutex_);
   void EndLocked(const std::string& why) VESPER_REQUIRES(mutex_);
 
   const ResumeTerms terms_;

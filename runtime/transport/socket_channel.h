@@ -98,7 +98,7 @@ class SocketChannel final : public Channel {
   // it also looks whether all is over.
   void TendLine(bool receives);
   void ConfirmLocked();
-  // By who receives: the connection has ended. False when nothing can follow it.
+  // The connection has ended. False when nothing can follow it.
   bool AwaitAnother(uint64_t connection, const std::string& why);
   bool TakeOver(resume::Carrier carrier, uint64_t received);
   bool TakeOverLocked(resume::Carrier* carrier, uint64_t received);

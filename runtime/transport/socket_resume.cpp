@@ -72,8 +72,10 @@ bool SocketChannel::SendKept(bool may_wait) {
         if (!may_wait) return false;
         if (WaitUntilWritable()) break;
         [[fallthrough]];
-      case Sent::kBroken:  // who receives finds that as well, and has another connection come
-        if (!may_wait || !resumption_->AwaitAfter(connection)) return false;
+      case Sent::kBroken:
+        if (!may_wait) return false;  // who receives finds that as well
+        if (!resumption_->AwaitNotice(connection)) AwaitAnother(connection, "the connection broke while sending");
+        if (!resumption_->AwaitAfter(connection)) return false;
         break;
     }
   }

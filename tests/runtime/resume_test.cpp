@@ -320,6 +320,18 @@ TEST_F(ResumeTest, NobodyIsWaitedForForEver) {
   EXPECT_EQ(SendBatch(*server_, 1, 10), ChannelStatus::kClosed);
 }
 
+// As a server's: the thread that would find the end of the connection is the one that sends.
+TEST_F(ResumeTest, WhoSendsFindsTheEndWhereNobodyReceives) {
+  Begin(milliseconds(10'000), milliseconds(200));
+  stopping_ = true;
+  acceptor_.join();
+  line_->Close();
+  line_->Cut();
+  while (SendBatch(*server_, 1, 100'000) == ChannelStatus::kOk) {
+  }
+  EXPECT_TRUE(server_->PeerEnded());
+}
+
 TEST_F(ResumeTest, AServerThatIsGoneIsNotSoughtForEver) {
   Begin(milliseconds(300));
   line_->Close();  // who comes there is cut off at once
