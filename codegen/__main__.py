@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from codegen.analysis import Analysis
+from codegen.checked import Checked
 from codegen.errors import InputError, Place
 from codegen.explain import Coverage, Explainer
 from codegen.lowering import Lowering
@@ -95,6 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--path", action="store_true", help="explain: the command's way through the tree")
     parser.add_argument("--extensions", action="store_true", help="coverage: the table of extensions instead")
+    parser.add_argument("--checks", action="store_true", help="coverage: what is checked of each command instead")
     parser.add_argument("--venus", action="store_true", help="coverage: what of Mesa's protocol is served instead")
     parser.add_argument(
         "--mutants",
@@ -113,6 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
         print((explainer.path if arguments.path else explainer.explain)(arguments.name))
         return 0
     if arguments.action == "coverage":
+        if arguments.checks:
+            print(Checked(model, policy, plan).table())
+            return 0
         executed = arguments.executed.read_text().split() if arguments.executed else ()
         table = Coverage(model, policy, plan, executed)
         print(table.extensions() if arguments.extensions else table.venus() if arguments.venus else table.coverage())

@@ -73,6 +73,8 @@ def test_the_command_line(
     assert command_line(monkeypatch, tmp_path, "explain", "--strict", "vkCmdDraw") == 0
     assert command_line(monkeypatch, tmp_path, "coverage", "--extensions") == 0
     assert "| VK_EXT_refused | refused | its command is refused |" in capsys.readouterr().out
+    assert command_line(monkeypatch, tmp_path, "coverage", "--checks") == 0
+    assert "# What is checked of each command" in capsys.readouterr().out
 
 
 def test_errors_name_file_and_line(

@@ -11,6 +11,7 @@ import pytest
 from support import ROOT, Made
 
 from codegen.__main__ import check
+from codegen.checked import Checked
 from codegen.errors import Place
 from codegen.explain import Coverage
 from codegen.plan import Field, FlatPlan, StructPlan
@@ -126,6 +127,16 @@ def test_the_coverage_table_is_current(own_registry: Made) -> None:
 def test_the_extension_table_is_current(own_registry: Made) -> None:
     """After a change: python3 -m codegen coverage --extensions > docs/extensions.md"""
     assert (ROOT / "docs" / "extensions.md").read_text() == coverage(own_registry).extensions() + "\n"
+
+
+def test_the_table_of_checks_is_current(own_registry: Made) -> None:
+    """After a change: python3 -m codegen coverage --checks > docs/checks.md"""
+    table = Checked(own_registry.model, own_registry.policy, own_registry.plan).table()
+    assert (ROOT / "docs" / "checks.md").read_text() == table + "\n"
+    commands = [c for c in own_registry.plan.commands.values() if c.on_wire]
+    assert table.count("\n| vk") == len(commands)
+    for row in own_registry.policy.rows["check"].values():
+        assert str(row.get("call") or row.get("name")) in table
 
 
 def test_the_table_of_venus_is_current(own_registry: Made) -> None:
