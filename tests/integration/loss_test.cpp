@@ -297,7 +297,7 @@ int StartUp() {
 
 // Wherever the server is lost while a program starts, it is told by an error: loaders neither spin nor crash.
 TEST_P(LossTest, AStartThatIsCutAnywhereFailsInOrder) {
-  Start();
+  Start({.arguments = {"--resume-for", "0"}});
   std::string error;
   const std::unique_ptr<CutLine> line = CutLine::To(address(), &error);
   ASSERT_NE(line, nullptr) << error;
