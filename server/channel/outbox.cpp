@@ -126,7 +126,7 @@ bool Outbox::SendLocked(std::unique_lock<std::mutex>& lock, MessageKind kind, ui
     lock.lock();
     sending_ = false;
     if (status != ChannelStatus::kOk) FailLocked("the connection broke");
-    changed_.notify_all();
+    if (!entries_.empty() || flushes_ != 0) changed_.notify_all();  // else the writer would be woken for nothing
     return error_.empty();
   }
   if (bytes_ + size > limit_) {
@@ -160,7 +160,10 @@ void Outbox::BeginWork() noexcept {
 
 // By the writer: until there is something for it to send, which may be that the server lives.
 void Outbox::WaitForEntry(std::unique_lock<std::mutex>& lock) {
-  const auto ready = [this] { return stopping_ || (!entries_.empty() && !sending_); };
+  const auto ready = [this] {
+    looks_.fetch_add(1, std::memory_order_relaxed);
+    return stopping_ || (!entries_.empty() && !sending_);
+  };
   uint64_t seen = work_.load();
   while (!ready()) {
     if (!watching_) {
@@ -209,7 +212,9 @@ void Outbox::Write() {
 
 void Outbox::Flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
+  ++flushes_;
   changed_.wait_for(lock, timeout, [this] { return !error_.empty() || (entries_.empty() && !sending_); });
+  --flushes_;
 }
 
 std::string Outbox::error() const {

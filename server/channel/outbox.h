@@ -67,6 +67,8 @@ class Outbox {
   // Why Send() said no, for the log; empty while all is well.
   std::string error() const;
   size_t queued_bytes() const;
+  // How often the writer has looked for something to send.
+  uint64_t looks() const { return looks_; }
 
  private:
   struct Entry {
@@ -94,6 +96,7 @@ class Outbox {
   std::vector<wire::ByteBuffer> spare_;
   size_t awaiting_room_ = 0;  // threads
   size_t hurries_ = 0;
+  size_t flushes_ = 0;  // threads
   size_t bytes_ = 0;
   size_t optional_bytes_ = 0;  // of them, what SendIfRoom() queued
   bool sending_ = false;       // someone is inside channel_->Send()
@@ -101,6 +104,7 @@ class Outbox {
   std::string error_;
   std::atomic<uint64_t> work_{0};      // odd: the session's thread is at work
   std::atomic<bool> watching_{false};  // the writer looks at it every interval; not while the session is idle
+  std::atomic<uint64_t> looks_{0};
   std::thread::id reader_;
   std::thread writer_;
 };

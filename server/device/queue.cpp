@@ -16,8 +16,12 @@ namespace vesper::server {
 namespace {
 
 constexpr uint64_t kWaitNs = std::chrono::nanoseconds(limits::kDriverWait).count();
+// For so long after a submit a thread that stays looks after it between commands.
+constexpr std::chrono::microseconds kStay{200};
 thread_local bool t_attends = false;
+thread_local bool t_stays = false;
 thread_local Queue* t_attended = nullptr;
+thread_local std::chrono::steady_clock::time_point t_handed_over;
 
 }  // namespace
 
@@ -124,7 +128,10 @@ void Queue::HandOver(QueueJob job, bool attends) {
   handed_over_ = std::max(handed_over_, job.serial);
   if (result >= 0 && job.serial != 0) {
     attended_ = attended_ || (attends && watched_.empty() && MayAttend());
-    if (attended_ && attends) t_attended = this;
+    if (attended_ && attends) {
+      t_attended = this;
+      t_handed_over = end;
+    }
     watched_.push_back(std::move(job));
     if (!attended_) to_watch_.NotifyOne();
   }
@@ -138,8 +145,9 @@ void Queue::HandOver(QueueJob job, bool attends) {
 
 // --- attending ------------------------------------------------------------------------------------------------------------
 
-void Queue::SetAttends(bool attends) {
+void Queue::SetAttends(bool attends, bool stays) {
   t_attends = attends;
+  t_stays = attends && stays;
   LeaveAttended();
 }
 
@@ -148,7 +156,16 @@ void Queue::Attend(const std::function<bool()>& has_news) {
 }
 
 void Queue::LeaveAttended() {
-  if (t_attended != nullptr) std::exchange(t_attended, nullptr)->LeaveToWatcher();
+  if (t_attended == nullptr) return;
+  Queue* const queue = std::exchange(t_attended, nullptr);
+  if (t_stays) {
+    if (queue->TryCompleteFront()) return;
+    if (std::chrono::steady_clock::now() - t_handed_over < kStay) {
+      t_attended = queue;
+      return;
+    }
+  }
+  queue->LeaveToWatcher();
 }
 
 // Memory that is compared when work ends would hold the thread up.
@@ -158,17 +175,19 @@ bool Queue::MayAttend() {
 }
 
 void Queue::AttendFront(const std::function<bool()>& has_news) {
+  bool news = false;
   {
     const GpuRun run;
     const auto end = std::chrono::steady_clock::now() + limits::kAttend;
-    while (!has_news()) {
+    while (!(news = has_news())) {
       if (TryCompleteFront()) return;
       if (std::chrono::steady_clock::now() < end) continue;
       ++in_vain_;
       break;
     }
   }
-  LeaveToWatcher();
+  if (!news || !t_stays) return LeaveToWatcher();
+  t_attended = this;  // LeaveAttended() comes next, and decides
 }
 
 // While it is attended, nobody else takes the front out of `watched_`.

@@ -69,10 +69,12 @@ class Queue {
   // Attending: the thread that hands a submit to an idle queue looks after it for a moment, before the watcher is woken.
   // Whether this thread does, from now on. It calls Attend() before it sleeps, and LeaveAttended() before it does anything else
   // that may take time.
-  static void SetAttends(bool attends);
+  // With `stays`, where nobody is told of completions, it does so for a little longer between commands as well: a watcher that
+  // is woken for what has ended by then takes the time of whoever waits for memory that the device writes.
+  static void SetAttends(bool attends, bool stays = false);
   // Looks at what this thread handed over last until that has completed, or `has_news`, or a moment has passed.
   static void Attend(const std::function<bool()>& has_news);
-  // What this thread handed over is the watcher's now.
+  // What this thread handed over is the watcher's now, unless it stays.
   static void LeaveAttended();
 
   // What it cost: submits that were handed over by threads that enqueued them, those whose end these noticed, and how often the

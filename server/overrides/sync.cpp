@@ -26,7 +26,8 @@ class Submission {
         queue_(QueueOf(session, queue)),
         run_(session.KeepRun()) {
     job_.name = name;
-    job_.fence = fence;
+    // A client that sees completion in memory waits for its fences itself, before it uses them again.
+    if (!session.must_share() || queue_.timeline() == VK_NULL_HANDLE) job_.fence = fence;
     job_.keeps = run_;
     job_.ticket = std::make_shared<Ticket>();
     job_.serial = queue_.NextSerial();

@@ -115,7 +115,7 @@ bool Session::Greet(std::string* error) {
 std::string Session::Run() {
   Message message;
   outbox_.NoteReader();
-  Queue::SetAttends(channel_->PollsForNothing());
+  Queue::SetAttends(channel_->PollsForNothing(), must_share());
   while (end_reason_.empty()) {
     switch (Next(channel_.get(), &message, UntilRest())) {
       case ChannelStatus::kTimeout:

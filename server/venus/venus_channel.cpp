@@ -84,7 +84,7 @@ ChannelStatus VenusChannel::SendWithDescriptors(MessageKind kind, uint64_t seque
       TakeEvents(payload);
     }
   }
-  if (asleep_) Wake();
+  if (kind == MessageKind::kReply && asleep_) Wake();  // by an event nothing goes on
   return ChannelStatus::kOk;
 }
 
@@ -168,8 +168,8 @@ void VenusChannel::Pause(Clock::time_point since) {
   } else if (idle < limits::kVenusLook) {
     std::this_thread::sleep_for(limits::kVenusPause);
     look_at_socket_ = true;
-  } else if (!std::exchange(look_at_socket_, true)) {
-    std::this_thread::yield();  // what has been received already would wake nobody
+  } else if (!looked_at_socket_) {
+    look_at_socket_ = true;  // what has been received already would wake nobody
   } else {
     Sleep();
   }
@@ -221,7 +221,9 @@ bool VenusChannel::Look(Message* message) {
     next_ring_ = (next_ring_ + i + 1) % rings_.size();
     if (stream->hold == Hold::kReply) message->sequence = stream->pending.sequence;
   }
-  if (batch_.empty() && error_.empty() && (look_at_socket_ || ++socket_turns_ % limits::kVenusSocketTurns == 0)) {
+  looked_at_socket_ =
+      batch_.empty() && error_.empty() && (look_at_socket_ || ++socket_turns_ % limits::kVenusSocketTurns == 0);
+  if (looked_at_socket_) {
     look_at_socket_ = false;
     if (ReadSocket(message)) return true;
     if (!batch_.empty() && from_socket_.hold == Hold::kReply) message->sequence = from_socket_.pending.sequence;

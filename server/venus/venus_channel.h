@@ -42,6 +42,7 @@ class VenusChannel final : public Channel {
                                     std::span<const std::span<const uint8_t>> parts,
                                     std::span<const int> descriptors) override;
   bool SendsAtOnce(size_t) override { return true; }
+  bool Raise(uint64_t, uint64_t) override { return true; }  // the driver sees completion in its memory
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
   void Interrupt() override { Wake(); }
   void Close() override;
@@ -105,7 +106,8 @@ class VenusChannel final : public Channel {
   size_t next_ring_ = 0;
   uint64_t sequence_ = 0;
   uint32_t socket_turns_ = 0;
-  bool look_at_socket_ = true;  // the session's thread
+  bool look_at_socket_ = true;     // the session's thread: the next time
+  bool looked_at_socket_ = false;  // the session's thread: the last time
   bool gave_ = false;           // the session's thread: a message, which it is about to be done with
   bool greeted_ = false;
   std::string error_;

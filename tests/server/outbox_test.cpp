@@ -33,6 +33,19 @@ TEST(OutboxTest, SendsInOrderWhicheverThreadDoesIt) {
   }
 }
 
+// Two switches of threads for each reply would be most of what a round trip costs.
+TEST(OutboxTest, WhatIsSentAtOnceWakesNobody) {
+  RecordingChannel channel;
+  channel.set_at_once(true);
+  Outbox outbox(&channel);
+  for (uint64_t i = 0; i < 300; ++i) {
+    ASSERT_TRUE(outbox.Send(MessageKind::kReply, i, Bytes(50)));
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(channel.sent().size(), 300u);
+  EXPECT_LT(outbox.looks(), 30u);
+}
+
 TEST(OutboxTest, DoesNotWaitForAPeerThatDoesNotRead) {
   RecordingChannel channel;
   channel.set_open(false);
