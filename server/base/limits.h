@@ -37,19 +37,20 @@ inline constexpr size_t kMaxDevices = 64;
 
 // Objects that the reader keeps copies of, by the last bits of their slots: a power of two.
 inline constexpr size_t kCopiedObjects = 1024;
-// Recorded commands that are prepared before a lane gets them: calls, and bytes of their arguments. So many rows are with a
-// lane at most.
-inline constexpr size_t kRowCalls = 128;
-inline constexpr size_t kRowBytes = 12 * 1024;
-inline constexpr size_t kRowsOfLane = 64;
+// Recorded commands that are prepared before a lane gets them: calls, and bytes of them with their arguments. Few, since the end
+// of a command buffer waits for the lane. So many rows are with a lane at most.
+inline constexpr size_t kRowCalls = 64;
+inline constexpr size_t kRowBytes = 8 * 1024;
+inline constexpr size_t kRowsOfLane = 128;
 // A session has a lane for so many processors, and no more than so many. Pools whose lanes are remembered.
 inline constexpr size_t kProcessorsOfLane = 4;
 inline constexpr size_t kMaxLanes = 4;
 inline constexpr size_t kPoolsOfLanes = 64;
 // Commands of a command buffer that the reader makes itself: fewer are done before a lane has woken up.
 inline constexpr uint32_t kBeforeLane = 64;
-// How long a lane looks for more before it sleeps, and the reader for a lane to be done; looks between two at the clock.
-inline constexpr std::chrono::microseconds kLaneSpin{50};
+// How long a lane looks for more before it sleeps, and the reader for a lane to be done: a program that draws begins its next
+// frame within that. Looks between two at the clock.
+inline constexpr std::chrono::microseconds kLaneSpin{200};
 inline constexpr int kLaneLooks = 64;
 // Bytes of a command's arguments, without what they point at, which are decoded on the stack.
 inline constexpr size_t kPlainArgumentBytes = 256;
