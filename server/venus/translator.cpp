@@ -160,6 +160,7 @@ bool Translator::Translate(Stream* stream, const CommandTable& command, bool wan
     return false;
   }
   NoteObjects(pending);
+  if (command.command == Command::kBeginCommandBuffer && on_cpu_) BeginWithSomething(pending, batch);
   if (asks) {
     stream->hold = Hold::kReply;
     pending.began = pending.asked = steady_clock::now();
@@ -169,6 +170,21 @@ bool Translator::Translate(Stream* stream, const CommandTable& command, bool wan
     stream->arena.Reset();
   }
   return true;
+}
+
+// lavapipe leaves a barrier out that is the first of a command buffer, although what earlier command buffers draw goes on in its
+// threads. The driver tells programs that a submit has ended by what such a command buffer of its own writes to memory after a
+// barrier: too early, unless something stands before that.
+void Translator::BeginWithSomething(const Pending& pending, wire::ByteBuffer* batch) {
+  wire::CmdSetLineWidthArgs something{};
+  something.commandBuffer = As<wire::BeginCommandBufferArgs>(pending).commandBuffer;
+  something.lineWidth = 1;
+  constexpr auto kNumber = static_cast<uint16_t>(Command::kCmdSetLineWidth);
+  SameHandles handles;
+  const size_t mark = wire::BeginRecord(batch, kNumber, 0);
+  wire::Encoder encoder(batch, &handles);
+  wire::kCodecs[kNumber].encode_request(encoder, reinterpret_cast<const uint8_t*>(&something));
+  wire::EndRecord(batch, mark);
 }
 
 // Which numbers mean nothing any more after the command, and what goes with what.
@@ -236,6 +252,9 @@ void Translator::Complete(const Pending& pending, int descriptor) {
       v.pExternalSemaphoreProperties->externalSemaphoreFeatures =
           VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
     }
+  } else if (command == Command::kGetPhysicalDeviceProperties2) {
+    const auto* properties = As<wire::GetPhysicalDeviceProperties2Args>(pending).pProperties;
+    if (properties != nullptr) on_cpu_ = on_cpu_ || properties->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
   } else if (command == Command::kAllocateMemory && descriptor >= 0 && pending.made.size() == 1) {
     Descriptor file(fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
     if (file.valid()) resources_->KeepMemory(pending.made.front(), std::move(file));

@@ -36,6 +36,7 @@ class Translator {
 
  private:
   static void Prepare(Pending* pending);
+  static void BeginWithSomething(const Pending& pending, wire::ByteBuffer* batch);
   void NoteObjects(const Pending& pending);
   static void TakeReply(const Pending& pending, std::span<const uint8_t> payload);
   void Complete(const Pending& pending, int descriptor);
@@ -44,6 +45,7 @@ class Translator {
   Ids ids_;
   Resources* const resources_;
   wire::ByteBuffer reply_;
+  bool on_cpu_ = false;  // a device of the session is one
 };
 
 }  // namespace vesper::venus

@@ -2,6 +2,7 @@
 // cannot be understood ends the connection with a sentence; what is waited for is waited for by that ring alone.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -83,7 +84,8 @@ class FrontEnd : public testing::Test {
     EXPECT_EQ(Look(), ChannelStatus::kMalformed);
     return channel_->error();
   }
-  void Reply(const wire::EnumerateInstanceVersionArgs& v) {
+  template <typename Args>
+  void Reply(const Args& v) {
     wire::ByteBuffer out;
     const wire::ReplyHeader header{};
     out.Append(&header, sizeof(header));
@@ -219,6 +221,49 @@ TEST_F(FrontEnd, AnIdleRingWakesByANotification) {
   driver_.Submit(Words().Command(venus::kNotifyRingMESA).U64(7).U32(0).U32(0));
   session.join();
   EXPECT_TRUE(got);
+}
+
+// lavapipe leaves a barrier out that nothing stands before, behind which the driver writes that a submit has ended.
+TEST_F(FrontEnd, OnACpuCommandBuffersBeginWithSomething) {
+  const auto number = [](Command command) {
+    const auto found = std::find_if(venus::kCommands.begin(), venus::kCommands.end(),
+                                    [&](const auto* table) { return table != nullptr && table->command == command; });
+    return (*found)->number;
+  };
+  for (const auto type : {VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU, VK_PHYSICAL_DEVICE_TYPE_CPU}) {
+    Connect();
+    Greet();
+    records_.clear();
+    auto replies = MakeMemory(8192);
+    auto ring = MakeRing(7);
+    driver_.Put(ring.get(),
+                Words().Command(venus::kSetReplyCommandStreamMESA).U64(1).U32(replies->number).U64(0).U64(8192));
+    driver_.Put(ring.get(), Words()
+                                .Command(number(Command::kGetPhysicalDeviceProperties2), 1)
+                                .U64(0)
+                                .U64(1)
+                                .U32(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2)
+                                .U64(0));
+    EXPECT_EQ(Look(), ChannelStatus::kTimeout);
+    VkPhysicalDeviceProperties2 properties{};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.properties.deviceType = type;
+    wire::GetPhysicalDeviceProperties2Args v{};
+    v.pProperties = &properties;
+    Reply(v);
+    driver_.Put(ring.get(), Words()
+                                .Command(number(Command::kBeginCommandBuffer))
+                                .U64(0)
+                                .U64(1)
+                                .U32(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO)
+                                .U64(0)
+                                .U32(0)
+                                .U64(0));
+    EXPECT_EQ(Look(), ChannelStatus::kTimeout) << channel_->error();
+    std::vector<Command> expected{Command::kGetPhysicalDeviceProperties2, Command::kBeginCommandBuffer};
+    if (type == VK_PHYSICAL_DEVICE_TYPE_CPU) expected.push_back(Command::kCmdSetLineWidth);
+    EXPECT_EQ(records_, expected);
+  }
 }
 
 // The socket says nothing of it any more.
