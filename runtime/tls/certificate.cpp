@@ -100,6 +100,44 @@ KeyPair MakeKeyPair(const std::string& host, const KeyPair* authority, bool is_a
   return {Contents(key_text.get()), Contents(text.get())};
 }
 
+std::string MakeRevocationList(const KeyPair& authority, const std::vector<std::string>& certificates, long seconds,
+                               std::string* error) {
+  *error = "OpenSSL cannot make a revocation list";
+  const auto read = [](const std::string& pem) {
+    const Text text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    return Certificate(PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr));
+  };
+  const Certificate issuer = read(authority.certificate);
+  const Text key_text(BIO_new_mem_buf(authority.key.data(), static_cast<int>(authority.key.size())));
+  const Key key(PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr));
+  const std::unique_ptr<X509_CRL, Free<X509_CRL_free>> list(X509_CRL_new());
+  const std::unique_ptr<ASN1_TIME, Free<ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -3600)),
+      then(X509_gmtime_adj(nullptr, seconds));
+  if (issuer == nullptr || key == nullptr || list == nullptr || now == nullptr || then == nullptr) return {};
+  if (X509_CRL_set_version(list.get(), X509_CRL_VERSION_2) != 1 ||
+      X509_CRL_set_issuer_name(list.get(), X509_get_subject_name(issuer.get())) != 1 ||
+      X509_CRL_set1_lastUpdate(list.get(), now.get()) != 1 || X509_CRL_set1_nextUpdate(list.get(), then.get()) != 1) {
+    return {};
+  }
+  for (const std::string& pem : certificates) {
+    const Certificate certificate = read(pem);
+    X509_REVOKED* entry = X509_REVOKED_new();
+    if (certificate == nullptr || entry == nullptr ||
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(certificate.get())) != 1 ||
+        X509_REVOKED_set_revocationDate(entry, now.get()) != 1 || X509_CRL_add0_revoked(list.get(), entry) != 1) {
+      X509_REVOKED_free(entry);
+      return {};
+    }
+  }
+  const Text text(BIO_new(BIO_s_mem()));
+  if (X509_CRL_sort(list.get()) != 1 || X509_CRL_sign(list.get(), key.get(), EVP_sha256()) == 0 ||
+      PEM_write_bio_X509_CRL(text.get(), list.get()) != 1) {
+    return {};
+  }
+  error->clear();
+  return Contents(text.get());
+}
+
 std::string MakeToken() {
   constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   std::array<uint8_t, 33> bytes{};  // the last is no part of it

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace vesper::tls {
 
@@ -13,6 +14,10 @@ struct KeyPair {
 // A new P-256 key and a certificate for `host`, signed by `authority` or, without one, by itself. Ten years. `is_authority`:
 // it may sign others. Empty texts and a sentence on failure.
 KeyPair MakeKeyPair(const std::string& host, const KeyPair* authority, bool is_authority, std::string* error);
+
+// The authority's list (PEM) of these of its certificates, valid for `seconds` from now. Empty, with a sentence, on failure.
+std::string MakeRevocationList(const KeyPair& authority, const std::vector<std::string>& certificates, long seconds,
+                               std::string* error);
 
 // 256 random bits, in base64url; empty on failure.
 std::string MakeToken();

@@ -364,7 +364,33 @@ std::unique_ptr<ServerCredentials> ServerCredentials::Make(const std::string& ke
     *error = "the clients' authority cannot be used: " + LastError(*ssl, "it holds no certificate");
     return nullptr;
   }
-  return std::unique_ptr<ServerCredentials>(new ServerCredentials(*ssl, context.release()));
+  return std::unique_ptr<ServerCredentials>(new ServerCredentials(*ssl, context.release(), authority));
+}
+
+bool ServerCredentials::Revoke(const std::string& lists, std::string* error) {
+  const ErrorScope scope(ssl_);
+  X509_STORE* store = ssl_.X509_STORE_new();
+  const Text authority = TextOf(ssl_, authority_), text = TextOf(ssl_, lists);
+  size_t found = 0;
+  bool fits = store != nullptr && authority != nullptr && text != nullptr;
+  for (Certificate each = fits ? ReadCertificate(ssl_, authority.get()) : nullptr; fits && each != nullptr;
+       each = ReadCertificate(ssl_, authority.get())) {
+    fits = ssl_.X509_STORE_add_cert(store, each.get()) == 1;
+  }
+  while (fits) {
+    X509_CRL* list = ssl_.PEM_read_bio_X509_CRL(text.get(), nullptr, nullptr, nullptr);
+    if (list == nullptr) break;
+    fits = ssl_.X509_STORE_add_crl(store, list) == 1;
+    ssl_.X509_CRL_free(list);
+    ++found;
+  }
+  if (fits && found != 0 && ssl_.X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) == 1) {
+    ssl_.SSL_CTX_set_cert_store(context_, store);  // which takes it, and lets go of the one before
+    return true;
+  }
+  *error = "the revocation lists cannot be used: " + LastError(ssl_, "there is none");
+  ssl_.X509_STORE_free(store);
+  return false;
 }
 
 ServerCredentials::~ServerCredentials() { ssl_.SSL_CTX_free(context_); }

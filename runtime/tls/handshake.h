@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "runtime/tls/openssl.h"
 #include "runtime/tls/secrets.h"
@@ -38,6 +39,9 @@ class ServerCredentials {
   static std::unique_ptr<ServerCredentials> Make(const std::string& key, const std::string& certificates,
                                                  const std::string& authority, std::string* error);
   ~ServerCredentials();
+  // From now on certificates of clients that these lists (PEM) of the authority name are refused, and all where they are out of date.
+  // False with a sentence; then it is as before.
+  bool Revoke(const std::string& lists, std::string* error);
   ServerCredentials(const ServerCredentials&) = delete;
   ServerCredentials& operator=(const ServerCredentials&) = delete;
 
@@ -47,9 +51,11 @@ class ServerCredentials {
   static std::string FingerprintOf(const std::string& certificates, std::string* error);
 
  private:
-  ServerCredentials(const OpenSsl& ssl, SSL_CTX* context) : ssl_(ssl), context_(context) {}
+  ServerCredentials(const OpenSsl& ssl, SSL_CTX* context, std::string authority)
+      : ssl_(ssl), context_(context), authority_(std::move(authority)) {}
   const OpenSsl& ssl_;
   SSL_CTX* context_;
+  const std::string authority_;
 };
 
 // The server's side of one handshake, and what the client then says of itself. Not thread-safe; nothing waits.

@@ -225,22 +225,23 @@ int ConnectToAny(const Address& address, const Deadline& deadline, bool* refused
 }
 
 // The TLS handshake, where the address asks for one. False with a sentence.
-bool Secure(int fd, const Address& address, uint64_t session, const Deadline& deadline, tls::Secrets* secrets,
-            std::string* error) {
+bool Secure(int fd, const Address& address, const tls::Identity& identity, const Deadline& deadline,
+            tls::Secrets* secrets, std::string* error) {
   *secrets = {};
   if (address.kind != Address::Kind::kTls) return true;
-  tls::Identity identity = IdentityFor(address);
-  identity.session = session;
   return tls::ConnectSecurely(fd, address.host, identity, deadline, secrets, error);
 }
 
-// The same connection once more, for a session that goes on.
-resume::Dial DialAgain(const Address& address) {
-  return [address](uint64_t session, const Deadline& deadline, resume::Carrier* carrier, bool* refused,
-                   std::string* error) {
+// The same connection once more, for a session that goes on. Variables of the environment may be others by then, and the program may
+// be changing them.
+resume::Dial DialAgain(const Address& address, const tls::Identity& before) {
+  return [address, before](uint64_t session, const Deadline& deadline, resume::Carrier* carrier, bool* refused,
+                           std::string* error) {
+    tls::Identity identity = before;
+    identity.session = session;
     carrier->socket = Descriptor(ConnectToAny(address, deadline, refused, error));
     tls::Secrets secrets;
-    if (!carrier->socket.valid() || !Secure(carrier->socket.get(), address, session, deadline, &secrets, error)) {
+    if (!carrier->socket.valid() || !Secure(carrier->socket.get(), address, identity, deadline, &secrets, error)) {
       return false;
     }
     if (secrets.suite == 0) return true;
@@ -267,8 +268,9 @@ std::unique_ptr<Channel> Connect(const Address& address, int timeout_ms, std::st
   tls::Secrets secrets;
   std::string why = "no file descriptor is left";
   std::unique_ptr<Channel> channel;
-  if (transport::Secure(fd, address, 0, deadline, &secrets, &why)) {
-    channel = transport::MakeClientChannel(fd, secrets, transport::DialAgain(address), &why);
+  const tls::Identity identity = transport::IdentityFor(address);
+  if (transport::Secure(fd, address, identity, deadline, &secrets, &why)) {
+    channel = transport::MakeClientChannel(fd, secrets, transport::DialAgain(address, identity), &why);
   } else {
     ::close(fd);
   }

@@ -23,6 +23,7 @@ struct Admission {
   uint32_t memory_mib = 0;
   uint32_t gpu_seconds = 0;
   uint32_t idle_seconds = 0;
+  uint32_t queued_mib = 0;
   uint64_t resumes = 0;  // a session that goes on over this connection; 0: it begins one
   uint32_t guest = 0;    // which of the server's it is a process of; 0: of none
   bool venus = false;    // it speaks Mesa's protocol, in which nothing can be said to it

@@ -155,6 +155,7 @@ int RunToken(const TokenOptions& options) {
   token.memory_mib = options.memory_mib;
   token.gpu_seconds = options.gpu_seconds;
   token.idle_seconds = options.idle_seconds;
+  token.queued_mib = options.queued_mib;
   const std::string secret = AddToken(files, token, &error);
   if (secret.empty()) return Fail(error);
   fmt::print("{}\n", secret);

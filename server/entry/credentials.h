@@ -31,7 +31,7 @@ int RunInit(const InitOptions& options);
 struct TokenOptions {
   std::string credentials;
   std::string name;
-  uint32_t sessions = 0, memory_mib = 0, gpu_seconds = 0, idle_seconds = 0;
+  uint32_t sessions = 0, memory_mib = 0, queued_mib = 0, gpu_seconds = 0, idle_seconds = 0;
   bool remove = false;
 };
 // Makes a token and prints it, or takes one away. A server that runs has to be told: SIGHUP.

@@ -74,7 +74,8 @@ bool Door::Send(std::string* error) {
   for (const auto& [order, path] : {std::pair(DoorOrder::kKey, &files_.key),
                                     {DoorOrder::kCertificate, &files_.certificate},
                                     {DoorOrder::kTokens, &files_.tokens},
-                                    {DoorOrder::kClientAuthority, &files_.client_authority}}) {
+                                    {DoorOrder::kClientAuthority, &files_.client_authority},
+                                    {DoorOrder::kRevocations, &files_.revocations}}) {
     if (path->empty()) continue;
     const Descriptor file = OpenFile(*path, error);
     if (!file.valid()) return false;
@@ -148,7 +149,7 @@ void Door::Look() {
         refused_ += report.refused;
         break;
       case DoorReport::Kind::kTokens:
-        Log(LogLevel::kError, "the door has not taken the tokens: {}", report.text.data());
+        Log(LogLevel::kError, "the door goes on with what it had: {}", report.text.data());
         break;
     }
   }
@@ -175,9 +176,15 @@ bool Door::ReloadTokens(std::string* error) {
   if (!ReadTokens(error)) return false;
   Log(LogLevel::kInfo, "{}: {} tokens", files_.tokens, tokens_.size());
   if (!line_.valid()) return true;  // the process gets them when it starts
-  const Descriptor file = OpenFile(files_.tokens, error);
-  const DoorOrder order = DoorOrder::kTokens;
-  if (file.valid() && Pass(line_.get(), std::as_bytes(std::span(&order, 1)), file.get())) return true;
+  bool passed = true;
+  for (const auto& [order, path] :
+       {std::pair(DoorOrder::kTokens, &files_.tokens), {DoorOrder::kRevocations, &files_.revocations}}) {
+    if (path->empty()) continue;
+    const Descriptor file = OpenFile(*path, error);
+    if (!file.valid()) Log(LogLevel::kError, "{}", *error);
+    passed = passed && (!file.valid() || Pass(line_.get(), std::as_bytes(std::span(&order, 1)), file.get()));
+  }
+  if (passed) return true;
   Kill();  // Tick() starts it again, with the new tokens
   ended_ = Clock::now();
   return true;

@@ -21,6 +21,7 @@ class Door {
   struct Files {
     std::string key, certificate, tokens;
     std::string client_authority;  // empty: clients have no certificates
+    std::string revocations;       // of the authority's certificates; empty: there are none
   };
   // Starts a process that inherits `line`. Returns its number, or a negative one with errno.
   using Spawn = std::function<pid_t(int line)>;
@@ -49,7 +50,8 @@ class Door {
   void Kill();
   uint64_t refused() const { return refused_; }
 
-  // Reads the file of tokens again. False with a sentence; then the tokens of before stay in force.
+  // Reads the file of tokens again, and the process the revocation lists. False with a sentence; then the tokens of before stay in
+  // force.
   bool ReloadTokens(std::string* error);
   // Whoever asks whether the server takes sessions is told that it does not. Those that it lets in are the supervisor's to refuse.
   void Drain();

@@ -116,6 +116,7 @@ class Doorkeeper {
   bool TakeOrders();
   void TakeOrder(DoorOrder order, Descriptor descriptor);
   void UseTokens(const Descriptor& file);
+  void UseRevocations(const Descriptor& file);
   void Accept(int listener);
   void MakeRoom(const std::string& origin);
   void Hear(Strangers::iterator stranger);
@@ -129,7 +130,7 @@ class Doorkeeper {
 
   const int line_;
   const Descriptor epoll_;
-  std::string key_, certificate_, authority_;
+  std::string key_, certificate_, authority_, revocations_;
   std::string fingerprint_;
   std::string problem_;
   bool open_ = false;
@@ -163,6 +164,7 @@ bool Doorkeeper::Prepare(std::string* error) {
   if (!error->empty()) return false;
   credentials_ = tls::ServerCredentials::Make(key_, certificate_, authority_, error);
   if (credentials_ == nullptr) return false;
+  if (!revocations_.empty() && !credentials_->Revoke(revocations_, error)) return false;
   key_.assign(key_.size(), '\0');
   fingerprint_ = tls::ServerCredentials::FingerprintOf(certificate_, error);
   bool watched = Watch(line_, kLine, EPOLLIN);
@@ -198,6 +200,9 @@ void Doorkeeper::TakeOrder(DoorOrder order, Descriptor descriptor) {
     case DoorOrder::kClientAuthority:
       authority_ = ReadFile(descriptor);
       break;
+    case DoorOrder::kRevocations:
+      UseRevocations(descriptor);
+      break;
     case DoorOrder::kTokens:
       UseTokens(descriptor);
       break;
@@ -222,6 +227,14 @@ void Doorkeeper::UseTokens(const Descriptor& file) {
     Report(line_, DoorReport::Kind::kTokens, error);
   } else {
     problem_ = "the tokens: " + error;
+  }
+}
+
+void Doorkeeper::UseRevocations(const Descriptor& file) {
+  revocations_ = ReadFile(file);
+  std::string error;
+  if (credentials_ != nullptr && !credentials_->Revoke(revocations_, &error)) {
+    Report(line_, DoorReport::Kind::kTokens, error);
   }
 }
 
@@ -365,6 +378,7 @@ void Doorkeeper::Judge(Strangers::iterator stranger) {
     report.admission.memory_mib = known->memory_mib;
     report.admission.gpu_seconds = known->gpu_seconds;
     report.admission.idle_seconds = known->idle_seconds;
+    report.admission.queued_mib = known->queued_mib;
   }
   report.admission.resumes = who.handshake->session();
   failures_.Pardon(who.origin);

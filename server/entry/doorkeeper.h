@@ -14,14 +14,23 @@
 namespace vesper::server {
 
 // What the supervisor tells it. All but kOpen come with a descriptor: of a file, which is read from its beginning, or a socket.
-enum class DoorOrder : uint8_t { kKey, kCertificate, kClientAuthority, kTokens, kListener, kOpen, kDrain };
+enum class DoorOrder : uint8_t {
+  kKey,
+  kCertificate,
+  kClientAuthority,
+  kRevocations,
+  kTokens,
+  kListener,
+  kOpen,
+  kDrain
+};
 
 struct DoorReport {
   enum class Kind : uint8_t {
     kReady,     // it lets strangers in; the text is the fingerprint of the certificate
     kFailed,    // it cannot; the text says why
     kAdmitted,  // `admission` came in; its socket comes along
-    kTokens,    // the new tokens are not in force; the text says why
+    kTokens,    // the new tokens or revocation lists are not in force; the text says why
     kRefused,   // `refused` more were refused
   };
   Kind kind = Kind::kReady;

@@ -26,8 +26,9 @@ std::string ReadLine(std::istringstream words, Token* token) {
   if (!Tokens::ReadDigest(digest, &token->digest)) return "the name must be followed by 64 hexadecimal digits";
   while (words >> word) {
     if (!ReadLimit(word, "sessions=", &token->sessions) && !ReadLimit(word, "memory=", &token->memory_mib) &&
-        !ReadLimit(word, "gpu=", &token->gpu_seconds) && !ReadLimit(word, "idle=", &token->idle_seconds)) {
-      return fmt::format("\"{}\" is no limit: sessions=N, memory=MIB, gpu=SECONDS or idle=SECONDS", word);
+        !ReadLimit(word, "queued=", &token->queued_mib) && !ReadLimit(word, "gpu=", &token->gpu_seconds) &&
+        !ReadLimit(word, "idle=", &token->idle_seconds)) {
+      return fmt::format("\"{}\" is no limit: sessions=N, memory=MIB, queued=MIB, gpu=SECONDS or idle=SECONDS", word);
     }
   }
   return {};
@@ -94,6 +95,7 @@ std::string Tokens::Line(const Token& token) {
   for (const uint8_t byte : token.digest) line += fmt::format("{:02x}", byte);
   if (token.sessions != 0) line += fmt::format(" sessions={}", token.sessions);
   if (token.memory_mib != 0) line += fmt::format(" memory={}", token.memory_mib);
+  if (token.queued_mib != 0) line += fmt::format(" queued={}", token.queued_mib);
   if (token.gpu_seconds != 0) line += fmt::format(" gpu={}", token.gpu_seconds);
   if (token.idle_seconds != 0) line += fmt::format(" idle={}", token.idle_seconds);
   return line + "\n";

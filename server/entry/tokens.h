@@ -1,4 +1,4 @@
-// The file of tokens: who may use the server, and how much of it. A line each: NAME DIGEST [sessions=N] [memory=MIB]
+// The file of tokens: who may use the server, and how much of it. A line each: NAME DIGEST [sessions=N] [memory=MIB] [queued=MIB]
 // [gpu=SECONDS] [idle=SECONDS]; what follows # is a comment. The server keeps no token, only the SHA-256 of each.
 #pragma once
 
@@ -18,6 +18,7 @@ struct Token {
   TokenDigest digest{};
   uint32_t sessions = 0;                       // at the same time; 0: as many as all may
   uint32_t memory_mib = 0;                     // of one session; 0: as much as all may
+  uint32_t queued_mib = 0;                     // of one session's work and answers that wait; 0: as for all
   uint32_t gpu_seconds = 0, idle_seconds = 0;  // as --max-gpu-time and --max-idle; 0: as for all
 };
 

@@ -32,6 +32,10 @@ const CLI::App* AddToken(CLI::App* app, vesper::server::TokenOptions* options) {
                     "How many sessions it may have at once (default: no limit of its own)");
   token->add_option("--max-memory", options->memory_mib, "How much memory each of them may use, drivers included")
       ->type_name("MIB");
+  token
+      ->add_option("--max-queued", options->queued_mib,
+                   "How much of the work of each of them, and how much of what it has not read, may wait")
+      ->type_name("MIB");
   token->add_option("--max-gpu-time", options->gpu_seconds, "As vesper-server's option")->type_name("SECONDS");
   token->add_option("--max-idle", options->idle_seconds, "As vesper-server's option")->type_name("SECONDS");
   token->add_flag("--remove", options->remove, "It is no token any more");
@@ -61,6 +65,10 @@ int main(int argc, char** argv) {
                  "~/.config/vesper)")
       ->type_name("FOLDER");
   app.add_option("--client-ca", options.client_ca, "Whose certificates clients may have instead of a token")
+      ->type_name("FILE");
+  app.add_option("--client-crl", options.client_crl,
+                 "Which of these certificates are refused: the authority's revocation lists, read again by `vesper "
+                 "reload`")
       ->type_name("FILE");
   app.add_option("--allow-user", options.allowed_users, "Who else may use the Unix sockets; may be repeated")
       ->type_name("USER");

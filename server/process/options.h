@@ -28,6 +28,7 @@ struct ServerOptions {
   bool insecure = false;            // TCP without TLS, beyond this machine
   std::string credentials;          // a folder; empty: the default one of Credentials
   std::string client_ca;            // a file
+  std::string client_crl;           // a file
   std::vector<std::string> allowed_users, allowed_groups, allowed_cids;
   std::vector<std::string> guests;
   std::string guest_folder;  // empty: one of this user in /dev/shm

@@ -160,10 +160,14 @@ bool Supervisor::OpenDoor() {
     if (listener->address().kind == Address::Kind::kTls) sockets.push_back(listener->fd());
   }
   if (sockets.empty()) return true;
+  if (!options_.client_crl.empty() && options_.client_ca.empty()) {
+    Log(LogLevel::kError, "--client-crl names no certificates that are let in: name their authority with --client-ca");
+    return false;
+  }
   const Credentials paths(options_.credentials);
   door_ = std::make_unique<Door>(
-      Door::Files{paths.key(), paths.certificate(), paths.tokens(), options_.client_ca}, std::move(sockets),
-      [this](int line) { return SpawnDoorkeeper(line); },
+      Door::Files{paths.key(), paths.certificate(), paths.tokens(), options_.client_ca, options_.client_crl},
+      std::move(sockets), [this](int line) { return SpawnDoorkeeper(line); },
       [this](int socket, const Admission& admission) { Admit(socket, admission); });
   std::string error;
   if (!door_->Open(&error)) {

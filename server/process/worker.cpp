@@ -87,6 +87,8 @@ class Timer {
   std::thread thread_;
 };
 
+constexpr int kStrangerLines = 8;  // about others who say that they are the client
+
 // What the supervisor says while the session lasts, heard by a thread of its own from Begin() to End(): whether the session may have
 // a device, and who says that it is the client come again. The channel lives as long as that thread, at least.
 class Orders final : public DeviceSlot {
@@ -139,7 +141,7 @@ class Orders final : public DeviceSlot {
     std::string error;
     if (channel_->Reconnect(std::move(socket), admission->secrets, &error)) {
       Log(LogLevel::kInfo, "session {} goes on over another connection", admission->resumes);
-    } else {
+    } else if (++strangers_ <= kStrangerLines) {
       Log(LogLevel::kWarning, "session {} does not go on over a connection that came: {}", admission->resumes, error);
     }
     explicit_bzero(&admission->secrets, sizeof(admission->secrets));
@@ -148,6 +150,7 @@ class Orders final : public DeviceSlot {
   const int line_;
   Channel* const channel_;
   const Descriptor stop_;
+  int strangers_ = 0;  // who were not its client
   Mutex mutex_;
   Condition answered_;
   std::optional<Order> answer_ VESPER_GUARDED_BY(mutex_);
@@ -250,6 +253,16 @@ std::unique_ptr<Channel> MakeChannel(int socket, const Admission& admission, con
   return MakeSocketChannel(socket);
 }
 
+// With what the client's token says.
+SessionLimits LimitsOf(const ServerOptions& options, const Admission& admission) {
+  SessionLimits limits = options.limits();
+  if (admission.queued_mib == 0) return limits;
+  const size_t bytes = size_t{admission.queued_mib} << 20;
+  limits.queued_bytes = std::min(limits.queued_bytes, bytes);
+  limits.unread_bytes = std::min(limits.unread_bytes, bytes);
+  return limits;
+}
+
 // Returns a timer that ends the process in case work that the client left keeps the driver busy for ever.
 std::unique_ptr<Timer> Serve(Session* session, int socket, uint64_t number, int line, Channel* channel,
                              const Accountant::Limits& limits) {
@@ -343,7 +356,7 @@ int RunWorker(const ServerOptions& options) {
     }
     Channel* const its_channel = channel.get();
     Orders orders(options.worker_fd, its_channel);
-    Session session(std::move(channel), driver.get(), order.session, options.limits());
+    Session session(std::move(channel), driver.get(), order.session, LimitsOf(options, order.admission));
     session.set_device_slot(&orders);
     const Hearing hearing(&orders);
     std::atomic<bool> gone = false;

@@ -52,7 +52,8 @@ void KeepTheBooks(Input input) {
       uint64_t taken = 0;
       for (size_t i = 0; i < count; ++i) {
         for (size_t k = 0; k < vectors[i].iov_len && taken < value; ++k, ++taken) {
-          if (static_cast<const uint8_t*>(vectors[i].iov_base)[k] != ByteAt(sent + taken)) throw std::logic_error("other bytes");
+          if (static_cast<const uint8_t*>(vectors[i].iov_base)[k] != ByteAt(sent + taken))
+            throw std::logic_error("other bytes");
         }
         furthest = std::max(furthest, sent + taken);
       }
@@ -109,7 +110,8 @@ void ShakeHands(Input input) {
     return tls::MakeKeyPair("fuzz", nullptr, false, &error);
   }());
   std::string error;
-  static const auto* const credentials = tls::ServerCredentials::Make(pair->key, pair->certificate, "", &error).release();
+  static const auto* const credentials =
+      tls::ServerCredentials::Make(pair->key, pair->certificate, "", &error).release();
   int ends[2];
   if (credentials == nullptr || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return;
   const Descriptor near(ends[0]), far(ends[1]);

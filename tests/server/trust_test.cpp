@@ -8,6 +8,9 @@
 #include "runtime/resume/carrier.h"
 #include "runtime/tls/certificate.h"
 #include "runtime/tls/handshake.h"
+#include "runtime/wire/control.h"
+#include "runtime/wire/encoder.h"
+#include "runtime/wire/record.h"
 #include "server/entry/local_peers.h"
 #include "server/entry/tokens.h"
 #include "tests/server/live_server.h"
@@ -226,6 +229,39 @@ TEST_F(TrustTest, ATokenHasItsOwnLimits) {
   EXPECT_NE(first, nullptr) << error;
 }
 
+// Questions without end, whose answers nobody reads.
+TEST_F(TrustTest, ATokenBoundsWhatWaitsForItsSessions) {
+  const std::string small = NewToken("small --max-queued 1");
+  Start();
+  wire::ByteBuffer questions;
+  constexpr uint64_t kAtOnce = 2000;
+  for (uint64_t i = 0; i < kAtOnce; ++i) {
+    wire::EndRecord(&questions,
+                    wire::BeginRecord(&questions, static_cast<uint16_t>(wire::Control::kHeartbeat), wire::kWantsReply));
+  }
+  const std::span<const uint8_t> part(questions.data(), questions.size());
+  // How many questions are taken; `reads`: each answer is read before more is asked.
+  const auto ask = [&](Channel& channel, bool reads) {
+    constexpr uint64_t kMost = 200'000;
+    Message message;
+    for (uint64_t asked = 0;; asked += kAtOnce) {
+      if (asked == kMost || channel.Send(MessageKind::kBatch, asked + 1, {&part, 1}) != ChannelStatus::kOk)
+        return asked;
+      for (uint64_t i = 0; reads && i < kAtOnce; ++i) {
+        if (channel.Receive(&message, std::chrono::milliseconds(20'000)) != ChannelStatus::kOk) return asked;
+      }
+    }
+  };
+  std::string error;
+  const auto greedy = Greeted(AddressFor(small), &error);
+  ASSERT_NE(greedy, nullptr) << error;
+  EXPECT_LT(ask(*greedy, false), 200'000u);
+  EXPECT_TRUE(Server::WaitFor(server_->err(), "session 1 ended: the client left 1048"));
+  const auto modest = Greeted(AddressFor(small), &error);
+  ASSERT_NE(modest, nullptr) << error;
+  EXPECT_EQ(ask(*modest, true), 200'000u) << "who reads is not limited";
+}
+
 TEST_F(TrustTest, ATokensMemoryIsItsWorkersLimit) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers map more than any limit";
@@ -267,6 +303,72 @@ TEST_F(TrustTest, ACertificateOfTheAuthorityIsAsGoodAsAToken) {
   unsetenv("VESPER_CERTIFICATE");
   EXPECT_TRUE(Server::WaitFor(server_->err(), "is that of certificate: anna"));
   EXPECT_NE(Greeted(Good(), &error), nullptr) << "tokens are as good as before: " << error;
+}
+
+TEST_F(TrustTest, ARevokedCertificateIsRefused) {
+  std::string error;
+  const tls::KeyPair authority = tls::MakeKeyPair("an authority", nullptr, true, &error);
+  const auto write = [&](const std::string& name, const std::string& text) { std::ofstream(folder_ + name) << text; };
+  std::vector<std::string> certificates;
+  for (const std::string name : {"anna", "bert", "carl"}) {
+    const tls::KeyPair client = tls::MakeKeyPair(name, &authority, false, &error);
+    write("/" + name + ".pem", client.certificate + client.key);
+    certificates.push_back(client.certificate);
+  }
+  const auto revoke = [&](const std::vector<std::string>& these, long seconds) {
+    const std::string list = tls::MakeRevocationList(authority, these, seconds, &error);
+    EXPECT_FALSE(list.empty()) << error;
+    write("/crl.pem", list);
+  };
+  const auto comes_in = [&](const std::string& name) {
+    setenv("VESPER_CERTIFICATE", (folder_ + "/" + name + ".pem").c_str(), 1);
+    const bool in = Greeted(AddressFor(""), &error) != nullptr;
+    unsetenv("VESPER_CERTIFICATE");
+    return in;
+  };
+  // The door hears of it a moment after the log does. Nobody may fail more than four times in a row, or he is not listened to.
+  int reloads = 0;
+  const auto reload = [&] {
+    ++reloads;
+    kill(server_->pid(), SIGHUP);
+    const auto told = [&] {
+      const std::string log = Server::Read(server_->err());
+      int count = 0;
+      for (size_t at = 0; (at = log.find("/tokens: 1 tokens", at)) != std::string::npos; ++at) ++count;
+      return count;
+    };
+    for (int i = 0; i < 1000 && told() < reloads; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  };
+  write("/ca.pem", authority.certificate);
+  revoke({certificates[0]}, 3600);
+  Start({"--client-ca", folder_ + "/ca.pem", "--client-crl", folder_ + "/crl.pem"});
+  EXPECT_FALSE(comes_in("anna"));
+  EXPECT_NE(error.find("revoked"), std::string::npos) << error;
+  EXPECT_TRUE(comes_in("bert")) << error;
+  revoke({certificates[0], certificates[1]}, 3600);
+  reload();
+  EXPECT_FALSE(comes_in("bert"));
+  EXPECT_FALSE(comes_in("anna"));
+  EXPECT_TRUE(comes_in("carl")) << error;
+  // A file that holds none changes nothing.
+  write("/crl.pem", "nonsense");
+  reload();
+  EXPECT_TRUE(
+      Server::WaitFor(server_->err(), "the door goes on with what it had: the revocation lists cannot be used"));
+  EXPECT_TRUE(comes_in("carl")) << error;
+  EXPECT_FALSE(comes_in("bert"));
+  // One that is out of date says nothing of anybody any more.
+  revoke({}, -60);
+  reload();
+  EXPECT_FALSE(comes_in("carl"));
+  EXPECT_NE(Greeted(Good(), &error), nullptr) << "tokens have nothing to do with it: " << error;
+}
+
+TEST_F(TrustTest, RevocationListsWithoutAnAuthorityAreAMistake) {
+  server_ = std::make_unique<Server>(
+      std::vector<std::string>{"--listen", "tls://127.0.0.1:0", "--credentials", folder_, "--client-crl", "/dev/null"});
+  EXPECT_TRUE(Server::WaitFor(server_->err(), "name their authority with --client-ca", 60));
 }
 
 TEST_F(TrustTest, AClientWithoutTlsIsToldSo) {
@@ -455,20 +557,22 @@ TEST(LocalPeersTest, MachinesNeedToBeAllowed) {
 TEST(TokensTest, ReadsNamesDigestsAndLimits) {
   const std::string digest = tls::DigestOf("secret");
   std::string error;
-  const auto tokens =
-      server::Tokens::Parse("# all of them\n\nanna " + digest + " sessions=3 memory=512 gpu=7 idle=90  # hers\nbob " +
-                                tls::DigestOf("other") + "\n",
-                            &error);
+  const auto tokens = server::Tokens::Parse("# all of them\n\nanna " + digest +
+                                                " sessions=3 memory=512 queued=64 gpu=7 idle=90  # hers\nbob " +
+                                                tls::DigestOf("other") + "\n",
+                                            &error);
   ASSERT_TRUE(tokens) << error;
   ASSERT_EQ(tokens->size(), 2u);
   EXPECT_EQ(tokens->Named("anna")->sessions, 3u);
   EXPECT_EQ(tokens->Named("anna")->memory_mib, 512u);
   EXPECT_EQ(tokens->Named("anna")->gpu_seconds, 7u);
   EXPECT_EQ(tokens->Named("anna")->idle_seconds, 90u);
+  EXPECT_EQ(tokens->Named("anna")->queued_mib, 64u);
   EXPECT_EQ(tokens->Named("bob")->sessions, 0u);
   EXPECT_EQ(tokens->Find(tokens->Named("bob")->digest), tokens->Named("bob"));
   EXPECT_EQ(tokens->Find(server::TokenDigest{}), nullptr);
-  EXPECT_EQ(server::Tokens::Line(*tokens->Named("anna")), "anna " + digest + " sessions=3 memory=512 gpu=7 idle=90\n");
+  EXPECT_EQ(server::Tokens::Line(*tokens->Named("anna")),
+            "anna " + digest + " sessions=3 memory=512 queued=64 gpu=7 idle=90\n");
 }
 
 TEST(TokensTest, SaysWhichLineIsWrong) {
