@@ -65,7 +65,7 @@ bool Describe(X509* certificate, X509* issuer, EVP_PKEY* key, const std::string&
          X509_set_issuer_name(certificate, X509_get_subject_name(issuer)) == 1 &&
          Extend(certificate, issuer, NID_basic_constraints, is_authority ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
          Extend(certificate, issuer, NID_key_usage,
-                is_authority ? "critical,keyCertSign" : "critical,digitalSignature") &&
+                is_authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature") &&
          (is_authority || Extend(certificate, issuer, NID_subject_alt_name, AlternativeName(host)));
 }
 
