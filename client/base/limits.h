@@ -147,9 +147,9 @@ inline constexpr uint64_t kFastLine = 160'000'000;
 // longer recorded but found.
 inline constexpr size_t kGroupBytes = size_t{64} << 10;
 inline constexpr uint8_t kRewritings = 2;
-// How many looks in a row may then find nothing before they are recorded again (one costs about a sixth of the faults), and the
-// most rewritings that are asked for when that has happened.
-inline constexpr uint8_t kLooksInVain = 4;
+// How many looks in a row may then find nothing before they are recorded again (one costs about a sixth of the faults; exchanges
+// while work is outstanding are looks, too), and the most rewritings that are asked for when that has happened.
+inline constexpr uint8_t kLooksInVain = 8;
 inline constexpr uint8_t kMostRewritings = 64;
 // How often in a row such a group is sent without comparing before it is compared once more, and how many bytes of each page must
 // have changed.

@@ -18,7 +18,11 @@ size_t Bits(uint64_t mask) { return static_cast<size_t>(__builtin_popcountll(mas
 // The mask of up to a line that begins at byte `at` of an extent.
 uint64_t MaskAt(const uint8_t* mask, size_t at, size_t extent) {
   uint64_t bits = 0;
-  __builtin_memcpy(&bits, mask + at / 8, extent - at >= kLine ? sizeof(bits) : (extent - at + 7) / 8);
+  if (extent - at >= kLine) {
+    __builtin_memcpy(&bits, mask + at / 8, sizeof(bits));
+    return bits;
+  }
+  for (size_t i = 0; i < (extent - at + 7) / 8; ++i) bits |= uint64_t{mask[at / 8 + i]} << (8 * i);
   return bits;
 }
 

@@ -240,7 +240,11 @@ static void PlaceAround(const Run& run, uint8_t* shared, uint8_t* twin) {
   std::array<uint64_t, LinesOf(kPiece)> mask;
   std::array<uint8_t, kPiece> kept;
   size_t hole = 0;
+  size_t fetched = 0;
   for (size_t at = 0; at < run.bytes.size(); at += kPiece) {
+    for (; twin != nullptr && fetched < run.hole_count() && run.hole(fetched) < at + 2 * kPiece; ++fetched) {
+      __builtin_prefetch(twin + run.hole(fetched));
+    }
     const size_t size = std::min(kPiece, run.bytes.size() - at);
     const uint8_t* const bytes = run.bytes.data() + at;
     const size_t first = hole;

@@ -202,9 +202,7 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, c
   if (changed == 0) return 0;
   const wire::Changes found{offset, std::span(snapshot_).first(size), mask_.data()};
   if (look.small != Small::kSend) {
-    SetSmallAside(found, look.late);
-    changed = wire::BestChangeKernels().count(reinterpret_cast<const uint8_t*>(mask_.data()),
-                                              wire::LinesOf(size) * sizeof(uint64_t));
+    changed -= SetSmallAside(found, look.late);
   }
   for (size_t line = 0; look.changed != nullptr && line < wire::LinesOf(size); ++line) {
     if (mask_[line] != 0) look.changed->Add(offset + line * wire::kLine, offset + (line + 1) * wire::kLine);
@@ -216,7 +214,8 @@ uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, c
 
 // Takes changes that stand alone off the mask. Those within a line are near each other, and to those of the next line only
 // the last of them may be.
-void MappedMemory::SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) {
+size_t MappedMemory::SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) {
+  size_t aside = 0;
   const size_t lines = wire::LinesOf(found.bytes.size());
   const std::span<const uint64_t> mask(mask_);
   const auto begin_in = [mask](size_t line) {
@@ -237,13 +236,15 @@ void MappedMemory::SetSmallAside(const wire::Changes& found, std::vector<LateByt
       if (begin_in(line) - end_in(last) >= limits::kAlone) break;
       last = line;
     }
-    if (end_in(last) - begin_in(first) <= limits::kAlone) SetAside(found, first, last - first + 1, late);
+    if (end_in(last) - begin_in(first) <= limits::kAlone) aside += SetAside(found, first, last - first + 1, late);
   }
+  return aside;
 }
 
 // One such group, of at most two lines.
-void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_t lines, std::vector<LateBytes>* late) {
-  if (late->size() >= limits::kMaxLate) return;  // too many to be flags
+size_t MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_t lines,
+                              std::vector<LateBytes>* late) {
+  if (late->size() >= limits::kMaxLate) return 0;  // too many to be flags
   const size_t begin = first_line * wire::kLine;
   const size_t size = std::min(lines * wire::kLine, found.bytes.size() - begin);
   uint64_t* const mask = mask_.data() + first_line;
@@ -253,6 +254,8 @@ void MappedMemory::SetAside(const wire::Changes& found, size_t first_line, size_
   std::copy_n(mask, lines, held.mask.begin());
   late->push_back(held);
   std::fill_n(mask, lines, uint64_t{0});
+  const auto* const bits = reinterpret_cast<const uint8_t*>(held.mask.data());
+  return wire::BestChangeKernels().count(bits, lines * sizeof(uint64_t));
 }
 
 void MappedMemory::Retire() {

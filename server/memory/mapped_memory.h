@@ -87,8 +87,9 @@ class MappedMemory {
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
   uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, const Look& look);
   uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, const Look& look) VESPER_REQUIRES(mutex_);
-  void SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) VESPER_REQUIRES(mutex_);
-  void SetAside(const wire::Changes& found, size_t first_line, size_t lines, std::vector<LateBytes>* late)
+  // These return how many changed bytes that were.
+  size_t SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) VESPER_REQUIRES(mutex_);
+  size_t SetAside(const wire::Changes& found, size_t first_line, size_t lines, std::vector<LateBytes>* late)
       VESPER_REQUIRES(mutex_);
 
   const HostMemory memory_;
