@@ -42,6 +42,9 @@ Address DefaultUnixAddress();
 Address DefaultAdminAddress();
 // Whether this machine is a guest with ports of a server on its host (`vesper-server --guest`).
 bool IsGuest();
+// A port of this guest as Connect() takes one, whose host is there, for who speaks something else through it: non-blocking. Invalid
+// with a sentence. Waits while all ports are in use.
+Descriptor OpenGuestPort(const Address& address, int timeout_ms, std::string* error);
 // Where a program looks for a server when nobody has said anything: the host's, in a guest that has no server of its own.
 Address DefaultAddress();
 // True when only this machine can reach it, or what runs on it.

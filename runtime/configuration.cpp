@@ -197,7 +197,7 @@ std::vector<Address> ServersOfThisProgram(bool* chosen, std::string* error) {
     *chosen = true;
     return {};
   }
-  return {DefaultUnixAddress()};
+  return {DefaultAddress()};
 }
 
 std::optional<Address> ServerOfThisProgram(bool* chosen, std::string* error) {

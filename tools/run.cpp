@@ -28,7 +28,7 @@ std::vector<Address> ChosenServers(const std::string& server, const std::string&
     return {};
   }
   const std::string rule = configuration.For(program.substr(program.rfind('/') + 1));
-  if (rule.empty() || rule == "none") return {DefaultUnixAddress()};
+  if (rule.empty() || rule == "none") return {DefaultAddress()};
   return configuration.FindAll(rule, error);
 }
 

@@ -140,43 +140,52 @@ std::shared_ptr<Area> FindArea(const Address& address, const AreaLabel& label) {
   return nullptr;
 }
 
-std::unique_ptr<Channel> TryPort(const std::string& path, const Address& address, const Deadline& deadline,
-                                 std::string* error) {
+Descriptor TryPort(const std::string& path, const Deadline& deadline, AreaLabel* label, std::string* error) {
   int reason = 0;
   Descriptor port = OpenPort(path, deadline, &reason);
   if (!port.valid()) {
     *error = path + ": " + (reason == EBUSY ? "another process has it" : SystemError(reason));
-    return nullptr;
+    return {};
   }
-  AreaLabel label;
   const auto left = deadline.never() ? kLabelTime : std::min(kLabelTime, milliseconds(deadline.PollMilliseconds()));
-  if (!ReadLabel(port.get(), Deadline(left), &label)) {
-    GiveUp(port.get());
-    *error = path + ": no server is ready at its other end";
-    return nullptr;
-  }
-  auto channel = MakeGuestChannel(port.Release(), FindArea(address, label));
-  if (channel == nullptr) *error = "no file descriptor is left";
-  return channel;
+  if (ReadLabel(port.get(), Deadline(left), label)) return port;
+  GiveUp(port.get());
+  *error = path + ": no server is ready at its other end";
+  return {};
 }
 
-}  // namespace
-
 // A port whose process has ended is the next one's as soon as the host has seen that.
-std::unique_ptr<Channel> ConnectGuest(const Address& address, const Deadline& deadline, std::string* error) {
+Descriptor FindPort(const Address& address, const Deadline& deadline, AreaLabel* label, std::string* error) {
   std::string why = "no port is named vesper.N: start the guest with what `vesper-server --guest` prints";
   for (;;) {
-    for (const std::string& port : address.path.empty() ? Ports() : std::vector{address.path}) {
-      if (auto channel = TryPort(port, address, deadline, &why)) return channel;
+    for (const std::string& path : address.path.empty() ? Ports() : std::vector{address.path}) {
+      Descriptor port = TryPort(path, deadline, label, &why);
+      if (port.valid()) return port;
     }
     if (deadline.passed() || (address.path.empty() && !IsGuest())) break;
     ::poll(nullptr, 0, static_cast<int>(kAgain.count()));
   }
   *error = "cannot connect to " + address.ToString() + ": " + why;
-  return nullptr;
+  return {};
+}
+
+}  // namespace
+
+std::unique_ptr<Channel> ConnectGuest(const Address& address, const Deadline& deadline, std::string* error) {
+  AreaLabel label;
+  Descriptor port = FindPort(address, deadline, &label, error);
+  if (!port.valid()) return nullptr;
+  auto channel = MakeGuestChannel(port.Release(), FindArea(address, label));
+  if (channel == nullptr) *error = "cannot connect to " + address.ToString() + ": no file descriptor is left";
+  return channel;
 }
 
 }  // namespace transport
+
+Descriptor OpenGuestPort(const Address& address, int timeout_ms, std::string* error) {
+  AreaLabel ignored;
+  return transport::FindPort(address, transport::Deadline(std::chrono::milliseconds(timeout_ms)), &ignored, error);
+}
 
 bool IsGuest() { return !transport::Ports().empty(); }
 

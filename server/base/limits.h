@@ -186,7 +186,8 @@ inline constexpr std::chrono::milliseconds kBusyPortPatience{60'000};
 inline constexpr uint32_t kGuestMebibytes = 1024;
 inline constexpr uint32_t kMostGuestMebibytes = 1 << 20;
 inline constexpr uint32_t kGuestPorts = 16;
-inline constexpr uint32_t kMostGuestPorts = 30;  // that a virtio-serial device has beside the console's
+inline constexpr uint32_t kPortsOfDevice = 30;  // that a virtio-serial device has beside the console's
+inline constexpr uint32_t kMostGuestPorts = 8 * kPortsOfDevice;
 inline constexpr size_t kGuestNameBytes = 32;
 // Bytes of a sentence from the door, with the zero at its end: longer ones are cut.
 inline constexpr size_t kDoorTextBytes = 256;
@@ -323,6 +324,10 @@ inline constexpr size_t kVenusNameBytes = 200;
 inline constexpr std::chrono::milliseconds kVenusAlive{500};
 // A peer that does not take an answer for so long has gone.
 inline constexpr std::chrono::seconds kVenusAnswer{10};
+// In a guest: how long its agent may take to make a file, which it fills with zeros; what the driver may have said that nobody has
+// read.
+inline constexpr std::chrono::seconds kVenusFile{60};
+inline constexpr size_t kVenusUnread = 2 * kVenusMessageBytes;
 
 // --- how far clients run ahead -------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ struct Admission {
   uint32_t queued_mib = 0;
   uint64_t resumes = 0;  // a session that goes on over this connection; 0: it begins one
   uint32_t guest = 0;    // which of the server's it is a process of; 0: of none
-  bool venus = false;    // it speaks Mesa's protocol, in which nothing can be said to it
+  bool venus = false;    // it speaks Mesa's protocol, in which nothing can be said to it; in a guest by vesper-agent
 
   bool secured() const { return secrets.suite != 0; }
   std::string_view name() const {

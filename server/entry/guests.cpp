@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "runtime/agent_line.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
 
@@ -63,7 +64,9 @@ bool Lives(pid_t process) { return process > 0 && (kill(process, 0) == 0 || errn
 
 Guests::~Guests() {
   for (const auto& guest : guests_) {
-    if (!Lives(guest->machine)) ::unlink(guest->path.c_str());
+    if (Lives(guest->machine)) continue;
+    ::unlink(guest->path.c_str());
+    if (guest->venus.valid()) ::unlink(guest->venus_path.c_str());
   }
 }
 
@@ -76,19 +79,22 @@ bool Guests::Parse(const std::string& text, Guest* guest, uint64_t* mebibytes, s
   };
   guest->name = next();
   guest->ports = limits::kGuestPorts;
-  uint32_t memory = limits::kGuestMebibytes;
+  uint32_t memory = limits::kGuestMebibytes, venus = 0;
   bool sound = IsName(guest->name);
   while (sound && !rest.empty()) {
     const std::string_view part = next();
-    constexpr std::string_view kMemory = "memory=", kPorts = "ports=";
+    constexpr std::string_view kMemory = "memory=", kPorts = "ports=", kVenus = "venus=";
     if (part.starts_with(kMemory)) {
       sound = IsNumber(part.substr(kMemory.size()), limits::kMostGuestMebibytes, &memory);
+    } else if (part.starts_with(kVenus)) {
+      sound = IsNumber(part.substr(kVenus.size()), limits::kMostGuestMebibytes, &venus);
     } else {
       sound = part.starts_with(kPorts) && IsNumber(part.substr(kPorts.size()), limits::kMostGuestPorts, &guest->ports);
     }
   }
   *mebibytes = memory;
-  if (!sound) *error = "write NAME[,memory=MIB][,ports=N], a name of letters, digits, - and _, and up to 30 ports";
+  guest->venus_bytes = Area::InUnits(uint64_t{venus} << 20);
+  if (!sound) *error = "write NAME[,memory=MIB][,ports=N][,venus=MIB], a name of letters, digits, - and _, and up to 240 ports";
   return sound;
 }
 
@@ -116,21 +122,55 @@ bool Guests::Add(const std::string& text, const std::string& folder, const Local
     *error = fmt::format("{}: {}", guest->path, std::strerror(errno));
     return false;
   }
+  if (!MakeVenus(guest.get(), place, peers, error)) return false;
   guests_.push_back(std::move(guest));
   return true;
+}
+
+// The file system in it is the guest's affair; its last page says what it is for.
+bool Guests::MakeVenus(Guest* guest, const std::string& place, const LocalPeers& peers, std::string* error) {
+  if (guest->venus_bytes == 0) return true;
+  guest->venus_path = fmt::format("{}/{}.venus", place, guest->name);
+  guest->venus = Descriptor(::open(guest->venus_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  struct stat status {};
+  const auto size = static_cast<off_t>(guest->venus_bytes);
+  AgentLabel label;
+  label.bytes = guest->venus_bytes - AgentLabel::kPage;
+  const bool opened = guest->venus.valid() && ::fstat(guest->venus.get(), &status) == 0;
+  if (opened && (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() || (status.st_size != 0 && status.st_size != size))) {
+    *error = guest->venus_path + " is another's, or of another size: remove it when no guest uses it";
+    return false;
+  }
+  if (opened && ::ftruncate(guest->venus.get(), size) == 0 &&
+      ::pwrite(guest->venus.get(), &label, sizeof(label), static_cast<off_t>(label.bytes)) == sizeof(label)) {
+    return peers.Open(guest->venus_path, error);
+  }
+  *error = fmt::format("{}: {}", guest->venus_path, std::strerror(errno));
+  return false;
 }
 
 void Guests::Print() const {
   for (const auto& guest : guests_) {
     std::string options = fmt::format(
-        "-object memory-backend-file,id=vesper,share=on,mem-path={},size={} -device virtio-pmem-pci,memdev=vesper "
-        "-device virtio-serial-pci,id=vesper,max_ports={}",
-        guest->path, guest->label.bytes + Area::kUnit, guest->ports + 1);
+        "-object memory-backend-file,id=vesper,share=on,mem-path={},size={} -device virtio-pmem-pci,memdev=vesper",
+        guest->path, guest->label.bytes + Area::kUnit);
+    if (guest->venus.valid()) {
+      options += fmt::format(
+          " -object memory-backend-file,id=vesper-venus,share=on,mem-path={},size={} -device "
+          "virtio-pmem-pci,memdev=vesper-venus",
+          guest->venus_path, guest->venus_bytes);
+    }
+    // As many devices as it takes for the ports.
     for (uint32_t port = 0; port < guest->ports; ++port) {
+      const uint32_t device = port / limits::kPortsOfDevice;
+      if (port % limits::kPortsOfDevice == 0) {
+        options += fmt::format(" -device virtio-serial-pci,id=vesper{},max_ports={}", device,
+                               std::min(guest->ports - port, limits::kPortsOfDevice) + 1);
+      }
       options += fmt::format(
           " -chardev socket,id=vesper{0},path={1},reconnect=1 -device "
-          "virtserialport,bus=vesper.0,chardev=vesper{0},name=vesper.{0}",
-          port, guest->listener->address().path);
+          "virtserialport,bus=vesper{2}.0,chardev=vesper{0},name=vesper.{0}",
+          port, guest->listener->address().path, device);
     }
     std::printf("guest %s: %s\n", guest->name.c_str(), options.c_str());
   }
@@ -179,6 +219,7 @@ void Guests::Look(const LocalPeers& peers, const std::function<void(int socket, 
       if (count <= 0) continue;  // the machine has ended
       Admission admission;
       admission.guest = static_cast<uint32_t>(i + 1);
+      admission.venus = byte == AgentFrame::kGreeting.front();
       admission.set_name(std::string(kGuestName) + guest.name);
       enter(port.Release(), admission);
     }
@@ -207,9 +248,10 @@ void Guests::Release(const std::function<size_t(uint32_t guest)>& sessions) {
   }
 }
 
-Descriptor Guests::OpenArea(uint32_t guest) const {
-  if (guest == 0 || guest > guests_.size()) return {};
-  const std::string path = fmt::format("/proc/self/fd/{}", guests_[guest - 1]->file.get());
+Descriptor Guests::OpenMemory(const Admission& admission) const {
+  if (admission.guest == 0 || admission.guest > guests_.size()) return {};
+  const Guest& guest = *guests_[admission.guest - 1];
+  const std::string path = fmt::format("/proc/self/fd/{}", (admission.venus ? guest.venus : guest.file).get());
   return Descriptor(::open(path.c_str(), O_RDWR | O_CLOEXEC));
 }
 

@@ -30,7 +30,7 @@ class Guests {
   Guests(const Guests&) = delete;
   Guests& operator=(const Guests&) = delete;
 
-  // NAME[,memory=MIB][,ports=N]. Makes the file and the socket in `folder`, or the default one. False with a sentence.
+  // NAME[,memory=MIB][,ports=N][,venus=MIB]. Makes files and the socket in `folder`, or the default one. False with a sentence.
   bool Add(const std::string& text, const std::string& folder, const LocalPeers& peers, std::string* error);
   // On stdout, a line for each: what QEMU needs.
   void Print() const;
@@ -43,16 +43,19 @@ class Guests {
   void Keep(uint32_t guest, Descriptor area);
   void Release(const std::function<size_t(uint32_t guest)>& sessions);
   bool waits() const;  // for Release()
-  // The memory of that guest, opened anew, so that what is taken of it is given back with this descriptor. Invalid when there
-  // is none.
-  Descriptor OpenArea(uint32_t guest) const;
+  // The memory that such a program of a guest uses, opened anew, so that what is taken of it is given back with this descriptor.
+  // Invalid when there is none.
+  Descriptor OpenMemory(const Admission& admission) const;
 
  private:
   struct Guest {
     std::string name;
     std::string path;  // of the file
+    std::string venus_path;
     uint32_t ports = 0;
     Descriptor file;
+    Descriptor venus;  // for the files of vesper-agent; invalid: there are none
+    uint64_t venus_bytes = 0;
     AreaLabel label;
     std::unique_ptr<Listener> listener;
     std::vector<Descriptor> silent;  // ports that no program has spoken through
@@ -60,6 +63,7 @@ class Guests {
     pid_t machine = 0;               // who connected last
   };
   static bool Parse(const std::string& text, Guest* guest, uint64_t* mebibytes, std::string* error);
+  static bool MakeVenus(Guest* guest, const std::string& place, const LocalPeers& peers, std::string* error);
   static void Accept(Guest* guest, const LocalPeers& peers);
 
   std::vector<std::unique_ptr<Guest>> guests_;

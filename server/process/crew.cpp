@@ -165,7 +165,7 @@ bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   }
   worker.state = State::kServing;
   worker.guest = admission.guest;
-  worker.area = std::move(area);
+  if (!admission.venus) worker.area = std::move(area);
   worker.who = admission.name();
   worker.program = admission.program.data();
   worker.since = Clock::now();

@@ -98,7 +98,7 @@ class Crew {
     uint64_t wanted = 0;  // its place among the sessions that wait for a device: the lowest comes first
     Clock::time_point wanted_since;
     uint32_t guest = 0;    // that its client is a program of
-    Descriptor area = {};  // the guest's memory, with what the worker holds of it
+    Descriptor area = {};  // the guest's memory, with what the worker holds of it; none where the guest's own kernel gives it out
   };
 
   size_t Count(State state) const;

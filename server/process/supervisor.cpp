@@ -422,6 +422,7 @@ bool Supervisor::ServeOnce() {
   }
   guests_.Look(local_peers_, [this](int socket, const Admission& admission) {
     if (draining_) return lobby_.TurnAway({socket, admission}, kDraining);
+    if (admission.venus) return lobby_.EnterAdmitted(socket, admission);
     lobby_.Enter(socket, admission);
   });
   while (const std::optional<Lobby::Waiting> next = lobby_.NextResuming()) Resume(next->socket, next->admission);
@@ -443,7 +444,7 @@ bool Supervisor::ServeOnce() {
 void Supervisor::Seat() {
   while (lobby_.queued() != 0 && crew_.CanServe()) {
     const std::optional<Lobby::Waiting> next = lobby_.Next();
-    if (crew_.Serve(next->socket, next->admission, guests_.OpenArea(next->admission.guest))) {
+    if (crew_.Serve(next->socket, next->admission, guests_.OpenMemory(next->admission))) {
       close(next->socket);
     } else {
       lobby_.PutBack(*next);

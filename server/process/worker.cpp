@@ -21,8 +21,10 @@
 #include <utility>
 
 #include "runtime/address.h"
+#include "runtime/area.h"
 #include "runtime/mutex.h"
 #include "runtime/tls/openssl.h"
+#include "server/agent/agent_port.h"
 #include "server/base/last_words.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
@@ -263,6 +265,22 @@ SessionLimits LimitsOf(const ServerOptions& options, const Admission& admission)
   return limits;
 }
 
+// Of a program of a guest, or of its vesper-agent, which then lives longer than the session.
+std::unique_ptr<Channel> MakeChannelOfGuest(int port, Descriptor memory, const SessionLimits& limits, SharedBudget* budget,
+                                            std::unique_ptr<AgentPort>* agent, std::string* error) {
+  if (agent == nullptr) {
+    std::shared_ptr<Area> area = Area::OfHost(std::move(memory));
+    if (area != nullptr) budget->UseArea(area);
+    return MakeGuestChannel(port, std::move(area));
+  }
+  if (!memory.valid()) *error = "vesper-agent has no memory here: --guest NAME,venus=MIB";
+  *agent = AgentPort::Make(Descriptor(port), std::move(memory));
+  if (*agent == nullptr) return nullptr;
+  budget->UseSource(agent->get());
+  return std::make_unique<venus::VenusChannel>(agent->get(),
+                                               venus::VenusChannel::Options{limits.objects, limits.command_bytes});
+}
+
 // Returns a timer that ends the process in case work that the client left keeps the driver busy for ever.
 std::unique_ptr<Timer> Serve(Session* session, int socket, uint64_t number, int line, Channel* channel,
                              const Accountant::Limits& limits) {
@@ -331,10 +349,9 @@ int RunWorker(const ServerOptions& options) {
   OrderMessage order;
   int socket = -1;
   if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;
-  std::shared_ptr<Area> area;
+  Descriptor memory;  // of the client's guest
   if (order.order == Order::kArea) {
-    area = Area::OfHost(Descriptor(socket));
-    if (area != nullptr) driver->shared_budget().UseArea(area);
+    memory = Descriptor(std::exchange(socket, -1));
     if (ReceiveOrder(options.worker_fd, -1, &order, &socket) != LineStatus::kMessage || socket < 0) return 0;
   }
   const bool in_guest = order.admission.guest != 0;
@@ -344,10 +361,13 @@ int RunWorker(const ServerOptions& options) {
   SetLastListener(listener, LastKind::kRefused);
   LimitLog({limits::kSessionLogLines, limits::kSessionLogBytes});
   if (order.admission.memory_mib != 0) LimitMemory(Stricter(options.max_memory, order.admission.memory_mib));
+  std::unique_ptr<AgentPort> agent;
   std::unique_ptr<Timer> end;
   {
-    std::unique_ptr<Channel> channel = in_guest ? MakeGuestChannel(socket, std::move(area))
-                                                : MakeChannel(socket, order.admission, options.limits(), &error);
+    std::unique_ptr<Channel> channel =
+        in_guest ? MakeChannelOfGuest(socket, std::move(memory), options.limits(), &driver->shared_budget(),
+                                      order.admission.venus ? &agent : nullptr, &error)
+                 : MakeChannel(socket, order.admission, options.limits(), &error);
     explicit_bzero(&order.admission.secrets, sizeof(order.admission.secrets));
     if (channel == nullptr) {
       Log(LogLevel::kError, "session {} has no channel: {}", order.session,
@@ -372,7 +392,8 @@ int RunWorker(const ServerOptions& options) {
                  std::chrono::seconds(Stricter(options.max_idle, order.admission.idle_seconds))});
     SetLastListener(-1, LastKind::kGoodbye);
     // A program of a guest that was not the one to end the session may still write to its memory, which must not become another's.
-    if (in_guest && !gone && !session.orderly() && !its_channel->PeerEnded()) _exit(kMemoryInUse);
+    const bool takes_memory = in_guest && !order.admission.venus;
+    if (takes_memory && !gone && !session.orderly() && !its_channel->PeerEnded()) _exit(kMemoryInUse);
   }
   driver->LetGo();
   EndWorker();

@@ -92,7 +92,7 @@ bool Session::Greet(std::string* error) {
     table_.TranslateTypes(translation_.handle_types());
   }
   welcome.ring = hello.ring && channel_->OffersRing();
-  const bool can_name = channel_->CarriesDescriptors() || (channel_->NamesPlaces() && welcome.ring);
+  const bool can_name = channel_->CarriesDescriptors() || (channel_->NamesPlaces() && (welcome.ring || must_share()));
   shares_memory_ = welcome.shares_memory = hello.shares_memory && can_name;
   std::string unknown;
   welcome.compression =

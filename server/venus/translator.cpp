@@ -1,6 +1,5 @@
 #include "server/venus/translator.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -238,7 +237,7 @@ void Translator::TakeReply(const Pending& pending, std::span<const uint8_t> payl
 }
 
 // What the peer is told that the driver did not say, and what is kept for it.
-void Translator::Complete(const Pending& pending, int descriptor) {
+void Translator::Complete(const Pending& pending, MemoryName memory) {
   const Command command = pending.command->command;
   if (command == Command::kEnumerateDeviceExtensionProperties) {
     ListSyncFiles(&As<wire::EnumerateDeviceExtensionPropertiesArgs>(pending), pending.capacity);
@@ -255,9 +254,8 @@ void Translator::Complete(const Pending& pending, int descriptor) {
   } else if (command == Command::kGetPhysicalDeviceProperties2) {
     const auto* properties = As<wire::GetPhysicalDeviceProperties2Args>(pending).pProperties;
     if (properties != nullptr) on_cpu_ = on_cpu_ || properties->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
-  } else if (command == Command::kAllocateMemory && descriptor >= 0 && pending.made.size() == 1) {
-    Descriptor file(fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
-    if (file.valid()) resources_->KeepMemory(pending.made.front(), std::move(file));
+  } else if (command == Command::kAllocateMemory && memory.valid() && pending.made.size() == 1) {
+    resources_->KeepMemory(pending.made.front(), std::move(memory));
   }
   if (ResultOf(pending) < 0) {
     if (!pending.answers) {
@@ -282,7 +280,7 @@ bool Translator::WriteOut(Stream* stream, const wire::ByteBuffer& reply, std::st
   return true;
 }
 
-bool Translator::Finish(Stream* stream, std::span<const uint8_t> payload, int descriptor, std::string* error) {
+bool Translator::Finish(Stream* stream, std::span<const uint8_t> payload, MemoryName memory, std::string* error) {
   Pending& pending = stream->pending;
   TakeReply(pending, payload);
   const VkResult result = ResultOf(pending);
@@ -290,7 +288,7 @@ bool Translator::Finish(Stream* stream, std::span<const uint8_t> payload, int de
     stream->hold = Hold::kRetry;
     return true;
   }
-  Complete(pending, descriptor);
+  Complete(pending, std::move(memory));
   bool fits = true;
   if (pending.answers) {
     reply_.clear();

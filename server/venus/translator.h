@@ -26,7 +26,7 @@ class Translator {
 
   // The session's reply to stream->pending. Afterwards the stream is held no more, or is to ask again (kRetry). False with a reason
   // when the reply does not fit where the peer wants it.
-  bool Finish(Stream* stream, std::span<const uint8_t> payload, int descriptor, std::string* error);
+  bool Finish(Stream* stream, std::span<const uint8_t> payload, MemoryName memory, std::string* error);
 
   // What Finish() wrote last.
   std::span<const uint8_t> last_reply() const { return {reply_.data(), reply_.size()}; }
@@ -39,7 +39,7 @@ class Translator {
   static void BeginWithSomething(const Pending& pending, wire::ByteBuffer* batch);
   void NoteObjects(const Pending& pending);
   static void TakeReply(const Pending& pending, std::span<const uint8_t> payload);
-  void Complete(const Pending& pending, int descriptor);
+  void Complete(const Pending& pending, MemoryName memory);
   static bool WriteOut(Stream* stream, const wire::ByteBuffer& reply, std::string* error);
 
   Ids ids_;

@@ -1,5 +1,6 @@
 #include "server/venus/venus_channel.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -22,10 +23,17 @@ namespace limits = server::limits;
 using server::Log;
 using server::LogLevel;
 
-VenusChannel::VenusChannel(int socket, Options options)
+VenusChannel::VenusChannel(int socket, Options options) : VenusChannel(socket, nullptr, std::move(options)) {}
+
+VenusChannel::VenusChannel(server::AgentPort* agent, Options options)
+    : VenusChannel(agent->TakeStream(), agent, std::move(options)) {}
+
+VenusChannel::VenusChannel(int socket, server::AgentPort* agent, Options options)
     : options_(std::move(options)),
-      socket_(socket),
+      agent_(agent),
+      socket_(socket, agent),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      resources_(agent),
       translator_(options_.objects, &resources_),
       from_socket_(options_.command_bytes),
       busy_(Clock::now()) {
@@ -72,6 +80,22 @@ ChannelStatus VenusChannel::Send(MessageKind kind, uint64_t sequence, std::span<
 ChannelStatus VenusChannel::SendWithDescriptors(MessageKind kind, uint64_t sequence,
                                                 std::span<const std::span<const uint8_t>> parts,
                                                 std::span<const int> descriptors) {
+  MemoryName memory;
+  if (!descriptors.empty()) memory.file = Descriptor(fcntl(descriptors.front(), F_DUPFD_CLOEXEC, 0));
+  return SendNamed(kind, sequence, parts, std::move(memory));
+}
+
+ChannelStatus VenusChannel::SendWithPlace(MessageKind kind, uint64_t sequence,
+                                          std::span<const std::span<const uint8_t>> parts, MemoryPlace place) {
+  return SendNamed(kind, sequence, parts, {{}, place});
+}
+
+void VenusChannel::Nudge() {
+  if (agent_ != nullptr) agent_->Nudge();
+}
+
+ChannelStatus VenusChannel::SendNamed(MessageKind kind, uint64_t sequence,
+                                      std::span<const std::span<const uint8_t>> parts, MemoryName memory) {
   if (closed_) return ChannelStatus::kClosed;
   if (kind != MessageKind::kReply && kind != MessageKind::kEvent) return ChannelStatus::kOk;
   std::vector<uint8_t> payload;
@@ -79,7 +103,7 @@ ChannelStatus VenusChannel::SendWithDescriptors(MessageKind kind, uint64_t seque
   {
     const std::lock_guard lock(mutex_);
     if (kind == MessageKind::kReply) {
-      TakeReply(sequence, payload, descriptors.empty() ? -1 : descriptors.front());
+      TakeReply(sequence, payload, std::move(memory));
     } else {
       TakeEvents(payload);
     }
@@ -88,11 +112,11 @@ ChannelStatus VenusChannel::SendWithDescriptors(MessageKind kind, uint64_t seque
   return ChannelStatus::kOk;
 }
 
-void VenusChannel::TakeReply(uint64_t sequence, std::span<const uint8_t> payload, int descriptor) {
+void VenusChannel::TakeReply(uint64_t sequence, std::span<const uint8_t> payload, MemoryName memory) {
   const auto take = [&](Stream* stream) {
     if (stream->hold != Hold::kReply || stream->pending.sequence != sequence) return false;
     std::string error;
-    if (!translator_.Finish(stream, payload, descriptor, &error)) {
+    if (!translator_.Finish(stream, payload, std::move(memory), &error)) {
       Fail(std::move(error));
       return true;
     }
@@ -285,7 +309,7 @@ bool VenusChannel::Describe(const VtestMessage& message) {
     answer.push_back(static_cast<uint32_t>(value));
     answer.push_back(static_cast<uint32_t>(value >> 32));
   };
-  Descriptor file;
+  Descriptor event;
   switch (message.command) {
     case Vtest::kPing:
     case Vtest::kContextInit:
@@ -324,8 +348,8 @@ bool VenusChannel::Describe(const VtestMessage& message) {
       for (size_t i = 2; i + 3 <= message.body.size() / sizeof(uint32_t); i += 3) {
         values.emplace_back(message.word(i), message.twin(i + 1));
       }
-      file = syncs_.Wait((message.word(0) & 1) != 0, std::move(values));
-      if (!file.valid()) return Fail("no descriptor is left for a wait"), false;
+      event = syncs_.Wait((message.word(0) & 1) != 0, std::move(values));
+      if (!event.valid()) return Fail("no descriptor is left for a wait"), false;
       break;
     }
     default:
@@ -334,7 +358,7 @@ bool VenusChannel::Describe(const VtestMessage& message) {
   }
   if (message.command == Vtest::kContextInit) return false;
   socket_.Answer(message.command, answer);
-  if (file.valid()) socket_.SendFile(file.get());
+  if (event.valid()) socket_.SendEvent(std::move(event));
   return false;
 }
 
@@ -342,13 +366,13 @@ bool VenusChannel::CreateBlob(const VtestMessage& message) {
   const uint64_t size = message.twin(2);
   const uint64_t memory = message.twin(4);
   uint32_t number = 0;
-  Descriptor file;
+  MemoryName name;
   std::string error;
-  const bool made = memory == 0 ? resources_.Create(size, &number, &file, &error)
-                                : resources_.CreateOfMemory(memory, size, &number, &file, &error);
+  const bool made = memory == 0 ? resources_.Create(size, &number, &name, &error)
+                                : resources_.CreateOfMemory(memory, size, &number, &name, &error);
   if (!made) return Fail(std::move(error)), false;
   socket_.Answer(message.command, {{number}});
-  socket_.SendFile(file.get());
+  socket_.SendFile(name);
   return false;
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runtime/channel.h"
+#include "server/agent/agent_port.h"
 #include "server/venus/resources.h"
 #include "server/venus/stream.h"
 #include "server/venus/syncs.h"
@@ -33,14 +34,20 @@ class VenusChannel final : public Channel {
   };
   // Takes over a connected socket.
   VenusChannel(int socket, Options options);
+  // Or speaks to the driver of a guest, whose agent's port lives longer.
+  VenusChannel(server::AgentPort* agent, Options options);
   ~VenusChannel() override;
 
   ChannelStatus Send(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts) override;
-  bool CarriesDescriptors() const override { return true; }
+  bool CarriesDescriptors() const override { return agent_ == nullptr; }
+  bool NamesPlaces() const override { return agent_ != nullptr; }
   bool NeedsSharedMemory() const override { return true; }
   ChannelStatus SendWithDescriptors(MessageKind kind, uint64_t sequence,
                                     std::span<const std::span<const uint8_t>> parts,
                                     std::span<const int> descriptors) override;
+  ChannelStatus SendWithPlace(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+                              MemoryPlace place) override;
+  void Nudge() override;
   bool SendsAtOnce(size_t) override { return true; }
   bool Raise(uint64_t, uint64_t) override { return true; }  // the driver sees completion in its memory
   ChannelStatus Receive(Message* message, std::chrono::milliseconds timeout) override;
@@ -51,12 +58,15 @@ class VenusChannel final : public Channel {
   const char* name() const override { return "venus"; }
   std::string error() const override;
   uint64_t bytes_sent() const override { return socket_.sent(); }
-  uint64_t bytes_received() const override { return socket_.received() + taken_; }
+  uint64_t bytes_received() const override {
+    return (agent_ == nullptr ? socket_.received() : agent_->received()) + taken_;
+  }
   // How often nobody looked at the rings; any thread.
   uint64_t sleeps() const { return sleeps_; }
 
  private:
   using Clock = std::chrono::steady_clock;
+  VenusChannel(int socket, server::AgentPort* agent, Options options);
 
   // The session's thread, with the lock. True where there is a message now, or will be no more.
   bool Look(Message* message);
@@ -86,10 +96,13 @@ class VenusChannel final : public Channel {
   bool CreateRing(Reader* reader);
   bool Execute(Stream* stream, Reader* reader);
   Stream* RingOf(uint64_t key);
-  void TakeReply(uint64_t sequence, std::span<const uint8_t> payload, int descriptor);
+  ChannelStatus SendNamed(MessageKind kind, uint64_t sequence, std::span<const std::span<const uint8_t>> parts,
+                          MemoryName memory);
+  void TakeReply(uint64_t sequence, std::span<const uint8_t> payload, MemoryName memory);
   void TakeEvents(std::span<const uint8_t> payload);
 
   const Options options_;
+  server::AgentPort* const agent_;  // null: the driver is on this machine
   VtestSocket socket_;
   int wake_;  // an eventfd
   std::atomic<bool> closed_ = false;

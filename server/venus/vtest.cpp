@@ -9,8 +9,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "server/base/limits.h"
+#include "server/agent/agent_port.h"
 
 namespace vesper::venus {
 namespace {
@@ -19,6 +21,7 @@ namespace limits = server::limits;
 
 constexpr size_t kHeader = 2 * sizeof(uint32_t);
 constexpr size_t kPiece = size_t{64} << 10;
+constexpr uint8_t kByte[] = {0};
 
 uint32_t WordAt(const uint8_t* at) {
   uint32_t word;
@@ -32,7 +35,7 @@ uint32_t VtestMessage::word(size_t index) const {
   return index < body.size() / sizeof(uint32_t) ? WordAt(body.data() + index * sizeof(uint32_t)) : 0;
 }
 
-VtestSocket::VtestSocket(int fd) : fd_(fd) { fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK); }
+VtestSocket::VtestSocket(int fd, server::AgentPort* agent) : fd_(fd), agent_(agent) { fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK); }
 
 VtestSocket::~VtestSocket() { close(fd_); }
 
@@ -46,7 +49,7 @@ bool VtestSocket::Fill() {
   buffer_.resize(before + kPiece);
   ssize_t count;
   do {
-    count = recv(fd_, buffer_.data() + before, kPiece, MSG_DONTWAIT);
+    count = read(fd_, buffer_.data() + before, kPiece);
   } while (count < 0 && errno == EINTR);
   buffer_.resize(before + (count > 0 ? static_cast<size_t>(count) : 0));
   if (count == 0 || (count < 0 && errno != EAGAIN)) ended_ = true;
@@ -83,12 +86,24 @@ bool VtestSocket::Answer(Vtest command, std::span<const uint32_t> words) {
   return Send({reinterpret_cast<const uint8_t*>(all.data()), all.size() * sizeof(uint32_t)}, -1);
 }
 
-bool VtestSocket::SendFile(int file) {
-  constexpr uint8_t kByte[] = {0};
-  return Send(kByte, file);
+bool VtestSocket::SendFile(const MemoryName& memory) {
+  if (agent_ == nullptr) return Send(kByte, memory.file.get());
+  if (!agent_->Pass(memory.place.offset)) ended_ = true;
+  return !ended_;
+}
+
+bool VtestSocket::SendEvent(Descriptor event) {
+  if (agent_ == nullptr) return Send(kByte, event.get());
+  if (!agent_->PassEvent(std::move(event))) ended_ = true;
+  return !ended_;
 }
 
 bool VtestSocket::Send(std::span<const uint8_t> bytes, int file) {
+  if (agent_ != nullptr) {
+    if (!agent_->Send(bytes)) ended_ = true;
+    sent_ += bytes.size();
+    return !ended_;
+  }
   const auto end = std::chrono::steady_clock::now() + limits::kVenusAnswer;
   while (!bytes.empty()) {
     iovec part{const_cast<uint8_t*>(bytes.data()), bytes.size()};
@@ -122,6 +137,9 @@ bool VtestSocket::Send(std::span<const uint8_t> bytes, int file) {
   return true;
 }
 
-void VtestSocket::Shutdown() const { shutdown(fd_, SHUT_RDWR); }
+void VtestSocket::Shutdown() const {
+  if (agent_ != nullptr) return agent_->Close();
+  shutdown(fd_, SHUT_RDWR);
+}
 
 }  // namespace vesper::venus

@@ -8,6 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "runtime/descriptor.h"
+
+namespace vesper::server {
+class AgentPort;
+}  // namespace vesper::server
+
 namespace vesper::venus {
 
 enum class Vtest : uint32_t {
@@ -39,8 +45,8 @@ struct VtestMessage {
 // Receives and answers on one thread; Shutdown() from any. Does not own the descriptor's other copies.
 class VtestSocket {
  public:
-  // `fd` becomes its own and does not block.
-  explicit VtestSocket(int fd);
+  // `fd` becomes its own and does not block. With an agent, which lives longer, answers go through that.
+  explicit VtestSocket(int fd, server::AgentPort* agent = nullptr);
   ~VtestSocket();
   VtestSocket(const VtestSocket&) = delete;
   VtestSocket& operator=(const VtestSocket&) = delete;
@@ -55,7 +61,8 @@ class VtestSocket {
 
   // Waits while the peer takes nothing, for a while. False when it has gone.
   bool Answer(Vtest command, std::span<const uint32_t> words);
-  bool SendFile(int file);
+  bool SendFile(const MemoryName& memory);
+  bool SendEvent(Descriptor event);
   void Shutdown() const;
 
   uint64_t received() const { return received_; }
@@ -66,6 +73,7 @@ class VtestSocket {
   bool Send(std::span<const uint8_t> bytes, int file);
 
   const int fd_;
+  server::AgentPort* const agent_;
   std::vector<uint8_t> buffer_;
   size_t at_ = 0;
   bool ended_ = false;
