@@ -185,8 +185,10 @@ inline constexpr std::chrono::milliseconds kBusyPortPatience{60'000};
 // Of a guest, unless its option says otherwise, and at most.
 inline constexpr uint32_t kGuestMebibytes = 1024;
 inline constexpr uint32_t kMostGuestMebibytes = 1 << 20;
-inline constexpr uint32_t kGuestPorts = 16;
-inline constexpr uint32_t kPortsOfDevice = 30;  // that a virtio-serial device has beside the console's
+// A virtio-serial device has 30 ports beside the console's, but QEMU tells a guest of each by three messages, of which 32 at most
+// may wait: of the ports beyond these the guest may never hear that their other end is connected.
+inline constexpr uint32_t kPortsOfDevice = 15;
+inline constexpr uint32_t kGuestPorts = kPortsOfDevice;
 inline constexpr uint32_t kMostGuestPorts = 8 * kPortsOfDevice;
 inline constexpr size_t kGuestNameBytes = 32;
 // Bytes of a sentence from the door, with the zero at its end: longer ones are cut.

@@ -94,7 +94,7 @@ bool Guests::Parse(const std::string& text, Guest* guest, uint64_t* mebibytes, s
   }
   *mebibytes = memory;
   guest->venus_bytes = Area::InUnits(uint64_t{venus} << 20);
-  if (!sound) *error = "write NAME[,memory=MIB][,ports=N][,venus=MIB], a name of letters, digits, - and _, and up to 240 ports";
+  if (!sound) *error = "write NAME[,memory=MIB][,ports=N][,venus=MIB], a name of letters, digits, - and _, and up to 120 ports";
   return sound;
 }
 

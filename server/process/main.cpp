@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   app.add_option(
          "--guest", options.guests,
          "Serve a virtual machine of QEMU through memory that it shares, and print the options that QEMU needs: "
-         "NAME[,memory=MIB][,ports=N][,venus=MIB], as many MiB (1024) for all its programs, programs (16) at once, "
+         "NAME[,memory=MIB][,ports=N][,venus=MIB], as many MiB (1024) for all its programs, programs (15) at once, "
          "and MiB for Mesa's Venus driver by vesper-agent (none); may be repeated")
       ->type_name("GUEST");
   app.add_option("--guest-folder", options.guest_folder,
