@@ -11,12 +11,12 @@ namespace vesper {
 
 struct AgentFrame {
   enum Kind : uint32_t {
-    kNothing,  // so that a closed port is noticed
-    kBytes,    // either way: of the driver's socket
-    kMake,     // by the host: a Make. Is answered
-    kMade,     // by the agent: the number, then places; none: it cannot
-    kPass,     // by the host: the number of a file, whose descriptor now goes into the driver's socket, with a byte
-    kDrop,     // by the host: the number of a file that it uses no more
+    kNothing,    // so that a closed port is noticed
+    kBytes,      // either way: of the driver's socket
+    kMake,       // by the host: a Make. Is answered
+    kMade,       // by the agent: the number, then places; none: it cannot
+    kPass,       // by the host: the number of a file, whose descriptor now goes into the driver's socket, with a byte
+    kDrop,       // by the host: the number of a file that it uses no more
     kPassEvent,  // by the host: the number of an eventfd that is made and goes into the driver's socket
     kSignal,     // by the host: the number of such an event, which has come to pass
     kEnd         // by the agent: the driver has gone; the host closes the port

@@ -204,7 +204,9 @@ std::optional<NumberedPages> AgentPort::Make(uint64_t size) {
     if (!filled) {
       wrong = "the host has no memory for it";
     } else if (pread(file_.get(), &mark, sizeof(mark), at) != sizeof(mark) || mark != asked.mark) {
-      wrong = "the agent's files are not in the memory of this guest: are they on its file system, mounted with dax=always?";
+      wrong =
+          "the agent's files are not in the memory of this guest: are they on its file system, mounted with "
+          "dax=always?";
     }
     mark = 0;
     if (!wrong && pwrite(file_.get(), &mark, sizeof(mark), at) != sizeof(mark)) wrong = "the host cannot write there";

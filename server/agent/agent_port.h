@@ -61,8 +61,8 @@ class AgentPort final : public PageSource {
   void Unlock(const std::vector<MemoryPlace>& places);
 
   const Descriptor port_, file_;
-  Descriptor stream_;       // a pipe: the front end's end
-  Descriptor inner_;        // the end here; the thread's
+  Descriptor stream_;  // a pipe: the front end's end
+  Descriptor inner_;   // the end here; the thread's
   const Descriptor wake_;
   uint64_t file_bytes_ = 0;
   std::atomic<bool> stop_ = false;

@@ -94,7 +94,8 @@ bool Guests::Parse(const std::string& text, Guest* guest, uint64_t* mebibytes, s
   }
   *mebibytes = memory;
   guest->venus_bytes = Area::InUnits(uint64_t{venus} << 20);
-  if (!sound) *error = "write NAME[,memory=MIB][,ports=N][,venus=MIB], a name of letters, digits, - and _, and up to 120 ports";
+  if (!sound)
+    *error = "write NAME[,memory=MIB][,ports=N][,venus=MIB], a name of letters, digits, - and _, and up to 120 ports";
   return sound;
 }
 
@@ -137,7 +138,8 @@ bool Guests::MakeVenus(Guest* guest, const std::string& place, const LocalPeers&
   AgentLabel label;
   label.bytes = guest->venus_bytes - AgentLabel::kPage;
   const bool opened = guest->venus.valid() && ::fstat(guest->venus.get(), &status) == 0;
-  if (opened && (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() || (status.st_size != 0 && status.st_size != size))) {
+  if (opened &&
+      (!S_ISREG(status.st_mode) || status.st_uid != ::geteuid() || (status.st_size != 0 && status.st_size != size))) {
     *error = guest->venus_path + " is another's, or of another size: remove it when no guest uses it";
     return false;
   }

@@ -97,8 +97,9 @@ class Crew {
     bool to_end = false;  // it is ended by order, which is no fault
     uint64_t wanted = 0;  // its place among the sessions that wait for a device: the lowest comes first
     Clock::time_point wanted_since;
-    uint32_t guest = 0;    // that its client is a program of
-    Descriptor area = {};  // the guest's memory, with what the worker holds of it; none where the guest's own kernel gives it out
+    uint32_t guest = 0;  // that its client is a program of
+    Descriptor area =
+        {};  // the guest's memory, with what the worker holds of it; none where the guest's own kernel gives it out
   };
 
   size_t Count(State state) const;

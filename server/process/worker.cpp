@@ -266,8 +266,9 @@ SessionLimits LimitsOf(const ServerOptions& options, const Admission& admission)
 }
 
 // Of a program of a guest, or of its vesper-agent, which then lives longer than the session.
-std::unique_ptr<Channel> MakeChannelOfGuest(int port, Descriptor memory, const SessionLimits& limits, SharedBudget* budget,
-                                            std::unique_ptr<AgentPort>* agent, std::string* error) {
+std::unique_ptr<Channel> MakeChannelOfGuest(int port, Descriptor memory, const SessionLimits& limits,
+                                            SharedBudget* budget, std::unique_ptr<AgentPort>* agent,
+                                            std::string* error) {
   if (agent == nullptr) {
     std::shared_ptr<Area> area = Area::OfHost(std::move(memory));
     if (area != nullptr) budget->UseArea(area);

@@ -58,8 +58,7 @@ bool Resources::Create(uint64_t size, uint32_t* number, MemoryName* name, std::s
   return true;
 }
 
-bool Resources::CreateOfMemory(uint64_t memory, uint64_t size, uint32_t* number, MemoryName* name,
-                               std::string* error) {
+bool Resources::CreateOfMemory(uint64_t memory, uint64_t size, uint32_t* number, MemoryName* name, std::string* error) {
   if (resources_.size() >= limits::kVenusResources) {
     *error = "it wants more resources than one client may have";
     return false;

@@ -11,8 +11,8 @@
 #include <cstring>
 #include <utility>
 
-#include "server/base/limits.h"
 #include "server/agent/agent_port.h"
+#include "server/base/limits.h"
 
 namespace vesper::venus {
 namespace {
@@ -35,7 +35,9 @@ uint32_t VtestMessage::word(size_t index) const {
   return index < body.size() / sizeof(uint32_t) ? WordAt(body.data() + index * sizeof(uint32_t)) : 0;
 }
 
-VtestSocket::VtestSocket(int fd, server::AgentPort* agent) : fd_(fd), agent_(agent) { fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK); }
+VtestSocket::VtestSocket(int fd, server::AgentPort* agent) : fd_(fd), agent_(agent) {
+  fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
+}
 
 VtestSocket::~VtestSocket() { close(fd_); }
 

@@ -1,13 +1,17 @@
 // Programs of guests, with a Unix socket in place of a port and the host's file in place of the guest's memory device: what a
 // hostile guest can do to others, what is left of a killed program, and what becomes of programs when the memory is full.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +20,7 @@
 #include <numeric>
 #include <random>
 
+#include "runtime/descriptor.h"
 #include "tests/integration/failure.h"
 #include "tests/support/statistics_file.h"
 
@@ -122,10 +127,11 @@ TEST_P(GuestTest, AScribblingGuestHurtsOnlyItself) {
     const pid_t hostile = fork();
     if (hostile == 0) Scribble(FileOf("one"));
     for (int i = 0; i < rounds; ++i) {
-      const pid_t program = work(1000);
-      Within(milliseconds(1000), [program] { return waitpid(program, nullptr, WNOHANG) == program; });
-      kill(program, SIGKILL);
-      waitpid(program, nullptr, 0);
+      // Several at once, each with rings, shared words and memory of its own, all of which is written over.
+      const std::array<pid_t, 3> programs = {work(1000), work(1000), work(1000)};
+      Within(milliseconds(1000), [] { return false; });
+      for (const pid_t program : programs) kill(program, SIGKILL);
+      for (const pid_t program : programs) waitpid(program, nullptr, 0);
     }
     kill(hostile, SIGKILL);
     waitpid(hostile, nullptr, 0);
@@ -134,15 +140,37 @@ TEST_P(GuestTest, AScribblingGuestHurtsOnlyItself) {
     _exit(StatusOf(status));
   }
   BeIn("two");
+  int ends[2];  // the other program of that guest works until the pipe is closed
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t beside = fork();
+  if (beside == 0) {
+    close(ends[1]);
+    RunAsChild([&] {
+      Context context;
+      pollfd entry{ends[0], POLLIN, 0};
+      uint32_t times = 0;
+      while (poll(&entry, 1, 0) == 0) {
+        if (!CopiesExactly(context, 7 * ++times)) return 1;
+      }
+      return times > 3 ? 0 : 2;
+    });
+  }
+  close(ends[0]);
+  int status = -1;
   {
     Context context;
     uint32_t times = 0;
-    int status = -1;
     while (waitpid(guest, &status, WNOHANG) == 0) ASSERT_TRUE(CopiesExactly(context, ++times));
     EXPECT_EQ(StatusOf(status), 0) << "when nobody scribbles any more, that guest is served as ever";
     EXPECT_GE(times, 3u);
   }
+  close(ends[1]);
+  waitpid(beside, &status, 0);
+  EXPECT_EQ(StatusOf(status), 0);
   EXPECT_TRUE(IsAlive(server().pid()));
+  // Not one worker has crashed, of whichever guest: what makes no sense ends a session in order.
+  EXPECT_FALSE(LogSays("ended with signal", milliseconds(0)));
+  EXPECT_FALSE(LogSays("Sanitizer", milliseconds(0)));
 }
 
 TEST_P(GuestTest, AKilledProgramLeavesNothing) {
@@ -210,6 +238,75 @@ TEST_P(GuestTest, WhereTheMemoryIsFullProgramsGoOn) {
   EXPECT_GE(counts.Total("tracked_allocations"), 4u);
   Context again;
   EXPECT_TRUE(CopiesExactly(again, 3));
+}
+
+// A worker that is killed leaves a program behind that has its memory mapped and does not know yet: nobody else gets that memory until
+// the server sees that no port of the machine can be such a program's.
+TEST_P(GuestTest, MemoryOfAKilledWorkerIsNobodysUntilItsProgramIsGone) {
+  int ends[2], back[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(pipe(back), 0);
+  const pid_t program = fork();
+  if (program == 0) {
+    BeIn("one");
+    RunAsChild([&] {
+      Context context;
+      const Buffer buffer = MakeBuffer(context, 6 << 20, kBothWays, Placement::kHost);
+      const auto words = buffer.As<uint32_t>();
+      std::ranges::fill(words, 0x11111111u);
+      char go;
+      if (write(ends[1], "x", 1) != 1 || read(back[0], &go, 1) != 1) return 1;
+      // As if it had noticed nothing: it writes on while the other program works.
+      const bool own = std::ranges::all_of(words, [](uint32_t word) { return word == 0x11111111u || word == 0; });
+      std::ranges::fill(words, 0x22222222u);
+      if (write(ends[1], "x", 1) != 1 || read(back[0], &go, 1) != 1) return 1;
+      _exit(own ? 0 : 2);
+    });
+  }
+  char ready;
+  ASSERT_EQ(read(ends[0], &ready, 1), 1);
+  const size_t before = HeldOf("one");
+  EXPECT_GT(before, 0u);
+  const std::vector<pid_t> workers = Workers();
+  ASSERT_EQ(workers.size(), 1u);
+  kill(workers.front(), SIGKILL);
+  EXPECT_TRUE(
+      Within(milliseconds(10000), [&] { return !IsAlive(workers.front()) && LogSays("ended with", milliseconds(0)); }));
+  EXPECT_EQ(HeldOf("one"), before);
+  BeIn("one");
+  {
+    Context context;
+    std::vector<Buffer> buffers;
+    for (int i = 0; i < 3; ++i) {
+      buffers.push_back(MakeBuffer(context, 3 << 20, kBothWays, Placement::kHost));
+      std::ranges::fill(buffers.back().As<uint32_t>(), 0x33333333u);
+    }
+    ASSERT_EQ(write(back[1], "x", 1), 1);
+    ASSERT_EQ(read(ends[0], &ready, 1), 1);
+    for (const Buffer& buffer : buffers) {
+      EXPECT_TRUE(std::ranges::all_of(buffer.As<uint32_t>(), [](uint32_t word) { return word == 0x33333333u; }))
+          << "the program before wrote into it";
+    }
+    EXPECT_TRUE(CopiesExactly(context, 5));
+  }
+  EXPECT_TRUE(Within(milliseconds(10000), [&] { return HeldOf("one") == before; }))
+      << "what this program had is free again";
+  ASSERT_EQ(write(back[1], "x", 1), 1);
+  int status = -1;
+  waitpid(program, &status, 0);
+  EXPECT_EQ(StatusOf(status), 0);
+  // All ports are connected again, and in none has anybody read what is said first: nobody has one open.
+  std::vector<Descriptor> ports;
+  for (int i = 0; i < 8; ++i) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    const std::string path = folder_ + "/one.sock";
+    path.copy(static_cast<char*>(name.sun_path), sizeof(name.sun_path) - 1);
+    ports.emplace_back(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(connect(ports.back().get(), reinterpret_cast<const sockaddr*>(&name), sizeof(name)), 0);
+  }
+  EXPECT_TRUE(Within(milliseconds(10000), [this] { return HeldOf("one") == 0; }));
+  for (const int end : {ends[0], ends[1], back[0], back[1]}) close(end);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ports, GuestTest, testing::Values("unix"));

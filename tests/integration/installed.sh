@@ -9,7 +9,7 @@ prefix=$(mktemp -d "${TMPDIR:-/tmp}/vesper-installed-XXXXXX")
 trap 'rm -rf "$prefix"' EXIT
 
 cmake --install "$build" --prefix "$prefix" >"$prefix/log" || { cat "$prefix/log" >&2; exit 1; }
-for program in vesper vesper-server vesper-filter vesper-matmul vesper-roofline; do
+for program in vesper vesper-agent vesper-server vesper-filter vesper-matmul vesper-roofline; do
   "$prefix/bin/$program" --help >/dev/null || { echo "installed.sh: $program does not start" >&2; exit 1; }
 done
 

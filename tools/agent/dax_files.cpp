@@ -51,8 +51,20 @@ std::string FindDevice(uint64_t* bytes) {
 // What an earlier machine or a killed one left there is of no use to anybody. Fails where it is mounted, which is as well.
 void MakeFileSystem(const std::string& device, uint64_t bytes) {
   std::string blocks = std::to_string(bytes / kPage);
-  std::array<std::string, 16> words{"mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-N", "16384",
-                                    "-O", "^has_journal,^resize_inode", "-E", "nodiscard,lazy_itable_init=0", device,
+  std::array<std::string, 16> words{"mkfs.ext4",
+                                    "-q",
+                                    "-F",
+                                    "-b",
+                                    "4096",
+                                    "-m",
+                                    "0",
+                                    "-N",
+                                    "16384",
+                                    "-O",
+                                    "^has_journal,^resize_inode",
+                                    "-E",
+                                    "nodiscard,lazy_itable_init=0",
+                                    device,
                                     blocks};
   std::vector<char*> arguments;
   for (std::string& word : words) {

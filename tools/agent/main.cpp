@@ -23,7 +23,7 @@
 namespace vesper::agent {
 namespace {
 
-constexpr int kPortTime = 30000;   // ms that a program waits for a port while all are in use
+constexpr int kPortTime = 30000;  // ms that a program waits for a port while all are in use
 constexpr int kMostPrograms = 256;
 
 struct Options {

@@ -21,7 +21,7 @@ class Relay {
   void Run();
 
  private:
-  bool Hear();        // the driver
+  bool Hear();  // the driver
   bool HearHost();
   bool TakeFrames();
   bool Take(AgentFrame frame, const uint8_t* body);
