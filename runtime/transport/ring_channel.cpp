@@ -26,6 +26,8 @@ constexpr milliseconds kLook{200};
 // As long as waking a sleeper takes: then spinning costs at most twice of what is best.
 constexpr std::chrono::microseconds kSpin{20};
 constexpr std::chrono::microseconds kGuestSpin{100};
+// As long as it takes a peer that was woken to wake up and to say something.
+constexpr std::chrono::microseconds kExpectedSpin{100};
 // A guest's end waits for room with looks, whose wake-ups would come to the thread that receives.
 constexpr std::chrono::microseconds kGuestLook{500};
 constexpr unsigned kMaxVain = 8;  // then only every so-many-th wait spins, until one succeeds
@@ -117,12 +119,16 @@ void RingChannel::SleepInPort(nanoseconds time) {
 }
 
 // After a store that the sleeper looks for.
-void RingChannel::Wake(RingSleeper* place) {
-  if (place->asleep.load() == 0 || place->asleep.exchange(0) == 0) return;
+bool RingChannel::Wake(RingSleeper* place) {
+  if (place->asleep.load() == 0 || place->asleep.exchange(0) == 0) return false;
   counts_.wakes.fetch_add(1, std::memory_order_relaxed);
-  if (area_ != nullptr) return socket_->Nudge();
+  if (area_ != nullptr) {
+    socket_->Nudge();
+    return true;
+  }
   place->bell.fetch_add(1);
   doorbell_->Ring(&place->bell);
+  return true;
 }
 
 // Of this end, whatever the peer has done to the flag.
@@ -140,24 +146,26 @@ bool RingChannel::PeerGone() {
   return true;
 }
 
-// Only while the peer runs, on another processor, and does not sleep itself: then it is about to say something, or to sleep.
+// Only while the peer runs, on another processor, and does not sleep itself: then it is about to say something, or to sleep. Or
+// while it wakes up.
 bool RingChannel::Spin() {
   const uint32_t processor = ThisProcessor();
-  if (vain_ >= kMaxVain && vain_++ % kMaxVain != 0) return false;
+  const bool expecting = expecting_.exchange(false, std::memory_order_relaxed);
+  if (!expecting && vain_ >= kMaxVain && vain_++ % kMaxVain != 0) return false;
   const uint32_t other = peer_->processor.load(std::memory_order_relaxed);
   if (other == processor || other == 0) return false;
-  const auto end = steady_clock::now() + (area_ == nullptr ? kSpin : kGuestSpin);
+  const auto end = steady_clock::now() + (expecting ? kExpectedSpin : area_ == nullptr ? kSpin : kGuestSpin);
   do {
     for (int i = 0; i < 32; ++i) {
       if (HasNews() || closed_.load(std::memory_order_relaxed) || interrupted_.load(std::memory_order_relaxed)) {
         vain_ = 0;
         return true;
       }
-      if (peer_->reader.asleep.load(std::memory_order_relaxed) != 0) return false;
+      if (!expecting && peer_->reader.asleep.load(std::memory_order_relaxed) != 0) return false;
       Pause();
     }
   } while (steady_clock::now() < end);
-  ++vain_;
+  if (!expecting) ++vain_;
   return false;
 }
 
@@ -341,7 +349,11 @@ bool RingChannel::Raise(uint64_t key, uint64_t value) {
   }
   number.value.store(value, std::memory_order_release);
   page_->raised.store(++raises_);
-  Wake(&peer_->reader);
+  const bool woken = Wake(&peer_->reader);
+  if (woken && expects_ && area_ == nullptr && own_->reader.asleep.load() != 0) {
+    expecting_.store(true, std::memory_order_relaxed);
+    WakeOwn(&own_->reader);
+  }
   return true;
 }
 

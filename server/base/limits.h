@@ -47,7 +47,7 @@ inline constexpr size_t kProcessorsOfLane = 4;
 inline constexpr size_t kMaxLanes = 4;
 inline constexpr size_t kPoolsOfLanes = 64;
 // Commands of a command buffer that the reader makes itself: fewer are done before a lane has woken up.
-inline constexpr uint32_t kBeforeLane = 64;
+inline constexpr uint32_t kBeforeLane = 128;
 // How long a lane looks for more before it sleeps, and the reader for a lane to be done: a program that draws begins its next
 // frame within that. Looks between two at the clock.
 inline constexpr std::chrono::microseconds kLaneSpin{200};

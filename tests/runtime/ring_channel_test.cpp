@@ -41,9 +41,9 @@ class CountingDoorbell final : public transport::Doorbell {
     ++rings_;
     changed_.notify_all();
   }
-  void AwaitSleeper() {
+  void AwaitSleeper(int count = 1) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return sleepers_ != 0; });
+    changed_.wait(lock, [this, count] { return sleepers_ >= count; });
   }
   // Keeps whoever was woken from noticing.
   void Hold(bool held) {
@@ -243,6 +243,24 @@ TEST_F(RingChannelTest, ANumberWakesASleeper) {
   EXPECT_TRUE(server_->Raise(5, 1));
   receiver.join();
   EXPECT_EQ(server_->counts().wakes, 1u);
+}
+
+TEST_F(RingChannelTest, WhoRaisesANumberForASleeperExpectsItsAnswer) {
+  for (const bool expects : {false, true}) {
+    server_->ExpectAnswers(expects);
+    const int before = doorbell_.rings();
+    std::thread server([this] { EXPECT_EQ(Receive(*server_).sequence, 9u); });
+    doorbell_.AwaitSleeper();
+    std::thread client([this, expects] {
+      EXPECT_EQ(Words(Receive(*client_)), (std::vector<uint64_t>{5, expects ? 2u : 1u}));
+    });
+    doorbell_.AwaitSleeper(2);
+    EXPECT_TRUE(server_->Raise(5, expects ? 2 : 1));
+    client.join();
+    EXPECT_EQ(doorbell_.rings() - before, expects ? 2 : 1);
+    ASSERT_EQ(SendBatch(*client_, 9, 200), ChannelStatus::kOk);
+    server.join();
+  }
 }
 
 // As a process that is killed: its descriptors close, and it stores nothing more.
