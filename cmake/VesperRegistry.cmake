@@ -3,7 +3,7 @@
 #
 # In this order: VULKAN_HEADERS_DIR; what scripts/vulkan-headers has put into the user's cache; the system's. Nothing is
 # fetched here.
-set(VULKAN_HEADERS_DIR "" CACHE PATH "A Vulkan-Headers folder to use (\"system\": the system's) instead of those of scripts/vulkan-headers")
+set(VULKAN_HEADERS_DIR "" CACHE STRING "A Vulkan-Headers folder to use (\"system\": the system's) instead of those of scripts/vulkan-headers")
 set(VESPER_EXTRA_REGISTRIES "" CACHE PATH "A folder of further vk-*.xml for tests of the generator")
 
 find_program(VESPER_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
@@ -25,6 +25,7 @@ if(NOT headers_dir)
 endif()
 
 if(NOT headers_dir STREQUAL "system")
+  get_filename_component(headers_dir ${headers_dir} ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
   foreach(candidate registry share/vulkan/registry)
     if(EXISTS ${headers_dir}/${candidate}/vk.xml)
       set(VESPER_REGISTRY_DIR ${headers_dir}/${candidate})

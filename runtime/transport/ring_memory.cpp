@@ -10,6 +10,13 @@
 #include "runtime/sealed_file.h"
 
 namespace vesper::transport {
+
+// Both ends may be of different architectures: i386 aligns 64 bits to 4 bytes where nothing else is said.
+static_assert(sizeof(RingDirection) == 128 && sizeof(RingSide) == 192 && sizeof(RingNumber) == 16);
+static_assert(offsetof(RingPage, client) == 256 && offsetof(RingPage, raised) == 640 &&
+              offsetof(RingPage, numbers) == 704);
+static_assert(sizeof(RingLayout) == 40);
+
 namespace {
 
 constexpr uint64_t kMinRing = 64 << 10;

@@ -20,6 +20,9 @@ set -eu
 gpus() { vulkaninfo --summary 2>"$1" | grep -c '^GPU' || true; }
 [ "$(gpus /tmp/err)" = 1 ] || { echo "without a server there is more than the local driver"; exit 1; }
 ! grep -i vesper /tmp/err || { echo "without a server the driver is not silent"; exit 1; }
+status=0
+vesper doctor >/tmp/doctor || status=$?
+[ $status = 3 ] && grep -q 'next: start `vesper-server`' /tmp/doctor || { echo "without a server vesper doctor says $status"; cat /tmp/doctor; exit 1; }
 vesper-server --listen unix:/run/v.sock --admin none >/tmp/log 2>&1 &
 server=$!
 for _ in $(seq 200); do grep -q 'listening on' /tmp/log && break; sleep 0.1; done
@@ -27,7 +30,13 @@ vesper use unix:/run/v.sock --as here
 vesper servers
 [ "$(gpus /tmp/err)" = 2 ] || { echo "with a server there is no second GPU"; cat /tmp/log /tmp/err; exit 1; }
 vesper run -- vulkaninfo --summary | grep -c '^GPU' | grep -qx 1 || { echo "vesper run shows others"; exit 1; }
-vesper doctor
+vesper doctor | tee /tmp/doctor
+grep -q 'installed by the package vesper-tools' /tmp/doctor && grep -q 'a round trip' /tmp/doctor || { echo "vesper doctor says too little"; exit 1; }
+vesper use tls://token@gpu.example:7700 --as far
+chmod 644 /root/.config/vesper/config.toml
+status=0
+vesper doctor --server here >/tmp/doctor || status=$?
+[ $status = 1 ] && grep -q 'chmod 600' /tmp/doctor || { echo "vesper doctor does not see tokens that others can read: $status"; exit 1; }
 kill $server
 wait $server
 getent passwd vesper >/dev/null || { echo "there is no user vesper"; exit 1; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """recordings.py VESPER SERVER DRIVER.json RENUMBER RECORDING...: each recording of a real program gives the same memory and the same
-pictures on this build's server; the same when its client had been of a newer registry, which has other numbers for its commands."""
+pictures on this build's server; the same when its client had been of a newer or older registry, with other numbers for its commands."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ def main() -> None:
                 least = 0 if recording.stem == "vulkaninfo" else 1
                 compared = replay(recording, address)
                 assert compared >= least, f"{recording}: nothing was compared"
-                newer = folder / f"newer-{recording.name}"
-                subprocess.run([RENUMBER, recording, newer], check=True)
-                before = log.read_text().count("of another registry")
-                assert replay(newer, address) >= least, newer
-                assert log.read_text().count("of another registry") == before + 1, log.read_text()
+                for kind in ("newer", "older"):
+                    other = folder / f"{kind}-{recording.name}"
+                    subprocess.run([RENUMBER, kind, recording, other], check=True)
+                    before = log.read_text().count("of another registry")
+                    assert replay(other, address) >= least, other
+                    assert log.read_text().count("of another registry") == before + 1, log.read_text()
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, log.read_text()
