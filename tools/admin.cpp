@@ -22,8 +22,9 @@ int Ask(const std::string& address, const std::function<int(schema::Admin::Clien
     schema::Admin::Client admin = client.getMain<schema::Admin>();
     return ask(admin, client.getWaitScope());
   } catch (const kj::Exception& exception) {
-    std::fprintf(stderr, "vesper: no answer from the server at %s: %s\n", where.c_str(),
-                 exception.getDescription().cStr());
+    std::fprintf(
+        stderr, "vesper: no answer from the server at %s: %s; does it run, and as you or root? --admin names another\n",
+        where.c_str(), exception.getDescription().cStr());
     return 1;
   }
 }
@@ -133,7 +134,8 @@ int EndSession(const std::string& address, uint64_t session) {
     auto request = admin.endRequest();
     request.setSession(session);
     if (request.send().wait(scope).getFound()) return 0;
-    std::fprintf(stderr, "vesper: there is no session %lu\n", static_cast<unsigned long>(session));
+    std::fprintf(stderr, "vesper: there is no session %lu; `vesper ps` lists them\n",
+                 static_cast<unsigned long>(session));
     return 1;
   });
 }
@@ -149,7 +151,8 @@ int ReloadTokens(const std::string& address) {
   return Ask(address, [](schema::Admin::Client& admin, kj::WaitScope& scope) {
     const auto answer = admin.reloadRequest().send().wait(scope);
     if (answer.getError().size() != 0) {
-      std::fprintf(stderr, "vesper: the tokens stay as they were: %s\n", answer.getError().cStr());
+      std::fprintf(stderr, "vesper: the tokens stay as they were: %s; mend the file and reload again\n",
+                   answer.getError().cStr());
       return 1;
     }
     std::printf("%u tokens\n", answer.getTokens());

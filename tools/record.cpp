@@ -88,7 +88,10 @@ int Report(const std::vector<recording::Relay::Recorded>& sessions) {
                  session.program.c_str(), static_cast<unsigned long long>(session.messages),
                  static_cast<double>(session.bytes) / 1e6, static_cast<double>(session.stored_bytes) / 1e6);
   }
-  if (!any) std::fprintf(stderr, "vesper record: the program did not use the GPU\n");
+  if (!any)
+    std::fprintf(stderr,
+                 "vesper record: the program did not use the GPU; what `vesper run -- PROGRAM` says with "
+                 "VK_LOADER_DEBUG=error,driver shows why\n");
   return any ? 0 : 1;
 }
 

@@ -221,7 +221,7 @@ std::vector<ServerSession> Open(Sessions* all, bool every) VESPER_REQUIRES(all->
       error = name + " (" + attempt.error + ")";
       if (addresses.size() == 1) continue;
       if (std::find(all->named.begin(), all->named.end(), name) == all->named.end()) {
-        Log(LogLevel::kError, "no server at %s: its GPUs are left out", error.c_str());
+        Log(LogLevel::kError, "no server at %s: its GPUs are left out; `vesper doctor` says what to do", error.c_str());
         all->named.push_back(name);
       }
       if (attempt.took > limits::kSlowFailure) all->dead.push_back(attempt.address.WithSecrets());
@@ -260,7 +260,7 @@ std::shared_ptr<Session> AnySession() noexcept {
     all.spare_server = opened.front().server;
     return all.spare;
   } catch (const std::exception& error) {
-    Log(LogLevel::kError, "cannot begin a session: %s", error.what());
+    Log(LogLevel::kError, "cannot begin a session: %s; `vesper doctor` says what to do", error.what());
     return nullptr;
   }
 }
@@ -288,7 +288,7 @@ std::vector<ServerSession> TakeSessions() noexcept {
     all.spare = nullptr;
     return sessions;
   } catch (const std::exception& error) {
-    Log(LogLevel::kError, "cannot begin a session: %s", error.what());
+    Log(LogLevel::kError, "cannot begin a session: %s; `vesper doctor` says what to do", error.what());
     return {};
   }
 }

@@ -31,7 +31,9 @@ bool Load(WaylandLibrary* wayland) {
 #undef VESPER_WAYLAND_FIND
 #undef VESPER_WAYLAND_FIND_INTERFACE
   if (!found)
-    Log(LogLevel::kError, "windows of Wayland need libwayland-client.so.0 of 1.20 or later, which cannot be loaded");
+    Log(LogLevel::kError,
+        "windows of Wayland need libwayland-client.so.0 of 1.20 or later, which cannot be loaded: install "
+        "libwayland-client0");
   return found;
 }
 

@@ -21,7 +21,7 @@ bool Load(XcbLibrary* xcb) {
 #define VESPER_XCB_FIND(name) found = found && Find(library, "xcb_" #name, &xcb->name);
   VESPER_XCB_FUNCTIONS(VESPER_XCB_FIND)
   if (!found) {
-    Log(LogLevel::kError, "windows of X need libxcb.so.1, which cannot be loaded");
+    Log(LogLevel::kError, "windows of X need libxcb.so.1, which cannot be loaded: install libxcb1");
     return false;
   }
   library = dlopen("libxcb-shm.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
@@ -50,7 +50,7 @@ xcb_connection_t* ConnectionOf(Display* display) noexcept {
     void* library = dlopen("libX11-xcb.so.1", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     Function found = nullptr;
     if (library == nullptr || !Find(library, "XGetXCBConnection", &found)) {
-      Log(LogLevel::kError, "windows of Xlib need libX11-xcb.so.1, which cannot be loaded");
+      Log(LogLevel::kError, "windows of Xlib need libX11-xcb.so.1, which cannot be loaded: install libx11-xcb1");
     }
     return found;
   }();
