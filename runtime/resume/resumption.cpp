@@ -1,5 +1,6 @@
 #include "runtime/resume/resumption.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace vesper::resume {
@@ -20,11 +21,12 @@ bool Resumption::Confirmed(uint64_t place) {
   return true;
 }
 
-bool Resumption::Broke(uint64_t connection, std::string why) {
+bool Resumption::Broke(uint64_t connection, bool closed, std::string why) {
   const MutexLock lock(mutex_);
   if (connection != connection_.load() || state_.load() != State::kUp) return false;
   state_.store(State::kBroken);
-  ends_ = Clock::now() + terms_.patience;
+  patience_ = closed ? std::min<std::chrono::milliseconds>(terms_.patience, kAfterClosing) : terms_.patience;
+  ends_ = Clock::now() + patience_;
   why_ = std::move(why);
   changed_.NotifyAll();
   return true;
@@ -42,7 +44,7 @@ void Resumption::Tick() {
 
 void Resumption::TickLocked() {
   if (state_.load() != State::kBroken || Clock::now() < ends_) return;
-  EndLocked(why_ + ", and nobody came to resume the session within " + std::to_string(terms_.patience.count()) + " ms");
+  EndLocked(why_ + ", and nobody came to resume the session within " + std::to_string(patience_.count()) + " ms");
 }
 
 void Resumption::End(const std::string& why) {

@@ -29,6 +29,9 @@ class Resumption {
   // Who has sent so many more than were confirmed waits, as for a peer that does not read. More than TCP has on its way by default.
   // One message may exceed it.
   static constexpr size_t kMostKept = size_t{16} << 20;
+  // A connection that was closed, rather than torn, is waited for no longer than this: most often the client has ended without a
+  // word, or was killed; one that still runs behind a relay which has ended has seen the same end and comes at once.
+  static constexpr std::chrono::milliseconds kAfterClosing{3000};
 
   // `ahead`: bytes of the peer's stream that have been received before this began.
   Resumption(const ResumeTerms& terms, uint64_t ahead) : terms_(terms), received_(ahead) {}
@@ -50,9 +53,9 @@ class Resumption {
   uint64_t received() const { return received_.load(); }
   // The peer says that it has so much. False for what it cannot have.
   bool Confirmed(uint64_t place);
-  // That connection has ended. False when another one has taken its place already. Else it is waited for, from now on, for as
-  // long as the terms say.
-  bool Broke(uint64_t connection, std::string why);
+  // That connection has ended; `closed`: in order, as by a process that ends. False when another one has taken its place already.
+  // Else it is waited for, from now on, for as long as the terms say.
+  bool Broke(uint64_t connection, bool closed, std::string why);
   // Until when another connection may come; the greatest while there is one.
   Clock::time_point patience_ends();
   // Ends the wait if it has taken too long.
@@ -100,6 +103,7 @@ class Resumption {
   Condition changed_;
   SentLog log_ VESPER_GUARDED_BY(mutex_);
   Clock::time_point ends_ VESPER_GUARDED_BY(mutex_) = Clock::time_point::max();
+  std::chrono::milliseconds patience_ VESPER_GUARDED_BY(mutex_){0};  // with this break
   std::string why_ VESPER_GUARDED_BY(mutex_);
 };
 

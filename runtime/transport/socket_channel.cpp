@@ -505,7 +505,7 @@ bool SocketChannel::Read() {
   std::string why = count < 0              ? "the connection broke: " + (protest.empty() ? Reason(error) : protest)
                     : reader_.in_message() ? "the connection ended in the middle of a message"
                                            : "the peer closed the connection";
-  if (resumption_ != nullptr && !closed_.load() && AwaitAnother(connection, why)) return true;
+  if (resumption_ != nullptr && !closed_.load() && AwaitAnother(connection, count == 0, why)) return true;
   peer_ended_.store(true);
   if (!closed_.load()) failure_.Set(std::move(why));
   return true;

@@ -99,7 +99,7 @@ class SocketChannel final : public Channel {
   void TendLine(bool receives);
   void ConfirmLocked();
   // The connection has ended. False when nothing can follow it.
-  bool AwaitAnother(uint64_t connection, const std::string& why);
+  bool AwaitAnother(uint64_t connection, bool closed, const std::string& why);
   bool TakeOver(resume::Carrier carrier, uint64_t received);
   bool TakeOverLocked(resume::Carrier* carrier, uint64_t received);
   // The number of the socket stands for another one from now on.

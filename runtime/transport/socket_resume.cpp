@@ -74,7 +74,8 @@ bool SocketChannel::SendKept(bool may_wait) {
         [[fallthrough]];
       case Sent::kBroken:
         if (!may_wait) return false;  // who receives finds that as well
-        if (!resumption_->AwaitNotice(connection)) AwaitAnother(connection, "the connection broke while sending");
+        if (!resumption_->AwaitNotice(connection))
+          AwaitAnother(connection, false, "the connection broke while sending");
         if (!resumption_->AwaitAfter(connection)) return false;
         break;
     }
@@ -153,10 +154,11 @@ void SocketChannel::PrepareToWait(pollfd* entry, int* milliseconds) {
   *milliseconds = *milliseconds < 0 ? left : std::min(*milliseconds, left);
 }
 
-bool SocketChannel::AwaitAnother(uint64_t connection, const std::string& why) {
-  if (!resumption_->Broke(connection, why)) return !resumption_->over();
+bool SocketChannel::AwaitAnother(uint64_t connection, bool closed, const std::string& why) {
+  const bool waits = mender_ == nullptr;  // the other end seeks this one
+  if (!resumption_->Broke(connection, closed && waits, why)) return !resumption_->over();
   ::shutdown(socket_, SHUT_RDWR);  // wakes who sends
-  if (mender_ == nullptr) return true;
+  if (waits) return true;
   mender_->Start(
       resumption_.get(),
       [this](resume::Carrier carrier, uint64_t received) { return TakeOver(std::move(carrier), received); },
@@ -200,7 +202,7 @@ bool SocketChannel::Reconnect(Descriptor socket, const tls::Secrets& secrets, st
   if (HearHello(bytes, &hello, error) != Heard::kHello) return refuse("what it says is no Hello");
   if (resumption_ == nullptr || !resumption_->Knows(hello.resume)) return refuse("it is not the session's client");
   // From now on nothing is read of the connection before, so that what the client is told has come is all that has.
-  resumption_->Broke(resumption_->connection(), "another connection has come");
+  resumption_->Broke(resumption_->connection(), false, "another connection has come");
   const std::unique_lock line(resumption_->line());
   if (closed_.load() || resumption_->over()) return refuse("the session has ended");
   Welcome welcome;

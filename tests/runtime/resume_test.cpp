@@ -109,6 +109,29 @@ TEST(SentLogTest, CountsWhatIsSentAgainOnce) {
   EXPECT_EQ(log.Sent(900), 300u);
 }
 
+// A process that ends closes its connections in order, and most of those that do not come again have ended.
+TEST(ResumptionTest, AClosedConnectionIsWaitedForLess) {
+  using Clock = resume::Resumption::Clock;
+  ResumeTerms terms;
+  terms.patience = std::chrono::hours(1);
+  for (const bool closed : {true, false}) {
+    resume::Resumption resumption(terms, 0);
+    const auto before = Clock::now();
+    EXPECT_TRUE(resumption.Broke(resumption.connection(), closed, "it ended"));
+    const auto waits = resumption.patience_ends();
+    if (closed) {
+      EXPECT_LE(waits, Clock::now() + resume::Resumption::kAfterClosing);
+    } else {
+      EXPECT_GE(waits, before + std::chrono::hours(1));
+    }
+  }
+  terms.patience = milliseconds(1);
+  resume::Resumption resumption(terms, 0);
+  EXPECT_TRUE(resumption.Broke(resumption.connection(), true, "it ended"));
+  EXPECT_LT(resumption.patience_ends(), Clock::now() + resume::Resumption::kAfterClosing)
+      << "no longer than the terms say";
+}
+
 // --- channels -------------------------------------------------------------------------------------------------------------
 
 // A server of one session: whoever comes after its first client says that it is the same.
