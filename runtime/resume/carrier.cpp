@@ -39,7 +39,7 @@ bool Carrier::Receive(size_t most, const transport::Deadline& deadline, std::vec
   }
 }
 
-bool Carrier::ReceiveMore(size_t bytes, const transport::Deadline& deadline, std::vector<uint8_t>* frame) {
+bool Carrier::ReceiveMore(size_t bytes, const transport::Deadline& deadline, std::vector<uint8_t>* frame) const {
   size_t here = frame->size();
   frame->resize(bytes);
   while (here < bytes) {

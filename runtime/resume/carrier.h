@@ -26,7 +26,7 @@ struct Carrier {
   bool Receive(size_t most, const transport::Deadline& deadline, std::vector<uint8_t>* frame);
 
  private:
-  bool ReceiveMore(size_t bytes, const transport::Deadline& deadline, std::vector<uint8_t>* frame);
+  bool ReceiveMore(size_t bytes, const transport::Deadline& deadline, std::vector<uint8_t>* frame) const;
 };
 
 }  // namespace vesper::resume

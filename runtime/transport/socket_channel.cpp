@@ -114,7 +114,7 @@ SocketChannel::SocketChannel(int socket, int wake, std::unique_ptr<tls::Stream> 
   low_water_ = kUsualUnsent;
 }
 
-void SocketChannel::TuneAgain() {
+void SocketChannel::TuneAgain() const {
   TuneTcp(socket_);
   if (bounds_unsent_) BoundUnsent(socket_, low_water_);
 }
@@ -147,7 +147,7 @@ void SocketChannel::Close() {
     WakeReceiver();  // a device knows no such thing; a broken one is not polled
 }
 
-void SocketChannel::WakeReceiver() {
+void SocketChannel::WakeReceiver() const {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
 }

@@ -103,8 +103,8 @@ class SocketChannel final : public Channel {
   bool TakeOver(resume::Carrier carrier, uint64_t received);
   bool TakeOverLocked(resume::Carrier* carrier, uint64_t received);
   // The number of the socket stands for another one from now on.
-  void TuneAgain();
-  void WakeReceiver();
+  void TuneAgain() const;
+  void WakeReceiver() const;
   // Packs data where that pays: `parts` then becomes the one part given.
   Packed Pack(std::span<const std::span<const uint8_t>>* parts, std::span<const uint8_t>* part);
   // How many bytes may wait in the kernel beyond those on their way, and how many more the kernel may get now.

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <string>
 #include <thread>
@@ -103,12 +104,9 @@ int Run(const Options& options) {
   ::_exit(0);
 }
 
-}  // namespace
-}  // namespace vesper::agent
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   CLI::App app("In a guest of vesper-server: lets programs with Mesa's Venus driver use the GPU of the host");
-  vesper::agent::Options options;
+  Options options;
   app.add_option("--venus", options.venus, "Where to accept the driver (VN_DEBUG=vtest VTEST_SOCKET_NAME=PATH)")
       ->type_name("unix:PATH")
       ->capture_default_str();
@@ -120,5 +118,17 @@ int main(int argc, char** argv) {
   app.add_option("--files", options.files, "A folder where it is mounted already (ext4, -o dax=always)")
       ->type_name("FOLDER");
   CLI11_PARSE(app, argc, argv);
-  return vesper::agent::Run(options);
+  return Run(options);
+}
+
+}  // namespace
+}  // namespace vesper::agent
+
+int main(int argc, char** argv) {
+  try {
+    return vesper::agent::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "vesper-agent: %s\n", error.what());
+    return 1;
+  }
 }
