@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <future>
 #include <random>
 #include <string>
 #include <thread>
@@ -268,11 +269,17 @@ TEST_F(ResumeTest, WhateverBreaksEverythingComesOnceAndInOrder) {
   line_->Cut();
   std::thread up([&] { SendMany(*client_, MessageKind::kBatch, kMessages, 1); });
   std::thread down([&] { SendMany(*server_, MessageKind::kEvent, kMessages, 2); });
-  std::thread server([&] { ExpectMany(*server_, MessageKind::kBatch, kMessages); });
+  std::promise<void> all_came;
+  std::thread server([&] {
+    ExpectMany(*server_, MessageKind::kBatch, kMessages);
+    const Reader reader(server_.get());  // the client may still lack something
+    all_came.get_future().wait();
+  });
   ExpectMany(*client_, MessageKind::kEvent, kMessages);
   {
-    const Reader reader(client_.get());  // the server may still lack something
+    const Reader reader(client_.get());  // the server may
     up.join();
+    all_came.set_value();
     server.join();
   }
   down.join();
