@@ -16,19 +16,9 @@ if [ -z "${SLURM_INSIDE:-}" ]; then
 fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/vesper-slurm-XXXXXX")
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$work"' EXIT
-until_it() {  # COMMAND...: up to 30 s
-  for _ in $(seq 300); do
-    "$@" && return
-    sleep 0.1
-  done
-  return 1
-}
+. "$(dirname "$0")/own_network.sh"
 
-ip link set lo up
-ip link add vesper0 type dummy 2>/dev/null || ip link add vesper0 type veth peer name vesper1 2>/dev/null || skip "no interface can be made"
-[ ! -e /sys/class/net/vesper1 ] || ip link set vesper1 up
-ip link set vesper0 up
-ip address add 10.78.0.1/24 dev vesper0
+make_network 10.78.0.1/24 || skip "no interface can be made"
 hostname gpu-host
 mkdir -p "$work"/{bin,munge,state,spool,etc}
 chmod 0755 "$work"
