@@ -65,9 +65,8 @@ SwapchainState* StateOf(const void* dispatchable, VkSwapchainKHR swapchain) {
 
 VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, VkSwapchainKHR* swapchain) {
   Session& session = SessionOf(device);
-  const SurfaceState* surface = SurfaceOf(device, info.surface);
+  SurfaceState* surface = SurfaceOf(device, info.surface);
   if (surface == nullptr) return VK_ERROR_SURFACE_LOST_KHR;
-  SurfaceTarget* target = surface->target.get();
   if (info.oldSwapchain != VK_NULL_HANDLE) {
     SwapchainState* old = StateOf(device, info.oldSwapchain);
     if (old != nullptr) old->presenter->Retire();
@@ -77,9 +76,9 @@ VkResult MakeSwapchain(VkDevice device, const VkSwapchainCreateInfoKHR& info, Vk
     return session.lost() ? VK_ERROR_DEVICE_LOST : VK_ERROR_OUT_OF_HOST_MEMORY;
   }
   VkResult result = VK_ERROR_OUT_OF_HOST_MEMORY;
-  auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), target != nullptr);
+  auto* state = new (std::nothrow) SwapchainState(IdOf(made), FromHandle<Device>(device), surface->target != nullptr);
   if (state != nullptr && session.states().Add(state)) {
-    result = Guarded([&] { return BuildSwapchain(state, target, info); });
+    result = Guarded([&] { return BuildSwapchain(state, surface, info); });
     if (result >= 0) {
       *swapchain = made;
       return result;
@@ -148,8 +147,14 @@ VKAPI_ATTR void VKAPI_CALL DestroySurfaceKHR(VkInstance instance, VkSurfaceKHR s
   if (surface == VK_NULL_HANDLE || session.abandoned()) return;
   const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(surface)));
   if (state == nullptr) return;
-  SurfaceTarget* target = static_cast<SurfaceState*>(state.get())->target.get();
-  if (target != nullptr) target->Close();
+  auto* of = static_cast<SurfaceState*>(state.get());
+  std::vector<Presenter*> presenters;
+  {
+    const MutexLock lock(of->presenters_mutex);
+    presenters.swap(of->presenters);
+  }
+  for (Presenter* each : presenters) each->Part();
+  if (of->target != nullptr) of->target->Close();
   session.ids().Forget(IdOf(surface));
 }
 

@@ -41,6 +41,10 @@ class Painter {
   virtual void Watch(Watcher*) {}
   // Nobody is told any more, and Show() waits for nothing that the window system may never do.
   virtual void Rest() noexcept {}
+  // Whether the application may destroy the window without anybody noticing, so that what is said of it is a fatal error.
+  virtual bool unsure() const noexcept { return false; }
+  // Whether this one is known to do so while pictures wait: presenting then returns when they are shown.
+  virtual bool awaited() const noexcept { return false; }
 };
 
 class SurfaceTarget {

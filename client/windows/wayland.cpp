@@ -1,5 +1,6 @@
 #include "client/windows/wayland.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -283,6 +284,18 @@ bool WaylandPainter::Fill(Slot* slot) noexcept {
   }
   close(memory);
   return slot->buffer != nullptr;
+}
+
+// Drivers of the machine have a picture in the window when vkQueuePresentKHR returns. Qt relies on it: it destroys windows ahead
+// of their swapchains.
+bool WaylandPainter::awaited() const noexcept {
+  for (const char* name : {"libQt6WaylandClient.so.6", "libQt5WaylandClient.so.5"}) {
+    void* library = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
+    if (library == nullptr) continue;
+    dlclose(library);
+    return true;
+  }
+  return false;
 }
 
 // --- the painter's thread ------------------------------------------------------------------------------------------------

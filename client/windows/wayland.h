@@ -97,6 +97,8 @@ class WaylandPainter final : public Painter {
   bool gone() const noexcept override { return gone_.load(std::memory_order_acquire); }
   void Watch(Watcher* watcher) override;
   void Rest() noexcept override;
+  bool unsure() const noexcept override { return true; }
+  bool awaited() const noexcept override;
 
  private:
   struct Slot {

@@ -11,9 +11,10 @@
 
 namespace vesper::client {
 
-Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures,
+Presenter::Presenter(Device* device, SurfaceState* surface, VkPresentModeKHR mode, std::vector<Picture> pictures,
                      std::unique_ptr<Painter> painter)
-    : device_(device), mode_(mode), pictures_(std::move(pictures)), painter_(std::move(painter)) {
+    : device_(device), surface_(surface), mode_(mode), pictures_(std::move(pictures)), painter_(std::move(painter)),
+      awaited_(painter_ != nullptr && painter_->awaited()) {
   free_.reserve(pictures_.size());
   queued_.reserve(pictures_.size());
   owners_.resize(pictures_.size(), Owner::kFree);
@@ -21,11 +22,17 @@ Presenter::Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture>
   free_pictures_ = free_;
   if (painter_ != nullptr) painter_->Watch(this);
   try {
+    {
+      const MutexLock lock(surface_->presenters_mutex);
+      surface_->presenters.reserve(surface_->presenters.size() + 1);
+    }
     thread_ = StartWithoutSignals([this] { return std::thread([this] { Run(); }); });
   } catch (...) {
     painter_.reset();  // whose thread may tell of changes until then
     throw;
   }
+  const MutexLock lock(surface_->presenters_mutex);
+  surface_->presenters.push_back(this);
 }
 
 Presenter::~Presenter() {
@@ -35,6 +42,16 @@ Presenter::~Presenter() {
     static_cast<void>(painter_.release());  // the connection to the X server is the parent's
     return;
   }
+  if (surface_ != nullptr) {
+    const MutexLock lock(surface_->presenters_mutex);
+    std::erase(surface_->presenters, this);
+  }
+  if (painter_ != nullptr && painter_->unsure()) Retire();
+  EndThread();
+}
+
+void Presenter::EndThread() noexcept {
+  if (!thread_.joinable()) return;
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
@@ -76,7 +93,9 @@ VkResult Presenter::Present(const Request& request, const SubmitPoint& at) noexc
   }
   if (request.mode) mode_.store(*request.mode, std::memory_order_relaxed);
   queued_.push_back({request.index, request.picture, request.id, at});
+  const uint64_t own = ++presented_;
   queued_wake_.NotifyAll();
+  while (awaited_ && finished_ < own && status_ >= 0 && !retired_) shown_wake_.Wait(mutex_);
   return status_;
 }
 
@@ -117,6 +136,13 @@ void Presenter::Retire() noexcept {
   free_wake_.NotifyAll();
   shown_wake_.NotifyAll();
   queued_wake_.NotifyAll();
+}
+
+void Presenter::Part() noexcept {
+  Retire();
+  Fail(VK_ERROR_SURFACE_LOST_KHR);
+  EndThread();
+  surface_ = nullptr;
 }
 
 // --- the presenter's thread ----------------------------------------------------------------------------------------------
@@ -227,7 +253,9 @@ void Presenter::Release(const Frame& frame) noexcept {
   owners_[frame.index] = Owner::kFree;
   free_.push_back(frame.index);
   free_pictures_.push_back(frame.picture);
+  ++finished_;
   free_wake_.NotifyAll();
+  shown_wake_.NotifyAll();
 }
 
 // Shows nothing more. A queued image becomes free once its submit has completed, or the device is lost.

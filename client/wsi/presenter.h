@@ -20,6 +20,7 @@
 
 #include "client/objects/sync.h"
 #include "client/windows/target.h"
+#include "client/wsi/surface.h"
 #include "runtime/mutex.h"
 
 namespace vesper::client {
@@ -34,8 +35,9 @@ class Presenter final : private Painter::Watcher {
   };
 
   // `painter` is nullptr where nothing is shown. Throws when there is no memory or thread left.
-  Presenter(Device* device, VkPresentModeKHR mode, std::vector<Picture> pictures, std::unique_ptr<Painter> painter);
-  // Shows what is queued, without pacing, and ends the thread. In the child of a fork: nothing.
+  Presenter(Device* device, SurfaceState* surface, VkPresentModeKHR mode, std::vector<Picture> pictures,
+            std::unique_ptr<Painter> painter);
+  // Shows what is queued, without pacing, where the window is sure to be there, and ends the thread. In the child of a fork: nothing.
   ~Presenter();
   Presenter(const Presenter&) = delete;
   Presenter& operator=(const Presenter&) = delete;
@@ -64,6 +66,9 @@ class Presenter final : private Painter::Watcher {
   // Another swapchain takes over the window. From now on no image can be acquired, and queued images are not shown, since they
   // would replace pictures of the other swapchain.
   void Retire() noexcept;
+  // The surface is being destroyed: nothing is shown any more, and nothing of the window is touched from then on. Every call says
+  // VK_ERROR_SURFACE_LOST_KHR.
+  void Part() noexcept;
 
  private:
   enum class Owner : uint8_t { kFree, kApplication, kPresenter };
@@ -74,6 +79,7 @@ class Presenter final : private Painter::Watcher {
     SubmitPoint at;
   };
 
+  void EndThread() noexcept;
   void Run() noexcept;
   bool Step() noexcept;
   bool AwaitFrame(Clock::time_point until, Frame* frame);
@@ -90,9 +96,11 @@ class Presenter final : private Painter::Watcher {
   bool Acquires() const VESPER_REQUIRES(mutex_) { return !free_.empty() || status_ < 0 || retired_; }
 
   Device* const device_;
+  SurfaceState* surface_;  // nullptr: it is gone
   std::atomic<VkPresentModeKHR> mode_;
   const std::vector<Picture> pictures_;
   std::unique_ptr<Painter> painter_;
+  const bool awaited_;
 
   Mutex mutex_;
   Condition free_wake_;    // an image came free, or none will
@@ -105,6 +113,8 @@ class Presenter final : private Painter::Watcher {
   std::vector<Frame> queued_ VESPER_GUARDED_BY(mutex_);            // in the order of vkQueuePresentKHR
   // Once it is no success it stays so; errors replace VK_SUBOPTIMAL_KHR.
   VkResult status_ VESPER_GUARDED_BY(mutex_) = VK_SUCCESS;
+  uint64_t presented_ VESPER_GUARDED_BY(mutex_) = 0;  // images so far
+  uint64_t finished_ VESPER_GUARDED_BY(mutex_) = 0;   // of those, shown or replaced
   uint64_t shown_id_ VESPER_GUARDED_BY(mutex_) = 0;  // the latest
   bool retired_ VESPER_GUARDED_BY(mutex_) = false;
   bool stopping_ VESPER_GUARDED_BY(mutex_) = false;

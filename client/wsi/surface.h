@@ -11,12 +11,19 @@
 #include "client/base/ids.h"
 #include "client/objects/object.h"
 #include "client/windows/target.h"
+#include "runtime/mutex.h"
 
 namespace vesper::client {
+
+class Presenter;
 
 struct SurfaceState : ObjectState {
   SurfaceState(ObjectId id, std::unique_ptr<SurfaceTarget> of) : ObjectState(id), target(std::move(of)) {}
   const std::unique_ptr<SurfaceTarget> target;  // nullptr: headless, nothing is shown
+
+  // Those of its swapchains. Programs destroy a surface, and the window after it, whose swapchain is still there.
+  Mutex presenters_mutex;
+  std::vector<Presenter*> presenters VESPER_GUARDED_BY(presenters_mutex);
 };
 
 // Presenting reads an image into memory: a queue family that can copy can present.

@@ -200,13 +200,14 @@ void Delist(SwapchainState* state) noexcept {
 
 SwapchainState::~SwapchainState() = default;
 
-VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info) {
+VkResult BuildSwapchain(SwapchainState* state, SurfaceState* surface, const VkSwapchainCreateInfoKHR& info) {
   DescribeImages(state, info);
   const uint32_t least = MayBeMailbox(info) ? limits::kMinMailboxImages : limits::kMinImages;
   VkResult result = MakeImages(state, std::max(info.minImageCount, least));
   if (result < 0) return result;
   std::vector<Presenter::Picture> pictures(state->images.size());
   std::unique_ptr<Painter> painter;
+  SurfaceTarget* target = surface->target.get();
   if (target != nullptr) {
     result = MakeBuffers(state, &pictures);
     if (result >= 0) {
@@ -215,7 +216,7 @@ VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSw
     }
     if (result < 0) return result;
   }
-  state->presenter.emplace(state->device, info.presentMode, std::move(pictures), std::move(painter));
+  state->presenter.emplace(state->device, surface, info.presentMode, std::move(pictures), std::move(painter));
   Enlist(state);
   return VK_SUCCESS;
 }

@@ -51,9 +51,8 @@ struct SwapchainState : ObjectState {
   std::optional<Presenter> presenter;
 };
 
-// Makes everything but the object's handle. The caller owns `state`, also on failure. `target` is nullptr for a headless surface.
-// May throw std::bad_alloc.
-VkResult BuildSwapchain(SwapchainState* state, SurfaceTarget* target, const VkSwapchainCreateInfoKHR& info);
+// Makes everything but the object's handle. The caller owns `state`, also on failure. May throw std::bad_alloc.
+VkResult BuildSwapchain(SwapchainState* state, SurfaceState* surface, const VkSwapchainCreateInfoKHR& info);
 // Ends the presenter and destroys what was made.
 void EndSwapchain(SwapchainState* state) noexcept;
 // The commands that copy an image into a buffer on a queue of that family, or VK_NULL_HANDLE where nothing is shown. May throw.

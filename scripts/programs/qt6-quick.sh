@@ -53,3 +53,21 @@ done
 [ "$now" != "$empty" ] || { echo "nothing is seen" >&2; exit 1; }
 grep -q "QRhi with backend Vulkan" log || { echo "not on Vulkan" >&2; exit 1; }
 echo "$1 $now"
+kill $player
+wait $player || true
+player=
+
+# A program that ends as soon as a frame was shown destroys its window ahead of its swapchain.
+cat >quit.qml <<'QML'
+import QtQuick
+import QtQuick.Window
+Window {
+  property int frames: 0
+  visible: true; width: 400; height: 300; color: "#204060"
+  onFrameSwapped: if (++frames >= 3) Qt.quit(); else update()
+}
+QML
+for round in 1 2 3; do
+  QT_QPA_PLATFORM=$platform QSG_RHI_BACKEND=vulkan timeout 60 /usr/lib/qt6/bin/qml quit.qml >log 2>&1 || { cat log >&2; exit 1; }
+done
+echo "$1 quits"

@@ -1,6 +1,7 @@
 // Programs on Wayland: what they present is what a compositor gets, pixel for pixel, when it wants it, and nothing else of the
 // program's connection changes. The compositor is the test's own (tests/support/compositor.h). Runs through Vesper only: other
 // drivers share memory with the compositor that this one does not take.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <wayland-client.h>
 
@@ -168,15 +169,40 @@ TEST_F(WaylandTest, BuffersAreTheCompositorsUntilReleased) {
   }
 }
 
-// What destroying a swapchain leaves is the last picture, however many wait and whatever the compositor says.
-TEST_F(WaylandTest, TheLastPictureStays) {
+// Of a window that may be gone nothing is said any more when its swapchain goes, whatever waits; the last picture stays where
+// it was shown before.
+TEST_F(WaylandTest, AWindowThatGoesBeforeItsSwapchain) {
   compositor_->Answer(false);
+  size_t shown = 0;
   {
     Swapchain swapchain(gpu(), MakeSurface(), In(VK_PRESENT_MODE_FIFO_KHR));
-    for (int i = 0; i < 3; ++i) EXPECT_EQ(swapchain.Frame(i == 2 ? kBlue : kRed, i == 2 ? kGreen : kRed), VK_SUCCESS);
+    EXPECT_EQ(swapchain.Frame(kBlue, kGreen), VK_SUCCESS);
+    ASSERT_TRUE(compositor_->Await(1));
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(swapchain.Frame(kRed, kRed), VK_SUCCESS);
+    wl_surface_destroy(windows_.back());
+    windows_.clear();
+    EXPECT_GE(wl_display_roundtrip(display_), 0);
+    shown = compositor_->count();  // the second, too, after a second without an answer
   }
-  ASSERT_TRUE(compositor_->Await(3));
-  ExpectPicture(compositor_->Get(2), kBlue, kGreen);
+  EXPECT_GE(wl_display_roundtrip(display_), 0) << "something was said of a window that is gone";
+  EXPECT_EQ(compositor_->count(), shown);
+  ExpectPicture(compositor_->Get(0), kBlue, kGreen);
+}
+
+// Where Qt is (a library of that name), a picture is in the window when presenting returns.
+class WaylandQtTest : public WaylandTest {};
+TEST_F(WaylandQtTest, PicturesAreAwaited) {
+  void* library = dlopen(VESPER_QT_LIBRARY, RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  {
+    Swapchain swapchain(gpu(), MakeSurface(), In(VK_PRESENT_MODE_FIFO_KHR));
+    for (size_t i = 1; i <= 20; ++i) {
+      EXPECT_EQ(swapchain.Frame(kRed, i % 2 == 0 ? kGreen : kBlue), VK_SUCCESS);
+      EXPECT_GE(wl_display_roundtrip(display_), 0);
+      EXPECT_EQ(compositor_->count(), i);
+    }
+  }
+  dlclose(library);
 }
 
 // The program resizes while it renders: each swapchain takes over from the one before, which shows nothing any more.
@@ -253,6 +279,22 @@ TEST_F(WaylandTest, TheProgramsEventsAreItsOwn) {
   EXPECT_EQ(wl_display_dispatch_pending(display_), 1);
   EXPECT_TRUE(heard);
   wl_callback_destroy(callback);
+}
+
+// As Qt does with a window that is closed while frames wait: the surface goes, then the window, at last the swapchain.
+TEST_F(WaylandTest, ASurfaceThatGoesBeforeItsSwapchain) {
+  if (ValidationWanted()) GTEST_SKIP() << "no valid program";
+  compositor_->Answer(false);
+  const VkSurfaceKHR surface = MakeSurface();
+  Swapchain swapchain(gpu(), surface, In(VK_PRESENT_MODE_FIFO_KHR));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(swapchain.Frame(kRed, kRed), VK_SUCCESS);
+  ASSERT_TRUE(compositor_->Await(1));
+  vkDestroySurfaceKHR(gpu().instance(), surface, nullptr);
+  wl_surface_destroy(windows_.back());
+  surfaces_.clear();
+  windows_.clear();
+  EXPECT_EQ(swapchain.Acquire(), VK_ERROR_SURFACE_LOST_KHR);
+  EXPECT_GE(wl_display_roundtrip(display_), 0) << "something was said of a window that is gone";
 }
 
 TEST_F(WaylandTest, ACompositorThatDies) {
