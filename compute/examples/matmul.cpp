@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <optional>
+#include <memory>
 #include <random>
 
 #include "vesper/compute/error.h"
@@ -24,6 +24,7 @@ struct Options {
   ElementType type = ElementType::kFloat32;
   std::string device;
   std::string against;
+  std::vector<std::string> share;
   std::string variant;
   bool cpu = false;
   bool all_variants = false;
@@ -165,9 +166,10 @@ bool RunOnCpu(const Options& options, std::span<const float> a, const Weights& w
 // The matrices on a device.
 class OnDevice {
  public:
-  // Throws what Device and Buffer throw.
+  // A may be some of the options' rows. Throws what Device and Buffer throw.
   OnDevice(const Options& options, const std::string& selector, std::span<const float> a, const Weights& weights)
       : options_(options),
+        shape_{static_cast<uint32_t>(a.size() / options.shape.k), options.shape.n, options.shape.k},
         timeout_(options.timeout),
         device_(Choose(selector, timeout_)),
         kernels_(device_),
@@ -176,7 +178,7 @@ class OnDevice {
         in_a_(device_, words_.size() * 4),
         in_b_(device_, weights.words.size() * 4),
         in_scales_(device_, std::max<uint64_t>(weights.scales.size(), 1) * 4),
-        out_(device_, uint64_t{options.shape.m} * options.shape.n * 4),
+        out_(device_, uint64_t{shape_.m} * shape_.n * 4),
         scales_(in_scales_) {}
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
@@ -187,9 +189,9 @@ class OnDevice {
   }
   // The variants that the user asked for, else the fastest.
   std::vector<std::string> Variants() {
-    if (options_.all_variants) return kernels_.Variants(options_.type, options_.shape);
+    if (options_.all_variants) return kernels_.Variants(options_.type, shape_);
     if (!options_.variant.empty()) return {options_.variant};
-    return {kernels_.Tune(options_.type, options_.shape, Buffers())};
+    return {kernels_.Tune(options_.type, shape_, Buffers())};
   }
 
   void Upload() {
@@ -198,9 +200,8 @@ class OnDevice {
     if (!weights_.scales.empty()) in_scales_.Upload(std::span(weights_.scales));
     device_.Sync(timeout_);
   }
-  void Multiply(const std::string& variant) {
-    kernels_.Launch(options_.type, options_.shape, Buffers(), variant).Wait(timeout_);
-  }
+  Submission Launch(const std::string& variant) { return kernels_.Launch(options_.type, shape_, Buffers(), variant); }
+  void Multiply(const std::string& variant) { Launch(variant).Wait(timeout_); }
   void Download(std::span<float> c) { out_.Download(c); }
 
  private:
@@ -213,6 +214,7 @@ class OnDevice {
   MatmulBuffers Buffers() const { return {in_a_, in_b_, out_, &scales_}; }
 
   const Options& options_;
+  const MatmulShape shape_;
   const std::chrono::seconds timeout_;
   const Device device_;
   MatmulKernels kernels_;
@@ -296,6 +298,39 @@ bool RunAgainst(const Options& options, std::span<const float> a, const Weights&
   return right;
 }
 
+// Several devices work on one product at the same time, each on its part of the rows of A.
+bool RunShared(const Options& options, std::span<const float> a, const Weights& weights) {
+  std::vector<std::string> selectors = options.share;
+  selectors.insert(selectors.begin(), options.device);
+  const size_t count = std::min<size_t>(selectors.size(), options.shape.m);
+  const auto row = [&](size_t part) { return uint64_t{options.shape.m} * part / count; };
+  std::vector<std::unique_ptr<OnDevice>> parts;
+  std::vector<std::string> variants;
+  for (size_t i = 0; i < count; ++i) {
+    const auto rows = a.subspan(row(i) * options.shape.k, (row(i + 1) - row(i)) * options.shape.k);
+    parts.push_back(std::make_unique<OnDevice>(options, selectors[i], rows, weights));
+    parts[i]->Upload();
+    variants.push_back(parts[i]->Variants().front());
+    fmt::print("rows {} to {}: {}, {}\n", row(i), row(i + 1) - 1, parts[i]->name(), variants[i]);
+  }
+  const std::chrono::seconds timeout(options.timeout);
+  const auto multiply = [&] {
+    std::vector<Submission> under_way;
+    for (size_t i = 0; i < count; ++i) under_way.push_back(parts[i]->Launch(variants[i]));
+    for (const Submission& each : under_way) each.Wait(timeout);
+  };
+  multiply();
+  Times times;
+  Repeat(options, "multiplying", multiply, &times);
+  std::vector<float> c(uint64_t{options.shape.m} * options.shape.n);
+  for (size_t i = 0; i < count; ++i)
+    parts[i]->Download(std::span(c).subspan(row(i) * options.shape.n, (row(i + 1) - row(i)) * options.shape.n));
+  const double flops = options.shape.flops();
+  fmt::print("product by {} devices at the same time {:.3f} ms {:.1f} GFLOP/s (best {:.1f})\n", count,
+             times.product * 1e3, flops / times.product * 1e-9, flops / times.fastest * 1e-9);
+  return Verified(options, a, weights, c);
+}
+
 bool Run(const Options& options) {
   const auto [m, n, k] = options.shape;
   const std::vector<float> a = Random(uint64_t{m} * k, 1, "making A");
@@ -303,6 +338,7 @@ bool Run(const Options& options) {
   fmt::print("{}: {}x{} times {}x{}, {:.2f} GFLOP\n", ElementTypeName(options.type), m, k, k, n,
              options.shape.flops() * 1e-9);
   if (options.cpu) return RunOnCpu(options, a, weights);
+  if (!options.share.empty()) return RunShared(options, a, weights);
   return options.against.empty() ? RunOnDevice(options, a, weights) : RunAgainst(options, a, weights);
 }
 
@@ -326,6 +362,7 @@ int main(int argc, char** argv) {
   app.add_option("--type", options.type, "f32, f16, q8_0 or q4_0 (f32)")->transform(CLI::CheckedTransformer(types));
   app.add_option("--device", options.device, "index or part of the name (the best)");
   app.add_option("--against", options.against, "this device in turn with --device: their ratio");
+  app.add_option("--share", options.share, "these devices together with --device, each on a part of A's rows");
   app.add_option("--variant", options.variant, "a shader by its name (the fastest)");
   app.add_flag("--all", options.all_variants, "every shader, one after the other");
   app.add_flag("--cpu", options.cpu, "on the CPU instead");

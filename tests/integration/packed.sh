@@ -1,7 +1,7 @@
 #!/bin/bash
 # packed.sh BUILD: makes a pack of BUILD (bench/pack) and uses it: every library that its programs need is in it or the C
-# library's, a program runs through its driver and server, and through Mesa's Venus driver where that can be had, and it
-# measures itself.
+# library's, a program runs through its driver and server, on two servers at once, and through Mesa's Venus driver where that
+# can be had, and it measures itself.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -21,6 +21,7 @@ export VESPER_SERVER_BINARY=$pack/bin/vesper-server VESPER_ICD_MANIFEST=$pack/sh
 "$pack/tests/integration/run_remote.sh" -- "$pack/bin/first_execution"
 [ -z "$venus" ] || VESPER_VENUS_DRIVER=$pack/venus-driver "$pack/tests/integration/run_remote.sh" --transport venus \
   -- "$pack/bin/first_execution"
+"$pack/check_several" "/usr/share/vulkan/icd.d/lvp_icd.$(uname -m).json" 64 >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
 
 MEASURE_RESULTS=$folder/results "$pack/measure" "/usr/share/vulkan/icd.d/lvp_icd.$(uname -m).json" --quick --rows submit.empty \
   >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""several.py SERVER ICD.json DRIVER.json PROGRAM: VESPER_SERVER names several servers. One instance has the GPUs of all, in that order, which
-work at the same time; one that does not answer is named and left out; one that dies takes its own devices along and no others."""
+"""several.py SERVER ICD.json DRIVER.json PROGRAM MATMUL: VESPER_SERVER names several servers. One instance has the GPUs of all, in that order, which
+work at the same time, also on one matrix product; one that does not answer is named and left out; one that dies takes its own devices along and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-SERVER, ICD, DRIVER, PROGRAM = sys.argv[1:5]
+SERVER, ICD, DRIVER, PROGRAM, MATMUL = sys.argv[1:6]
 
 
 @contextlib.contextmanager
@@ -55,6 +55,19 @@ class Program:
         return errors
 
 
+def multiply_on_both(folder: pathlib.Path, servers: str) -> None:
+    """One product, each server's device with half of the rows of A."""
+    environment = {
+        **os.environ, "VESPER_SERVER": servers, "VK_DRIVER_FILES": ICD, "VK_ICD_FILENAMES": ICD, "VESPER_COMPUTE_CACHE": str(folder),
+    }
+    said = subprocess.run(
+        [MATMUL, "-m", "61", "-n", "50", "-k", "40", "--device", "0", "--share", "1", "--verify"],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert re.search(r"^rows 0 to 29: .*^rows 30 to 60: .*2 devices.*^verified", said.stdout, re.M | re.S), said.stdout
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -64,6 +77,7 @@ def main() -> None:
                 assert program.process.stdout.readline() == "2 devices\n"
                 assert [program.round() for _ in range(3)] == ["right right"] * 3
                 assert program.end() == ""
+            multiply_on_both(folder, f"{one},{two}")
             missing = Program(f"unix:{folder}/nobody.sock,{one},{two}", 2)
             assert missing.process.stdout.readline() == "2 devices\n" and missing.round() == "right right"
             errors = missing.end()
