@@ -60,7 +60,12 @@ VkResult Watched::Result(milliseconds time) {
   return shared_->result;
 }
 
-void FailureTest::SetUp() { setenv("VESPER_LOG", "info", 1); }
+void FailureTest::SetUp() {
+  setenv("VESPER_LOG", "info", 1);
+  if (std::string(GetParam()) == "vsock" && !HasVsockLoopback()) {
+    GTEST_SKIP() << "no vsock from this machine to itself; scripts/guest --vsock has one";
+  }
+}
 
 void FailureTest::TearDown() {
   if (server_ == nullptr) return;
@@ -80,6 +85,7 @@ void FailureTest::Start(RemoteServer::Options options) {
     arguments.insert(arguments.end(), {"--resume-for", "1"});
   }
   options.tls = std::string(GetParam()) == "tls";
+  options.vsock = std::string(GetParam()) == "vsock";
   std::string error;
   server_ = RemoteServer::Start(options, &error);
   ASSERT_NE(server_, nullptr) << error;
@@ -88,7 +94,9 @@ void FailureTest::Start(RemoteServer::Options options) {
 
 std::string FailureTest::address() const {
   const std::string transport = GetParam();
+  if (server_ == nullptr) return {};
   if (transport == "tls") return server_->tls_address();
+  if (transport == "vsock") return server_->vsock_address();
   return transport == "unix" ? server_->unix_address() : server_->tcp_address();
 }
 

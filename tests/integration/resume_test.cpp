@@ -248,7 +248,7 @@ TEST_P(ResumeTest, WithoutResumingABreakIsALoss) {
   EXPECT_TRUE(Within(milliseconds(5000), [&] { return Workers().empty(); }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Transports, ResumeTest, testing::Values("tcp", "tls"),
+INSTANTIATE_TEST_SUITE_P(Transports, ResumeTest, testing::Values("tcp", "tls", "vsock"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "tests/support/cut_line.h"
 
 #include <fcntl.h>
+#include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -30,6 +31,12 @@ int Dial(const Address& address) {
     auto* to = reinterpret_cast<sockaddr_un*>(&name);
     to->sun_family = AF_UNIX;
     address.path.copy(to->sun_path, sizeof(to->sun_path) - 1);
+    length = sizeof(*to);
+  } else if (address.kind == Address::Kind::kVsock) {
+    auto* to = reinterpret_cast<sockaddr_vm*>(&name);
+    to->svm_family = AF_VSOCK;
+    to->svm_port = address.port;
+    to->svm_cid = address.cid;
     length = sizeof(*to);
   } else {
     auto* to = reinterpret_cast<sockaddr_in*>(&name);
@@ -91,6 +98,7 @@ bool Pump(Pair* pair, int from, int to, int pieces, Note note) {
 
 // What passes is the server's own, so its token and certificate are named as before.
 std::string AddressOf(Address line, const Address& server) {
+  if (line.kind == Address::Kind::kVsock) line.cid = Address::kLocalCid;
   line.token = server.token;
   line.fingerprint = server.fingerprint;
   return line.WithSecrets();
@@ -218,6 +226,7 @@ std::unique_ptr<CutLine> CutLine::To(const std::string& server, std::string* err
     folder = mkdtemp(pattern);
     own.path = folder + "/line.sock";
   }
+  if (own.kind == Address::Kind::kVsock) own.cid = Address::kAnyCid;
   auto listener = Listener::Open(own, error);
   if (listener == nullptr) return nullptr;
   return std::make_unique<Relay>(*to, std::move(listener), std::move(folder));

@@ -14,6 +14,9 @@
 #include <sstream>
 #include <thread>
 
+#include "runtime/address.h"
+#include "runtime/channel.h"
+
 extern char** environ;
 
 namespace vesper::test {
@@ -72,6 +75,15 @@ FirstToken InitCredentials(const std::string& folder, std::string* said) {
   return {said->substr(begin + 6, host - begin - 6), said->substr(mark + 1, end - mark - 1)};
 }
 
+bool HasVsockLoopback() {
+  std::string error;
+  const auto listener = Listener::Open(*ParseAddress("vsock://any:0", &error), &error);
+  if (listener == nullptr) return false;
+  Address local = listener->address();
+  local.cid = Address::kLocalCid;
+  return Connect(local, 500, &error) != nullptr;
+}
+
 std::unique_ptr<RemoteServer> RemoteServer::Start(const Options& options, std::string* error) {
   std::string pattern = (std::filesystem::temp_directory_path() / "vesper-test-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) {
@@ -80,6 +92,7 @@ std::unique_ptr<RemoteServer> RemoteServer::Start(const Options& options, std::s
   }
   std::unique_ptr<RemoteServer> server(new RemoteServer(pattern));
   server->tls_ = options.tls;
+  server->vsock_ = options.vsock;
   if (options.tls && !server->MakeCredentials(error)) return nullptr;
   server->Spawn(options);
   if (!server->WaitUntilListening(options.start_timeout_ms, error)) return nullptr;
@@ -97,6 +110,7 @@ void RemoteServer::Spawn(const Options& options) {
                                         "--listen",     "tcp://127.0.0.1:0", "--admin",
                                         "none"};
   if (tls_) arguments.insert(arguments.end(), {"--listen", "tls://127.0.0.1:0", "--credentials", folder_ + "/trust"});
+  if (vsock_) arguments.insert(arguments.end(), {"--listen", "vsock://any:0", "--allow-cid", "local"});
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   Environment changes = options.environment;
   const std::string driver = options.driver.empty() ? FromEnvironment("VESPER_TEST_DRIVER", kLavapipe) : options.driver;
@@ -133,7 +147,7 @@ bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
     *error = "cannot fork";
     return false;
   }
-  constexpr std::string_view kListening = "listening on ";
+  constexpr std::string_view kListening = "listening on ", kVsock = "vsock://any";
   const auto deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
   while (Clock::now() < deadline) {
     const bool ended = HasEnded();
@@ -144,12 +158,15 @@ bool RemoteServer::WaitUntilListening(int timeout_ms, std::string* error) {
       if (address.starts_with("tls:")) {
         const size_t at = tls_address_.find("HOST");
         if (at != std::string::npos) tls_address_.replace(at, 4, address.substr(std::string_view("tls://").size()));
+      } else if (address.starts_with(kVsock)) {
+        vsock_address_ = "vsock://local" + address.substr(kVsock.size());
       } else {
         (address.starts_with("unix:") ? unix_address_ : tcp_address_) = address;
       }
     }
     const bool secure = !tls_ || tls_address_.find("HOST") == std::string::npos;
-    if (!unix_address_.empty() && !tcp_address_.empty() && secure) return true;
+    const bool all = secure && (!vsock_ || !vsock_address_.empty());
+    if (!unix_address_.empty() && !tcp_address_.empty() && all) return true;
     if (ended) {
       *error = ServerBinary() + " ended before it listened:\n" + Output();
       return false;

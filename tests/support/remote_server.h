@@ -21,7 +21,8 @@ class RemoteServer {
     Environment environment;             // added to this process's
     std::string driver;                  // ICD manifest for the server alone; empty: $VESPER_TEST_DRIVER or lavapipe
     int start_timeout_ms = 60'000;
-    bool tls = false;  // it listens on tls:// as well, with credentials of its own
+    bool tls = false;    // it listens on tls:// as well, with credentials of its own
+    bool vsock = false;  // and on vsock, for this machine
   };
 
   // nullptr with a sentence in `error`, which ends with what the server printed.
@@ -35,6 +36,7 @@ class RemoteServer {
   const std::string& tcp_address() const { return tcp_address_; }
   // With token and fingerprint.
   const std::string& tls_address() const { return tls_address_; }
+  const std::string& vsock_address() const { return vsock_address_; }
   const std::string& folder() const { return folder_; }
 
   // What a client program needs to see this server's devices and no others.
@@ -59,7 +61,8 @@ class RemoteServer {
   std::string unix_address_;
   std::string tcp_address_;
   std::string tls_address_;
-  bool tls_ = false;
+  std::string vsock_address_;
+  bool tls_ = false, vsock_ = false;
 };
 
 // Of what `vesper-server init` says to paste on a client, having made credentials in `folder`. Empty, with what it said, when
@@ -68,6 +71,9 @@ struct FirstToken {
   std::string token, fingerprint;
 };
 FirstToken InitCredentials(const std::string& folder, std::string* said);
+
+// Whether this kernel has vsock, and a way from the machine to itself (the module vsock_loopback).
+bool HasVsockLoopback();
 
 // $VESPER_SERVER_BINARY and $VESPER_ICD_MANIFEST, else where this build put them.
 std::string ServerBinary();
