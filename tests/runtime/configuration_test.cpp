@@ -3,6 +3,10 @@
 #include "runtime/configuration.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -159,6 +163,60 @@ TEST_F(ConfiguredProgram, WithoutAWordUsesTheUsersSocketAndHasChosenNothing) {
   ASSERT_TRUE(address) << error_;
   EXPECT_FALSE(chosen_);
   EXPECT_EQ(address->path, DefaultUnixAddress().path);
+}
+
+// As the kernel of a virtual machine shows its ports, in a mount namespace of this process's own. False where that may not be.
+bool BecomeAGuest() {
+  if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  constexpr char kClasses[] = "/sys/class";
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      mount("none", kClasses, "tmpfs", 0, nullptr) != 0) {
+    return false;
+  }
+  const std::string port = std::string(kClasses) + "/virtio-ports/vport1p2";
+  std::filesystem::create_directories(port);
+  std::ofstream(port + "/name") << "vesper.0\n";
+  return true;
+}
+
+TEST_F(ConfiguredProgram, InAGuestUsesTheHostWhereNothingElseIsNamed) {
+  constexpr int kSkipped = 77;
+  const pid_t guest = fork();
+  if (guest == 0) {
+    setenv("XDG_RUNTIME_DIR", folder_.c_str(), 1);
+    const auto first = [this] { return ServerOfThisProgram(&chosen_, &error_)->ToString(); };
+    EXPECT_EQ(first(), "unix:" + folder_ + "/vesper/server.sock");
+    if (!BecomeAGuest()) _exit(kSkipped);
+    EXPECT_EQ(first(), "guest://");
+    EXPECT_FALSE(chosen_);
+    // Who names servers gets these, in that order, and the host among them only where it is named.
+    setenv("VESPER_SERVER", "unix:/run/first.sock,guest://,tcp://gpu:7700,guest:/port,/memory", 1);
+    std::vector<std::string> all;
+    for (const Address& each : ServersOfThisProgram(&chosen_, &error_)) all.push_back(each.ToString());
+    EXPECT_EQ(all,
+              (std::vector<std::string>{"unix:/run/first.sock", "guest://", "tcp://gpu:7700", "guest:/port,/memory"}));
+    EXPECT_TRUE(chosen_);
+    setenv("VESPER_SERVER", "tcp://gpu:7700,tcp://other:7700", 1);
+    all.clear();
+    for (const Address& each : ServersOfThisProgram(&chosen_, &error_)) all.push_back(each.ToString());
+    EXPECT_EQ(all, (std::vector<std::string>{"tcp://gpu:7700", "tcp://other:7700"}));
+    setenv("VESPER_SERVER", "none", 1);
+    EXPECT_TRUE(ServersOfThisProgram(&chosen_, &error_).empty());
+    unsetenv("VESPER_SERVER");
+    Write("server = \"tcp://gpu:7700\"\n");
+    EXPECT_EQ(first(), "tcp://gpu:7700");
+    Write("");
+    EXPECT_EQ(first(), "guest://");
+    // A server of the guest's own comes before the host's.
+    std::ofstream(folder_ + "/vesper/server.sock") << "";
+    EXPECT_EQ(first(), "unix:" + folder_ + "/vesper/server.sock");
+    _exit(HasFailure() ? 1 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(guest, &status, 0), guest);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kSkipped) GTEST_SKIP() << "no mount namespace of one's own may be made here";
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "what failed stands above";
 }
 
 TEST_F(ConfiguredProgram, DoesNotGuessWhereTheFileIsWrong) {
