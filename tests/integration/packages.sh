@@ -14,6 +14,11 @@ packages=("$work"/made/*.deb)
 [ ${#packages[@]} = 4 ] || fail "not four packages: ${packages[*]}"
 # Who maintains them is for those to say who give them away (CPACK_PACKAGE_CONTACT).
 lintian --fail-on error,warning --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog "${packages[@]}" || fail "lintian finds that"
+# What virtual machines need, each where it is looked for.
+for place in client:udev/rules.d/70-vesper.rules server:systemd/system/vesper-guest@.service tools:systemd/system/vesper-agent.service \
+  server:examples/libvirt/guest.xml; do
+  dpkg -c "$work"/made/vesper-"${place%%:*}"_*.deb | grep "/${place#*:}$" >/dev/null || fail "${place#*:} is not in vesper-${place%%:*}"
+done
 
 cat >"$work/inside" <<'SH'
 set -eu
