@@ -2,6 +2,7 @@
 // it filters one of its own.
 #include <png.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -79,12 +80,13 @@ Picture Filter(const Picture& input) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: vesper-filter OUTPUT.png [INPUT.png]\n");
-    return 2;
-  }
+  std::string output, input;
+  CLI::App app("Finds the edges of a picture on a GPU.");
+  app.add_option("output", output, "a PNG file to write")->required();
+  app.add_option("input", input, "a PNG file to read (a picture of its own)");
+  CLI11_PARSE(app, argc, argv);
   try {
-    Write(Filter(argc > 2 ? Read(argv[2]) : Draw()), argv[1]);
+    Write(Filter(input.empty() ? Draw() : Read(input.c_str())), output.c_str());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "vesper-filter: %s\n", error.what());
     return 1;

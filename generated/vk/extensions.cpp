@@ -434,8 +434,8 @@ constexpr Extension kExtensions[] = {
     {"VK_KHR_video_decode_av1", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_decode_h264", ExtensionSide::kRemote, true, 9, 0, nullptr, false},
     {"VK_KHR_video_decode_h265", ExtensionSide::kRefused, true, 8, 0,
-     "the parameters of sub-layers are as many as another struct says, two levels around theirs; H.264, AV1 and VP9 "
-     "are offered",
+     "not implemented: the bit rates of sub-layers are as many as a struct two levels around theirs says, and leaving "
+     "them out would change the stream that an encoder writes; H.264, AV1 and VP9 are offered",
      false},
     {"VK_KHR_video_decode_queue", ExtensionSide::kRemote, true, 8, 0, nullptr, false},
     {"VK_KHR_video_decode_vp9", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
@@ -443,8 +443,8 @@ constexpr Extension kExtensions[] = {
     {"VK_KHR_video_encode_feedback2", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_h264", ExtensionSide::kRemote, true, 14, 0, nullptr, false},
     {"VK_KHR_video_encode_h265", ExtensionSide::kRefused, true, 14, 0,
-     "the parameters of sub-layers are as many as another struct says, two levels around theirs; H.264, AV1 and VP9 "
-     "are offered",
+     "not implemented: the bit rates of sub-layers are as many as a struct two levels around theirs says, and leaving "
+     "them out would change the stream that an encoder writes; H.264, AV1 and VP9 are offered",
      false},
     {"VK_KHR_video_encode_intra_refresh", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_quantization_map", ExtensionSide::kRemote, true, 2, 0, nullptr, false},
