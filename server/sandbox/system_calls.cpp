@@ -100,6 +100,9 @@ constexpr int kAllowed[] = {
     SYS_setsockopt,
     SYS_pidfd_open,
     SYS_accept4,  // on the sockets that the door's process is given
+    // CUDA's own socket (below), to which nobody comes: NVIDIA's ray tracing is built on CUDA and is refused without it
+    SYS_bind,
+    SYS_listen,
     // files, as far as user, Landlock and mounts allow
     SYS_openat,
     SYS_newfstatat,
@@ -262,6 +265,15 @@ class Filter {
     If(bits, SECCOMP_RET_ALLOW);
     Return(kFails);
   }
+  // Allowed with that first argument and one of those second ones, of both the low half.
+  void AllowPair(int call, uint32_t first, std::initializer_list<uint32_t> seconds) {
+    Skip(call, static_cast<uint8_t>(5 + 2 * seconds.size()));
+    LoadArgument(0);
+    Unless(first, kFails);
+    LoadArgument(1);
+    for (const uint32_t second : seconds) If(second, SECCOMP_RET_ALLOW);
+    Return(kFails);
+  }
   std::vector<sock_filter> Finish() {
     Return(kFails);
     return std::move(code_);
@@ -296,6 +308,9 @@ std::vector<sock_filter> MakeFilter(Sandbox sandbox) {
   if (sandbox == Sandbox::kDriver) {
     for (const int call : kAllowedToDrivers) filter.Allow(call);
     filter.Judge(SYS_socket, 0, SECCOMP_RET_ALLOW, {AF_UNIX, AF_NETLINK});
+  } else {
+    // Such a socket sends to nobody before it has connected, which stays forbidden.
+    filter.AllowPair(SYS_socket, AF_UNIX, {SOCK_SEQPACKET, SOCK_SEQPACKET | SOCK_CLOEXEC});
   }
   // Threads, no processes, and no way out of the namespaces.
   filter.AllowBits(

@@ -54,6 +54,25 @@ bool Connects(int family) {
          errno == ECONNREFUSED;
 }
 
+// A socket with a name without a file, at which it listens, as CUDA has one; -1 where it may not.
+int Listens(sockaddr_un* name, socklen_t* size) {
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  *name = {};
+  name->sun_family = AF_UNIX;
+  *size = sizeof(sa_family_t);  // the kernel finds a name
+  const bool works = fd >= 0 && bind(fd, reinterpret_cast<const sockaddr*>(name), *size) == 0 && listen(fd, 1) == 0;
+  *size = sizeof(*name);
+  return works && getsockname(fd, reinterpret_cast<sockaddr*>(name), size) == 0 ? fd : -1;
+}
+
+bool ConnectsToItself() {
+  sockaddr_un name;
+  socklen_t size = 0;
+  if (Listens(&name, &size) < 0) return false;
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  return fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&name), size) == 0;
+}
+
 struct Attempt {
   const char* name;
   bool (*make)();
@@ -63,6 +82,8 @@ const Attempt kAttempts[] = {
     {"WriteAFile", [] { return Opens("/tmp/vesper_sandbox_test", O_WRONLY | O_CREAT); }},
     {"WriteToUsr", [] { return Opens("/usr/vesper_sandbox_test", O_WRONLY | O_CREAT); }},
     {"ConnectOverTheNetwork", [] { return Connects(AF_INET); }},
+    {"ASocketThatSendsUnconnected", [] { return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) >= 0; }},
+    {"ConnectToALocalSocket", [] { return ConnectsToItself(); }},
     {"TraceAnother", [] { return ptrace(PTRACE_ATTACH, getppid(), nullptr, nullptr) == 0; }},
     {"KillAnother", [] { return kill(getppid(), 0) == 0; }},
     {"StartAProcess", [] { return fork() >= 0; }},
@@ -89,6 +110,19 @@ INSTANTIATE_TEST_SUITE_P(Sandbox, Attempts, testing::ValuesIn(kAttempts),
 TEST_F(Confinement, WhatAWorkerNeedsIsAllowed) {
   EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/usr", O_RDONLY | O_DIRECTORY); }), kAllowed);
   EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/dev/null", O_RDWR); }), kAllowed);
+}
+
+// NVIDIA's ray tracing starts CUDA, which is refused without a socket of its own.
+TEST_F(Confinement, AWorkerMayHaveTheSocketThatCudaWants) {
+  for (const Sandbox sandbox : {Sandbox::kDriver, Sandbox::kStrict}) {
+    EXPECT_EQ(Confined(sandbox,
+                       [] {
+                         sockaddr_un name;
+                         socklen_t size = 0;
+                         return Listens(&name, &size) >= 0;
+                       }),
+              kAllowed);
+  }
 }
 
 TEST_F(Confinement, NothingOfTheUsersCanBeRead) {
