@@ -66,6 +66,7 @@ class Folder {
   if (!OfferOnly({{Address::Kind::kUnix, socket, "", 0}}, &error)) _exit(Complain("record", error));
   // All bytes have to be messages.
   setenv("VESPER_TRANSPORT", "socket", 1);
+  unsetenv("VESPER_FRAMES");  // pictures are compared bit for bit
   const char* memory = std::getenv("VESPER_MEMORY");
   if (memory != nullptr && std::string_view(memory) == "shared") unsetenv("VESPER_MEMORY");
   _exit(Become("vesper record", program));

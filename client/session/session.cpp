@@ -371,6 +371,9 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
     case wire::EventKind::kMemoryChanged:
       MemoryChanged(body);
       return;
+    case wire::EventKind::kPicture:
+      Picture(body);
+      return;
     case wire::EventKind::kDeviceLost:
       DeviceLost(body);
       return;
@@ -418,6 +421,20 @@ void Session::MemoryChanged(std::span<const uint8_t> body) {
     for (const auto& [id, device] : devices_) device->mapped_memory.Apply(runs.memory, std::span(some).first(count));
     left -= count;
   }
+}
+
+void Session::Picture(std::span<const uint8_t> body) {
+  bool whole = body.size() >= sizeof(wire::PictureTile);
+  if (whole) {
+    const auto tile = wire::Load<wire::PictureTile>(body.data());
+    body = body.subspan(sizeof(tile));
+    whole = tile.bytes <= body.size();
+    const MutexLock lock(objects_mutex_);
+    for (const auto& [id, device] : devices_) {
+      whole = whole && device->mapped_memory.ApplyPicture(tile, body.first(tile.bytes));
+    }
+  }
+  if (!whole) connection_.MarkLost("a part of a picture is malformed");
 }
 
 bool Session::OnPulse() {

@@ -114,6 +114,7 @@ class Session final : private EventHandler, public MemoryLink {
   wire::ByteBuffer QuestionOf(Command command, const void* args) const;
   std::shared_ptr<LaterReply> FindAhead(std::string_view question);
   void Completed(const wire::Completed& completed);
+  void Picture(std::span<const uint8_t> body);
   void MemoryChanged(std::span<const uint8_t> body);
   void DeviceLost(std::span<const uint8_t> body);
   Device* NextDevice(const Device* after);

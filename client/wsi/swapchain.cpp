@@ -9,6 +9,7 @@
 #include "client/session/session.h"
 #include "client/windows/pixels.h"
 #include "client/wsi/device_windows.h"
+#include "client/wsi/frames.h"
 #include "generated/client/entry_points.h"
 #include "generated/client/overrides.h"
 #include "runtime/vk/chain.h"
@@ -211,6 +212,7 @@ VkResult BuildSwapchain(SwapchainState* state, SurfaceState* surface, const VkSw
   if (target != nullptr) {
     result = MakeBuffers(state, &pictures);
     if (result >= 0) {
+      ChooseFrames(*state, info.compositeAlpha);
       result = target->MakePainter(
           {{info.imageExtent.width, info.imageExtent.height}, info.imageFormat, info.compositeAlpha}, &painter);
     }

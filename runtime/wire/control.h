@@ -17,7 +17,9 @@ enum class Control : uint16_t {
   kMemoryFetch = 0xff04,  // MemoryRange, kWantsReply: answered when all changes in it, as events, have been sent
   kMemoryWritable = 0xff05,  // MemoryRange: the device may write it from now on; what is mapped of it is to be watched
   kMark = 0xff06,            // no body: the server says Progress when it has come to it
-  kFrame = 0xff07            // PresentedFrame, after the submit that copies it: for whoever records; the server passes it over
+  // PictureMemory, kWantsReply: pictures of windows, which may come as kPicture from now on; refused where nobody can.
+  kPictures = 0xff08,
+  kFrame = 0xff07  // PresentedFrame, after the submit that copies it: for whoever records; the server passes it over
 };
 
 // Server → client, in event messages.
@@ -27,6 +29,7 @@ enum class EventKind : uint16_t {
   kMemoryChanged = 4,  // MemoryRuns, then runs: bytes that the GPU wrote, to be applied to memory and twin together
   kDebugMessage = 6,   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
   kMade = 8,           // Made
+  kPicture = 10,       // PictureTile, then a JPEG of that size: how a part of a picture looks now, nearly
   kProgress = 9,       // Progress, then any number of CommandCost that have changed
   kAlive = 7           // no body: the server has been busy with one message for a while and lives
 };
@@ -87,6 +90,29 @@ struct PresentedFrame {
   uint64_t offset = 0;
   uint32_t width = 0;
   uint32_t height = 0;
+};
+
+// Memory that holds pictures, each of `height` rows of `width` pixels of four bytes without gaps, `stride` bytes after the one
+// before. The fourth byte of a pixel means nothing.
+struct PictureMemory {
+  ObjectId memory = 0;
+  uint64_t stride = 0;
+  uint32_t count = 0;
+  uint32_t width = 0;
+  uint32_t height = 0;
+  uint32_t red_first = 0;  // else blue is
+};
+// A part of the picture at that index. No larger than this: it is unpacked at once.
+inline constexpr uint32_t kMaxTileWidth = 1024;
+inline constexpr uint32_t kMaxTileHeight = 64;
+struct PictureTile {
+  ObjectId memory = 0;
+  uint32_t index = 0;
+  uint32_t x = 0;
+  uint32_t y = 0;
+  uint32_t width = 0;
+  uint32_t height = 0;
+  uint32_t bytes = 0;  // of the JPEG
 };
 
 struct DeviceLost {

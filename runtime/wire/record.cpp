@@ -11,6 +11,7 @@ static_assert(sizeof(MemoryRuns) == 16 && offsetof(MemoryRuns, count) == 8);
 static_assert(sizeof(MemoryRun) == 16 && offsetof(MemoryRun, changed) == 12);
 static_assert(sizeof(Completed) == 16 && sizeof(Progress) == 8 && sizeof(CommandCost) == 8);
 static_assert(sizeof(PresentedFrame) == 40 && offsetof(PresentedFrame, height) == 36);
+static_assert(sizeof(PictureMemory) == 32 && sizeof(PictureTile) == 32 && offsetof(PictureTile, bytes) == 28);
 static_assert(sizeof(DeviceLost) == 8 && sizeof(Made) == 16 && sizeof(DebugMessage) == 24);
 
 size_t BeginRecord(ByteBuffer* out, uint16_t command, uint16_t flags) {

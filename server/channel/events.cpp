@@ -50,4 +50,20 @@ void Events::MemoryChanged(ObjectId memory, const wire::Changes& changes) {
   outbox_->SendBuffer(writer.buffer());
 }
 
+void Events::Picture(const wire::PictureTile& tile, std::span<const uint8_t> jpeg) {
+  SendStruct(outbox_, wire::EventKind::kPicture, tile,
+             {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
+}
+
+void Events::MemoryRows(ObjectId memory, uint64_t offset, size_t stride, std::span<const uint8_t> first,
+                        uint32_t rows) {
+  thread_local wire::RunWriter writer(static_cast<uint16_t>(wire::EventKind::kMemoryChanged));
+  writer.Begin(memory);
+  for (uint32_t row = 0; row < rows; ++row) {
+    writer.Add(offset + row * stride, {first.data() + row * stride, first.size()});
+  }
+  if (writer.Finish().empty()) return;
+  outbox_->SendBuffer(writer.buffer());
+}
+
 }  // namespace vesper::server

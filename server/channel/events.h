@@ -32,6 +32,10 @@ class Events {
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);
   void MemoryChanged(ObjectId memory, const wire::Changes& changes);
+  // A part of a picture of that memory.
+  void Picture(const wire::PictureTile& tile, std::span<const uint8_t> jpeg);
+  // All bytes of `rows` rows, `stride` bytes one after the other.
+  void MemoryRows(ObjectId memory, uint64_t offset, size_t stride, std::span<const uint8_t> first, uint32_t rows);
   // Before much of it is looked for, with no lock of the memory held: see Outbox::AwaitRoom().
   void AwaitRoom() { outbox_->AwaitRoom(); }
   size_t Piece(size_t most) const { return outbox_->Piece(most); }

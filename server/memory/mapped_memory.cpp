@@ -148,9 +148,11 @@ uint64_t MappedMemory::Scan(Events* events, const WriteSet& set, const Look& loo
   const bool all = set.everything || memory_.foreign;
   if (!all && written == set.ranges.end()) return 0;
   RangeSet watched;
+  bool pictures = false;
   const auto watch = [&watched](uint64_t begin, uint64_t end) { watched.Add(begin, end); };
   {
     const MutexLock lock(mutex_);
+    pictures = pictures_ != nullptr;
     for (const wire::MemoryRange& range : ranges_) {
       writable_.ForEachIn(range.offset, range.offset + range.size, [&](uint64_t begin, uint64_t end) {
         if (all) {
@@ -162,9 +164,11 @@ uint64_t MappedMemory::Scan(Events* events, const WriteSet& set, const Look& loo
     }
   }
   uint64_t compared = 0;
+  if (pictures) *found += ScanPictures(watched, events);
   watched.ForEachIn(0, memory_.size, [&](uint64_t begin, uint64_t end) {
-    *found += ScanRange(begin, end - begin, events, look);
     compared += end - begin;
+    if (pictures) return;
+    *found += ScanRange(begin, end - begin, events, look);
   });
   return compared;
 }
@@ -189,6 +193,58 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events,
     size -= piece;
   }
   return changed;
+}
+
+bool MappedMemory::HoldPictures(const wire::PictureMemory& pictures, std::string* error) {
+  const uint64_t size = uint64_t{pictures.width} * pictures.height * NearPictures::kPixel;
+  const bool possible = pictures.count != 0 && pictures.width != 0 && pictures.height != 0 &&
+                        pictures.width <= limits::kMaxPictureSide && pictures.height <= limits::kMaxPictureSide &&
+                        pictures.count <= limits::kMaxPictures && size <= pictures.stride &&
+                        pictures.stride <= memory_.size / pictures.count;
+  if (!possible) {
+    *error = fmt::format("{} pictures of {}x{} in {} bytes", pictures.count, pictures.width, pictures.height, memory_.size);
+    return false;
+  }
+  const MutexLock lock(mutex_);
+  pictures_ = std::make_shared<NearPictures>(pictures);
+  return true;
+}
+
+void MappedMemory::PicturePresented(uint64_t offset) {
+  const MutexLock lock(mutex_);
+  if (pictures_ != nullptr) pictures_->Presented(offset);
+}
+
+// Of each picture that may have changed, row by row of tiles.
+uint64_t MappedMemory::ScanPictures(const RangeSet& watched, Events* events) {
+  std::shared_ptr<NearPictures> pictures;
+  {
+    const MutexLock lock(mutex_);
+    pictures = pictures_;
+  }
+  uint64_t sent = 0;
+  for (uint32_t index = 0; index < pictures->of().count; ++index) {
+    const uint64_t begin = pictures->OffsetOf(index, 0);
+    if (!watched.Intersects(begin, begin + pictures->RowBytes() * pictures->of().height)) continue;
+    {
+      const MutexLock lock(mutex_);
+      pictures->Begin(index);
+    }
+    for (uint32_t y = 0; y < pictures->of().height; y += NearPictures::kTile) {
+      events->AwaitRoom();
+      const uint64_t offset = pictures->OffsetOf(index, y);
+      const size_t size = pictures->RowBytes() * pictures->RowsAt(y);
+      const MutexLock lock(mutex_);
+      needs_twin_ = true;
+      if (!Map() || !MakeTwin()) return sent;
+      if (memory_.flushed) {
+        const VkMappedMemoryRange range = Rounded(offset, size);
+        memory_.table->InvalidateMappedMemoryRanges(memory_.device, 1, &range);
+      }
+      sent += pictures->SendRow(index, y, mapping_ + offset, twin_ + offset, events);
+    }
+  }
+  return sent;
 }
 
 uint64_t MappedMemory::ScanPiece(uint64_t offset, size_t size, Events* events, const Look& look) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "server/channel/events.h"
 #include "server/memory/memory.h"
 #include "server/memory/write_ledger.h"
+#include "server/pictures/near_pictures.h"
 
 namespace vesper::server {
 
@@ -50,6 +52,9 @@ class MappedMemory {
   bool AddRange(const wire::MemoryMapping& mapping, std::string* error);
   bool RemoveRange(const wire::MemoryRange& range, std::string* error);
   bool AddWritable(const wire::MemoryRange& range, std::string* error);
+  // The memory holds pictures: scans send what changed of them nearly as it is, and exactly when it stands still.
+  bool HoldPictures(const wire::PictureMemory& pictures, std::string* error);
+  void PicturePresented(uint64_t offset);
   // Applies runs as they lie on the wire to mapping and twin. False with a reason, having applied
   // those before the fault.
   bool Write(uint32_t count, std::span<const uint8_t> runs, std::string* error);
@@ -86,6 +91,7 @@ class MappedMemory {
   bool Check(const wire::MemoryRange& range, const char* what, std::string* error) const;
   VkMappedMemoryRange Rounded(uint64_t offset, uint64_t size) const;
   uint64_t ScanRange(uint64_t offset, uint64_t size, Events* events, const Look& look);
+  uint64_t ScanPictures(const RangeSet& watched, Events* events);
   uint64_t ScanPiece(uint64_t offset, size_t size, Events* events, const Look& look) VESPER_REQUIRES(mutex_);
   // These return how many changed bytes that were.
   size_t SetSmallAside(const wire::Changes& found, std::vector<LateBytes>* late) VESPER_REQUIRES(mutex_);
@@ -101,6 +107,7 @@ class MappedMemory {
   std::vector<wire::MemoryRange> ranges_ VESPER_GUARDED_BY(mutex_);  // mapped
   RangeSet writable_ VESPER_GUARDED_BY(mutex_);
   bool followed_ VESPER_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<NearPictures> pictures_ VESPER_GUARDED_BY(mutex_);
   // The piece that is compared: its bytes as they were read, and which of them differ.
   std::vector<uint8_t> snapshot_ VESPER_GUARDED_BY(mutex_);
   std::vector<uint64_t> mask_ VESPER_GUARDED_BY(mutex_);

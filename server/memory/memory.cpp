@@ -152,10 +152,16 @@ void MemoryTable::Check(VkDevice device, std::span<const std::shared_ptr<MappedM
   }
 }
 
+void MemoryTable::Presented(const wire::PresentedFrame& frame) {
+  const std::shared_ptr<MappedMemory> memory = Find(frame.memory);
+  if (memory != nullptr) memory->PicturePresented(frame.offset);
+}
+
 bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body, std::string* error) {
   size_t least = sizeof(wire::MemoryRange);
   if (control == wire::Control::kMemoryWrite) least = sizeof(wire::MemoryRuns);
   if (control == wire::Control::kMemoryMapped) least = sizeof(wire::MemoryMapping);
+  if (control == wire::Control::kPictures) least = sizeof(wire::PictureMemory);
   if (body.size() < least) {
     *error = fmt::format("a memory control of {} bytes", body.size());
     return false;
@@ -176,6 +182,8 @@ bool MemoryTable::Execute(wire::Control control, std::span<const uint8_t> body, 
       if (!memory->RemoveRange(wire::Load<wire::MemoryRange>(body.data()), error)) return false;
       NoteMapped(memory);
       return true;
+    case wire::Control::kPictures:
+      return memory->HoldPictures(wire::Load<wire::PictureMemory>(body.data()), error);
     case wire::Control::kMemoryWritable:
       return memory->AddWritable(wire::Load<wire::MemoryRange>(body.data()), error);
     default: {

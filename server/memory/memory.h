@@ -68,6 +68,7 @@ class MemoryTable {
 
   // The controls of runtime/wire/control.h. False with a reason when the bytes are malformed;
   // memory that does not exist (any more) is ignored.
+  void Presented(const wire::PresentedFrame& frame);
   bool Execute(wire::Control control, std::span<const uint8_t> body, std::string* error);
 
  private:

@@ -15,6 +15,7 @@
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/memory/write_ledger.h"
+#include "server/pictures/near_pictures.h"
 #include "server/session/command_result.h"
 
 namespace vesper::server {
@@ -210,6 +211,20 @@ bool Session::ExecuteControl(const Record& record) {
       break;
     case wire::Control::kMark:
       events_.Progress(++marks_, meter_.TakeChanged());
+      break;
+    case wire::Control::kFrame:
+      if (record.body.size() >= sizeof(wire::PresentedFrame)) {
+        memories_.Presented(wire::Load<wire::PresentedFrame>(record.body.data()));
+      }
+      break;
+    case wire::Control::kPictures:
+      if (!MakesJpeg()) {
+        if ((record.header.flags & wire::kWantsReply) != 0) {
+          Answer(record.sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
+        }
+        return true;
+      }
+      if (!memories_.Execute(control, record.body, &error)) return Malformed(std::move(error));
       break;
     case wire::Control::kMemoryMapped:
     case wire::Control::kMemoryUnmapped:

@@ -100,6 +100,22 @@ void Swapchain::Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corne
   WaitFor(gpu_, slot.done);  // `source` ends here
 }
 
+void Swapchain::Paint(VkBuffer pixels) {
+  const VkImage image = images_[current_];
+  const Slot& slot = slots_[current_];
+  WaitFor(gpu_, slot.done);
+  VK_CHECK(vkResetFences(gpu_.device(), 1, slot.done.address()));
+  BeginCommands(slot.commands);
+  Change(slot.commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL);
+  VkBufferImageCopy copy = {};
+  copy.imageSubresource = {VK_IMAGE_ASPECT_COLOR_BIT, 0, 0, 1};
+  copy.imageExtent = {options_.width, options_.height, 1};
+  vkCmdCopyBufferToImage(slot.commands, pixels, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, 1, &copy);
+  Change(slot.commands, image, VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL, VK_IMAGE_LAYOUT_PRESENT_SRC_KHR);
+  VK_CHECK(vkEndCommandBuffer(slot.commands));
+  SubmitCommands(slot);
+}
+
 VkResult Swapchain::FrameOfNothing() {
   VK_CHECK(Acquire());
   const Slot& slot = slots_[current_];

@@ -37,6 +37,8 @@ class Swapchain {
   uint32_t current() const { return current_; }
   // Draws into the acquired image: the whole of it in one colour, and a second colour in its left upper quarter; in R, G, B, 0 to 255.
   void Draw(std::array<uint8_t, 3> colour, std::array<uint8_t, 3> corner);
+  // Copies a whole picture into the acquired image.
+  void Paint(VkBuffer pixels);
   // Presents it; `next`: more of the present-info.
   VkResult Present(const void* next = nullptr);
   // All three. Errors are failures of the test, VK_SUBOPTIMAL_KHR is returned.

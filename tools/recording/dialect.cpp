@@ -27,6 +27,8 @@ const char* NameOf(wire::Control control) {
       return "memory writable";
     case wire::Control::kMark:
       return "mark";
+    case wire::Control::kPictures:
+      return "pictures";
     case wire::Control::kFrame:
       return "frame";
   }
