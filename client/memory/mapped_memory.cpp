@@ -1,7 +1,6 @@
 #include "client/memory/mapped_memory.h"
 
 #include <algorithm>
-#include <array>
 #include <new>
 
 #include "client/base/limits.h"
@@ -331,54 +330,6 @@ void MappedMemory::Apply(ObjectId id, std::span<wire::Run> runs) noexcept {
   Count(link_->statistics().received_bytes, changed);
   if (found->second.pictures) Count(link_->statistics().frame_bytes, changed);
   Count(link_->statistics().blocks_received, applied.size());
-}
-
-// --- pictures ------------------------------------------------------------------------------------------------------------
-
-bool MappedMemory::AskForNear(const wire::PictureMemory& pictures) noexcept {
-  {
-    const FairMutexLock lock(mutex_);
-    const auto found = memories_.find(pictures.memory);
-    if (found == memories_.end()) return false;
-    if (jpeg_ == nullptr) jpeg_ = JpegReader::Make();
-    if (jpeg_ == nullptr) return false;
-    found->second.near = pictures;  // ahead of the answer, which parts of pictures may overtake
-  }
-  if (link_->AskControl(wire::Control::kPictures, &pictures, sizeof(pictures))) return true;
-  const FairMutexLock lock(mutex_);
-  const auto found = memories_.find(pictures.memory);
-  if (found != memories_.end()) found->second.near.count = 0;
-  return false;
-}
-
-bool MappedMemory::ApplyPicture(const wire::PictureTile& tile, std::span<const uint8_t> jpeg) noexcept {
-  const FairMutexLock lock(mutex_);
-  const auto found = memories_.find(tile.memory);
-  if (found == memories_.end() || found->second.tracker == nullptr) return true;
-  const wire::PictureMemory& of = found->second.near;
-  if (tile.index >= of.count || tile.width == 0 || tile.width > wire::kMaxTileWidth || tile.height == 0 ||
-      tile.height > wire::kMaxTileHeight || tile.x >= of.width || tile.width > of.width - tile.x ||
-      tile.y >= of.height || tile.height > of.height - tile.y) {
-    return false;
-  }
-  try {
-    const uint8_t* const pixels = jpeg_->Read(jpeg, tile.width, tile.height, of.red_first != 0);
-    if (pixels == nullptr) return false;
-    std::array<wire::Run, wire::kMaxTileHeight> rows;
-    const auto bytes = static_cast<uint32_t>(tile.width * sizeof(uint32_t));
-    for (uint32_t row = 0; row < tile.height; ++row) {
-      const uint64_t pixel = uint64_t{tile.y + row} * of.width + tile.x;
-      rows[row] = {tile.index * of.stride + pixel * sizeof(uint32_t), bytes, nullptr,
-                   {pixels + size_t{row} * bytes, bytes}};
-    }
-    found->second.tracker->Apply(std::span(rows).first(tile.height));
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  Count(link_->statistics().received_bytes, jpeg.size());
-  Count(link_->statistics().frame_bytes, jpeg.size());
-  Count(link_->statistics().blocks_received);
-  return true;
 }
 
 }  // namespace vesper::client

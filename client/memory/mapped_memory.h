@@ -15,7 +15,6 @@
 #include "client/base/ids.h"
 #include "client/base/limits.h"
 #include "client/connection/remote_value.h"
-#include "client/memory/jpeg_library.h"
 #include "client/memory/link.h"
 #include "client/memory/shared_memory.h"
 #include "client/tracking/tracker.h"
@@ -89,11 +88,6 @@ class MappedMemory {
   // By the reader: bytes that the device wrote. Runs for memory that is not mapped are ignored.
   void Apply(ObjectId id, std::span<wire::Run> runs) noexcept;
 
-  // The memory holds pictures of a window: asks the server to send them nearly as they are. False when it cannot, or this machine.
-  bool AskForNear(const wire::PictureMemory& pictures) noexcept;
-  // By the reader: a part of one. False for what is malformed; parts of memory that is none of this device's are ignored.
-  bool ApplyPicture(const wire::PictureTile& tile, std::span<const uint8_t> jpeg) noexcept;
-
  private:
   // Made at the first bind or map and kept until the memory is freed, as the server keeps its twin.
   struct Memory {
@@ -102,7 +96,6 @@ class MappedMemory {
     uint64_t size = 0;
     bool coherent = false;
     bool pictures = false;  // of windows: the client never writes it
-    wire::PictureMemory near;  // how they lie, where they may come as JPEG; else its count is 0
     bool mapped = false;
     RangeSet writable;  // by the device
     RangeSet known;     // where the client's copy was equal to the server's once
@@ -153,7 +146,6 @@ class MappedMemory {
   // Held from finding a slice's changes until their records are in the batch, see SendWrites(); never while waiting for the
   // peer, since the connection's reader takes it to apply what the device wrote.
   FairMutex mutex_;
-  std::unique_ptr<JpegReader> jpeg_ VESPER_GUARDED_BY(mutex_);  // once pictures are wanted so
   std::map<ObjectId, Memory> memories_ VESPER_GUARDED_BY(mutex_);
   bool all_writable_ VESPER_GUARDED_BY(mutex_) = false;
   uint64_t posted_ VESPER_GUARDED_BY(mutex_) = 0;  // bytes of records, ever

@@ -423,15 +423,30 @@ void Session::MemoryChanged(std::span<const uint8_t> body) {
   }
 }
 
+bool Session::AskForNear(const wire::PictureMemory& pictures) noexcept {
+  // Noted ahead of the answer, which parts of pictures may overtake.
+  if (!near_pictures_.Note(pictures)) return false;
+  if (AskControl(wire::Control::kPictures, &pictures, sizeof(pictures))) return true;
+  near_pictures_.Forget(pictures.memory);
+  return false;
+}
+
 void Session::Picture(std::span<const uint8_t> body) {
   bool whole = body.size() >= sizeof(wire::PictureTile);
   if (whole) {
     const auto tile = wire::Load<wire::PictureTile>(body.data());
     body = body.subspan(sizeof(tile));
     whole = tile.bytes <= body.size();
+    std::span<wire::Run> rows;
+    whole = whole && near_pictures_.Unpack(tile, body.first(tile.bytes), &rows);
     const MutexLock lock(objects_mutex_);
-    for (const auto& [id, device] : devices_) {
-      whole = whole && device->mapped_memory.ApplyPicture(tile, body.first(tile.bytes));
+    const uint64_t before = statistics_->frame_bytes.load();
+    for (const auto& [id, device] : devices_) device->mapped_memory.Apply(tile.memory, rows);
+    // What is counted are the bytes that came; nobody but the reader counts here.
+    const uint64_t unpacked = statistics_->frame_bytes.load() - before;
+    if (unpacked != 0) {
+      Count(statistics_->frame_bytes, tile.bytes - unpacked);
+      Count(statistics_->received_bytes, tile.bytes - unpacked);
     }
   }
   if (!whole) connection_.MarkLost("a part of a picture is malformed");

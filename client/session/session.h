@@ -17,6 +17,7 @@
 #include "client/base/ids.h"
 #include "client/base/statistics.h"
 #include "client/connection/connection.h"
+#include "client/memory/near_pictures.h"
 #include "client/objects/object.h"
 #include "client/session/call.h"
 #include "client/session/messages.h"
@@ -103,6 +104,9 @@ class Session final : private EventHandler, public MemoryLink {
 
   Messages& messages() { return messages_; }
   Verdicts& verdicts() { return verdicts_; }
+  // Asks for pictures nearly as they are. False when this machine cannot have them so, or the server not send them.
+  bool AskForNear(const wire::PictureMemory& pictures) noexcept;
+  NearPictures& near_pictures() { return near_pictures_; }
 
  private:
   void OnEvent(wire::EventKind kind, std::span<const uint8_t> body) override;
@@ -132,6 +136,7 @@ class Session final : private EventHandler, public MemoryLink {
   std::unordered_map<ObjectId, CommandBuffer*> command_buffers_ VESPER_GUARDED_BY(objects_mutex_);
   Recipes recipes_;
   Verdicts verdicts_;
+  NearPictures near_pictures_;
   Messages messages_;
   Mutex answers_mutex_;
   ByBytes<std::vector<uint8_t>> answers_ VESPER_GUARDED_BY(answers_mutex_);

@@ -42,7 +42,7 @@ void ChooseFrames(const SwapchainState& state, VkCompositeAlphaFlagBitsKHR alpha
                                         state.info.extent.width,
                                         state.info.extent.height,
                                         HasRedFirst(state.info.format) ? 1u : 0u};
-  if (state.device->mapped_memory.AskForNear(pictures)) return;
+  if (state.device->session->AskForNear(pictures)) return;
   static std::atomic<bool> said{false};
   if (state.device->session->lost() || said.exchange(true)) return;
   Log(LogLevel::kWarn,

@@ -230,6 +230,7 @@ void EndSwapchain(SwapchainState* state) noexcept {
   for (const auto& [family, copies] : state->copies) overrides::DestroyCommandPool(device, copies.pool, nullptr);
   for (const VkBuffer buffer : state->buffers) overrides::DestroyBuffer(device, buffer, nullptr);
   for (const VkImage image : state->images) entry::DestroyImage(device, image, nullptr);
+  state->device->session->near_pictures().Forget(IdOf(state->buffer_memory));
   overrides::FreeMemory(device, state->buffer_memory, nullptr);
   overrides::FreeMemory(device, state->image_memory, nullptr);
 }

@@ -79,14 +79,6 @@ inline constexpr size_t kMaxQueuedMessageBytes = size_t{1} << 20;
 // client applies a piece while the next is compared, and copies of one lie in the processor's cache.
 inline constexpr size_t kScanPiece = size_t{256} << 10;
 inline constexpr size_t kScanBlock = 4096;
-// Pictures of windows that go nearly as they are (server/pictures): the quality of their JPEGs; what differs in less of a tile
-// goes exactly at once; and so many tiles that stand still are sent exactly with a picture after one in which something moved, or nothing.
-inline constexpr int kJpegQuality = 92;
-inline constexpr size_t kFewBytes = 1024;
-inline constexpr uint32_t kSettledTiles = 8;
-inline constexpr uint32_t kSettledTilesStill = 64;
-inline constexpr uint32_t kMaxPictureSide = 16384;
-inline constexpr uint32_t kMaxPictures = 64;
 // Small changes that one scan sets aside, to be sent last; when there are more they are no flags.
 inline constexpr size_t kMaxLate = 256;
 // Looks of one scan, while each finds more of them: the GPU may never stop writing.

@@ -198,8 +198,8 @@ uint64_t MappedMemory::ScanRange(uint64_t offset, uint64_t size, Events* events,
 bool MappedMemory::HoldPictures(const wire::PictureMemory& pictures, std::string* error) {
   const uint64_t size = uint64_t{pictures.width} * pictures.height * NearPictures::kPixel;
   const bool possible = pictures.count != 0 && pictures.width != 0 && pictures.height != 0 &&
-                        pictures.width <= limits::kMaxPictureSide && pictures.height <= limits::kMaxPictureSide &&
-                        pictures.count <= limits::kMaxPictures && size <= pictures.stride &&
+                        pictures.width <= kMaxPictureSide && pictures.height <= kMaxPictureSide &&
+                        pictures.count <= kMaxPictures && size <= pictures.stride &&
                         pictures.stride <= memory_.size / pictures.count;
   if (!possible) {
     *error = fmt::format("{} pictures of {}x{} in {} bytes", pictures.count, pictures.width, pictures.height, memory_.size);

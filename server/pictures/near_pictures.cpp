@@ -4,7 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "server/base/limits.h"
 #include "server/channel/events.h"
 
 #ifdef VESPER_TURBOJPEG
@@ -31,7 +30,7 @@ std::span<const uint8_t> JpegMaker::Make(const uint8_t* pixels, size_t stride, u
   unsigned long size = out_.size();
   const int made =
       tjCompress2(compressor_, pixels, static_cast<int>(width), static_cast<int>(stride), static_cast<int>(height),
-                  red_first_ ? TJPF_RGBX : TJPF_BGRX, &out, &size, TJSAMP_444, limits::kJpegQuality, TJFLAG_NOREALLOC);
+                  red_first_ ? TJPF_RGBX : TJPF_BGRX, &out, &size, TJSAMP_444, kJpegQuality, TJFLAG_NOREALLOC);
   if (made != 0) return {};
   return {out_.data(), size};
 }
@@ -62,7 +61,7 @@ void NearPictures::Presented(uint64_t offset) {
 void NearPictures::Begin(uint32_t index) {
   Picture& picture = pictures_[index];
   if (std::exchange(picture.looked_at, picture.presented) == picture.presented) return;
-  picture.may_settle = std::exchange(picture.changed, false) ? limits::kSettledTiles : limits::kSettledTilesStill;
+  picture.may_settle = std::exchange(picture.changed, false) ? kSettledTiles : kSettledTilesStill;
 }
 
 NearPictures::Box NearPictures::Compare(const uint8_t* twin, uint32_t x, uint32_t width, uint32_t rows) const {
@@ -91,7 +90,7 @@ NearPictures::Tile NearPictures::Judge(Picture* picture, size_t tile, const Box&
     return Tile::kSettles;
   }
   picture->changed = true;
-  return box.bytes() <= limits::kFewBytes && picture->near[tile] == 0 ? Tile::kFew : Tile::kChanged;
+  return box.bytes() <= kFewBytes && picture->near[tile] == 0 ? Tile::kFew : Tile::kChanged;
 }
 
 size_t NearPictures::SendRow(uint32_t index, uint32_t y, const uint8_t* current, uint8_t* twin, Events* events) {

@@ -14,6 +14,15 @@ namespace vesper::server {
 
 class Events;
 
+// The quality of JPEGs; what differs in less of a tile goes exactly at once; and so many tiles that stand still are sent exactly
+// with a picture after one in which something moved, or nothing. What a client may ask for at most.
+inline constexpr int kJpegQuality = 92;
+inline constexpr size_t kFewBytes = 1024;
+inline constexpr uint32_t kSettledTiles = 8;
+inline constexpr uint32_t kSettledTilesStill = 64;
+inline constexpr uint32_t kMaxPictureSide = 16384;
+inline constexpr uint32_t kMaxPictures = 64;
+
 // Whether this server was built with libjpeg-turbo.
 bool MakesJpeg() noexcept;
 
