@@ -53,6 +53,9 @@ inline constexpr uint32_t kAlikeAllocations = 4;
 inline constexpr size_t kSpareKinds = 8;
 inline constexpr uint32_t kFewestSpares = 2;
 inline constexpr uint32_t kMostSpares = 16;
+// Bytes and regions of an upload whose fence is answered at once: what vkCmdUpdateBuffer takes. More takes longer than the wait.
+inline constexpr uint64_t kUploadBytes = uint64_t{64} << 10;
+inline constexpr size_t kUploadCopies = 16;
 // Create-infos that objects are known by; objects beyond answer for themselves.
 inline constexpr uint32_t kMaxRecipes = 1u << 16;
 // Pipelines that were refused; an equal one is waited for.
@@ -82,6 +85,8 @@ inline constexpr size_t kSpareBatches = 16;
 inline constexpr int kBatchesAtOnce = 4;
 // Bytes of a recording that leave before it ends, so that the server records while the program does.
 inline constexpr size_t kRecordingBytes = size_t{8} << 10;
+// The first of them, where that costs no system call: what begins a recording is what a device that has nothing to do waits for.
+inline constexpr size_t kFirstRecordingBytes = size_t{2} << 10;
 // Bytes of runs of mapped memory in one record: each wakes somebody, and all of it fits into a processor's cache and into a
 // quarter of the ring.
 inline constexpr size_t kMemoryRecordBytes = size_t{192} << 10;

@@ -84,6 +84,7 @@ constexpr Total kTotals[] = {{"round_trips", &Statistics::round_trips},
                              {"compared_bytes", &Statistics::compared_bytes},
                              {"blocks_received", &Statistics::blocks_received},
                              {"received_bytes", &Statistics::received_bytes},
+                             {"uploads", &Statistics::uploads},
                              {"frames", &Statistics::frames},
                              {"frame_bytes", &Statistics::frame_bytes}};
 

@@ -38,6 +38,7 @@ struct Statistics {
   std::atomic<uint64_t> compared_bytes{0};       // of mapped memory that were looked at for that
   std::atomic<uint64_t> blocks_received{0};      // runs of mapped memory that the device changed
   std::atomic<uint64_t> received_bytes{0};       // of mapped memory, in these runs
+  std::atomic<uint64_t> uploads{0};              // submits whose fence was answered at once
   std::atomic<uint64_t> frames{0};               // shown, or that would be if anything was
   std::atomic<uint64_t> frame_bytes{0};          // of these received_bytes
   std::array<CommandCounters, kCommandCount> commands;

@@ -112,6 +112,15 @@ VkResult MappedMemory::Map(const MemoryState& memory, uint64_t offset, uint64_t 
   return VK_SUCCESS;
 }
 
+const uint8_t* MappedMemory::Content(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept {
+  const FairMutexLock lock(mutex_);
+  const auto found = memories_.find(memory.id);
+  if (found == memories_.end() || !found->second.mapped) return nullptr;
+  const Memory& mapped = found->second;
+  if (offset < mapped.offset || size > mapped.size || offset - mapped.offset > mapped.size - size) return nullptr;
+  return mapped.tracker->shadow() + offset;
+}
+
 VkResult MappedMemory::Import(const MemoryState& memory) noexcept {
   if (link_->lost()) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
   try {

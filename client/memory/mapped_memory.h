@@ -43,8 +43,10 @@ struct MemoryState : ObjectState {
 struct BufferState : ObjectState {
   using ObjectState::ObjectState;
   uint64_t size = 0;
-  bool writable = true;    // by the device
-  bool addressed = false;  // it has an address once memory is bound
+  ObjectId memory = kNullObject;  // bound to it, as far as that is known
+  uint64_t offset = 0;            // in that memory
+  bool writable = true;           // by the device
+  bool addressed = false;         // it has an address once memory is bound
   RemoteValue address;
   RemoteValue captured;  // its opaque capture address
 };
@@ -71,6 +73,9 @@ class MappedMemory {
   bool SendRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
   // Fetches a range that is not coherent if work that may write it is under way; what completed before is there already.
   bool FetchRange(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
+
+  // What the application reads there, of a mapped range; nullptr where that is not mapped.
+  const uint8_t* Content(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;
 
   // The device may write that range from now on: it is in something bound there. Ahead of the record that binds it.
   void NoteWritable(const MemoryState& memory, uint64_t offset, uint64_t size) noexcept;

@@ -16,12 +16,14 @@
 #include <vector>
 
 #include "client/base/ids.h"
+#include "client/base/limits.h"
 #include "client/memory/mapped_memory.h"
 #include "client/memory/memory_report.h"
 #include "client/objects/addresses.h"
 #include "client/objects/known_chain.h"
 #include "client/objects/recordings.h"
 #include "client/objects/spare_memory.h"
+#include "client/objects/uploads.h"
 #include "runtime/mutex.h"
 #include "runtime/object_id.h"
 #include "runtime/wire/encoder.h"
@@ -83,6 +85,10 @@ struct Queue : Dispatchable {
   VkDeviceQueueInfo2 info{};
   uint64_t submitted = 0;  // serial of the last submit
   uint64_t completed = 0;  // serial up to which everything has completed
+  uint64_t ordinary = 0;   // serial of the last submit that was no upload (client/objects/uploads.h),
+  uint64_t uploaded = 0;   // and of the last that was
+  Mutex submits_mutex;  // held while a submit is posted, since uploads come from other queues; taken before all others
+  UploadCommands uploads VESPER_GUARDED_BY(submits_mutex);
 };
 
 // State that a room above this one keeps for a device; the device deletes it. Its own lock is its own business.
@@ -104,6 +110,8 @@ struct Device : Dispatchable {
   SpareMemory spare_memory;
   std::atomic<bool> lost{false};
   std::atomic<bool> submitted{false};              // by any thread, ever
+  std::atomic<Queue*> working_queue{nullptr};      // that got other work than uploads last, and gets these
+  std::atomic<Queue*> uploading_queue{nullptr};    // that has uploads which may not have ended, if any
   const std::unique_ptr<DeviceSubsystem> windows;  // client/wsi/device_windows.h
   const uint64_t number = NextNumber();            // unique in this process, unlike its address
 
@@ -123,11 +131,13 @@ struct CommandBuffer : Dispatchable {
   Device* const device;
   CommandPoolState* const pool;
   const VkCommandBufferLevel level;
-  wire::ByteBuffer records;           // recorded and not sent
-  uint64_t recording = 0;             // its number in device->recordings while it is being recorded
-  std::vector<ObjectId> query_pools;  // that its commands use
-  std::vector<ObjectId> unproven;     // objects it uses whose creation was undecided then (client/session/verdicts.h)
+  wire::ByteBuffer records;                // recorded and not sent
+  size_t piece = limits::kRecordingBytes;  // bytes of it that leave before the end
+  uint64_t recording = 0;                  // its number in device->recordings while it is being recorded
+  std::vector<ObjectId> query_pools;       // that its commands use
+  std::vector<ObjectId> unproven;  // objects it uses whose creation was undecided then (client/session/verdicts.h)
   VkResult failure = VK_SUCCESS;
+  CopiesAlone copies;
 
   // May throw std::bad_alloc.
   void NoteQueryPool(ObjectId id) {

@@ -25,7 +25,9 @@ struct SubmitPoint {
 };
 
 struct FenceState : ObjectState {
-  FenceState(ObjectId id, bool is_signalled) : ObjectState(id), signalled(is_signalled) {}
+  FenceState(ObjectId id, bool is_signalled, bool is_plain)
+      : ObjectState(id), plain(is_plain), signalled(is_signalled) {}
+  const bool plain;    // nobody else can wait for it
   bool signalled;      // from its creation on
   SubmitPoint signal;  // the submit that signals it, if any
 

@@ -3,6 +3,7 @@
 
 #include "client/objects/object.h"
 #include "client/overrides/addresses.h"
+#include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "generated/client/entry_points.h"
@@ -56,6 +57,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateBuffer(VkDevice device, const VkBufferCreat
 
 VKAPI_ATTR void VKAPI_CALL DestroyBuffer(VkDevice device, VkBuffer buffer, const VkAllocationCallbacks* pAllocator) {
   Session& session = SessionOf(device);
+  AwaitUploads(FromHandle<Device>(device));
   if (!session.abandoned()) {
     const std::unique_ptr<ObjectState> state(session.states().Remove(IdOf(buffer)));
     auto* known = static_cast<BufferState*>(state.get());

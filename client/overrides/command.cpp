@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "client/objects/object.h"
+#include "client/overrides/copies_alone.h"
 #include "client/overrides/guard.h"
 #include "client/overrides/recording.h"
 #include "client/session/call.h"
@@ -22,6 +23,7 @@ void Discard(CommandBuffer* buffer) {
   buffer->records.clear();
   buffer->unproven.clear();
   buffer->query_pools.clear();
+  buffer->copies.Reset();
   buffer->failure = VK_SUCCESS;
   EndRecording(buffer);
 }
@@ -144,8 +146,12 @@ VKAPI_ATTR VkResult VKAPI_CALL BeginCommandBuffer(VkCommandBuffer commandBuffer,
   wire::BeginCommandBufferArgs args{};
   args.commandBuffer = commandBuffer;
   args.pBeginInfo = &info;
+  const bool cheap = buffer->session->connection().channel().PollsForNothing();
+  buffer->piece = cheap ? limits::kFirstRecordingBytes : limits::kRecordingBytes;
   if (!buffer->session->abandoned()) buffer->recording = buffer->device->recordings.Begin();
   Record(commandBuffer, Command::kBeginCommandBuffer, &args);
+  buffer->copies.Begin(buffer->records.size(),
+                       buffer->level == VK_COMMAND_BUFFER_LEVEL_PRIMARY && info.pNext == nullptr);
   return buffer->failure;
 }
 
@@ -153,8 +159,9 @@ VKAPI_ATTR VkResult VKAPI_CALL EndCommandBuffer(VkCommandBuffer commandBuffer) {
   CommandBuffer* buffer = FromHandle<CommandBuffer>(commandBuffer);
   wire::EndCommandBufferArgs args{};
   args.commandBuffer = commandBuffer;
+  buffer->copies.End(buffer->records.size());
   Record(commandBuffer, Command::kEndCommandBuffer, &args);
-  buffer->session->SendRecords(buffer);
+  if (!buffer->copies.ended_alone()) buffer->session->SendRecords(buffer);
   EndRecording(buffer);
   CheckUnproven(buffer);
   return buffer->failure;
@@ -180,6 +187,23 @@ VKAPI_ATTR void VKAPI_CALL CmdExecuteCommands(VkCommandBuffer commandBuffer, uin
   });
   if (noted != VK_SUCCESS) buffer->failure = noted;
   entry::CmdExecuteCommands(commandBuffer, commandBufferCount, pCommandBuffers);
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBuffer(VkCommandBuffer commandBuffer, VkBuffer srcBuffer, VkBuffer dstBuffer,
+                                         uint32_t regionCount, const VkBufferCopy* pRegions) {
+  RecordAlone(
+      commandBuffer, [&] { entry::CmdCopyBuffer(commandBuffer, srcBuffer, dstBuffer, regionCount, pRegions); },
+      [&](CopiesAlone* copies) { return NoteCopies(copies, srcBuffer, dstBuffer, regionCount, pRegions); });
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdCopyBuffer2(VkCommandBuffer commandBuffer, const VkCopyBufferInfo2* pCopyBufferInfo) {
+  const VkCopyBufferInfo2& info = *pCopyBufferInfo;
+  RecordAlone(
+      commandBuffer, [&] { entry::CmdCopyBuffer2(commandBuffer, pCopyBufferInfo); },
+      [&](CopiesAlone* copies) {
+        return info.pNext == nullptr &&
+               NoteCopies(copies, info.srcBuffer, info.dstBuffer, info.regionCount, info.pRegions);
+      });
 }
 
 }  // namespace overrides

@@ -14,6 +14,7 @@
 #include "client/overrides/guard.h"
 #include "client/overrides/recording.h"
 #include "client/overrides/spare_memory.h"
+#include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/physical_device.h"
 #include "client/session/session.h"
@@ -241,6 +242,7 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   std::unique_ptr<Device> object(FromHandle<Device>(device));
   Session& session = *object->session;
   EndPresenters(object.get());
+  EndUploads(object.get());
   DropDestructions(object.get());
   FreeSpareMemory(object.get());
   wire::DestroyDeviceArgs args{};

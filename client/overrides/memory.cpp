@@ -11,6 +11,7 @@
 #include "client/overrides/addresses.h"
 #include "client/overrides/guard.h"
 #include "client/overrides/spare_memory.h"
+#include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "client/wsi/swapchain.h"
@@ -25,7 +26,11 @@ namespace {
 void NoteBufferBinding(Device* device, VkBuffer buffer, VkDeviceMemory memory, VkDeviceSize offset) {
   const States& states = device->session->states();
   const auto* state = states.Get<MemoryState>(memory);
-  const auto* bound = states.Get<BufferState>(buffer);
+  auto* bound = states.Get<BufferState>(buffer);
+  if (bound != nullptr) {
+    bound->memory = IdOf(memory);
+    bound->offset = offset;
+  }
   if (state == nullptr || state->shared.valid() || (bound != nullptr && !bound->writable)) return;
   device->mapped_memory.NoteWritable(*state, offset, bound == nullptr ? VK_WHOLE_SIZE : bound->size);
 }
@@ -180,6 +185,7 @@ VKAPI_ATTR VkResult VKAPI_CALL AllocateMemory(VkDevice device, const VkMemoryAll
 VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks* pAllocator) {
   if (memory == VK_NULL_HANDLE) return;
   Device* object = FromHandle<Device>(device);
+  AwaitUploads(object);
   if (!object->session->abandoned()) {
     const std::unique_ptr<ObjectState> state(object->session->states().Remove(IdOf(memory)));
     if (state != nullptr) {

@@ -1,13 +1,17 @@
 // Submits: sent without waiting, numbered per queue, with what they will signal written down (client/objects/sync.h).
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "client/objects/object.h"
 #include "client/objects/sync.h"
 #include "client/overrides/guard.h"
 #include "client/overrides/queries.h"
+#include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
 #include "client/wsi/device_windows.h"
@@ -64,6 +68,53 @@ bool SignalsTimeline(const States& states, const Batch& batch) {
   return found;
 }
 
+// Whether the batches do nothing but execute command buffers that copy alone, and which. Values of timelines say nothing where
+// there are no semaphores.
+bool ExecutesAlone(const VkSubmitInfo& batch) {
+  const auto* next = static_cast<const VkBaseInStructure*>(batch.pNext);
+  const bool plain =
+      next == nullptr || (next->sType == VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO && next->pNext == nullptr);
+  return plain && batch.waitSemaphoreCount == 0 && batch.signalSemaphoreCount == 0;
+}
+
+bool ExecutesAlone(const VkSubmitInfo2& batch) {
+  return batch.pNext == nullptr && batch.flags == 0 && batch.waitSemaphoreInfoCount == 0 &&
+         batch.signalSemaphoreInfoCount == 0 &&
+         std::all_of(batch.pCommandBufferInfos, batch.pCommandBufferInfos + batch.commandBufferInfoCount,
+                     [](const VkCommandBufferSubmitInfo& info) { return info.pNext == nullptr; });
+}
+
+bool ExecutesAlone(const VkBindSparseInfo&) { return false; }
+
+using Buffers = std::array<VkCommandBuffer, 4>;
+
+// Nothing is a batch of none, too.
+template <typename Batch>
+std::optional<size_t> CopiesAloneOf(const Batch* batches, uint32_t count, Buffers* buffers) {
+  size_t found = 0;
+  for (const Batch& batch : std::span(batches, count)) {
+    bool alone = ExecutesAlone(batch);
+    ForEachCommandBuffer(batch, [&](VkCommandBuffer commands) {
+      alone = alone && found < buffers->size() && FromHandle<CommandBuffer>(commands)->copies.ended_alone();
+      if (alone) (*buffers)[found++] = commands;
+    });
+    if (!alone) return std::nullopt;
+  }
+  return found;
+}
+
+// Whether they do more than such copies, as those of a queue that is used for transfers alone do not.
+template <typename Batch>
+bool Works(const Batch* batches, uint32_t count) {
+  bool works = false;
+  for (const Batch& batch : std::span(batches, count)) {
+    ForEachCommandBuffer(batch, [&](VkCommandBuffer commands) {
+      works = works || !FromHandle<CommandBuffer>(commands)->copies.ended_alone();
+    });
+  }
+  return works;
+}
+
 // Counts one submit of `batches` and notes what it signals and which query pools it uses. Before it is sent: its completion may
 // come at once.
 template <typename Batch>
@@ -71,6 +122,7 @@ void Number(Queue* queue, const Batch* batches, uint32_t count, VkFence fence, Q
   const States& states = queue->session->states();
   const std::lock_guard lane(queue->session->connection().lane());
   const SubmitPoint point{queue, ++queue->submitted};
+  queue->ordinary = point.serial;
   queue->device->mapped_memory.NoteSubmitted();
   for (uint32_t i = 0; i < count; ++i) {
     ForEachSignal(batches[i], [&](VkSemaphore semaphore, uint64_t value) {
@@ -135,15 +187,38 @@ VkResult SignalAcquired(Queue* queue, const Batch* batches, uint32_t count) {
   return PostBatches(ToHandle<VkQueue>(queue), &batch, 1, VK_NULL_HANDLE);
 }
 
+// Where all that they do is a small upload, or nothing behind one: the fence is answered, and nothing is sent.
+template <typename Batch>
+bool SubmitUpload(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) noexcept {
+  Buffers buffers;
+  const std::optional<size_t> found = CopiesAloneOf(batches, count, &buffers);
+  if (!found.has_value()) return false;
+  if (*found == 0 && (fence == VK_NULL_HANDLE || queue->device->uploading_queue.load() == nullptr)) return false;
+  Queue* const carrier = UploadQueueFor(queue);
+  AwaitUploadsElsewhere(carrier);
+  const MutexLock submits(carrier->submits_mutex);
+  return TakeUpload(carrier, {buffers.data(), *found}, fence);
+}
+
+// What was held back since it might have been an upload.
+template <typename Batch>
+void SendHeld(Queue* queue, const Batch* batches, uint32_t count) noexcept {
+  for (const Batch& batch : std::span(batches, count)) {
+    ForEachCommandBuffer(
+        batch, [&](VkCommandBuffer commands) { queue->session->SendRecords(FromHandle<CommandBuffer>(commands)); });
+  }
+}
+
 // Posts batches. A batch that signals a timeline is completed, to the host, before what follows it in the
 // same submit: the host may have to answer it. Completions are known per submit, so such a batch becomes one of its own.
 template <typename Batch>
-VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fence) noexcept {
-  Queue* queue = FromHandle<Queue>(handle);
-  if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
-  if (!queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
-  NoteSubmit(queue->device);
-  const VkResult result = Guarded([&] {
+VkResult SubmitInOrder(Queue* queue, const Batch* batches, uint32_t count, VkFence fence) noexcept {
+  AwaitUploadsElsewhere(queue);
+  const MutexLock submits(queue->submits_mutex);
+  if (!SubmitUploads(queue) || !queue->device->mapped_memory.SendWrites()) return VK_ERROR_DEVICE_LOST;
+  SendHeld(queue, batches, count);
+  if (Works(batches, count)) NoteWork(queue);
+  return Guarded([&] {
     uint32_t first = 0;
     QueryPoolsUsed queries;
     VkResult result = SignalAcquired(queue, batches, count);
@@ -154,13 +229,22 @@ VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fe
       end = std::min(count, end + 1);
       const VkFence part_fence = end == count ? fence : VK_NULL_HANDLE;
       Number(queue, batches + first, end - first, part_fence, &queries);
-      result = PostBatches(handle, batches + first, end - first, part_fence);
+      result = PostBatches(ToHandle<VkQueue>(queue), batches + first, end - first, part_fence);
       first = end;
     } while (first < count && result == VK_SUCCESS);
     if (result == VK_SUCCESS) queries.AskAhead(queue->device);
     if (queue->device->mapped_memory.WantsExchange()) queue->session->connection().StartPulse();
     return queue->session->connection().Flush() ? result : VK_ERROR_DEVICE_LOST;
   });
+}
+
+template <typename Batch>
+VkResult Submit(VkQueue handle, const Batch* batches, uint32_t count, VkFence fence) noexcept {
+  Queue* queue = FromHandle<Queue>(handle);
+  if (queue->session->lost() || queue->device->lost.load()) return VK_ERROR_DEVICE_LOST;
+  NoteSubmit(queue->device);
+  if (SubmitUpload(queue, batches, count, fence)) return VK_SUCCESS;
+  const VkResult result = SubmitInOrder(queue, batches, count, fence);
   if (result == VK_SUCCESS) return result;
   // The two sides may count differently from here on: nothing that this device is asked about can be known any more.
   queue->device->lost.store(true);

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "client/objects/object.h"
+#include "client/overrides/copies_alone.h"
 #include "client/overrides/guard.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
@@ -63,7 +64,7 @@ VKAPI_ATTR VkResult VKAPI_CALL CreateFence(VkDevice device, const VkFenceCreateI
   const VkResult result = entry::CreateFence(device, pCreateInfo, pAllocator, pFence);
   if (result < 0) return result;
   const bool signalled = (pCreateInfo->flags & VK_FENCE_CREATE_SIGNALED_BIT) != 0;
-  auto* state = new (std::nothrow) FenceState(IdOf(*pFence), signalled);
+  auto* state = new (std::nothrow) FenceState(IdOf(*pFence), signalled, pCreateInfo->pNext == nullptr);
   if (state != nullptr && SessionOf(device).states().Add(state)) return result;
   entry::DestroyFence(device, *pFence, pAllocator);
   *pFence = VK_NULL_HANDLE;
@@ -191,6 +192,35 @@ VKAPI_ATTR VkResult VKAPI_CALL DeviceWaitIdle(VkDevice device) {
       return std::all_of(queues.begin(), queues.end(), [](const Queue* q) { return q->completed >= q->submitted; });
     });
   });
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdPipelineBarrier(VkCommandBuffer commandBuffer, VkPipelineStageFlags srcStageMask,
+                                              VkPipelineStageFlags dstStageMask, VkDependencyFlags dependencyFlags,
+                                              uint32_t memoryBarrierCount, const VkMemoryBarrier* pMemoryBarriers,
+                                              uint32_t bufferMemoryBarrierCount,
+                                              const VkBufferMemoryBarrier* pBufferMemoryBarriers,
+                                              uint32_t imageMemoryBarrierCount,
+                                              const VkImageMemoryBarrier* pImageMemoryBarriers) {
+  RecordAlone(
+      commandBuffer,
+      [&] {
+        entry::CmdPipelineBarrier(commandBuffer, srcStageMask, dstStageMask, dependencyFlags, memoryBarrierCount,
+                                  pMemoryBarriers, bufferMemoryBarrierCount, pBufferMemoryBarriers,
+                                  imageMemoryBarrierCount, pImageMemoryBarriers);
+      },
+      [&](CopiesAlone*) {
+        return imageMemoryBarrierCount == 0 && KeepTheirFamily(bufferMemoryBarrierCount, pBufferMemoryBarriers);
+      });
+}
+
+VKAPI_ATTR void VKAPI_CALL CmdPipelineBarrier2(VkCommandBuffer commandBuffer, const VkDependencyInfo* pDependencyInfo) {
+  const VkDependencyInfo& info = *pDependencyInfo;
+  RecordAlone(
+      commandBuffer, [&] { entry::CmdPipelineBarrier2(commandBuffer, pDependencyInfo); },
+      [&](CopiesAlone*) {
+        return info.pNext == nullptr && info.imageMemoryBarrierCount == 0 &&
+               KeepTheirFamily(info.bufferMemoryBarrierCount, info.pBufferMemoryBarriers);
+      });
 }
 
 }  // namespace overrides

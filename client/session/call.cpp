@@ -104,6 +104,7 @@ void Call::ForgetId(HandleType, uint64_t id) noexcept {
 }
 
 void UploadMappedMemory(VkDevice handle, bool accesses) noexcept {
+  AwaitUploads(FromHandle<Device>(handle));
   MappedMemory& memory = FromHandle<Device>(handle)->mapped_memory;
   memory.SendWrites();  // a failure is the loss of the session, which the command itself notices
   if (!accesses) return;
@@ -118,6 +119,7 @@ namespace {
 void SendPiece(CommandBuffer* buffer) noexcept {
   buffer->session->SendRecords(buffer);
   buffer->session->connection().Flush();  // who reads already is not woken
+  buffer->piece = limits::kRecordingBytes;
 }
 
 }  // namespace
@@ -135,13 +137,13 @@ void Record(VkCommandBuffer command_buffer, Command command, const void* args) n
     buffer->records.Truncate(mark);
     buffer->failure = VK_ERROR_OUT_OF_HOST_MEMORY;
   }
-  if (buffer->records.size() >= limits::kRecordingBytes) SendPiece(buffer);
+  if (buffer->records.size() >= buffer->piece) SendPiece(buffer);
 }
 
 // A full piece leaves before the next record: this one is not there yet when the function returns.
 uint8_t* RecordFixed(VkCommandBuffer command_buffer, Command command, uint32_t size) noexcept {
   CommandBuffer* buffer = FromHandle<CommandBuffer>(command_buffer);
-  if (buffer->records.size() >= limits::kRecordingBytes) SendPiece(buffer);
+  if (buffer->records.size() >= buffer->piece) SendPiece(buffer);
   if (buffer->failure != VK_SUCCESS) return nullptr;
   const size_t padded = (size_t{size} + 7) / 8 * 8;
   try {

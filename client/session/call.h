@@ -13,6 +13,7 @@
 namespace vesper::client {
 
 class Session;
+struct Device;
 struct Reply;
 
 // The session that a dispatchable handle belongs to. The handle must be valid (the loader guarantees it).
@@ -98,6 +99,9 @@ class Call {
 // Ahead of commands that the device or the server's CPU reads mapped memory for (policy `memory`): sends what the application
 // wrote. `accesses`: the command may also write memory.
 void UploadMappedMemory(VkDevice handle, bool accesses) noexcept;
+// Ahead of what could be told apart from uploads whose fence was answered (client/objects/uploads.h): they are submitted, and
+// waited for. Defined by client/overrides/uploads.cpp.
+void AwaitUploads(Device* device) noexcept;
 // Ahead of commands that bind memory in a way that client/memory does not follow: the device may write any memory then.
 void NoteUnknownBinding(VkDevice handle) noexcept;
 

@@ -8,11 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/relax.h"
 #include "runtime/transport/frame.h"
-
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#endif
 
 namespace vesper::transport {
 namespace {
@@ -31,14 +28,6 @@ constexpr std::chrono::microseconds kExpectedSpin{100};
 // A guest's end waits for room with looks, whose wake-ups would come to the thread that receives.
 constexpr std::chrono::microseconds kGuestLook{500};
 constexpr unsigned kMaxVain = 8;  // then only every so-many-th wait spins, until one succeeds
-
-void Pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 uint32_t Processor() { return static_cast<uint32_t>(::sched_getcpu() + 1); }
 
@@ -162,7 +151,7 @@ bool RingChannel::Spin() {
         return true;
       }
       if (!expecting && peer_->reader.asleep.load(std::memory_order_relaxed) != 0) return false;
-      Pause();
+      Relax();
     }
   } while (steady_clock::now() < end);
   if (!expecting) ++vain_;

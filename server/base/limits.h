@@ -48,6 +48,7 @@ inline constexpr size_t kMaxLanes = 4;
 inline constexpr size_t kPoolsOfLanes = 64;
 // Commands of a command buffer that the reader makes itself: fewer are done before a lane has woken up.
 inline constexpr uint32_t kBeforeLane = 128;
+inline constexpr size_t kShortRow = 16;  // calls that are handed to a lane that has nothing to do
 // How long a lane looks for more before it sleeps, and the reader for a lane to be done: a program that draws begins its next
 // frame within that. Looks between two at the clock.
 inline constexpr std::chrono::microseconds kLaneSpin{200};
@@ -287,6 +288,12 @@ inline constexpr std::chrono::seconds kSlowSubmitsFor{1};
 // twice of what is best. After so many in vain only every so-many-th submit is attended, until one ends in time.
 inline constexpr std::chrono::microseconds kAttend{20};
 inline constexpr unsigned kMaxAttendedInVain = 8;
+// How long the watcher looks for the end of a submit itself before it sleeps in the driver, where there are that many
+// processors: a language model's submits end every 100 to 200 microseconds.
+inline constexpr std::chrono::microseconds kWatchClosely{250};
+inline constexpr unsigned kProcessorsToWatch = 4;
+inline constexpr int kWatchPauses =
+    64;  // between two looks, some three microseconds: the program shares the processor, maybe
 // Bytes that a parked unit costs beside its records and itself, and for each object that it notes.
 inline constexpr size_t kParkedUnitBytes = 64;
 inline constexpr size_t kParkedNoteBytes = 64;

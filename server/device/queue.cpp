@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "runtime/relax.h"
 #include "server/base/limits.h"
 #include "server/channel/events.h"
 #include "server/device/device.h"
@@ -22,6 +23,11 @@ thread_local bool t_attends = false;
 thread_local bool t_stays = false;
 thread_local Queue* t_attended = nullptr;
 thread_local std::chrono::steady_clock::time_point t_handed_over;
+
+bool AffordsLooking() {
+  static const bool affords = std::thread::hardware_concurrency() >= limits::kProcessorsToWatch;
+  return affords;
+}
 
 }  // namespace
 
@@ -133,7 +139,7 @@ void Queue::HandOver(QueueJob job, bool attends) {
       t_handed_over = end;
     }
     watched_.push_back(std::move(job));
-    if (!attended_) to_watch_.NotifyOne();
+    if (!attended_) CallWatcher();
   }
   if (!jobs_.empty()) to_execute_.NotifyOne();
   progress_.NotifyAll();
@@ -204,7 +210,7 @@ bool Queue::TryCompleteFront() {
   lock.Lock();
   watched_.pop_front();
   attended_ = false;
-  if (!watched_.empty()) to_watch_.NotifyOne();
+  if (!watched_.empty()) CallWatcher();
   lock.Unlock();
   RunWaiters();
   progress_.NotifyAll();
@@ -214,7 +220,7 @@ bool Queue::TryCompleteFront() {
 void Queue::LeaveToWatcher() {
   const MutexLock lock(mutex_);
   attended_ = false;
-  to_watch_.NotifyOne();
+  CallWatcher();
 }
 
 // --- watching -------------------------------------------------------------------------------------------------------------
@@ -248,6 +254,11 @@ VkResult Queue::AwaitExchanging(const QueueJob& job) {
 void Queue::Watch() {
   MutexLock lock(mutex_);
   while (true) {
+    if (watched_.empty() && !stopping_) {
+      lock.Unlock();
+      LookForWork();
+      lock.Lock();
+    }
     while (!stopping_ && (watched_.empty() || attended_)) to_watch_.Wait(mutex_);
     if (stopping_) return;
     const size_t count = AwaitFront();
@@ -268,13 +279,40 @@ void Queue::Watch() {
   }
 }
 
+void Queue::CallWatcher() {
+  calls_.fetch_add(1, std::memory_order_release);
+  to_watch_.NotifyOne();  // no system call where it looks
+}
+
+// Submits come one after the other: who hands them over would wake the watcher for each.
+void Queue::LookForWork() {
+  if (!AffordsLooking()) return;
+  const uint32_t seen = calls_.load(std::memory_order_acquire);
+  const auto end = std::chrono::steady_clock::now() + limits::kWatchClosely;
+  while (!stopping_ && calls_.load(std::memory_order_acquire) == seen && std::chrono::steady_clock::now() < end) {
+    for (int i = 0; i < limits::kWatchPauses; ++i) Relax();
+  }
+}
+
+// The driver's wait sleeps until an interrupt comes, some ten microseconds after the end. Much ends soon after what ended before
+// it: that is looked for first, where a processor is to spare. Whether it has ended.
+bool Queue::WatchClosely(const QueueJob& job) {
+  if (!AffordsLooking() || device_->MayOweMemory()) return false;
+  const auto end = std::chrono::steady_clock::now() + limits::kWatchClosely;
+  while (!stopping_ && std::chrono::steady_clock::now() < end) {
+    if (Await(job, 0) == VK_SUCCESS) return true;  // what went wrong, the wait will see
+    for (int i = 0; i < limits::kWatchPauses; ++i) Relax();
+  }
+  return false;
+}
+
 size_t Queue::AwaitFront() {
   const QueueJob front = watched_.front();
   mutex_.unlock();
-  VkResult result;
+  VkResult result = VK_SUCCESS;
   {
     const GpuRun run;
-    result = AwaitExchanging(front);
+    if (!WatchClosely(front)) result = AwaitExchanging(front);
   }
   if (result < 0) device_->Lose(fmt::format("waiting for a submit failed with {}", static_cast<int>(result)));
   uint64_t value = front.serial;

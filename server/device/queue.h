@@ -114,6 +114,8 @@ class Queue {
   bool MayAttend() VESPER_REQUIRES(mutex_);
   bool TryCompleteFront();
   void LeaveToWatcher();
+  void CallWatcher();
+  void LookForWork();
   void Watch();
   // Waits for the front of `watched_`, giving up the lock meanwhile. The number of entries that completed, 0 when the queue
   // stops or the device is lost.
@@ -121,6 +123,7 @@ class Queue {
   bool Drained() const VESPER_REQUIRES(mutex_) { return jobs_.empty() && !executing_ && watched_.empty(); }
   VkResult Await(const QueueJob& job, uint64_t timeout_ns);
   VkResult AwaitExchanging(const QueueJob& job);
+  bool WatchClosely(const QueueJob& job);
   void Complete(std::vector<QueueJob> jobs);
   void AddWaiter(Waiter waiter);
   void RunWaiters();
@@ -153,6 +156,7 @@ class Queue {
   bool attended_ VESPER_GUARDED_BY(mutex_) = false;
   unsigned in_vain_ = 0;  // attended submits in a row that did not end in time; the attending thread's
   Counts counts_;
+  std::atomic<uint32_t> calls_ = 0;  // of the watcher
   std::atomic<bool> stopping_ = false;
   std::thread executor_;
   std::thread watcher_;

@@ -4,33 +4,37 @@
 
 #include <chrono>
 
+#include "runtime/relax.h"
+
 namespace vesper::server {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void Pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // Looks for a while before it sleeps: the other end usually comes within less time than waking this one takes.
 template <typename Done>
-void AwaitChange(const std::atomic<uint32_t>& number, Done done) {
+bool LookFor(const std::atomic<uint32_t>& number, Done done) {
   const auto end = Clock::now() + limits::kLaneSpin;
   while (Clock::now() < end) {
     for (int i = 0; i < limits::kLaneLooks; ++i) {
-      if (done(number.load(std::memory_order_acquire))) return;
-      Pause();
+      if (done(number.load(std::memory_order_acquire))) return true;
+      Relax();
     }
   }
+  return false;
+}
+
+template <typename Done>
+void SleepUntil(const std::atomic<uint32_t>& number, Done done) {
   for (uint32_t seen = number.load(std::memory_order_acquire); !done(seen);
        seen = number.load(std::memory_order_acquire)) {
     number.wait(seen, std::memory_order_acquire);
   }
+}
+
+template <typename Done>
+void AwaitChange(const std::atomic<uint32_t>& number, Done done) {
+  if (!LookFor(number, done)) SleepUntil(number, done);
 }
 
 }  // namespace
@@ -72,7 +76,13 @@ void Lane::Run() {
   prctl(PR_SET_NAME, "vesper-lane");
   uint32_t done = 0;
   while (true) {
-    AwaitChange(posted_, [&](uint32_t posted) { return posted != done; });
+    const auto has_row = [&](uint32_t posted) { return posted != done; };
+    awake_.store(true, std::memory_order_relaxed);
+    if (!LookFor(posted_, has_row)) {
+      awake_.store(false, std::memory_order_relaxed);
+      SleepUntil(posted_, has_row);
+      awake_.store(true, std::memory_order_relaxed);
+    }
     if (stopping_.load() && posted_.load(std::memory_order_acquire) == done + 1) return;
     Row& row = *rows_[done % rows_.size()];
     for (PreparedCall* call = row.first(); call != nullptr; call = call->next) {

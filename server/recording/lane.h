@@ -46,6 +46,7 @@ class Row {
     ++count_;
   }
   PreparedCall* first() const { return first_; }
+  size_t count() const { return count_; }
   void Clear() {
     first_ = nullptr;
     end_ = &first_;
@@ -81,13 +82,18 @@ class Lane {
   }
   // Hands the row over, if there is anything in it.
   void Post();
+  // The same when it is full, or when it is worth it and the thread has nothing to do.
+  void PostIfDue() {
+    if (filling_->IsFull() || (filling_->count() % limits::kShortRow == 0 && HasMadeAll())) Post();
+  }
   // The same, and waits until everything has been made.
   void Settle();
-  bool IsIdle() const {
-    return filling_ == nullptr && done_.load(std::memory_order_acquire) == posted_.load(std::memory_order_relaxed);
-  }
+  bool IsIdle() const { return filling_ == nullptr && HasMadeAll(); }
+  // The thread looks for rows, or makes some: it need not be woken.
+  bool IsAwake() const { return awake_.load(std::memory_order_relaxed); }
 
  private:
+  bool HasMadeAll() const { return done_.load(std::memory_order_acquire) == posted_.load(std::memory_order_relaxed); }
   Row& NextRow();
   void Run();
 
@@ -97,6 +103,7 @@ class Lane {
   alignas(64) std::atomic<uint32_t> posted_ =
       0;  // by the reader; on another line of the cache than what the thread writes
   alignas(64) std::atomic<uint32_t> done_ = 0;
+  std::atomic<bool> awake_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };

@@ -25,12 +25,12 @@ class Lanes {
   Lanes& operator=(const Lanes&) = delete;
 
   // Where the next command of that command buffer is made: on a lane, or, for nullptr, by the caller at once. Short
-  // command buffers are not worth a wake-up, unless a lane has still to do for their pool.
+  // command buffers are not worth a wake-up, but are worth a lane that is awake.
   Lane* For(ObjectId commands) {
     if (commands != current_) Change(commands);
     if (lane_ == nullptr) return nullptr;
     if (++recorded_ > limits::kBeforeLane) return *lane_ != nullptr ? lane_->get() : Start();
-    return *lane_ != nullptr && !(*lane_)->IsIdle() ? lane_->get() : nullptr;
+    return *lane_ != nullptr && ((*lane_)->IsAwake() || !(*lane_)->IsIdle()) ? lane_->get() : nullptr;
   }
   // Lets the lanes make what has been prepared for them, when no more comes for now.
   void Post();

@@ -98,7 +98,7 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     call->invoke = command.invoke;
     call->table = &context->table;
     row->Add(call);
-    if (row->IsFull()) lane->Post();
+    lane->PostIfDue();
     ++laned;
   }
   if (done == 0) return;

@@ -5,12 +5,23 @@
 namespace vesper::test {
 namespace {
 
+// Device-local memory, best such as the host does not see.
+uint32_t FindDeviceMemory(const Context& context, uint32_t types) {
+  const VkPhysicalDeviceMemoryProperties& memory = context.memory_properties();
+  for (uint32_t i = 0; i < memory.memoryTypeCount; ++i) {
+    const VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
+    const bool hidden = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) == 0;
+    if ((types >> i & 1) != 0 && hidden && (flags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) != 0) return i;
+  }
+  const uint32_t any = context.FindMemoryType(types, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  return any != UINT32_MAX ? any : context.FindMemoryType(types, 0);
+}
+
 Owned<VkDeviceMemory> Allocate(const Context& context, const VkMemoryRequirements& requirements,
                                VkMemoryPropertyFlags wanted, bool with_address) {
-  uint32_t type = context.FindMemoryType(requirements.memoryTypeBits, wanted);
-  if (type == UINT32_MAX && wanted == VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) {
-    type = context.FindMemoryType(requirements.memoryTypeBits, 0);
-  }
+  const uint32_t type = wanted == VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT
+                            ? FindDeviceMemory(context, requirements.memoryTypeBits)
+                            : context.FindMemoryType(requirements.memoryTypeBits, wanted);
   if (type == UINT32_MAX) throw std::runtime_error("no memory type fits");
   VkMemoryAllocateFlagsInfo flags = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO};
   flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT;
