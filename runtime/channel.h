@@ -179,6 +179,10 @@ class Channel {
   // Bytes a second that the line has taken while it was what this end waited for; 0 where that was never so. Any thread.
   virtual uint64_t line_rate() const { return 0; }
 
+  // How often this end woke the peer, and was woken by it, where whoever sends does that: in rings. Any thread.
+  virtual uint64_t wakes_sent() const { return 0; }
+  virtual uint64_t wakes_received() const { return 0; }
+
   // The peer's process id when the kernel vouches for it (Unix sockets), else 0.
   virtual int peer_pid() const { return 0; }
 };

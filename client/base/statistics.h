@@ -31,6 +31,8 @@ struct Statistics {
   std::atomic<uint64_t> bytes_received{0};       // with framing
   std::atomic<uint64_t> unpacked_sent{0};        // as bytes_sent would be without compression
   std::atomic<uint64_t> unpacked_received{0};    // and bytes_received
+  std::atomic<uint64_t> wakes_sent{0};           // a server that slept was woken for what was sent
+  std::atomic<uint64_t> wakes_received{0};       // the server did so
   std::atomic<uint64_t> stalled_ns{0};           // time spent blocked, over all threads
   std::atomic<uint64_t> shared_allocations{0};   // of memory that the server maps as well
   std::atomic<uint64_t> tracked_allocations{0};  // of host-visible memory that is kept equal to the server's

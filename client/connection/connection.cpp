@@ -270,6 +270,7 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
   const auto start = Clock::now();
   try {
     const ChannelStatus status = channel_->Receive(&message_, timeout);
+    statistics_->wakes_received.store(channel_->wakes_received(), std::memory_order_relaxed);
     if (status == ChannelStatus::kOk) {
       last_life_ = Clock::now();
       listened_in_vain_ = milliseconds(0);

@@ -218,6 +218,7 @@ ChannelStatus Outgoing::Send(const Batch& batch) noexcept {
   }
   statistics_->bytes_sent.store(channel_->bytes_sent(), std::memory_order_relaxed);
   statistics_->unpacked_sent.store(channel_->unpacked_bytes_sent(), std::memory_order_relaxed);
+  statistics_->wakes_sent.store(channel_->wakes_sent(), std::memory_order_relaxed);
   return status;
 }
 

@@ -75,7 +75,14 @@ void RingChannel::SleepAt(RingSleeper* place, nanoseconds time, Ready ready) {
     counts_.sleeps.fetch_add(1, std::memory_order_relaxed);
     doorbell_->Sleep(&place->bell, bell, time);
   }
-  place->asleep.store(0, std::memory_order_relaxed);
+  CountWake(place);
+}
+
+// By the sleeper, when it is awake again. Who wakes takes the flag away.
+void RingChannel::CountWake(RingSleeper* place) {
+  if (place->asleep.exchange(0, std::memory_order_relaxed) == 0) {
+    counts_.woken.fetch_add(1, std::memory_order_relaxed);
+  }
 }
 
 uint32_t RingChannel::ThisProcessor() const {
@@ -104,7 +111,7 @@ void RingChannel::SleepInPort(nanoseconds time) {
     }
   }
   in_socket_.store(false);
-  own_->reader.asleep.store(0, std::memory_order_relaxed);
+  CountWake(&own_->reader);
 }
 
 // After a store that the sleeper looks for.

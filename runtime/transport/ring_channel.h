@@ -24,6 +24,7 @@ enum class RingEnd : uint8_t { kClient, kServer };
 // What it cost: for tests and statistics.
 struct RingCounts {
   std::atomic<uint64_t> wakes{0};   // of the peer
+  std::atomic<uint64_t> woken{0};   // by the peer, as often as it says so
   std::atomic<uint64_t> sleeps{0};  // in Receive() and for room
   std::atomic<uint64_t> beside{0};  // messages sent through the socket
   std::atomic<uint64_t> copies{0};  // of payloads into the ring: what was encoded there is none
@@ -77,6 +78,8 @@ class RingChannel final : public Channel {
     return socket_->bytes_received() + received_.load(std::memory_order_relaxed);
   }
   uint64_t bytes_delivered() const override;
+  uint64_t wakes_sent() const override { return counts_.wakes.load(std::memory_order_relaxed); }
+  uint64_t wakes_received() const override { return counts_.woken.load(std::memory_order_relaxed); }
   int peer_pid() const override { return socket_->peer_pid(); }
 
   const RingCounts& counts() const { return counts_; }
@@ -106,6 +109,7 @@ class RingChannel final : public Channel {
   bool Spin();
   uint32_t ThisProcessor() const;
   void SleepInPort(std::chrono::nanoseconds time);
+  void CountWake(RingSleeper* place);
 
   static constexpr unsigned kSpareProcessors = 4;
 
