@@ -133,6 +133,11 @@ class Channel {
   virtual bool Reconnect(Descriptor /*socket*/, const tls::Secrets& /*secrets*/, std::string* /*error*/) {
     return false;
   }
+  // By the client: nothing comes over the connection any more, though neither end has closed it. Another one is sought, for so long.
+  // False where there can be none, or one is sought already.
+  virtual bool Renew(std::chrono::milliseconds /*patience*/) { return false; }
+  // By the server, now and then: gives up a connection whose other machine has long acknowledged nothing. Any thread.
+  virtual void CheckLine() {}
   // Whether the connection is broken at present, and another one is waited for. Any thread.
   virtual bool broken() const { return false; }
   // How often the channel went on over another connection. Any thread.

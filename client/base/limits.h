@@ -104,6 +104,8 @@ inline constexpr std::chrono::milliseconds kPulse{10};
 // follow, in seconds).
 inline constexpr std::chrono::milliseconds kHeartbeatAfter{2000};
 inline constexpr std::chrono::milliseconds kGrace{10000};
+// How long a server has at least to be heard over a connection that was made since it had fallen silent over another.
+inline constexpr std::chrono::milliseconds kAfterRenewal{1000};
 inline constexpr double kLeastGrace = 0.1;
 inline constexpr double kMostGrace = 86400;
 // Threads that wait at the same time without an allocation.

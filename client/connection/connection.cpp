@@ -272,8 +272,7 @@ void Connection::ReadOnce(std::unique_lock<std::mutex>& lane, milliseconds timeo
     const ChannelStatus status = channel_->Receive(&message_, timeout);
     statistics_->wakes_received.store(channel_->wakes_received(), std::memory_order_relaxed);
     if (status == ChannelStatus::kOk) {
-      last_life_ = Clock::now();
-      listened_in_vain_ = milliseconds(0);
+      NoteLife(Clock::now());
       received_ = channel_->bytes_received();
       Handle(&message_);
       message_.descriptors.clear();  // those that nobody took
@@ -397,13 +396,22 @@ void Connection::TryPoll(std::unique_lock<std::mutex>& lane) noexcept {
   HandOver();
 }
 
+void Connection::NoteLife(Clock::time_point now) noexcept {
+  last_life_ = now;
+  listened_in_vain_ = milliseconds(0);
+  renewed_ = renewing_ = false;
+}
+
 // By the reader, after no message came for `waited`.
 void Connection::CheckSilence(milliseconds waited) noexcept {
   const auto now = Clock::now();
-  if (ShowsLife() || channel_->broken()) {  // a broken connection is mended or lost in time by itself
-    last_life_ = now;
-    listened_in_vain_ = milliseconds(0);
+  if (ShowsLife()) return NoteLife(now);
+  if (channel_->broken()) {  // it is mended or lost in time by itself
+    if (!renewed_) NoteLife(now);
     return;
+  }
+  if (std::exchange(renewing_, false)) {  // what the server has to say is on its way
+    last_life_ = std::max(last_life_, now - timing_.grace + limits::kAfterRenewal);
   }
   const auto silence = now - last_life_;
   // Only time spent listening counts, in several looks: a program that was stopped itself, within one, has not heard
@@ -413,6 +421,9 @@ void Connection::CheckSilence(milliseconds waited) noexcept {
     if (silence >= timing_.heartbeat_after) SendHeartbeat();
   } else if (silence > timing_.grace && listened_in_vain_ > timing_.grace / 2) {
     MarkLost("the server has been silent for longer than the grace period");
+  } else if (!renewed_ && silence > timing_.grace / 2 && listened_in_vain_ > timing_.grace / 4) {
+    // Perhaps it is the line, of which something in between has forgotten.
+    renewed_ = renewing_ = channel_->Renew(std::chrono::duration_cast<milliseconds>(timing_.grace - silence));
   }
 }
 

@@ -186,6 +186,7 @@ class Connection final : private Outgoing::Owner {
   void CheckSilence(std::chrono::milliseconds waited) noexcept;
   bool ShowsLife() noexcept;
   void SendHeartbeat() noexcept;
+  void NoteLife(Clock::time_point now) noexcept;
   void HandOver() noexcept;
   void WakeBackground() noexcept;
   void Background() noexcept;
@@ -218,6 +219,8 @@ class Connection final : private Outgoing::Owner {
   Message message_;                                // the last that came: its buffer is used again
   Clock::time_point last_life_{};                  // when a byte was seen to come, or to leave while that counts
   std::chrono::milliseconds listened_in_vain_{0};  // since then
+  bool renewed_ = false;                           // since then another connection was asked for
+  bool renewing_ = false;                          // and is not there yet, as of the last look
   uint64_t received_ = 0;                          // bytes, at the last look
   uint64_t delivered_ = 0;                         // the most ever seen
   uint64_t heartbeat_ = 0;                         // sequence of the one that is not answered yet

@@ -28,7 +28,7 @@ constexpr size_t kMostAnswer = 4096;
 
 }  // namespace
 
-void Mender::Start(Resumption* resumption, Install install, std::function<void()> ended) {
+void Mender::Start(Resumption* resumption, Install install, std::function<void()> ended, milliseconds most) {
   const MutexLock lock(mutex_);
   if (thread_.joinable()) thread_.join();  // it has mended the connection that is broken again
   // The thread handles no signal of the process that we are a guest in.
@@ -36,10 +36,11 @@ void Mender::Start(Resumption* resumption, Install install, std::function<void()
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    thread_ = std::thread([this, resumption, install = std::move(install), ended = std::move(ended)] {
+    const milliseconds patience = std::min(patience_, most);
+    thread_ = std::thread([this, resumption, install = std::move(install), ended = std::move(ended), patience] {
       std::string why;
       try {
-        why = Run(resumption, install);
+        why = Run(resumption, install, patience);
       } catch (const std::exception& exception) {  // std::bad_alloc
         why = exception.what();
       }
@@ -64,11 +65,11 @@ bool Mender::Pause(milliseconds time) const {
   return !cancelled_.load();
 }
 
-std::string Mender::Run(Resumption* resumption, const Install& install) {
+std::string Mender::Run(Resumption* resumption, const Install& install, milliseconds patience) {
   milliseconds pause = kFirstPause;
   Clock::time_point nobody_since = Clock::time_point::max();
   const std::string broken = resumption->why();
-  const Clock::time_point end = Clock::now() + patience_;
+  const Clock::time_point end = Clock::now() + patience;
   std::string why;
   do {
     const Outcome outcome = Try(resumption, install, end, &why);
@@ -78,7 +79,7 @@ std::string Mender::Run(Resumption* resumption, const Install& install) {
     nobody_since = outcome == Outcome::kNobody ? std::min(nobody_since, now) : Clock::time_point::max();
     if (nobody_since != Clock::time_point::max() && now - nobody_since >= kNobodyListens) return broken + "; " + why;
     if (now >= end) {
-      return broken + ", and it could not be mended within " + std::to_string(patience_.count()) + " ms: " + why;
+      return broken + ", and it could not be mended within " + std::to_string(patience.count()) + " ms: " + why;
     }
     if (!Pause(std::min(pause, std::chrono::ceil<milliseconds>(end - now)))) return {};
     pause = std::min(2 * pause, kLastPause);

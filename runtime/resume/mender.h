@@ -28,9 +28,10 @@ class Mender {
   Mender(const Mender&) = delete;
   Mender& operator=(const Mender&) = delete;
 
-  // Tries until `resumption` goes on or is over, and ends it where that is certain, or when it has tried for too long; `ended` is
-  // called then.
-  void Start(Resumption* resumption, Install install, std::function<void()> ended);
+  // Tries until `resumption` goes on or is over, and ends it where that is certain, or when it has tried for too long, no longer
+  // than `most`; `ended` is called then.
+  void Start(Resumption* resumption, Install install, std::function<void()> ended,
+             std::chrono::milliseconds most = std::chrono::milliseconds::max());
   // Ends the attempts soon, from any thread.
   void Cancel() { cancelled_.store(true); }
   // In the child of a fork, which has no such thread.
@@ -41,7 +42,7 @@ class Mender {
  private:
   enum class Outcome : uint8_t { kMended, kAgain, kNobody, kRefused };
   // Why there is no more to be done; empty when it is mended, or was cancelled.
-  std::string Run(Resumption* resumption, const Install& install);
+  std::string Run(Resumption* resumption, const Install& install, std::chrono::milliseconds patience);
   Outcome Try(Resumption* resumption, const Install& install, Resumption::Clock::time_point end, std::string* why);
   bool Pause(std::chrono::milliseconds time) const;
 

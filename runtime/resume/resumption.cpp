@@ -21,11 +21,12 @@ bool Resumption::Confirmed(uint64_t place) {
   return true;
 }
 
-bool Resumption::Broke(uint64_t connection, bool closed, std::string why) {
+bool Resumption::Broke(uint64_t connection, bool closed, std::string why, std::chrono::milliseconds most) {
   const MutexLock lock(mutex_);
   if (connection != connection_.load() || state_.load() != State::kUp) return false;
   state_.store(State::kBroken);
-  patience_ = closed ? std::min<std::chrono::milliseconds>(terms_.patience, kAfterClosing) : terms_.patience;
+  patience_ = std::min(terms_.patience, most);
+  if (closed) patience_ = std::min<std::chrono::milliseconds>(patience_, kAfterClosing);
   ends_ = Clock::now() + patience_;
   why_ = std::move(why);
   changed_.NotifyAll();

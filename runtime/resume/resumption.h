@@ -54,8 +54,9 @@ class Resumption {
   // The peer says that it has so much. False for what it cannot have.
   bool Confirmed(uint64_t place);
   // That connection has ended; `closed`: in order, as by a process that ends. False when another one has taken its place already.
-  // Else it is waited for, from now on, for as long as the terms say.
-  bool Broke(uint64_t connection, bool closed, std::string why);
+  // Else it is waited for, from now on, for as long as the terms say, and `most`.
+  bool Broke(uint64_t connection, bool closed, std::string why,
+             std::chrono::milliseconds most = std::chrono::milliseconds::max());
   // Until when another connection may come; the greatest while there is one.
   Clock::time_point patience_ends();
   // Ends the wait if it has taken too long.

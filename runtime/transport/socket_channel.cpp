@@ -68,8 +68,8 @@ void Attach(std::span<const int> descriptors, Control* control, msghdr* header) 
   std::memcpy(CMSG_DATA(attached), descriptors.data(), descriptors.size_bytes());
 }
 
-// A dead machine is noticed by heartbeats of the session; keepalive finds connections that nobody
-// uses any more. No TCP_USER_TIMEOUT: it would end connections whose peer merely does not read.
+// Keepalive finds machines that are gone while nothing is on its way to them, CheckLine() the others, and a client that hears
+// nothing Renew()s. No TCP_USER_TIMEOUT: it would end connections whose peer merely does not read.
 void TuneTcp(int socket) {
   const auto set = [socket](int level, int name, int value) {
     setsockopt(socket, level, name, &value, sizeof(value));  // fails, harmlessly, on Unix sockets
@@ -245,9 +245,10 @@ uint64_t SocketChannel::line_rate() const {
   return static_cast<uint64_t>(static_cast<float>(meter_.rate()) / share);
 }
 
-// The kernel counts its own memory against the buffer's size, about twice the bytes at worst.
+// The kernel counts its own memory against the buffer's size, about twice the bytes at worst. A yes that is not kept makes who must
+// not wait wait, for ever perhaps: for a peer that itself waits to be read.
 bool SocketChannel::SendsAtOnce(size_t bytes) {
-  constexpr size_t kOverhead = 4096;
+  constexpr size_t kOverhead = 4096;                        // of frame and record, and kLeastGiven
   if (closed_.load() || family_ == AF_VSOCK) return false;  // a vsock does not count what it has sent there
   if (resumption_ != nullptr && !resumption_->HasRoom(bytes)) return false;
   std::array<uint32_t, SK_MEMINFO_VARS> use{};
@@ -255,10 +256,11 @@ bool SocketChannel::SendsAtOnce(size_t bytes) {
   if (::getsockopt(socket_, SOL_SOCKET, SO_MEMINFO, use.data(), &length) != 0) return false;
   const size_t used = std::max(use[SK_MEMINFO_WMEM_ALLOC], use[SK_MEMINFO_WMEM_QUEUED]);
   if (used + 2 * bytes + kOverhead > use[SK_MEMINFO_SNDBUF]) return false;
-  const size_t bound = UnsentBound();
-  if (!bounds_unsent_ || used + bytes < bound) return true;
+  // The kernel's bound may be lower than the one that is due, which it is told when they differ by much.
+  const size_t bound = std::min(UnsentBound(), low_water_.load(std::memory_order_relaxed));
+  if (!bounds_unsent_ || used + bytes + kOverhead < bound) return true;
   size_t unsent = 0;
-  return HasUnsent(&unsent) && unsent + bytes < bound;
+  return HasUnsent(&unsent) && unsent + bytes + kOverhead < bound;
 }
 
 size_t SocketChannel::UnsentBound() const {
@@ -278,9 +280,11 @@ bool SocketChannel::HasUnsent(size_t* bytes) const {
 size_t SocketChannel::Allowance() {
   if (!bounds_unsent_) return SIZE_MAX;
   const size_t bound = UnsentBound();
-  if (bound > low_water_ + low_water_ / 4 || bound < low_water_ - low_water_ / 4) {
+  const size_t known = low_water_.load(std::memory_order_relaxed);
+  if (bound > known + known / 4 || bound < known - known / 4) {
+    low_water_.store(std::min(bound, known));  // whoever asks meanwhile is not told more than holds
     BoundUnsent(socket_, bound);
-    low_water_ = bound;
+    low_water_.store(bound);
   }
   size_t unsent = 0;
   if (bound >= kUsualUnsent || !HasUnsent(&unsent)) return SIZE_MAX;
@@ -507,7 +511,7 @@ bool SocketChannel::Read() {
                                            : "the peer closed the connection";
   if (resumption_ != nullptr && !closed_.load() && AwaitAnother(connection, count == 0, why)) return true;
   peer_ended_.store(true);
-  if (!closed_.load()) failure_.Set(std::move(why));
+  if (!closed_.load()) (protest.empty() ? failure_ : protest_).Set(std::move(why));
   return true;
 }
 

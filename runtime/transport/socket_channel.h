@@ -2,6 +2,7 @@
 // and a Unix socket of the host. Made by Connect(), MakeSocketChannel() and MakeGuestChannel() in runtime/address.h.
 #pragma once
 
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -28,6 +29,9 @@ namespace vesper::transport {
 // Cuts what is to be written to so many bytes; returns how many vectors are left.
 size_t CutVectors(std::span<iovec> vectors, size_t count, size_t bytes);
 
+// Whether the other machine has acknowledged nothing for so long, of what it was sent more than once.
+bool IsSilent(const tcp_info& info, std::chrono::milliseconds patience);
+
 // Non-blocking socket and poll(); no event loop, no signal. File descriptors live until the
 // destructor, so that a thread in a system call never sees a number that was reused; Close() only
 // shuts the socket down.
@@ -51,6 +55,8 @@ class SocketChannel final : public Channel {
   bool OffersResume() const override;
   void StartResuming(const ResumeTerms& terms) override;
   bool Reconnect(Descriptor socket, const tls::Secrets& secrets, std::string* error) override;
+  bool Renew(std::chrono::milliseconds patience) override;
+  void CheckLine() override;
   bool broken() const override { return resumption_ != nullptr && resumption_->broken(); }
   uint64_t resumptions() const override { return resumption_ == nullptr ? 0 : resumption_->resumptions(); }
   bool SendsAtOnce(size_t bytes) override;
@@ -63,7 +69,10 @@ class SocketChannel final : public Channel {
 
   bool PeerEnded() override;
   const char* name() const override;
-  std::string error() const override { return failure_.Get(); }
+  std::string error() const override {
+    std::string said = protest_.Get();
+    return said.empty() ? failure_.Get() : said;
+  }
   uint64_t bytes_sent() const override { return sent_.load(std::memory_order_relaxed); }
   uint64_t bytes_received() const override { return received_.load(std::memory_order_relaxed); }
   uint64_t bytes_delivered() const override;
@@ -99,7 +108,8 @@ class SocketChannel final : public Channel {
   void TendLine(bool receives);
   void ConfirmLocked();
   // The connection has ended. False when nothing can follow it.
-  bool AwaitAnother(uint64_t connection, bool closed, const std::string& why);
+  bool AwaitAnother(uint64_t connection, bool closed, const std::string& why,
+                    std::chrono::milliseconds most = std::chrono::milliseconds::max());
   bool TakeOver(resume::Carrier carrier, uint64_t received);
   bool TakeOverLocked(resume::Carrier* carrier, uint64_t received);
   // The number of the socket stands for another one from now on.
@@ -147,6 +157,7 @@ class SocketChannel final : public Channel {
   std::atomic<uint64_t> saved_ = 0;  // by packing
   std::atomic<uint64_t> received_saved_ = 0;
   Failure failure_;
+  Failure protest_;  // what the peer says is wrong, which counts for more than what this end found
 
   std::mutex write_mutex_;  // one message is written at a time; Receive() never takes it
   // Guarded by write_mutex_: a message was cut short, or the peer is gone.
@@ -154,7 +165,7 @@ class SocketChannel final : public Channel {
   LineMeter meter_;  // written by who sends
   Packer packer_;
   std::atomic<float> packed_share_ = 1;  // of large messages lately
-  size_t low_water_ = 0;
+  std::atomic<size_t> low_water_ = 0;    // the kernel's bound; changed by who sends
 
   // The receiving thread's.
   FrameReader reader_;

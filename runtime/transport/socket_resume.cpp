@@ -1,5 +1,7 @@
 // What a socket channel does more where its connection may be resumed (runtime/resume).
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +29,8 @@ constexpr size_t kKeptAtOnce = size_t{256}
 constexpr std::chrono::milliseconds kGreetingTime{2000};
 // How much longer than its own patience the client's thread may take to say so.
 constexpr std::chrono::milliseconds kSlack{500};
+// Of a machine to which something is on its way: what keepalive takes for one to which nothing is (socket_channel.cpp).
+constexpr std::chrono::milliseconds kAcknowledges{20000};
 
 }  // namespace
 
@@ -154,16 +158,47 @@ void SocketChannel::PrepareToWait(pollfd* entry, int* milliseconds) {
   *milliseconds = *milliseconds < 0 ? left : std::min(*milliseconds, left);
 }
 
-bool SocketChannel::AwaitAnother(uint64_t connection, bool closed, const std::string& why) {
+bool SocketChannel::AwaitAnother(uint64_t connection, bool closed, const std::string& why,
+                                 std::chrono::milliseconds most) {
   const bool waits = mender_ == nullptr;  // the other end seeks this one
-  if (!resumption_->Broke(connection, closed && waits, why)) return !resumption_->over();
+  const auto bound =
+      most == std::chrono::milliseconds::max() ? most : most + kSlack;  // the mender is the first to give up
+  if (!resumption_->Broke(connection, closed && waits, why, bound)) return !resumption_->over();
   ::shutdown(socket_, SHUT_RDWR);  // wakes who sends
   if (waits) return true;
   mender_->Start(
       resumption_.get(),
       [this](resume::Carrier carrier, uint64_t received) { return TakeOver(std::move(carrier), received); },
-      [this] { WakeReceiver(); });
+      [this] { WakeReceiver(); }, most);
   return true;
+}
+
+// --- connections that break without a word -------------------------------------------------------------------------------
+
+bool SocketChannel::Renew(std::chrono::milliseconds patience) {
+  if (mender_ == nullptr || closed_.load() || !resumption_->up()) return false;
+  AwaitAnother(resumption_->connection(), false, "nothing came over the connection any more", patience);
+  return true;
+}
+
+void SocketChannel::CheckLine() {
+  if (resumption_ == nullptr || mender_ != nullptr || closed_.load()) return;
+  uint64_t connection = 0;
+  {
+    const std::shared_lock line(resumption_->line());
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    if (!resumption_->up() || ::getsockopt(socket_, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
+    if (!IsSilent(info, kAcknowledges)) return;
+    connection = resumption_->connection();
+  }
+  AwaitAnother(connection, false, "the client's machine acknowledges nothing any more");
+}
+
+// A machine whose program does not read still acknowledges what asks whether it does.
+bool IsSilent(const tcp_info& info, std::chrono::milliseconds patience) {
+  constexpr unsigned kTries = 2;
+  return (info.tcpi_retransmits >= kTries || info.tcpi_probes >= kTries) && info.tcpi_last_ack_recv >= patience.count();
 }
 
 // --- another connection -------------------------------------------------------------------------------------------------

@@ -265,6 +265,34 @@ TEST_P(ChannelTest, WhatIsSentAtOnceNeverWaits) {
   EXPECT_TRUE(pair.client->SendsAtOnce(kBytes));
 }
 
+// Whatever the line was found to carry before: bounds follow that, the kernel's more slowly than ours. Small messages, as answers
+// are, come closest to a bound; who sends them may be who has to read what would end the wait.
+TEST_P(ChannelTest, WhatIsSentAtOnceNeverWaitsWhateverTheLineCarries) {
+  constexpr size_t kLarge = 64 * 1024, kSmall = 40;
+  for (const int microseconds : {100, 350, 450, 600, 1500, 4000}) {
+    ChannelPair pair = MakePair(GetParam());
+    constexpr uint64_t kMany = 40;
+    std::thread reader([&] {
+      Message message;
+      for (uint64_t i = 0; i < kMany; ++i) {
+        ASSERT_EQ(pair.server->Receive(&message, kLong), ChannelStatus::kOk);
+        std::this_thread::sleep_for(std::chrono::microseconds(microseconds));
+      }
+    });
+    for (uint64_t i = 1; i <= kMany; ++i) EXPECT_EQ(SendBatch(*pair.client, i, kLarge), ChannelStatus::kOk);
+    reader.join();
+    std::atomic<bool> stuck = true;
+    std::thread sender([&] {
+      for (uint64_t i = 1; i < 1'000'000 && pair.client->SendsAtOnce(kSmall); ++i) SendBatch(*pair.client, i, kSmall);
+      stuck = false;
+    });
+    for (int waited = 0; stuck && waited < 1000; ++waited) std::this_thread::sleep_for(milliseconds(10));
+    EXPECT_FALSE(stuck) << "after " << pair.client->line_rate() << " bytes a second";
+    if (stuck) pair.client->Close();
+    sender.join();
+  }
+}
+
 TEST_P(ChannelTest, ThePeersCloseWakesABlockedSender) {
   std::atomic<int> result = -1;
   std::thread sender = BlockClientSender(&result);

@@ -1,10 +1,16 @@
 // What a connection promises that may be resumed: whatever breaks, everything comes once and in order, or both ends learn that it is
 // over; who does not know the session's secret changes nothing; what is kept is bounded.
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -19,6 +25,7 @@
 #include "runtime/resume/carrier.h"
 #include "runtime/resume/resumption.h"
 #include "runtime/resume/sent_log.h"
+#include "runtime/transport/socket_channel.h"
 #include "tests/runtime/channel_pair.h"
 #include "tests/support/cut_line.h"
 
@@ -286,6 +293,103 @@ TEST_F(ResumeTest, WhateverBreaksEverythingComesOnceAndInOrder) {
   EXPECT_GT(line_->cuts(), 20u);
   EXPECT_GT(client_->resumptions(), 10u);
   EXPECT_EQ(refused_ + resumed_, line_->connections() - 1) << "each came to the server";
+}
+
+// A line that forgets a connection tells nobody: the client asks for another one, and whatever was under way comes over that.
+TEST_F(ResumeTest, AConnectionOverWhichNothingComesIsRenewed) {
+  Begin();
+  Message message;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    line_->Forget();
+    ASSERT_EQ(SendBatch(*client_, i, 3000), ChannelStatus::kOk);
+    ASSERT_EQ(SendBytes(*server_, MessageKind::kEvent, i, Pattern(i, 500)), ChannelStatus::kOk);
+    EXPECT_EQ(server_->Receive(&message, milliseconds(50)), ChannelStatus::kTimeout);
+    EXPECT_FALSE(client_->broken());
+    EXPECT_TRUE(client_->Renew(milliseconds(10'000)));
+    std::thread client([&] {  // who receives sends again what was lost
+      Message event;
+      EXPECT_EQ(client_->Receive(&event, milliseconds(10'000)), ChannelStatus::kOk) << client_->error();
+      EXPECT_EQ(event.payload, Pattern(i, 500));
+    });
+    EXPECT_EQ(server_->Receive(&message, milliseconds(10'000)), ChannelStatus::kOk) << server_->error();
+    EXPECT_EQ(message.payload, Pattern(i, 3000));
+    client.join();
+    EXPECT_EQ(server_->resumptions(), i);
+  }
+  EXPECT_FALSE(server_->Renew(milliseconds(1000))) << "who is sought does not seek";
+  line_->ForgetAll();
+  EXPECT_TRUE(client_->Renew(milliseconds(300)));
+  EXPECT_FALSE(client_->Renew(milliseconds(300))) << "one is sought already";
+  EXPECT_EQ(client_->Receive(&message, milliseconds(10'000)), ChannelStatus::kClosed);
+}
+
+// A kernel whose program does not read answers; a machine that is gone does not, whatever was on its way to it.
+TEST(SilentMachineTest, IsToldFromAProgramThatDoesNotRead) {
+  tcp_info info{};
+  info.tcpi_last_ack_recv = 60'000;
+  EXPECT_FALSE(transport::IsSilent(info, milliseconds(20'000))) << "nothing is on its way: keepalive's affair";
+  info.tcpi_probes = 1;
+  EXPECT_FALSE(transport::IsSilent(info, milliseconds(20'000))) << "it is just being asked";
+  info.tcpi_probes = 2;
+  EXPECT_TRUE(transport::IsSilent(info, milliseconds(20'000)));
+  info.tcpi_probes = 0;
+  info.tcpi_retransmits = 3;
+  EXPECT_TRUE(transport::IsSilent(info, milliseconds(20'000)));
+  info.tcpi_last_ack_recv = 19'000;
+  EXPECT_FALSE(transport::IsSilent(info, milliseconds(20'000)));
+}
+
+// The same in a network of its own, whose line is taken away. 77: there is none to be had; else how often something was wrong.
+int TakeTheLineAway(bool fills) {
+  if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) return 77;
+  const Descriptor control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto bring = [&](bool up) {
+    ifreq request{};
+    std::strcpy(request.ifr_name, "lo");
+    request.ifr_flags = static_cast<short>(up ? IFF_UP : 0);
+    return ioctl(control.get(), SIOCSIFFLAGS, &request) == 0;
+  };
+  if (!bring(true)) return 77;
+  const Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), client(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(name);
+  auto* address = reinterpret_cast<sockaddr*>(&name);
+  if (bind(listener.get(), address, length) != 0 || listen(listener.get(), 1) != 0) return 77;
+  getsockname(listener.get(), address, &length);
+  if (connect(client.get(), address, length) != 0) return 77;
+  const Descriptor server(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK));
+  const auto silent = [&] {
+    tcp_info info{};
+    socklen_t size = sizeof(info);
+    getsockopt(server.get(), IPPROTO_TCP, TCP_INFO, &info, &size);
+    return transport::IsSilent(info, milliseconds(1000));
+  };
+  const std::vector<char> bytes(1 << 16);
+  while (fills && send(server.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+  }
+  int wrong = 0;
+  for (int i = 0; i < 200; ++i) {  // as long as nobody reads
+    wrong += silent() ? 1 : 0;
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  if (!bring(false)) return 77;
+  send(server.get(), bytes.data(), 1, MSG_NOSIGNAL);
+  for (int i = 0; i < 6000 && !silent(); ++i) std::this_thread::sleep_for(milliseconds(10));
+  return wrong + (silent() ? 0 : 1000);
+}
+
+TEST(SilentMachineTest, IsFoundInEarnest) {
+  for (const bool fills : {false, true}) {
+    const pid_t child = fork();
+    if (child == 0) _exit(std::min(TakeTheLineAway(fills), 200));
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "no network of its own to be had";
+    EXPECT_EQ(WEXITSTATUS(status), 0) << (fills ? "with a full window" : "with a byte on its way");
+  }
 }
 
 TEST_F(ResumeTest, ManyConfirmationsKeepLittle) {

@@ -57,11 +57,12 @@ struct Pair {
   std::atomic<int64_t> bytes = INT64_MAX;  // that may still pass
   bool resets = false;
   std::atomic<bool> cut = false;
+  std::atomic<bool> forgotten = false;
 
   // False when it was cut before.
   bool Cut() {
     if (cut.exchange(true)) return false;
-    for (const int fd : {client, server}) {
+    for (const int fd : {server, client}) {  // else who pumps might close it in order before it is reset
       const sockaddr nobody{AF_UNSPEC, {}};
       // A system call of its own: for ThreadSanitizer connect() makes a socket.
       if (!resets || syscall(SYS_connect, fd, &nobody, sizeof(nobody)) != 0) shutdown(fd, SHUT_RDWR);
@@ -86,6 +87,7 @@ bool Pump(Pair* pair, int from, int to, int pieces, Note note) {
   for (; pieces != 0; --pieces) {
     const ssize_t got = recv(from, bytes.data(), bytes.size(), 0);
     if (got <= 0) break;
+    if (pair->forgotten) continue;
     note();
     const int64_t before = pair->bytes.fetch_sub(got);
     if (!SendAll(to, bytes.data(), std::min<int64_t>(got, std::max<int64_t>(before, 0)))) return false;
@@ -133,6 +135,13 @@ class Relay final : public CutLine {
     const std::lock_guard lock(mutex_);
     for (const auto& pair : pairs_) pair->Cut();
   }
+  void Tear() override {
+    const std::lock_guard lock(mutex_);
+    for (const auto& pair : pairs_) {
+      pair->resets = true;
+      pair->Cut();
+    }
+  }
   void CutAfter(int answers) override { answers_ = answers; }
   void CutAtRandom(uint32_t seed, uint64_t most) override {
     const std::lock_guard lock(mutex_);
@@ -144,7 +153,16 @@ class Relay final : public CutLine {
     const std::lock_guard lock(mutex_);
     most_ = least_ = bytes;
   }
+  void Forget() override {
+    const std::lock_guard lock(mutex_);
+    for (const auto& pair : pairs_) pair->forgotten = true;
+  }
+  void ForgetAll() override {
+    forgets_ = true;
+    Forget();
+  }
   void Mend() override {
+    forgets_ = false;
     const std::lock_guard lock(mutex_);
     most_ = 0;
     for (const auto& pair : pairs_) pair->bytes = INT64_MAX;
@@ -179,6 +197,7 @@ class Relay final : public CutLine {
     Pair* const pair = pairs_.emplace_back(std::make_unique<Pair>()).get();
     pair->client = client;
     pair->server = server;
+    pair->forgotten = forgets_.load();
     if (most_ != 0) {
       const double ratio = static_cast<double>(most_) / static_cast<double>(least_);
       const double exponent = std::uniform_real_distribution(0.0, std::log2(ratio))(random_);
@@ -205,7 +224,7 @@ class Relay final : public CutLine {
   std::atomic<bool> asked_ = false;
   std::atomic<uint64_t> turns_ = 0;
   std::atomic<uint64_t> cuts_ = 0, connections_ = 0;
-  std::atomic<bool> shut_ = false;
+  std::atomic<bool> shut_ = false, forgets_ = false;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Pair>> pairs_;
   std::mt19937 random_;

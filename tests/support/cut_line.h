@@ -16,6 +16,8 @@ class CutLine {
   virtual const std::string& address() const = 0;
   // Ends every connection at once, both ways, as when a cable is pulled and both ends notice.
   virtual void Cut() = 0;
+  // The same, and both ends hear that the connection was reset, not closed.
+  virtual void Tear() = 0;
   // Connections made from now on end by themselves, both ways, when the server has said so many things.
   virtual void CutAfter(int answers) = 0;
   // Connections made from now on end by themselves after a random number of bytes, both ways together, up to `most`: small ones are
@@ -23,6 +25,11 @@ class CutLine {
   virtual void CutAtRandom(uint32_t seed, uint64_t most) = 0;
   // The same, each after so many bytes.
   virtual void CutAt(uint64_t bytes) = 0;
+  // From now on nothing passes on the connections that there are, and nobody is told; new ones pass. As of a router that has
+  // forgotten them.
+  virtual void Forget() = 0;
+  // The same for connections to come.
+  virtual void ForgetAll() = 0;
   // Connections stay from now on.
   virtual void Mend() = 0;
   // From now on nobody gets through: new connections end at once.
