@@ -86,7 +86,8 @@ def _letters(field: Field) -> Iterator[str]:
 
 
 def _comparison(row: Row) -> str:
-    if row.get("call"):
-        return f"{row.get('why')} (`{row.get('call')}`)"
+    called = row.get("call") or row.get("elsewhere")
+    if called:
+        return f"{row.get('why')} (`{called}`)"
     where = f" of each `{row.get('each')}`" if row.get("each") else ""
     return f"`{row.get('name')}`{where}: {MEANINGS[str(row.get('is'))]} `{row.get('within')}`"

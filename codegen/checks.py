@@ -32,6 +32,8 @@ class Checks:
             command = model.commands.get(name)
             if command is not None:
                 row.used = True
+                if row.get("elsewhere"):  # no statement: the session calls it by itself
+                    continue
                 self.by_command.setdefault(name, []).append(self._check(command, row))
 
     def _check(self, command: Command, row: Row) -> Check:

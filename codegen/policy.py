@@ -46,7 +46,7 @@ SCHEMA: dict[str, set[str]] = {
         "memory",
     },
     "way": {"name", "client_file", "server_file", "leads_to"},
-    "check": {"of", "name", "is", "within", "each", "call"},
+    "check": {"of", "name", "is", "within", "each", "call", "elsewhere"},
     "learn": {"name", "keeps"},
     "code": {"command", "code", "only_if"},
     "member": {"of", "name", "read_if", "length", "direction", "opaque", "local", "ignorable"},

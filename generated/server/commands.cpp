@@ -230,6 +230,7 @@ Finding CmdDrawIndexedIndirect(const NamedFacts& facts, const DispatchContext* c
 Finding CmdDispatch(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDispatchArgs*>(args);
+  checks::Groups(c, v);
   checks::Dispatches(c, v);
   return c.finding();
 }
@@ -393,6 +394,7 @@ Finding BindImageMemory2(const NamedFacts& facts, const DispatchContext* context
 Finding CmdDispatchBase(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdDispatchBaseArgs*>(args);
+  checks::Groups(c, v);
   checks::Dispatches(c, v);
   return c.finding();
 }

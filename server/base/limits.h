@@ -92,6 +92,11 @@ inline constexpr size_t kMaxWrittenParts = 4096;
 inline constexpr int kMaxExecuteDepth = 4;
 // Ids of a shader that is read for what it writes; a larger one counts as writing everything.
 inline constexpr uint32_t kMaxShaderIds = 1u << 22;
+// Bytes of one shader that --validate-shaders takes, how long that may take before its session is ended, and bytes of what is said
+// about it.
+inline constexpr size_t kMaxValidatedShader = size_t{32} << 20;
+inline constexpr std::chrono::seconds kShaderPatience{30};
+inline constexpr size_t kMaxShaderWords = 1000;
 // Bytes of the machine's memory that shared memory leaves to everyone else: a machine without any ends processes.
 inline constexpr uint64_t kReservedMemory = uint64_t{256} << 20;
 // Bytes: whether so little is free is not looked up, which takes longer than the allocation.
@@ -254,6 +259,9 @@ inline constexpr uint32_t kDynamicUsers = 4336;
 // How long a client that has a worker may take to greet it, and how long the driver may take to let go of what a client left.
 inline constexpr std::chrono::seconds kGreetingPatience{10};
 inline constexpr std::chrono::seconds kEndPatience{10};
+// For so long a session whose connection broke keeps its place although others wait for one: a line that is torn and mended at once
+// costs nobody a session.
+inline constexpr std::chrono::milliseconds kMakesWayAfter{3000};
 // Between looks at what a session uses, and how many of these there are to a report to the supervisor.
 inline constexpr std::chrono::milliseconds kAccountLook{250};
 inline constexpr int kAccountLooksOfReport = 4;

@@ -1,4 +1,4 @@
-// Draws, dispatches and traces without a pipeline, which drivers take for granted.
+// Draws, dispatches and traces without a pipeline, which drivers take for granted, and of how many groups they are.
 #include "server/checks/checks.h"
 
 namespace vesper::server::checks {
@@ -19,7 +19,24 @@ uint32_t BoundBy(VkPipelineBindPoint point) {
   }
 }
 
+// `base` groups are left out ahead of them.
+void Within(Checker& c, const char* name, int axis, uint64_t base, uint64_t count) {
+  if (c.own_device() != nullptr) c.Span(name, base, count, c.limits().maxComputeWorkGroupCount[axis]);
+}
+
 }  // namespace
+
+void Groups(Checker& c, const wire::CmdDispatchArgs& v) {
+  Within(c, "groupCountX", 0, 0, v.groupCountX);
+  Within(c, "groupCountY", 1, 0, v.groupCountY);
+  Within(c, "groupCountZ", 2, 0, v.groupCountZ);
+}
+
+void Groups(Checker& c, const wire::CmdDispatchBaseArgs& v) {
+  Within(c, "baseGroupX groupCountX", 0, v.baseGroupX, v.groupCountX);
+  Within(c, "baseGroupY groupCountY", 1, v.baseGroupY, v.groupCountY);
+  Within(c, "baseGroupZ groupCountZ", 2, v.baseGroupZ, v.groupCountZ);
+}
 
 void Begins(Checker& c, const wire::BeginCommandBufferArgs& v) {
   if (auto* commands = FactsOf(c, v.commandBuffer)) commands->bound = 0;

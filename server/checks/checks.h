@@ -28,6 +28,8 @@ template <typename Args>
 void Dispatches(Checker& c, const Args& v) {
   NeedsBound(c, v.commandBuffer, CommandBufferFacts::kCompute);
 }
+void Groups(Checker& c, const wire::CmdDispatchArgs& v);
+void Groups(Checker& c, const wire::CmdDispatchBaseArgs& v);
 template <typename Args>
 void TracesRays(Checker& c, const Args& v) {
   NeedsBound(c, v.commandBuffer, CommandBufferFacts::kRayTracing);

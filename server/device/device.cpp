@@ -33,6 +33,7 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   VkPhysicalDeviceProperties properties;
   parts.instance->context.table.GetPhysicalDeviceProperties(parts.physical_device, &properties);
   limits_ = properties.limits;
+  api_version_ = properties.apiVersion;
   type_ = properties.deviceType;
 }
 

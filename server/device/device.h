@@ -86,6 +86,7 @@ class Device {
   void ShareMemory(SharedBudget* budget);
   const VkPhysicalDeviceMemoryProperties& memory_properties() const { return memory_properties_; }
   const VkPhysicalDeviceLimits& limits() const { return limits_; }
+  uint32_t api_version() const { return api_version_; }
   bool is_cpu() const { return type_ == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 
   DescriptorPools& descriptor_pools() { return descriptor_pools_; }
@@ -159,6 +160,7 @@ class Device {
   DispatchContext context_;
   VkPhysicalDeviceMemoryProperties memory_properties_{};
   VkPhysicalDeviceLimits limits_{};
+  uint32_t api_version_ = VK_API_VERSION_1_0;
   VkPhysicalDeviceType type_ = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   std::unique_ptr<Importer> importer_;
   DescriptorPools descriptor_pools_{&context_.table};

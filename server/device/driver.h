@@ -18,6 +18,8 @@ namespace vesper::server {
 
 struct DriverOptions {
   bool validation = false;
+  bool strict = false;  // what the validation layer calls an error does not reach the driver
+  bool validate_shaders = false;
   std::string gpu;                // an index into the scored list or part of a name; empty: all
   uint64_t max_shared_bytes = 0;  // of a session; 0: half of the machine's memory
 };

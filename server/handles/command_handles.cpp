@@ -145,10 +145,10 @@ void CommandHandles::Remember(ObjectId id, std::unique_ptr<ObjectFacts> facts) {
   table_->SetFacts(lock, id, std::move(facts));
 }
 
-void CommandHandles::MakeInert(std::string reason) {
+void CommandHandles::MakeInert(std::string reason, VkResult result) {
   if (inert_) return;
   inert_ = true;
-  result_ = VK_ERROR_DEVICE_LOST;
+  result_ = result;
   reason_ = std::move(reason);
 }
 

@@ -78,7 +78,7 @@ class CommandHandles final : public wire::HandleMapper {
   }
   void Remember(ObjectId id, std::unique_ptr<ObjectFacts> facts);
   // The command is not to run, though nothing about it is malformed.
-  void MakeInert(std::string reason);
+  void MakeInert(std::string reason, VkResult result = VK_ERROR_DEVICE_LOST);
 
   // Calls of generated code after the driver's: `handles[i]` is what the driver made for `ids[i]`,
   // null for a failure. A dispatchable object that the driver returned before has both ids;

@@ -1,11 +1,13 @@
 // vesper-server: lends this machine's GPUs to Vulkan programs elsewhere.
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdio>
 #include <string>
 
 #include "server/base/limits.h"
 #include "server/base/log.h"
 #include "server/base/log_format.h"
+#include "server/device/shaders.h"
 #include "server/entry/credentials.h"
 #include "server/entry/doorkeeper.h"
 #include "server/process/probe.h"
@@ -88,7 +90,15 @@ int main(int argc, char** argv) {
       ->type_name("FOLDER");
   app.add_option("--gpu", options.gpu, "Offer only this GPU: its index as printed at start, or part of its name")
       ->type_name("INDEX|NAME");
-  app.add_flag("--validation", options.validation, "Check what clients do with the Khronos validation layer");
+  app.add_flag(
+         "--validation{log}", options.validation,
+         "Check what clients do with the Khronos validation layer, and log what it says; =strict: commands that it "
+         "calls errors do not reach the driver")
+      ->check(CLI::IsMember({"log", "strict"}));
+  app.add_flag("--validate-shaders", options.validate_shaders,
+               vesper::server::CanValidateShaders()
+                   ? "Let no shader reach the driver that SPIRV-Tools' validator refuses"
+                   : "Not in this build, which was made without SPIRV-Tools");
   app.add_option("--log-level", options.log_level, "What to say on stderr")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}))
       ->capture_default_str();
@@ -177,6 +187,11 @@ int main(int argc, char** argv) {
   if (init->parsed()) return vesper::server::RunInit(init_options);
   if (token->parsed()) return vesper::server::RunToken(token_options);
 
+  if (options.validate_shaders && !vesper::server::CanValidateShaders()) {
+    std::fputs("vesper-server: --validate-shaders is not in this build: build it where spirv-tools is installed\n",
+               stderr);
+    return 1;
+  }
   const bool child = options.worker_fd >= 0 || options.door_fd >= 0;
   if (options.log_format == "json") vesper::server::LogInJson();
   vesper::server::StartLog(vesper::server::LogLevelOf(options.log_level), child);

@@ -33,7 +33,8 @@ struct ServerOptions {
   std::vector<std::string> guests;
   std::string guest_folder;  // empty: one of this user in /dev/shm
   std::string gpu;
-  bool validation = false;
+  std::string validation;  // empty: none; "log" or "strict"
+  bool validate_shaders = false;
   std::string log_level = "info";
   std::string log_format = "text";
   std::string admin;                                 // an address; empty: the default one; "none"
@@ -63,7 +64,13 @@ struct ServerOptions {
   DriverOptions driver() const {
     // Shared memory is no data of the process, which the limit of memory counts.
     const bool limited = max_memory != 0 && (max_shared_mib == 0 || max_shared_mib > max_memory);
-    return {validation, gpu, (limited ? uint64_t{max_memory} : max_shared_mib) << 20};
+    DriverOptions driver;
+    driver.validation = !validation.empty();
+    driver.strict = validation == "strict";
+    driver.validate_shaders = validate_shaders;
+    driver.gpu = gpu;
+    driver.max_shared_bytes = (limited ? uint64_t{max_memory} : max_shared_mib) << 20;
+    return driver;
   }
   SessionLimits limits() const {
     const auto bytes = [](uint32_t mebibytes) { return size_t{mebibytes} << 20; };

@@ -18,6 +18,7 @@ namespace {
 // of its own.
 constexpr std::string_view kLoader = "Loader Message";
 constexpr std::string_view kValidation = "Validation";
+constexpr const char* kOurs = "Vesper";
 
 std::string_view View(const char* text) { return text == nullptr ? std::string_view() : text; }
 
@@ -38,8 +39,8 @@ class KnownObjects final : public wire::HandleMapper {
 
 }  // namespace
 
-DebugMessages::DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, bool validation)
-    : table_(table), outbox_(outbox), session_(session), validation_(validation) {}
+DebugMessages::DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, const DriverOptions& options)
+    : table_(table), outbox_(outbox), session_(session), validation_(options.validation), strict_(options.strict) {}
 
 // --- listeners -----------------------------------------------------------------------------------
 
@@ -175,7 +176,8 @@ VkBool32 DebugMessages::OnUtils(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
   DebugMessages& self = *listener.owner;
   if (listener.is_log) {
     self.LogMessage(severity, View(data->pMessage));
-    return VK_FALSE;
+    // Then the layer does not hand the command on.
+    return self.strict_ && (severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT) != 0 ? VK_TRUE : VK_FALSE;
   }
   const bool validated =
       (types & (VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT)) != 0;
@@ -205,6 +207,21 @@ VkBool32 DebugMessages::OnReport(VkDebugReportFlagsEXT flags, VkDebugReportObjec
   message.pMessage = text == nullptr ? "" : text;
   self.Send(listener, wire::DebugForm::kReport, message);
   return VK_FALSE;
+}
+
+void DebugMessages::Say(const Instance& instance, const std::string& text) {
+  const vk::DispatchTable& driver = instance.context.table;
+  if (driver.SubmitDebugUtilsMessageEXT != nullptr) {
+    VkDebugUtilsMessengerCallbackDataEXT data{};
+    data.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CALLBACK_DATA_EXT;
+    data.pMessageIdName = kOurs;
+    data.pMessage = text.c_str();
+    driver.SubmitDebugUtilsMessageEXT(instance.handle, VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+                                      VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT, &data);
+  } else if (driver.DebugReportMessageEXT != nullptr) {
+    driver.DebugReportMessageEXT(instance.handle, VK_DEBUG_REPORT_ERROR_BIT_EXT,
+                                 VK_DEBUG_REPORT_OBJECT_TYPE_UNKNOWN_EXT, 0, 0, 0, kOurs, text.c_str());
+  }
 }
 
 void DebugMessages::LogMessage(VkDebugUtilsMessageSeverityFlagBitsEXT severity, std::string_view text) {

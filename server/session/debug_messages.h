@@ -17,6 +17,7 @@
 #include "runtime/wire/control.h"
 #include "server/channel/outbox.h"
 #include "server/device/device.h"
+#include "server/device/driver.h"
 
 namespace vesper::server {
 
@@ -24,8 +25,8 @@ namespace vesper::server {
 // thread that is inside the driver, and on the driver's own.
 class DebugMessages {
  public:
-  // `validation` as in --validation.
-  DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, bool validation);
+  // `options`: those of --validation.
+  DebugMessages(HandleTable* table, Outbox* outbox, uint64_t session, const DriverOptions& options);
   DebugMessages(const DebugMessages&) = delete;
   DebugMessages& operator=(const DebugMessages&) = delete;
 
@@ -53,6 +54,9 @@ class DebugMessages {
   void Deafen(ObjectId id);
   // Whether the driver has messengers of this instance, which go when it goes.
   bool Listens(VkInstance instance) const;
+
+  // Tells the messengers of that instance, as a layer would, of a mistake that this server has found. Any thread.
+  static void Say(const Instance& instance, const std::string& text);
 
   // For the session's summary: "3 validation messages (2 errors, 1 warning), 5 messages sent, 0
   // dropped".
@@ -91,6 +95,7 @@ class DebugMessages {
   Outbox* const outbox_;
   const uint64_t session_;
   const bool validation_;
+  const bool strict_;
   bool forward_validation_ = false;
   VkDebugUtilsMessengerCreateInfoEXT log_in_chain_{};
   std::list<Listener> listeners_;  // where the driver's user data points

@@ -14,6 +14,7 @@
 #include "runtime/wire/encoder.h"
 #include "server/base/limits.h"
 #include "server/base/log.h"
+#include "server/device/shaders.h"
 #include "server/memory/write_ledger.h"
 #include "server/pictures/near_pictures.h"
 #include "server/session/command_result.h"
@@ -46,7 +47,7 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
       outbox_(channel_.get(), limits.unread_bytes),
       events_(&outbox_),
       memories_(&events_),
-      debug_messages_(&table_, &outbox_, number, driver->options().validation),
+      debug_messages_(&table_, &outbox_, number, driver->options()),
       query_uses_(&table_),
       plain_handles_(&table_),
       plain_arena_(limits_.command_bytes),
@@ -272,7 +273,14 @@ bool Session::ExecuteCommand(const Record& record) {
     return Malformed(fmt::format("{} is of an extension that was not enabled", kCommandNames[command]));
   }
   if (!kServerCommands[command].alongside) SettleFor(*run);
-  if (slow || run->handles.blocked() || (after_users && run->handles.contested())) {
+  const bool waits = run->handles.blocked() || (after_users && run->handles.contested());
+  if (slow && run->handles.inert() && !waits) {
+    // At once, since what it lacks may be destroyed behind it, and with it the reason.
+    Skip(run);
+    if (!wants_reply) {
+      for (const auto& object : run->handles.new_objects()) events_.Made(object.id, run->handles.result());
+    }
+  } else if (slow || waits) {
     Defer(record);
   } else if (run->handles.inert()) {
     Skip(run);
@@ -332,6 +340,7 @@ void Session::Invoke(CommandRun* run) {
     if (run->wants_reply) Answer(run->sequence, wire::ReplyKind::kRefused, VK_SUCCESS);
     return;
   }
+  if (!MayHaveShaders(run)) return Skip(run);
   CommandRun* const outer = std::exchange(t_run, run);
   command.invoke(*this, table, run->args);
   t_run = outer;
@@ -353,6 +362,19 @@ void Session::Invoke(CommandRun* run) {
   } else if (result < 0) {
     ReportFailure(*run, result);
   }
+}
+
+bool Session::MayHaveShaders(CommandRun* run) {
+  const auto* context = static_cast<const DispatchContext*>(run->handles.context());
+  if (context == nullptr || context->device == nullptr) return true;
+  const ShaderRules rules{driver_->options().validate_shaders, context->device->api_version()};
+  ShaderVerdict verdict = CheckShaders(run->command, run->args, rules);
+  if (verdict.result == VK_SUCCESS) return true;
+  CommandRun* const outer = std::exchange(t_run, run);
+  debug_messages_.Say(*context->instance, fmt::format("{}: {}", kCommandNames[run->command], verdict.why));
+  t_run = outer;
+  run->handles.MakeInert(std::move(verdict.why), verdict.result);
+  return false;
 }
 
 CommandHandles::Options Session::OptionsOf(uint16_t command) {

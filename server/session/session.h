@@ -171,6 +171,8 @@ class Session {
   bool Decode(CommandRun* run, std::span<const uint8_t> body, CommandHandles::Options options, std::string* error);
   void Invoke(CommandRun* run);
   void Skip(CommandRun* run);  // of a command that is inert
+  // Whether the shaders that the command brings may reach the driver; false after making it inert.
+  bool MayHaveShaders(CommandRun* run);
   static CommandHandles::Options OptionsOf(uint16_t command);
   void NoteRecorded(const CommandRun& run);
   void NoteLacking(const CommandRun& run);

@@ -195,6 +195,23 @@ TEST_F(ChecksTest, ADispatchWithoutAPipelineIsLeftOut) {
   EXPECT_EQ(client.session().stats().inert, 1u);
 }
 
+TEST_F(ChecksTest, DispatchesAreWithinTheDevicesLimits) {
+  const auto dispatch = [](uint32_t x, uint32_t y, uint32_t z) {
+    return [=](TestDevice& d) {
+      wire::CmdDispatchArgs args{d.Begin(), x, y, z};
+      d.client->Post(Command::kCmdDispatch, &args);
+    };
+  };
+  EXPECT_THAT(EndAfter(dispatch(UINT32_MAX, 1, 1)), HasSubstr("vkCmdDispatch: groupCountX"));
+  EXPECT_THAT(EndAfter(dispatch(1, UINT32_MAX, 1)), HasSubstr("vkCmdDispatch: groupCountY"));
+  EXPECT_THAT(EndAfter(dispatch(1, 1, UINT32_MAX)), HasSubstr("vkCmdDispatch: groupCountZ"));
+  EXPECT_THAT(EndAfter([](TestDevice& d) {
+                wire::CmdDispatchBaseArgs args{d.Begin(), 1, 0, 0, UINT32_MAX, 1, 1};
+                d.client->Post(Command::kCmdDispatchBase, &args);
+              }),
+              HasSubstr("vkCmdDispatchBase: baseGroupX groupCountX"));
+}
+
 TEST_F(ChecksTest, WhatNobodyIsOfferedIsNotExecuted) {
   const std::string import = EndAfter([](TestDevice& d) {
     VkImportMemoryFdInfoKHR fd{};

@@ -48,7 +48,8 @@ struct Event {
 
 class DebugMessagesTest : public testing::Test {
  protected:
-  explicit DebugMessagesTest(bool validation = false) : messages_(&table_, &outbox_, 1, validation) {}
+  explicit DebugMessagesTest(bool validation = false)
+      : messages_(&table_, &outbox_, 1, {.validation = validation, .gpu = {}}) {}
   void SetUp() override {
     g_created.clear();
     driver_.CreateDebugUtilsMessengerEXT = Create;
@@ -202,6 +203,22 @@ TEST_F(ValidatingTest, MessagesOfTheLayerAreForWhoAsks) {
   ASSERT_EQ(events.size(), 2u);
   EXPECT_EQ(events[0].text, "of the driver");
   EXPECT_EQ(events[1].text, "of the layer, wanted");
+}
+
+// A layer does not hand on what its messenger says yes to.
+TEST_F(ValidatingTest, OnlyAStrictServerKeepsErrorsFromTheDriver) {
+  DebugMessages strict(&table_, &outbox_, 1, {.validation = true, .strict = true, .gpu = {}});
+  VkDebugUtilsMessengerCallbackDataEXT data{};
+  data.pMessage = "a rule was broken";
+  for (DebugMessages* messages : {&messages_, &strict}) {
+    const auto* info = static_cast<const VkDebugUtilsMessengerCreateInfoEXT*>(messages->Attach(nullptr));
+    const VkBool32 error = info->pfnUserCallback(kError, kValidation, &data, info->pUserData);
+    EXPECT_EQ(error, messages == &strict ? VK_TRUE : VK_FALSE);
+    EXPECT_EQ(
+        info->pfnUserCallback(VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT, kValidation, &data, info->pUserData),
+        VK_FALSE);
+    messages->Begin(nullptr);
+  }
 }
 
 TEST_F(ValidatingTest, TheServersOwnMessengerCounts) {
