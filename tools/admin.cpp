@@ -55,12 +55,18 @@ void PrintHead(schema::Server::Reader server) {
               Duration(server.getSeconds()).c_str(), server.getDraining() ? ", draining" : "");
 }
 
+// Of a session whose connection broke, for how long its client has been waited for.
+std::string Line(schema::Session::Reader session) {
+  return session.getBroken() > 0 ? "broken " + std::to_string(static_cast<unsigned long>(session.getBroken())) + "s"
+                                 : "";
+}
+
 void PrintSessions(schema::Server::Reader server) {
-  std::printf("%7s %-16s %-20s %8s %9s %6s %7s %7s %7s %9s %8s\n", "SESSION", "WHO", "PROGRAM", "WORKER", "TIME",
-              "DEVICE", "MEMORY", "IN", "OUT", "COMMANDS", "GPU-SEC");
+  std::printf("%7s %-16s %-20s %8s %9s %6s %7s %7s %7s %9s %8s %s\n", "SESSION", "WHO", "PROGRAM", "WORKER", "TIME",
+              "DEVICE", "MEMORY", "IN", "OUT", "COMMANDS", "GPU-SEC", "LINE");
   for (const auto session : server.getSessions()) {
     const auto counters = session.getCounters();
-    std::printf("%7lu %-16.16s %-20.20s %8d %9s %6s %7s %7s %7s %9s %8.2f\n",
+    std::printf("%7lu %-16.16s %-20.20s %8d %9s %6s %7s %7s %7s %9s %8.2f %s\n",
                 static_cast<unsigned long>(session.getNumber()),
                 session.getWho().size() == 0 ? "-" : session.getWho().cStr(), session.getProgram().cStr(),
                 session.getWorker(), Duration(session.getSeconds()).c_str(), session.getDevice() ? "yes" : "no",
@@ -68,7 +74,7 @@ void PrintSessions(schema::Server::Reader server) {
                 Amount(static_cast<double>(counters.getBytesIn())).c_str(),
                 Amount(static_cast<double>(counters.getBytesOut())).c_str(),
                 Amount(static_cast<double>(counters.getCommands())).c_str(),
-                static_cast<double>(counters.getGpuNanoseconds()) / 1e9);
+                static_cast<double>(counters.getGpuNanoseconds()) / 1e9, Line(session).c_str());
   }
 }
 
@@ -83,8 +89,8 @@ Rates Of(schema::Counters::Reader counters) {
 }
 
 void PrintRates(schema::Server::Reader server, std::map<uint64_t, Rates>* before, double seconds) {
-  std::printf("%7s %-16s %-20s %6s %7s %8s %8s %10s %8s\n", "SESSION", "WHO", "PROGRAM", "GPU", "MEMORY", "IN/s",
-              "OUT/s", "COMMANDS/s", "TRIPS/s");
+  std::printf("%7s %-16s %-20s %6s %7s %8s %8s %10s %8s %s\n", "SESSION", "WHO", "PROGRAM", "GPU", "MEMORY", "IN/s",
+              "OUT/s", "COMMANDS/s", "TRIPS/s", "LINE");
   std::map<uint64_t, Rates> now;
   for (const auto session : server.getSessions()) {
     const Rates here = Of(session.getCounters());
@@ -92,12 +98,13 @@ void PrintRates(schema::Server::Reader server, std::map<uint64_t, Rates>* before
     const auto found = before->find(session.getNumber());
     const Rates then = found == before->end() ? here : found->second;
     const auto rate = [seconds](uint64_t last, uint64_t first) { return static_cast<double>(last - first) / seconds; };
-    std::printf("%7lu %-16.16s %-20.20s %5.1f%% %7s %8s %8s %10s %8s\n",
+    std::printf("%7lu %-16.16s %-20.20s %5.1f%% %7s %8s %8s %10s %8s %s\n",
                 static_cast<unsigned long>(session.getNumber()),
                 session.getWho().size() == 0 ? "-" : session.getWho().cStr(), session.getProgram().cStr(),
                 rate(here.gpu, then.gpu) / 1e7, Amount(static_cast<double>(session.getMemory())).c_str(),
                 Amount(rate(here.in, then.in)).c_str(), Amount(rate(here.out, then.out)).c_str(),
-                Amount(rate(here.commands, then.commands)).c_str(), Amount(rate(here.replies, then.replies)).c_str());
+                Amount(rate(here.commands, then.commands)).c_str(), Amount(rate(here.replies, then.replies)).c_str(),
+                Line(session).c_str());
   }
   *before = std::move(now);
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "runtime/tls/record.h"
+#include "runtime/tls/stream.h"
 
 namespace vesper::tls {
 namespace {
@@ -248,7 +249,13 @@ bool SendIntroduction(const OpenSsl& ssl, int socket, const Identity& identity, 
   secrets->client.sequence = cipher->records();
   const ssize_t sent = ::send(socket, record.data(), size, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (size != 0 && sent == static_cast<ssize_t>(size)) return true;
-  *error = "the server ended the connection during the TLS handshake";
+  // It may have said why before it went, by an alert that is still here.
+  uint8_t byte = 0;
+  const iovec room{&byte, 1};
+  const auto stream = Stream::Make(socket, *secrets, End::kClient, error);
+  if (stream != nullptr) stream->Receive({&room, 1});
+  *error = stream == nullptr || stream->error().empty() ? "the server ended the connection during the TLS handshake"
+                                                        : stream->error();
   return false;
 }
 
@@ -294,9 +301,23 @@ bool UseOwnCertificate(const OpenSsl& ssl, SSL_CTX* context, const std::string& 
   return true;
 }
 
-std::string NameOf(const OpenSsl& ssl, SSL* handshake) {
+CertificateId IdOf(const OpenSsl& ssl, const X509_NAME* issuer, const ASN1_INTEGER* serial) {
+  CertificateId id{};
+  const int issuer_size = ssl.i2d_X509_NAME(issuer, nullptr), serial_size = ssl.i2d_ASN1_INTEGER(serial, nullptr);
+  if (issuer_size <= 0 || serial_size <= 0) return id;
+  std::vector<unsigned char> bytes(static_cast<size_t>(issuer_size) + static_cast<size_t>(serial_size));
+  unsigned char* at = bytes.data();
+  ssl.i2d_X509_NAME(issuer, &at);
+  ssl.i2d_ASN1_INTEGER(serial, &at);
+  size_t size = 0;
+  ssl.EVP_Q_digest(ssl.context, "SHA256", nullptr, bytes.data(), bytes.size(), id.data(), &size);
+  return size == id.size() ? id : CertificateId{};
+}
+
+std::string NameOf(const OpenSsl& ssl, SSL* handshake, CertificateId* id) {
   const Certificate certificate(ssl.SSL_get1_peer_certificate(handshake), {&ssl});
   if (certificate == nullptr || ssl.SSL_get_verify_result(handshake) != X509_V_OK) return {};
+  *id = IdOf(ssl, ssl.X509_get_issuer_name(certificate.get()), ssl.X509_get0_serialNumber(certificate.get()));
   std::array<char, 64> name{};
   ssl.X509_NAME_get_text_by_NID(ssl.X509_get_subject_name(certificate.get()), NID_commonName, name.data(),
                                 static_cast<int>(name.size()));
@@ -393,6 +414,24 @@ bool ServerCredentials::Revoke(const std::string& lists, std::string* error) {
   return false;
 }
 
+std::vector<CertificateId> ServerCredentials::NamedBy(const std::string& lists) const {
+  const ErrorScope scope(ssl_);
+  std::vector<CertificateId> named;
+  const Text text = TextOf(ssl_, lists);
+  while (text != nullptr) {
+    X509_CRL* list = ssl_.PEM_read_bio_X509_CRL(text.get(), nullptr, nullptr, nullptr);
+    if (list == nullptr) break;
+    const X509_NAME* issuer = ssl_.X509_CRL_get_issuer(list);
+    const auto* entries = reinterpret_cast<const OPENSSL_STACK*>(ssl_.X509_CRL_get_REVOKED(list));
+    for (int i = 0; i < ssl_.OPENSSL_sk_num(entries); ++i) {
+      const auto* entry = static_cast<const X509_REVOKED*>(ssl_.OPENSSL_sk_value(entries, i));
+      named.push_back(IdOf(ssl_, issuer, ssl_.X509_REVOKED_get0_serialNumber(entry)));
+    }
+    ssl_.X509_CRL_free(list);
+  }
+  return named;
+}
+
 ServerCredentials::~ServerCredentials() { ssl_.SSL_CTX_free(context_); }
 
 std::string ServerCredentials::FingerprintOf(const std::string& certificates, std::string* error) {
@@ -438,7 +477,7 @@ ServerHandshake::Progress ServerHandshake::Shake(std::string* error) {
                                          : "the TLS handshake failed: " + LastError(ssl_, "no reason is known");
     return Progress::kFailed;
   }
-  client_ = NameOf(ssl_, handshake_);
+  client_ = NameOf(ssl_, handshake_, &certificate_);
   shaken_ = Finish(ssl_, handshake_, &secrets_, error);
   ssl_.SSL_free(handshake_);
   handshake_ = nullptr;

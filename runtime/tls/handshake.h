@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "runtime/tls/openssl.h"
 #include "runtime/tls/secrets.h"
@@ -42,6 +43,8 @@ class ServerCredentials {
   // From now on certificates of clients that these lists (PEM) of the authority name are refused, and all where they are out of date.
   // False with a sentence; then it is as before.
   bool Revoke(const std::string& lists, std::string* error);
+  // Those that the lists name.
+  std::vector<CertificateId> NamedBy(const std::string& lists) const;
   ServerCredentials(const ServerCredentials&) = delete;
   ServerCredentials& operator=(const ServerCredentials&) = delete;
 
@@ -73,8 +76,9 @@ class ServerHandshake {
   // When done:
   const Secrets& secrets() const { return secrets_; }
   const std::string& client() const { return client_; }  // whom a certificate of the authority names, else empty
-  const std::string& token() const { return token_; }    // as the client says it
-  uint64_t session() const { return session_; }          // that is to go on, as the client says it, or 0
+  const CertificateId& certificate() const { return certificate_; }
+  const std::string& token() const { return token_; }  // as the client says it
+  uint64_t session() const { return session_; }        // that is to go on, as the client says it, or 0
 
  private:
   Progress Shake(std::string* error);
@@ -86,6 +90,7 @@ class ServerHandshake {
   bool shaken_ = false;
   Secrets secrets_{};
   std::string client_;
+  CertificateId certificate_{};
   std::string token_;
   uint64_t session_ = 0;
 };

@@ -18,7 +18,8 @@ namespace vesper::tls {
   X(ERR_set_mark) X(ERR_pop_to_mark) X(ERR_peek_last_error) X(ERR_reason_error_string) \
   X(EVP_CIPHER_fetch) X(EVP_CIPHER_free) X(EVP_CIPHER_CTX_new) X(EVP_CIPHER_CTX_free) X(EVP_CIPHER_CTX_ctrl) \
   X(EVP_CipherInit_ex2) X(EVP_CipherUpdate) X(EVP_CipherFinal_ex) X(EVP_Q_mac) X(EVP_Q_digest) X(EVP_PKEY_free) \
-  X(X509_free) X(i2d_X509) X(X509_verify_cert_error_string) X(X509_STORE_add_cert) X(X509_STORE_new) X(X509_STORE_free) X(X509_STORE_add_crl) X(X509_STORE_set_flags) X(X509_CRL_free) X(PEM_read_bio_X509_CRL) X(X509_STORE_CTX_get0_cert) X(X509_STORE_CTX_set_error) X(X509_get_subject_name) \
+  X(X509_free) X(i2d_X509) X(X509_verify_cert_error_string) X(X509_STORE_add_cert) X(X509_STORE_new) X(X509_STORE_free) X(X509_STORE_add_crl) X(X509_STORE_set_flags) X(X509_CRL_free) X(PEM_read_bio_X509_CRL) X(X509_CRL_get_issuer) X(X509_CRL_get_REVOKED) X(X509_REVOKED_get0_serialNumber) \
+  X(OPENSSL_sk_num) X(OPENSSL_sk_value) X(X509_get_issuer_name) X(X509_get0_serialNumber) X(i2d_X509_NAME) X(i2d_ASN1_INTEGER) X(X509_STORE_CTX_get0_cert) X(X509_STORE_CTX_set_error) X(X509_get_subject_name) \
   X(X509_NAME_get_text_by_NID) X(X509_VERIFY_PARAM_set1_host) X(X509_VERIFY_PARAM_set1_ip_asc) X(CRYPTO_free) X(PEM_read_bio_X509) X(PEM_read_bio_PrivateKey) \
   X(BIO_new) X(BIO_free) X(BIO_new_mem_buf) X(BIO_meth_new) X(BIO_meth_set_write) X(BIO_meth_set_read) \
   X(BIO_meth_set_ctrl) X(BIO_set_data) X(BIO_get_data) X(BIO_set_init) X(BIO_set_flags) X(BIO_clear_flags)

@@ -11,6 +11,9 @@ namespace vesper::tls {
 
 inline constexpr size_t kMaxSecretBytes = 48;
 
+// Which certificate, of all: the SHA-256 of who issued it and of its number. Zeros: none.
+using CertificateId = std::array<uint8_t, 32>;
+
 // Of one connection, for both directions. Travels between processes of one server as it lies in memory.
 struct Secrets {
   struct Direction {

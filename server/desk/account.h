@@ -15,6 +15,9 @@ struct Account {
   // written, and that were compared for that.
   uint64_t unpacked_in = 0, unpacked_out = 0;
   uint64_t memory_in = 0, memory_out = 0, memory_compared = 0;
+  uint64_t resumptions = 0;  // how often it went on over another connection
+  // Since when its connection is broken and its client is waited for; 0: it is not. No sum has it.
+  uint64_t broken_nanoseconds = 0;
 
   Account& operator+=(const Account& other) {
     bytes_in += other.bytes_in;
@@ -28,6 +31,7 @@ struct Account {
     memory_in += other.memory_in;
     memory_out += other.memory_out;
     memory_compared += other.memory_compared;
+    resumptions += other.resumptions;
     return *this;
   }
 };

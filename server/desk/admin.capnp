@@ -35,6 +35,7 @@ struct Counters {
   memoryIn @8 :UInt64;           # of mapped memory: written by clients, by the GPU, compared for the latter
   memoryOut @9 :UInt64;
   memoryCompared @10 :UInt64;
+  resumptions @11 :UInt64;       # how often sessions went on over another connection
 }
 
 struct Session {
@@ -46,4 +47,5 @@ struct Session {
   seconds @5 :Float64;
   memory @6 :UInt64;             # bytes that its worker holds
   counters @7 :Counters;
+  broken @8 :Float64;            # seconds since when its connection is broken and its client is waited for; 0: it is not
 }

@@ -26,6 +26,7 @@ void Fill(const Account& account, schema::Counters::Builder out) {
   out.setMemoryIn(account.memory_in);
   out.setMemoryOut(account.memory_out);
   out.setMemoryCompared(account.memory_compared);
+  out.setResumptions(account.resumptions);
 }
 
 void Fill(const ServerView& view, schema::Server::Builder out) {
@@ -47,6 +48,7 @@ void Fill(const ServerView& view, schema::Server::Builder out) {
     to.setDevice(from.device);
     to.setSeconds(from.seconds);
     to.setMemory(from.memory);
+    to.setBroken(from.broken);
     Fill(from.account, to.initCounters());
   }
 }

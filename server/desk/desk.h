@@ -46,6 +46,7 @@ struct SessionView {
   bool device = false;
   double seconds = 0;
   uint64_t memory = 0;
+  double broken = 0;  // seconds since when its client is waited for
   Account account;
 };
 struct ServerView {

@@ -37,11 +37,12 @@ class Collector final : public prometheus::Collectable {
     ServerView view;
     if (!desk_->Ask([&] { view = steering_->View(); })) return {};
     Account all = view.ended;
-    double memory = 0, devices = 0;
+    double memory = 0, devices = 0, broken = 0;
     for (const SessionView& session : view.sessions) {
       all += session.account;
       memory += static_cast<double>(session.memory);
       devices += session.device ? 1 : 0;
+      broken += session.broken > 0 ? 1 : 0;
     }
     const auto counter = [](const char* name, const char* help, uint64_t value) {
       return Family(name, help, MetricType::Counter, static_cast<double>(value));
@@ -52,11 +53,13 @@ class Collector final : public prometheus::Collectable {
     return {
         gauge("vesper_sessions", "Sessions now", static_cast<double>(view.sessions.size())),
         gauge("vesper_sessions_with_device", "Sessions now that have a device", devices),
+        gauge("vesper_sessions_broken", "Sessions now whose connection broke, and whose client is waited for", broken),
         gauge("vesper_waiting", "Clients that wait for a worker", view.waiting),
         gauge("vesper_draining", "1 while no new sessions are served", view.draining ? 1 : 0),
         gauge("vesper_memory_bytes", "What the workers of sessions hold", memory),
         gauge("vesper_uptime_seconds", "Since the server's start", view.seconds),
         counter("vesper_sessions_total", "Sessions since the start", view.served),
+        counter("vesper_resumptions_total", "Connections that broke and were resumed", all.resumptions),
         counter("vesper_refused_total", "Peers turned away", view.refused),
         counter("vesper_faults_total", "Workers that ended otherwise than they should", view.faults),
         counter("vesper_received_bytes_total", "From clients", all.bytes_in),

@@ -18,7 +18,8 @@ struct Admission {
   std::array<char, limits::kAdmissionNameBytes>
       who{};  // the name of its token, or "certificate: " and whom that names, or "guest: " and which; empty: nobody asked
   std::array<char, limits::kAdmissionNameBytes>
-      program{};  // as it calls itself, for people; under TLS it says so to its worker alone
+      program{};                     // as it calls itself, for people; under TLS it says so to its worker alone
+  tls::CertificateId certificate{};  // that it came with
   // Limits of this client that are stricter than those of the server; 0: none.
   uint32_t memory_mib = 0;
   uint32_t gpu_seconds = 0;

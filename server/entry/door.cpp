@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #include "server/base/limits.h"
@@ -38,8 +40,12 @@ void WarnOfReaders(const std::string& path, const Descriptor& file) {
 
 }  // namespace
 
-Door::Door(Files files, std::vector<int> listeners, Spawn spawn, Admit admit)
-    : files_(std::move(files)), listeners_(std::move(listeners)), spawn_(std::move(spawn)), admit_(std::move(admit)) {}
+Door::Door(Files files, std::vector<int> listeners, Spawn spawn, Admit admit, Held held)
+    : files_(std::move(files)),
+      listeners_(std::move(listeners)),
+      spawn_(std::move(spawn)),
+      admit_(std::move(admit)),
+      held_(std::move(held)) {}
 
 Door::~Door() { Kill(); }
 
@@ -86,6 +92,21 @@ bool Door::Send(std::string* error) {
     if (!pass(DoorOrder::kListener, listener)) return false;
   }
   return pass(DoorOrder::kOpen, -1) && (!draining_ || pass(DoorOrder::kDrain, -1));
+}
+
+// False when the process does not listen.
+bool Door::AskOfHeld() {
+  const std::vector<tls::CertificateId> ids =
+      files_.revocations.empty() ? std::vector<tls::CertificateId>() : held_.list();
+  if (ids.empty()) return true;
+  const Descriptor file(memfd_create("vesper-held", MFD_CLOEXEC));
+  const auto bytes = std::as_bytes(std::span(ids));
+  if (!file.valid() || write(file.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
+    Log(LogLevel::kError, "sessions of revoked certificates go on: {}", std::strerror(errno));
+    return true;
+  }
+  const DoorOrder order = DoorOrder::kHeld;
+  return Pass(line_.get(), std::as_bytes(std::span(&order, 1)), file.get());
 }
 
 bool Door::Start(std::string* error) {
@@ -137,6 +158,10 @@ void Door::Look() {
       case DoorReport::Kind::kReady:
         ready_ = true;
         fingerprint_ = report.text.data();
+        AskOfHeld();  // lists may have changed while there was no process
+        break;
+      case DoorReport::Kind::kRevoked:
+        held_.revoked(report.admission.certificate);
         break;
       case DoorReport::Kind::kFailed:
         problem_ = report.text.data();
@@ -184,7 +209,7 @@ bool Door::ReloadTokens(std::string* error) {
     if (!file.valid()) Log(LogLevel::kError, "{}", *error);
     passed = passed && (!file.valid() || Pass(line_.get(), std::as_bytes(std::span(&order, 1)), file.get()));
   }
-  if (passed) return true;
+  if (passed && AskOfHeld()) return true;
   Kill();  // Tick() starts it again, with the new tokens
   ended_ = Clock::now();
   return true;

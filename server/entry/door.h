@@ -26,9 +26,14 @@ class Door {
   // Starts a process that inherits `line`. Returns its number, or a negative one with errno.
   using Spawn = std::function<pid_t(int line)>;
   using Admit = std::function<void(int socket, const Admission&)>;
+  // Which certificates there are sessions of, and what is done with one that is revoked.
+  struct Held {
+    std::function<std::vector<tls::CertificateId>()> list;
+    std::function<void(const tls::CertificateId&)> revoked;
+  };
 
   // The listening sockets stay the caller's.
-  Door(Files files, std::vector<int> listeners, Spawn spawn, Admit admit);
+  Door(Files files, std::vector<int> listeners, Spawn spawn, Admit admit, Held held);
   ~Door();
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
@@ -59,12 +64,14 @@ class Door {
  private:
   bool Start(std::string* error);
   bool Send(std::string* error);
+  bool AskOfHeld();
   bool ReadTokens(std::string* error);
 
   const Files files_;
   const std::vector<int> listeners_;
   const Spawn spawn_;
   const Admit admit_;
+  const Held held_;
   Descriptor line_;
   pid_t pid_ = 0;
   bool ready_ = false;

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -117,6 +118,7 @@ class Doorkeeper {
   void TakeOrder(DoorOrder order, Descriptor descriptor);
   void UseTokens(const Descriptor& file);
   void UseRevocations(const Descriptor& file);
+  void LookFor(const Descriptor& held);
   void Accept(int listener);
   void MakeRoom(const std::string& origin);
   void Hear(Strangers::iterator stranger);
@@ -206,6 +208,9 @@ void Doorkeeper::TakeOrder(DoorOrder order, Descriptor descriptor) {
     case DoorOrder::kTokens:
       UseTokens(descriptor);
       break;
+    case DoorOrder::kHeld:
+      LookFor(descriptor);
+      break;
     case DoorOrder::kListener:
       listeners_.push_back(std::move(descriptor));
       break;
@@ -235,6 +240,21 @@ void Doorkeeper::UseRevocations(const Descriptor& file) {
   std::string error;
   if (credentials_ != nullptr && !credentials_->Revoke(revocations_, &error)) {
     Report(line_, DoorReport::Kind::kTokens, error);
+  }
+}
+
+// Lists that cannot be read, or are out of date, say nothing of sessions that were begun before.
+void Doorkeeper::LookFor(const Descriptor& held) {
+  if (credentials_ == nullptr) return;
+  const std::string ids = ReadFile(held);
+  std::set<tls::CertificateId> revoked;
+  for (const tls::CertificateId& id : credentials_->NamedBy(revocations_)) revoked.insert(id);
+  DoorReport report;
+  report.kind = DoorReport::Kind::kRevoked;
+  tls::CertificateId& id = report.admission.certificate;
+  for (size_t at = 0; at + id.size() <= ids.size(); at += id.size()) {
+    std::memcpy(id.data(), ids.data() + at, id.size());
+    if (revoked.contains(id)) Pass(line_, std::as_bytes(std::span(&report, 1)));
   }
 }
 
@@ -306,7 +326,8 @@ void Doorkeeper::Hear(Strangers::iterator stranger) {
     case ServerHandshake::Progress::kFailed:
       refusals_.Note(error);
       failures_.Note(who.origin, Clock::now());
-      return End(stranger);  // OpenSSL has sent an alert that says why
+      TakeWhatIsThere(who.socket);  // else the kernel would take back the alert, which says why
+      return End(stranger);
   }
 }
 
@@ -361,6 +382,7 @@ void Doorkeeper::Judge(Strangers::iterator stranger) {
   report.admission.secrets = who.handshake->secrets();
   if (!who.handshake->client().empty()) {
     report.admission.set_name(std::string(kCertificateName) + who.handshake->client());
+    report.admission.certificate = who.handshake->certificate();
   } else {
     TokenDigest digest{};
     size_t size = 0;

@@ -20,6 +20,7 @@ enum class DoorOrder : uint8_t {
   kClientAuthority,
   kRevocations,
   kTokens,
+  kHeld,  // ids of the certificates that sessions were begun with, one after the other: those that are revoked are reported
   kListener,
   kOpen,
   kDrain
@@ -32,6 +33,7 @@ struct DoorReport {
     kAdmitted,  // `admission` came in; its socket comes along
     kTokens,    // the new tokens or revocation lists are not in force; the text says why
     kRefused,   // `refused` more were refused
+    kRevoked,   // a certificate of kHeld, which is that of `admission`
   };
   Kind kind = Kind::kReady;
   std::array<char, limits::kDoorTextBytes> text{};

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -123,9 +124,52 @@ void Crew::EndUnless(const std::function<bool(std::string_view name)>& may_stay)
   }
 }
 
+std::vector<tls::CertificateId> Crew::certificates() const {
+  std::set<tls::CertificateId> all;
+  for (const auto& [pid, worker] : workers_) {
+    if (worker.state == State::kServing) all.insert(worker.certificate);
+  }
+  all.erase(tls::CertificateId{});
+  return {all.begin(), all.end()};
+}
+
+void Crew::EndRevoked(const tls::CertificateId& certificate) {
+  for (auto& [pid, worker] : workers_) {
+    if (worker.state != State::kServing || worker.to_end || worker.certificate != certificate) continue;
+    if (certificate == tls::CertificateId{}) continue;
+    Log(LogLevel::kWarning, "session {} is ended: the {} is revoked", worker.session, worker.who);
+    EndNow(pid, &worker);
+  }
+}
+
 void Crew::EndNow(pid_t pid, Worker* worker) {
   worker->to_end = true;
   kill(pid, SIGKILL);
+}
+
+Crew::Clock::duration Crew::BrokenFor(const Worker& worker) {
+  if (worker.state != State::kServing || worker.account.broken_nanoseconds == 0) return {};
+  return std::chrono::nanoseconds(worker.account.broken_nanoseconds) + (Clock::now() - worker.told);
+}
+
+void Crew::MakeWay() {
+  MakeWayAmong([](const Worker& worker) { return worker.state == State::kServing; });
+}
+
+// A worker that was taken over may say what it likes of its connection; it would be the one to end.
+void Crew::MakeWayAmong(const std::function<bool(const Worker&)>& counts) {
+  std::pair<const pid_t, Worker>* oldest = nullptr;
+  for (auto& entry : workers_) {
+    if (!counts(entry.second)) continue;
+    if (entry.second.to_end) return;
+    const auto broken = BrokenFor(entry.second);
+    if (broken >= limits::kMakesWayAfter && (oldest == nullptr || broken > BrokenFor(oldest->second))) oldest = &entry;
+  }
+  if (oldest == nullptr) return;
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(BrokenFor(oldest->second));
+  Log(LogLevel::kWarning, "session {} is ended: its connection broke {} s ago, and others wait for its place",
+      oldest->second.session, seconds.count());
+  EndNow(oldest->first, &oldest->second);
 }
 
 bool Crew::End(uint64_t session) {
@@ -143,7 +187,8 @@ void Crew::View(ServerView* view) const {
     if (worker.state != State::kServing) continue;
     const std::chrono::duration<double> age = Clock::now() - worker.since;
     view->sessions.push_back({worker.session, worker.who, worker.program, pid, worker.device == Device::kHeld,
-                              age.count(), ResidentBytes(pid), worker.account});
+                              age.count(), ResidentBytes(pid), std::chrono::duration<double>(BrokenFor(worker)).count(),
+                              worker.account});
   }
   std::sort(view->sessions.begin(), view->sessions.end(),
             [](const SessionView& a, const SessionView& b) { return a.number < b.number; });
@@ -167,6 +212,7 @@ bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   worker.guest = admission.guest;
   if (!admission.venus) worker.area = std::move(area);
   worker.who = admission.name();
+  worker.certificate = admission.certificate;
   worker.program = admission.program.data();
   worker.since = Clock::now();
   ++sessions_;
@@ -226,7 +272,9 @@ void Crew::Handle(pid_t pid, Worker* worker) {
         DropDevice(worker);
         break;
       case Report::kAccount:
-        if (text.size() == sizeof(worker->account)) std::memcpy(&worker->account, text.data(), text.size());
+        if (text.size() != sizeof(worker->account)) break;
+        std::memcpy(&worker->account, text.data(), text.size());
+        worker->told = Clock::now();
         break;
     }
   }
@@ -266,6 +314,7 @@ bool Crew::Tick() {
         devices_);
     SendOrder(worker.line, {Order::kDeviceDenied, worker.session, {}});
   }
+  if (waited) MakeWayAmong([](const Worker& worker) { return worker.device == Device::kHeld; });
   return waited;
 }
 

@@ -56,11 +56,17 @@ class Crew {
   void View(ServerView* view) const;
   // Ends that session; false when there is none.
   bool End(uint64_t session);
+  // Others wait for a client's place: ends the session, if there is one, whose client has been waited for longest, and for
+  // limits::kMakesWayAfter at least, unless one is about to end already.
+  void MakeWay();
   size_t sessions() const { return sessions_; }
   // How many sessions are of clients with that name.
   size_t sessions_of(std::string_view name) const;
   // Ends sessions of clients with a name for which `may_stay` is false. Clients without a name stay.
   void EndUnless(const std::function<bool(std::string_view name)>& may_stay);
+  // The certificates that sessions came with, and ending those of one of them.
+  std::vector<tls::CertificateId> certificates() const;
+  void EndRevoked(const tls::CertificateId& certificate);
   // Whether there are as many sessions as there may be.
   bool full() const { return sessions_ >= limits_.clients; }
   // Why workers cannot be started, after several in a row could not; else empty. Says it once.
@@ -92,7 +98,9 @@ class Crew {
     Device device = Device::kNone;
     uint64_t session = 0;
     std::string who{}, program{};
+    tls::CertificateId certificate{};
     Account account{};
+    Clock::time_point told{};  // when the account came
     Clock::time_point since{};
     bool to_end = false;  // it is ended by order, which is no fault
     uint64_t wanted = 0;  // its place among the sessions that wait for a device: the lowest comes first
@@ -111,6 +119,9 @@ class Crew {
   void DropDevice(Worker* worker);
   static void CloseLine(Worker* worker);
   static void EndNow(pid_t pid, Worker* worker);
+  // For how long the session's client has been waited for to come again; zero when it is there.
+  static Clock::duration BrokenFor(const Worker& worker);
+  void MakeWayAmong(const std::function<bool(const Worker&)>& counts);
 
   const Limits limits_;
   const Spawn spawn_;

@@ -56,6 +56,7 @@ Supervisor::~Supervisor() {
 int Supervisor::Run() {
   if (!BlockSignals() || !Listen()) return 1;
   if (!Probe() || !FindWorkerUser() || !ProbeSandbox() || !OpenDoor() || !OpenGuests() || !OpenDesk()) return 1;
+  UseGroups();
   crew_.Refill(0);
   for (const auto& listener : listeners_) {
     std::printf("listening on %s\n", listener->address().ToString().c_str());
@@ -70,6 +71,20 @@ int Supervisor::Run() {
   listeners_.clear();
   crew_.EndAll(signal_fd_);
   return 0;
+}
+
+// What a worker may have of memory is what it takes itself and what it shares.
+void Supervisor::UseGroups() {
+  const std::string folder = Groups::Delegated();
+  if (folder.empty()) return;
+  std::string error;
+  const uint64_t shared = options_.max_shared_mib != 0 ? options_.max_shared_mib : HalfOfMemory();
+  const uint64_t bytes = options_.max_memory == 0 ? 0 : (options_.max_memory + shared) << 20;
+  if (groups_.Begin(folder, bytes, &error)) {
+    Log(LogLevel::kInfo, "each worker has a control group of its own in {}", folder);
+  } else {
+    Log(LogLevel::kWarning, "workers have no control groups of their own: {}", error);
+  }
 }
 
 bool Supervisor::BlockSignals() {
@@ -168,7 +183,9 @@ bool Supervisor::OpenDoor() {
   door_ = std::make_unique<Door>(
       Door::Files{paths.key(), paths.certificate(), paths.tokens(), options_.client_ca, options_.client_crl},
       std::move(sockets), [this](int line) { return SpawnDoorkeeper(line); },
-      [this](int socket, const Admission& admission) { Admit(socket, admission); });
+      [this](int socket, const Admission& admission) { Admit(socket, admission); },
+      Door::Held{[this] { return crew_.certificates(); },
+                 [this](const tls::CertificateId& certificate) { crew_.EndRevoked(certificate); }});
   std::string error;
   if (!door_->Open(&error)) {
     Log(LogLevel::kError, "no TLS: {}; `vesper-server init` makes a key, a certificate and a token", error);
@@ -269,7 +286,8 @@ pid_t Supervisor::Spawn(std::vector<std::string> arguments, int inherited_fd) {
   arguments.insert(arguments.begin(), "vesper-server");
   arguments.insert(arguments.end(), {"--log-level", options_.log_level, "--log-format", options_.log_format});
   if (!options_.gpu.empty()) arguments.insert(arguments.end(), {"--gpu", options_.gpu});
-  if (options_.validation) arguments.emplace_back("--validation");
+  if (!options_.validation.empty()) arguments.emplace_back("--validation=" + options_.validation);
+  if (options_.validate_shaders) arguments.emplace_back("--validate-shaders");
   for (const auto& [name, value] : {std::pair("--max-objects", options_.max_objects),
                                     {"--max-message", options_.max_message},
                                     {"--max-queued", options_.max_queued},
@@ -377,7 +395,9 @@ pid_t Supervisor::SpawnWorker(int line, uint32_t place) {
     arguments.insert(arguments.end(), {"--worker-uid", std::to_string(worker_uid_ + place % worker_uids_)});
   }
   if (door_ != nullptr) arguments.emplace_back("--tls");
-  return Spawn(std::move(arguments), line);
+  const pid_t pid = Spawn(std::move(arguments), line);
+  groups_.Enter(place, pid);
+  return pid;
 }
 
 pid_t Supervisor::SpawnDoorkeeper(int line) {
@@ -450,6 +470,7 @@ void Supervisor::Seat() {
       lobby_.PutBack(*next);
     }
   }
+  if (lobby_.queued() != 0 && crew_.full()) crew_.MakeWay();
   if (const std::string failure = crew_.TakeFailure(); !failure.empty()) lobby_.RefuseAll(failure);
   crew_.Refill(lobby_.queued());
 }

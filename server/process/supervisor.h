@@ -20,6 +20,7 @@
 #include "server/process/crew.h"
 #include "server/process/lobby.h"
 #include "server/process/options.h"
+#include "server/sandbox/groups.h"
 
 namespace vesper::server {
 
@@ -43,6 +44,7 @@ class Supervisor : private Steering {
   bool ListenForVenus();
   // False after a line in the log: other machines reach it without TLS, and nobody said --insecure.
   bool MayListenOn(const Address& address) const;
+  void UseGroups();
   bool Probe();
   // Finds out in which sandbox the driver works.
   bool ProbeSandbox();
@@ -87,6 +89,7 @@ class Supervisor : private Steering {
   LocalPeers local_peers_;
   Guests guests_;
   Lobby lobby_;
+  Groups groups_;
   Crew crew_;
   std::string sandbox_ = "off";
   uint32_t worker_uid_ = 0;   // the workers' first user; 0: they keep the supervisor's

@@ -30,6 +30,7 @@
 #include "server/base/log.h"
 #include "server/desk/account.h"
 #include "server/device/gpu_time.h"
+#include "server/device/shaders.h"
 #include "server/process/peer_watch.h"
 #include "server/process/worker_line.h"
 #include "server/sandbox/sandbox.h"
@@ -186,15 +187,22 @@ class Accountant {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void Run() {
     int looks = 0;
     while (alarm_.SleepUntil(std::chrono::steady_clock::now() + limits::kAccountLook)) {
-      if (++looks % limits::kAccountLooksOfReport == 1) Tell();
+      channel_->CheckLine();
+      // That its client is waited for is told at once: others may wait for the place.
+      const bool turned = channel_->broken() != (broken_since_ != Clock::time_point{});
+      if (turned) broken_since_ = channel_->broken() ? Clock::now() : Clock::time_point{};
+      if (++looks % limits::kAccountLooksOfReport == 1 || turned) Tell();
       Judge();
     }
   }
   void Tell() {
     const SessionStats& stats = session_->stats();
+    const auto broken = broken_since_ == Clock::time_point{} ? Clock::duration{0} : Clock::now() - broken_since_;
     const Account account{channel_->bytes_received(),
                           channel_->bytes_sent(),
                           stats.messages,
@@ -205,11 +213,18 @@ class Accountant {
                           channel_->unpacked_bytes_sent(),
                           session_->memories().written_bytes(),
                           session_->memories().changed_bytes(),
-                          session_->memories().compared_bytes()};
+                          session_->memories().compared_bytes(),
+                          channel_->resumptions(),
+                          static_cast<uint64_t>(std::chrono::nanoseconds(broken).count())};
     SendReport(line_, Report::kAccount, {reinterpret_cast<const char*>(&account), sizeof(account)});
   }
   void Judge() {
     const auto now = std::chrono::steady_clock::now();
+    if (LongestShaderCheck() > limits::kShaderPatience) {
+      End(fmt::format("a shader has been validated for more than {} s", limits::kShaderPatience.count()));
+      // Whoever validates it may be the session's reader, which hears of nothing meanwhile.
+      if (LongestShaderCheck() > limits::kShaderPatience + limits::kEndPatience) _exit(0);
+    }
     if (const uint64_t messages = session_->stats().messages; messages != messages_ || LongestGpuRun().count() != 0) {
       messages_ = messages;
       busy_ = now;
@@ -235,6 +250,7 @@ class Accountant {
   const Limits limits_;
   uint64_t messages_ = 0;
   std::chrono::steady_clock::time_point busy_ = std::chrono::steady_clock::now();
+  Clock::time_point broken_since_{};  // the epoch: the connection is whole
   bool ended_ = false;
   Alarm alarm_;
   std::thread thread_;

@@ -15,8 +15,13 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <string>
+
+#include "server/sandbox/groups.h"
 
 namespace vesper::server {
 namespace {
@@ -128,6 +133,56 @@ TEST_F(Confinement, AWorkerMayHaveTheSocketThatCudaWants) {
 TEST_F(Confinement, NothingOfTheUsersCanBeRead) {
   EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/etc/passwd", O_RDONLY); }), kDenied);
   EXPECT_EQ(Confined(Sandbox::kStrict, [] { return Opens("/tmp", O_RDONLY | O_DIRECTORY); }), kDenied);
+}
+
+// Control groups, with a folder in place of the kernel's.
+class GroupsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/vesper-groups-XXXXXX";
+    folder_ = mkdtemp(pattern);
+    Put("cgroup.subtree_control", "");
+    for (const char* each : {"supervisor", "worker-3"}) {
+      std::filesystem::create_directory(folder_ + "/" + each);
+      for (const char* file : {"cgroup.procs", "memory.max", "memory.oom.group", "pids.max"}) {
+        Put(std::string(each) + "/" + file, "");
+      }
+    }
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void Put(const std::string& name, const std::string& text) { std::ofstream(folder_ + "/" + name) << text; }
+  std::string Get(const std::string& name) {
+    std::ifstream file(folder_ + "/" + name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  std::string folder_;
+};
+
+TEST_F(GroupsTest, EachWorkerGetsItsOwn) {
+  Put("cgroup.controllers", "cpuset pids\n");
+  Groups groups;
+  std::string error;
+  ASSERT_TRUE(groups.Begin(folder_, 5000, &error)) << error;
+  EXPECT_EQ(Get("supervisor/cgroup.procs"), std::to_string(getpid())) << "no process may be beside groups";
+  EXPECT_EQ(Get("cgroup.subtree_control"), "+pids");
+  groups.Enter(3, 4711);
+  EXPECT_EQ(Get("worker-3/cgroup.procs"), "4711");
+  EXPECT_EQ(Get("worker-3/memory.max"), "5000");
+  EXPECT_EQ(Get("worker-3/memory.oom.group"), "1");
+  EXPECT_EQ(Get("worker-3/pids.max"), "1024");
+  groups.Enter(3, -1);
+  EXPECT_EQ(Get("worker-3/cgroup.procs"), "4711") << "nobody was started";
+}
+
+TEST_F(GroupsTest, WithoutControllersThereAreNone) {
+  Put("cgroup.controllers", "cpuset\n");
+  Groups groups;
+  std::string error;
+  EXPECT_FALSE(groups.Begin(folder_, 0, &error));
+  EXPECT_NE(error, "");
+  EXPECT_FALSE(groups.used());
+  groups.Enter(3, 4711);
+  EXPECT_EQ(Get("worker-3/cgroup.procs"), "");
 }
 
 TEST(Sandboxes, GoBothWays) {
