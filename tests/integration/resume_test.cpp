@@ -2,7 +2,9 @@
 // that is gone is known to be gone in time; nobody else can have it.
 #include <signal.h>
 
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <random>
 
 #include "tests/integration/failure.h"
@@ -238,6 +240,73 @@ TEST_P(ResumeTest, AServerThatIsKilledMeanwhileIsNoLongerSought) {
   kill(server().pid(), SIGKILL);
   ExpectLost(context, kNoticed);
   EXPECT_EQ(server().Stop(), 128 + SIGKILL);
+}
+
+// Neither end is told: a router has forgotten the connection, and drops what comes.
+TEST_P(ResumeTest, ALineThatForgetsTheConnectionCostsOnlyTime) {
+  setenv("VESPER_GRACE", "4", 1);
+  StartBehindALine({"--resume-for", "20"});
+  uint64_t digests[3] = {};
+  {
+    Context context(WithFrames());
+    Program program(&context);
+    for (uint32_t i = 0; i < 3; ++i) {
+      if (i != 0) line_->Forget();
+      Watched round([&, i] {
+        digests[i] = program.Round(i);
+        return VK_SUCCESS;
+      });
+      EXPECT_EQ(round.Result(milliseconds(20'000)), VK_SUCCESS);
+      EXPECT_EQ(line_->connections(), i + 1);
+    }
+    EXPECT_EQ(Workers().size(), 1u) << "the same session";
+  }
+  EXPECT_TRUE(LogSays("goes on over another connection"));
+  setenv("VESPER_SERVER", address().c_str(), 1);
+  Context context(WithFrames());
+  Program program(&context);
+  for (uint32_t i = 0; i < 3; ++i) EXPECT_EQ(program.Round(i), digests[i]) << i;
+}
+
+TEST_P(ResumeTest, ALineThatForgetsWhateverComesIsALossAfterTheGracePeriod) {
+  setenv("VESPER_GRACE", "2", 1);
+  StartBehindALine({"--resume-for", "2"});
+  Context context;
+  line_->ForgetAll();
+  ExpectLost(context, milliseconds(3000));
+  EXPECT_GE(line_->connections(), 2u) << "another connection was tried";
+}
+
+// What `vesper ps` says of a server whose admin socket is there.
+std::string Listed(const std::string& admin) {
+  std::string text;
+  FILE* output = popen((std::string(VESPER_TOOL) + " ps --admin " + admin + " 2>&1").c_str(), "re");
+  char line[1024];
+  while (output != nullptr && std::fgets(line, sizeof(line), output) != nullptr) text += line;
+  if (output != nullptr) pclose(output);
+  return text;
+}
+
+TEST_P(ResumeTest, ASessionWhoseClientIsWaitedForMakesWayForAnother) {
+  char pattern[] = "/tmp/vesper-places-XXXXXX";
+  const std::string folder = mkdtemp(pattern), admin = "unix:" + folder + "/admin.sock";
+  setenv("VESPER_GRACE", "3", 1);
+  StartBehindALine({"--resume-for", "600", "--max-sessions", "2", "--max-clients", "2", "--admin", admin});
+  Context first;
+  setenv("VESPER_SERVER", address().c_str(), 1);
+  Context stays;
+  EXPECT_EQ(Listed(admin).find("broken"), std::string::npos);
+  line_->Close();
+  line_->Tear();
+  EXPECT_TRUE(Within(milliseconds(10'000), [&] { return Listed(admin).find("broken ") != std::string::npos; }))
+      << Listed(admin);
+  EXPECT_EQ(Workers().size(), 2u) << "nobody wants its place";
+  ExpectServing();
+  EXPECT_TRUE(LogSays("session 1 is ended: its connection broke"));
+  EXPECT_EQ(Listed(admin).find("broken"), std::string::npos) << Listed(admin);
+  VK_CHECK(vkDeviceWaitIdle(stays.device()));
+  ExpectLost(first, milliseconds(5000));
+  std::filesystem::remove_all(folder);
 }
 
 TEST_P(ResumeTest, WithoutResumingABreakIsALoss) {

@@ -9,9 +9,8 @@
 #include <fstream>
 #include <random>
 
-#include "shaders/increment_comp.h"
 #include "tests/integration/failure.h"
-#include "tests/support/vulkan_pipelines.h"
+#include "tests/integration/soak_work.h"
 
 namespace vesper::test {
 namespace {
@@ -30,34 +29,6 @@ size_t ResidentOf(pid_t pid) {
     if (line.starts_with("VmRSS:")) return std::strtoul(line.c_str() + 6, nullptr, 10);
   }
   return 0;
-}
-
-// What one client does with one instance: dispatches, copies and fills whose results are known.
-void WorkOnce(std::mt19937* random) {
-  Context context;
-  const size_t words = 1024 + (*random)() % 65536;
-  const Buffer data = MakeBuffer(
-      context, words * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT, Placement::kHost);
-  const Buffer copy = MakeBuffer(context, words * 4, VK_BUFFER_USAGE_TRANSFER_DST_BIT, Placement::kHost);
-  const Buffer* buffers[] = {&data};
-  const Kernel kernel = MakeKernel(context, increment_comp, buffers);
-  std::vector<uint32_t> expected(words);
-  for (uint32_t& word : expected) word = static_cast<uint32_t>((*random)());
-  std::copy(expected.begin(), expected.end(), data.As<uint32_t>().begin());
-  for (uint32_t round = 0; round < 10; ++round) {
-    RunCommands(context, [&](VkCommandBuffer commands) {
-      kernel.Bind(commands);
-      vkCmdDispatch(commands, 1, 1, 1);  // adds one to the first 64
-      FullBarrier(commands);
-      const VkBufferCopy region = {0, 0, words * 4};
-      vkCmdCopyBuffer(commands, data.handle, copy.handle, 1, &region);
-    });
-    for (size_t i = 0; i < 64; ++i) ++expected[i];
-    const auto result = copy.As<uint32_t>();
-    if (!std::equal(expected.begin(), expected.end(), result.begin())) throw std::runtime_error("a wrong result");
-    const size_t at = 64 + (*random)() % (words - 64);
-    expected[at] = data.As<uint32_t>()[at] = round;
-  }
 }
 
 // 0 at the end of its time; 1 after a wrong result or an error.

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -106,12 +107,15 @@ RemoteServer::~RemoteServer() {
 }
 
 void RemoteServer::Spawn(const Options& options) {
-  std::vector<std::string> arguments = {ServerBinary(), "--listen",          "unix:" + folder_ + "/server.sock",
-                                        "--listen",     "tcp://127.0.0.1:0", "--admin",
-                                        "none"};
+  std::vector<std::string> arguments = {ServerBinary(), "--listen", "unix:" + folder_ + "/server.sock", "--listen",
+                                        "tcp://127.0.0.1:0"};
+  const auto& more = options.arguments;
+  if (std::find(more.begin(), more.end(), "--admin") == more.end()) {
+    arguments.insert(arguments.end(), {"--admin", "none"});
+  }
   if (tls_) arguments.insert(arguments.end(), {"--listen", "tls://127.0.0.1:0", "--credentials", folder_ + "/trust"});
   if (vsock_) arguments.insert(arguments.end(), {"--listen", "vsock://any:0", "--allow-cid", "local"});
-  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+  arguments.insert(arguments.end(), more.begin(), more.end());
   Environment changes = options.environment;
   const std::string driver = options.driver.empty() ? FromEnvironment("VESPER_TEST_DRIVER", kLavapipe) : options.driver;
   changes.emplace_back("VK_ICD_FILENAMES", driver);
