@@ -288,6 +288,7 @@ std::string Listed(const std::string& admin) {
 }
 
 TEST_P(ResumeTest, ASessionWhoseClientIsWaitedForMakesWayForAnother) {
+  if (std::string(GetParam()) == "vsock") GTEST_SKIP() << "a line of vsock is closed, not torn";
   char pattern[] = "/tmp/vesper-places-XXXXXX";
   const std::string folder = mkdtemp(pattern), admin = "unix:" + folder + "/admin.sock";
   setenv("VESPER_GRACE", "3", 1);
