@@ -192,10 +192,12 @@ void NoteWork(Queue* queue) noexcept {
   if (device->working_queue.load(std::memory_order_relaxed) == queue) return;
   using Suits = UploadCommands::Suits;
   if (queue->uploads.suits == Suits::kUnknown) {
-    Guarded([&] {
-      queue->uploads.suits = FamilyCopies(*queue) ? Suits::kYes : Suits::kNo;
+    bool copies = false;
+    const VkResult found = Guarded([&] {
+      copies = FamilyCopies(*queue);
       return VK_SUCCESS;
     });
+    if (found == VK_SUCCESS) queue->uploads.suits = copies ? Suits::kYes : Suits::kNo;
   }
   if (queue->uploads.suits == Suits::kYes) device->working_queue.store(queue, std::memory_order_release);
 }

@@ -79,17 +79,15 @@ Picture Filter(const Picture& input) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   std::string output, input;
   CLI::App app("Finds the edges of a picture on a GPU.");
   app.add_option("output", output, "a PNG file to write")->required();
   app.add_option("input", input, "a PNG file to read (a picture of its own)");
   CLI11_PARSE(app, argc, argv);
-  try {
-    Write(Filter(input.empty() ? Draw() : Read(input.c_str())), output.c_str());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "vesper-filter: %s\n", error.what());
-    return 1;
-  }
+  Write(Filter(input.empty() ? Draw() : Read(input.c_str())), output.c_str());
   return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "vesper-filter: %s\n", error.what());
+  return 1;
 }

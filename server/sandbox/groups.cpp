@@ -42,7 +42,7 @@ std::string Groups::Delegated() {
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     if (!line.starts_with("0::/")) continue;
-    const std::string folder = "/sys/fs/cgroup" + line.substr(3);
+    std::string folder = "/sys/fs/cgroup" + line.substr(3);
     if (IsDelegated(folder) && access((folder + "/cgroup.subtree_control").c_str(), W_OK) == 0) return folder;
   }
   return {};
