@@ -160,13 +160,20 @@ H ToHandle(T* object) {
   return reinterpret_cast<H>(object);
 }
 
-// The id in a non-dispatchable handle and back.
+// The id in a non-dispatchable handle, and back.
 template <typename H>
 ObjectId IdOf(H handle) {
   static_assert(sizeof(H) == sizeof(ObjectId));
   ObjectId id;
   __builtin_memcpy(&id, &handle, sizeof(id));
   return id;
+}
+template <typename H>
+H HandleOf(ObjectId id) {
+  static_assert(sizeof(H) == sizeof(ObjectId));
+  H handle;
+  __builtin_memcpy(&handle, &id, sizeof(id));
+  return handle;
 }
 
 }  // namespace vesper::client

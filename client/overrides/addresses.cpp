@@ -12,14 +12,6 @@
 namespace vesper::client {
 namespace {
 
-template <typename H>
-H HandleOf(ObjectId id) {
-  H handle;
-  static_assert(sizeof(handle) == sizeof(id));
-  __builtin_memcpy(&handle, &id, sizeof(id));
-  return handle;
-}
-
 // Calls use(command, args) with the arguments of the question, of which `args` needs no more than `result` afterwards.
 template <typename Use>
 auto WithQuestion(Addressed kind, const Device* device, ObjectId object, Use use) {

@@ -90,14 +90,6 @@ ObjectId ObjectOf(VkObjectType type, uint64_t handle) {
   return reinterpret_cast<const DispatchableHeader*>(static_cast<uintptr_t>(handle))->id;
 }
 
-template <typename H>
-H HandleOf(uint64_t id) {
-  H handle;
-  static_assert(sizeof(handle) == sizeof(id));
-  __builtin_memcpy(&handle, &id, sizeof(id));
-  return handle;
-}
-
 }  // namespace
 
 namespace overrides {

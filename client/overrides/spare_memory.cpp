@@ -1,7 +1,6 @@
 #include "client/overrides/spare_memory.h"
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -13,13 +12,6 @@
 
 namespace vesper::client {
 namespace {
-
-VkDeviceMemory HandleOf(ObjectId id) {
-  VkDeviceMemory handle;
-  static_assert(sizeof(handle) == sizeof(id));
-  std::memcpy(&handle, &id, sizeof(id));
-  return handle;
-}
 
 // False for what cannot stand for another allocation, or is not small.
 bool FindShape(const VkMemoryAllocateInfo& info, MemoryShape* shape) {
@@ -82,7 +74,7 @@ void Free(Device* device, const MemoryShape& shape, const SpareMemory::Spare& sp
   if (answered && !WasMade(device, shape, spare)) {
     device->session->ids().Forget(spare.id);
   } else {
-    entry::FreeMemory(ToHandle<VkDevice>(device), HandleOf(spare.id), nullptr);
+    entry::FreeMemory(ToHandle<VkDevice>(device), HandleOf<VkDeviceMemory>(spare.id), nullptr);
   }
 }
 
@@ -140,7 +132,7 @@ VkDeviceMemory TakeSpareMemory(Device* device, const VkMemoryAllocateInfo& info)
     }
   }
   const bool shared = spare.asked->reply.announced_descriptor;
-  if (!shared && WasMade(device, shape, spare)) return HandleOf(spare.id);
+  if (!shared && WasMade(device, shape, spare)) return HandleOf<VkDeviceMemory>(spare.id);
   Free(device, shape, spare);
   const MutexLock lock(device->spare_memory.mutex);
   Kind* kind = FindKind(&device->spare_memory, shape);

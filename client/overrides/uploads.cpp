@@ -19,14 +19,6 @@
 namespace vesper::client {
 namespace {
 
-template <typename H>
-H HandleOf(ObjectId id) {
-  static_assert(sizeof(H) == sizeof(id));
-  H handle;
-  __builtin_memcpy(&handle, &id, sizeof(id));
-  return handle;
-}
-
 // One region with its bytes found, which lie at `data` as long as the program leaves them alone.
 struct FoundCopy {
   BufferCopy copy;
