@@ -97,6 +97,11 @@ inline constexpr uint32_t kMaxShaderIds = 1u << 22;
 inline constexpr size_t kMaxValidatedShader = size_t{32} << 20;
 inline constexpr std::chrono::seconds kShaderPatience{30};
 inline constexpr size_t kMaxShaderWords = 1000;
+// Bytes of what a driver's pipeline cache keeps of one client and device from session to session, and of all of them.
+inline constexpr size_t kMaxPipelineFile = size_t{64} << 20;
+inline constexpr uint64_t kMaxPipelineFolder = uint64_t{1} << 30;
+// How often a session may have them kept: for each device that it ends.
+inline constexpr uint32_t kMaxKeptOfSession = 64;
 // Bytes of the machine's memory that shared memory leaves to everyone else: a machine without any ends processes.
 inline constexpr uint64_t kReservedMemory = uint64_t{256} << 20;
 // Bytes: whether so little is free is not looked up, which takes longer than the allocation.

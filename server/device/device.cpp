@@ -35,6 +35,9 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   limits_ = properties.limits;
   api_version_ = properties.apiVersion;
   type_ = properties.deviceType;
+  PipelineKey key{properties.vendorID, properties.deviceID, properties.driverVersion};
+  std::copy_n(properties.pipelineCacheUUID, key.uuid.size(), key.uuid.begin());
+  pipelines_ = std::make_unique<PipelineCache>(&context_.table, parts.handle, key, parts.shelf);
 }
 
 Device::~Device() = default;

@@ -22,6 +22,7 @@
 #include "server/device/needs.h"
 #include "server/device/queue.h"
 #include "server/memory/import.h"
+#include "server/pipelines/pipeline_cache.h"
 
 namespace vesper::server {
 
@@ -70,6 +71,7 @@ class Device {
     std::vector<uint32_t> queues{};  // made of each family
     Events* events = nullptr;
     MemoryTable* memories = nullptr;
+    PipelineShelf* shelf = nullptr;  // where pipelines are kept from session to session; null: nowhere
   };
   explicit Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr);
   ~Device();  // stops the queues' threads
@@ -90,6 +92,7 @@ class Device {
   bool is_cpu() const { return type_ == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 
   DescriptorPools& descriptor_pools() { return descriptor_pools_; }
+  PipelineCache& pipelines() { return *pipelines_; }
 
   // The threads of a queue, started on first use.
   Queue& QueueOf(VkQueue queue, ObjectId id);
@@ -164,6 +167,7 @@ class Device {
   VkPhysicalDeviceType type_ = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   std::unique_ptr<Importer> importer_;
   DescriptorPools descriptor_pools_{&context_.table};
+  std::unique_ptr<PipelineCache> pipelines_;
   Mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_ VESPER_GUARDED_BY(semaphores_mutex_);
   std::unordered_map<VkSemaphore, std::shared_ptr<Ticket>> tickets_ VESPER_GUARDED_BY(semaphores_mutex_);

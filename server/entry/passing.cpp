@@ -25,7 +25,7 @@ bool Pass(int line, std::span<const std::byte> bytes, int descriptor) {
   return sendmsg(line, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == static_cast<ssize_t>(bytes.size());
 }
 
-LineStatus TakePassed(int line, std::span<std::byte> bytes, Descriptor* descriptor) {
+LineStatus TakePassed(int line, std::span<std::byte> bytes, size_t* size, Descriptor* descriptor) {
   iovec data{bytes.data(), bytes.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
@@ -46,7 +46,14 @@ LineStatus TakePassed(int line, std::span<std::byte> bytes, Descriptor* descript
     std::memcpy(&number, CMSG_DATA(header), sizeof(number));
     *descriptor = Descriptor(number);
   }
-  return count == static_cast<ssize_t>(bytes.size()) ? LineStatus::kMessage : LineStatus::kEnded;
+  *size = static_cast<size_t>(count);
+  return count != 0 ? LineStatus::kMessage : LineStatus::kEnded;
+}
+
+LineStatus TakePassed(int line, std::span<std::byte> bytes, Descriptor* descriptor) {
+  size_t size = 0;
+  const LineStatus status = TakePassed(line, bytes, &size, descriptor);
+  return status == LineStatus::kMessage && size != bytes.size() ? LineStatus::kEnded : status;
 }
 
 }  // namespace vesper::server

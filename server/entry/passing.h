@@ -16,5 +16,7 @@ bool Pass(int line, std::span<const std::byte> bytes, int descriptor = -1);
 // Takes a message without waiting for one. A message of another length than `bytes` counts as the end of the line. `descriptor`
 // becomes the one that came along, or an invalid one.
 LineStatus TakePassed(int line, std::span<std::byte> bytes, Descriptor* descriptor);
+// The same for a message of up to so many bytes, and one at least.
+LineStatus TakePassed(int line, std::span<std::byte> bytes, size_t* size, Descriptor* descriptor);
 
 }  // namespace vesper::server

@@ -190,7 +190,8 @@ void CreateDevice(Session& session, const vk::DispatchTable& driver, wire::Creat
                             .enabled = NeedsMet(wanted, session.instance().enabled),
                             .queues = QueuesOf(driver, v.physicalDevice, info),
                             .events = &session.events(),
-                            .memories = &session.memories()};
+                            .memories = &session.memories(),
+                            .shelf = session.pipeline_shelf()};
   const PFN_vkGetDeviceProcAddr get = session.driver().GetDeviceProcAddr(session.instance().handle);
   Device* device = session.AddDevice(std::make_unique<Device>(parts, get));
   if (shares) device->ShareMemory(&session.driver().shared_budget());

@@ -212,6 +212,7 @@ bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   worker.guest = admission.guest;
   if (!admission.venus) worker.area = std::move(area);
   worker.who = admission.name();
+  worker.owner = PipelineOwner(worker.who, socket);
   worker.certificate = admission.certificate;
   worker.program = admission.program.data();
   worker.since = Clock::now();
@@ -245,9 +246,10 @@ void Crew::ReadReports() {
 void Crew::Handle(pid_t pid, Worker* worker) {
   Report report;
   std::string text;
+  Descriptor file;
   // A client may have taken the worker over: reports of it may be false, and as many as it likes.
   for (int i = 0; i < limits::kMaxWorkerReports && worker->line >= 0; ++i) {
-    const LineStatus status = ReceiveReport(worker->line, &report, &text);
+    const LineStatus status = ReceiveReport(worker->line, &report, &text, &file);
     if (status == LineStatus::kNothing) return;
     if (status == LineStatus::kEnded) return CloseLine(worker);  // the end of the process is seen by waitpid()
     switch (report) {
@@ -276,7 +278,23 @@ void Crew::Handle(pid_t pid, Worker* worker) {
         std::memcpy(&worker->account, text.data(), text.size());
         worker->told = Clock::now();
         break;
+      case Report::kWantsPipelines:
+      case Report::kPipelines:
+        HandlePipelines(worker, report, text, file);
+        break;
     }
+  }
+}
+
+void Crew::HandlePipelines(Worker* worker, Report report, std::string_view text, const Descriptor& file) {
+  PipelineKey key;
+  if (worker->state != State::kServing || text.size() != sizeof(key)) return;
+  std::memcpy(&key, text.data(), sizeof(key));
+  if (report == Report::kWantsPipelines) {
+    const Descriptor kept = pipelines_ == nullptr ? Descriptor() : pipelines_->Find(worker->owner, key);
+    SendOrder(worker->line, {Order::kPipelines, worker->session, {}}, kept.valid() ? kept.get() : -1);
+  } else if (pipelines_ != nullptr && ++worker->kept <= limits::kMaxKeptOfSession) {
+    pipelines_->Keep(worker->owner, key, file);
   }
 }
 

@@ -17,6 +17,8 @@
 #include "server/base/limits.h"
 #include "server/desk/desk.h"
 #include "server/entry/admission.h"
+#include "server/pipelines/pipeline_store.h"
+#include "server/process/worker_line.h"
 
 namespace vesper::server {
 
@@ -83,6 +85,8 @@ class Crew {
   };
   std::vector<Left> TakeLeft() { return std::exchange(left_, {}); }
   size_t sessions_of_guest(uint32_t guest) const;
+  // Where pipelines are kept of sessions that have ended; before any session.
+  void set_pipelines(PipelineStore* store) { pipelines_ = store; }
   // Denies devices to sessions that have waited for one too long. True while sessions wait.
   bool Tick();
   // Ends all workers and waits until they have ended. `signal_fd` is read, since SIGCHLD comes there.
@@ -98,6 +102,8 @@ class Crew {
     Device device = Device::kNone;
     uint64_t session = 0;
     std::string who{}, program{};
+    std::string owner{};  // of its pipelines
+    uint32_t kept = 0;    // how often it had them kept
     tls::CertificateId certificate{};
     Account account{};
     Clock::time_point told{};  // when the account came
@@ -115,6 +121,7 @@ class Crew {
   uint32_t FreePlace() const;
   void Fail(const std::string& reason);
   void Handle(pid_t pid, Worker* worker);
+  void HandlePipelines(Worker* worker, Report report, std::string_view text, const Descriptor& file);
   void GrantDevices();
   void DropDevice(Worker* worker);
   static void CloseLine(Worker* worker);
@@ -136,6 +143,7 @@ class Crew {
   Clock::time_point failed_at_{};
   std::string failure_;
   std::vector<Left> left_;
+  PipelineStore* pipelines_ = nullptr;
 };
 
 }  // namespace vesper::server

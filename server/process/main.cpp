@@ -170,6 +170,12 @@ int main(int argc, char** argv) {
          "driver works in)")
       ->check(CLI::IsMember({"strict", "driver", "off"}));
   app.add_option(
+         "--pipelines", options.pipelines,
+         "Where to keep what drivers compile of each client's shaders for its next session, or off (default: "
+         "$XDG_CACHE_HOME/vesper/pipelines, else /var/cache/vesper/pipelines for root, ~/.cache/vesper/pipelines "
+         "for others)")
+      ->type_name("FOLDER");
+  app.add_option(
          "--worker-user", options.worker_user,
          "Who workers are when the server is root: a user's name, \"same\", or \"dynamic\", a user of its own for each")
       ->capture_default_str();

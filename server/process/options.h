@@ -52,6 +52,7 @@ struct ServerOptions {
   uint32_t max_memory = HalfOfMemory();  // 0: as much as there is
   uint64_t max_shared_mib = 0;           // 0: half of the machine's
   std::string sandbox;                   // a name of Sandbox; empty: the strictest that the driver works in
+  std::string pipelines;                             // a folder; empty: the default one of PipelineStore; "off"
   std::string worker_user = "dynamic";
   uint32_t worker_uid = 0;     // set in a worker: its user, unless 0
   bool probe_sandbox = false;  // set in the process that tries the sandbox

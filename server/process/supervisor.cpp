@@ -43,11 +43,14 @@ sigset_t OurSignals() {
 Supervisor::Supervisor(const ServerOptions& options)
     : options_(options),
       lobby_({.wait = std::chrono::seconds(options.max_wait)}),
+      pipelines_(options.pipelines),
       crew_({.clients = options.clients(),
              .devices = options.max_sessions,
              .spares = options.spares,
              .wait = std::chrono::seconds(options.max_wait)},
-            [this](int line, uint32_t place) { return SpawnWorker(line, place); }) {}
+            [this](int line, uint32_t place) { return SpawnWorker(line, place); }) {
+  crew_.set_pipelines(&pipelines_);
+}
 
 Supervisor::~Supervisor() {
   if (signal_fd_ >= 0) close(signal_fd_);

@@ -17,6 +17,7 @@
 #include "server/entry/door.h"
 #include "server/entry/guests.h"
 #include "server/entry/local_peers.h"
+#include "server/pipelines/pipeline_store.h"
 #include "server/process/crew.h"
 #include "server/process/lobby.h"
 #include "server/process/options.h"
@@ -90,6 +91,7 @@ class Supervisor : private Steering {
   Guests guests_;
   Lobby lobby_;
   Groups groups_;
+  PipelineStore pipelines_;
   Crew crew_;
   std::string sandbox_ = "off";
   uint32_t worker_uid_ = 0;   // the workers' first user; 0: they keep the supervisor's

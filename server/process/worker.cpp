@@ -93,8 +93,8 @@ class Timer {
 constexpr int kStrangerLines = 8;  // about others who say that they are the client
 
 // What the supervisor says while the session lasts, heard by a thread of its own from Begin() to End(): whether the session may have
-// a device, and who says that it is the client come again. The channel lives as long as that thread, at least.
-class Orders final : public DeviceSlot {
+// a device, what is kept of its client's pipelines, and who says that it is the client come again. The channel lives as long as that thread, at least.
+class Orders final : public DeviceSlot, public PipelineShelf {
  public:
   Orders(int line, Channel* channel) : line_(line), channel_(channel), stop_(eventfd(0, EFD_CLOEXEC)) {}
 
@@ -119,8 +119,22 @@ class Orders final : public DeviceSlot {
   }
   void GiveBack() override { SendReport(line_, Report::kGaveDeviceUp); }
 
+  Descriptor Fetch(const PipelineKey& key) override {
+    const MutexLock fetching(fetching_);
+    const MutexLock lock(mutex_);
+    pipelines_.reset();
+    if (!SendReport(line_, Report::kWantsPipelines, TextOf(key))) return {};
+    while (!pipelines_ && !channel_->PeerEnded()) answered_.WaitUntil(mutex_, Clock::now() + limits::kAccountLook);
+    return pipelines_ ? std::exchange(*pipelines_, {}) : Descriptor();
+  }
+  void Keep(const PipelineKey& key, const Descriptor& file) override {
+    SendReport(line_, Report::kPipelines, TextOf(key), file.valid() ? file.get() : -1);
+  }
+
  private:
   using Clock = std::chrono::steady_clock;
+
+  static std::string_view TextOf(const PipelineKey& key) { return {reinterpret_cast<const char*>(&key), sizeof(key)}; }
 
   void Hear() {
     pollfd entries[] = {{line_, POLLIN, 0}, {stop_.get(), POLLIN, 0}};
@@ -134,6 +148,11 @@ class Orders final : public DeviceSlot {
       if (status == LineStatus::kEnded) return;
       if (status != LineStatus::kMessage) continue;
       if (order.order == Order::kResume) Resume(std::move(came), &order.admission);
+      if (order.order == Order::kPipelines) {
+        const MutexLock lock(mutex_);
+        pipelines_ = std::move(came);
+        answered_.NotifyAll();
+      }
       if (order.order != Order::kDeviceGranted && order.order != Order::kDeviceDenied) continue;
       const MutexLock lock(mutex_);
       answer_ = order.order;
@@ -157,6 +176,8 @@ class Orders final : public DeviceSlot {
   Mutex mutex_;
   Condition answered_;
   std::optional<Order> answer_ VESPER_GUARDED_BY(mutex_);
+  Mutex fetching_;  // held by one asker at a time, outside of the other
+  std::optional<Descriptor> pipelines_ VESPER_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 
@@ -395,6 +416,7 @@ int RunWorker(const ServerOptions& options) {
     Orders orders(options.worker_fd, its_channel);
     Session session(std::move(channel), driver.get(), order.session, LimitsOf(options, order.admission));
     session.set_device_slot(&orders);
+    session.set_pipeline_shelf(&orders);
     const Hearing hearing(&orders);
     std::atomic<bool> gone = false;
     const auto stop = [&] {

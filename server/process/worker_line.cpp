@@ -9,23 +9,20 @@
 #include "server/base/limits.h"
 
 namespace vesper::server {
-bool SendReport(int line, Report report, std::string_view text) {
+bool SendReport(int line, Report report, std::string_view text, int file) {
   std::array<char, 1 + limits::kMaxReportText> bytes;
   bytes[0] = static_cast<char>(report);
   const size_t size = text.copy(bytes.data() + 1, limits::kMaxReportText);
-  return send(line, bytes.data(), 1 + size, MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+  return Pass(line, std::as_bytes(std::span(bytes.data(), 1 + size)), file);
 }
 
-LineStatus ReceiveReport(int line, Report* report, std::string* text) {
+LineStatus ReceiveReport(int line, Report* report, std::string* text, Descriptor* file) {
   std::array<char, 1 + limits::kMaxReportText> bytes;
-  ssize_t count;
-  do {
-    count = recv(line, bytes.data(), bytes.size(), MSG_DONTWAIT);
-  } while (count < 0 && errno == EINTR);
-  if (count < 0 && errno == EAGAIN) return LineStatus::kNothing;
-  if (count <= 0) return LineStatus::kEnded;
+  size_t size = 0;
+  const LineStatus status = TakePassed(line, std::as_writable_bytes(std::span(bytes)), &size, file);
+  if (status != LineStatus::kMessage) return status;
   *report = static_cast<Report>(bytes[0]);
-  text->assign(bytes.data() + 1, static_cast<size_t>(count) - 1);
+  text->assign(bytes.data() + 1, size - 1);
   return LineStatus::kMessage;
 }
 

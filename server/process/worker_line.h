@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/descriptor.h"
 #include "server/entry/admission.h"
 #include "server/entry/passing.h"
 
@@ -12,11 +13,13 @@ namespace vesper::server {
 
 // What a worker reports. The text of kFailed says why.
 enum class Report : uint8_t {
-  kReady,         // the drivers are loaded: it takes a session
-  kFailed,        // it cannot take one
-  kWantsDevice,   // its client makes its first device; the answer is kDeviceGranted or kDeviceDenied
-  kGaveDeviceUp,  // its client has no device any more
-  kAccount,       // the text is an Account, as it lies in memory
+  kReady,           // the drivers are loaded: it takes a session
+  kFailed,          // it cannot take one
+  kWantsDevice,     // its client makes its first device; the answer is kDeviceGranted or kDeviceDenied
+  kGaveDeviceUp,    // its client has no device any more
+  kAccount,         // the text is an Account, as it lies in memory
+  kWantsPipelines,  // the text is a PipelineKey; the answer is kPipelines
+  kPipelines,       // to be kept for that key: a file that comes along, or none
 };
 
 // The exit status of a worker whose client, a program of a guest, may still have its memory mapped: what the worker held of the
@@ -24,8 +27,8 @@ enum class Report : uint8_t {
 inline constexpr int kMemoryInUse = 3;
 
 // What a worker is told: the memory of its client's guest, if it is in one, with the file; its session, with the client's socket;
-// later answers to kWantsDevice, and sockets of those who say that they are the client, whose connection broke.
-enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied, kArea, kResume };
+// later answers to kWantsDevice and kWantsPipelines, and sockets of those who say that they are the client, whose connection broke.
+enum class Order : uint8_t { kSession, kDeviceGranted, kDeviceDenied, kArea, kResume, kPipelines };
 
 struct OrderMessage {
   Order order = Order::kSession;
@@ -34,8 +37,10 @@ struct OrderMessage {
 };
 
 // False when the other end is gone. Nothing waits.
-bool SendReport(int line, Report report, std::string_view text = {});
-LineStatus ReceiveReport(int line, Report* report, std::string* text);
+// `file` goes along unless it is -1; it stays the caller's.
+bool SendReport(int line, Report report, std::string_view text = {}, int file = -1);
+// `file` becomes the one that came along, or an invalid one.
+LineStatus ReceiveReport(int line, Report* report, std::string* text, Descriptor* file);
 
 // `socket` goes along unless it is -1; it stays the caller's.
 bool SendOrder(int line, const OrderMessage& order, int socket = -1);

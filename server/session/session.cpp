@@ -58,7 +58,10 @@ Session::Session(std::unique_ptr<Channel> channel, Driver* driver, uint64_t numb
 Session::~Session() {
   channel_->Close();
   pool_.Drain();
-  for (const auto& [handle, device] : devices_) device->StopQueues();
+  for (const auto& [handle, device] : devices_) {
+    device->StopQueues();
+    if (!device->lost()) device->pipelines().End();
+  }
   for (const auto& [handle, instance] : instances_) debug_messages_.End(instance.get());
 }
 
@@ -342,7 +345,10 @@ void Session::Invoke(CommandRun* run) {
   }
   if (!MayHaveShaders(run)) return Skip(run);
   CommandRun* const outer = std::exchange(t_run, run);
+  const bool lent =
+      context != nullptr && context->device != nullptr && context->device->pipelines().Lend(run->command, run->args);
   command.invoke(*this, table, run->args);
+  if (lent) PipelineCache::Return(run->command, run->args);
   t_run = outer;
   // Where memory is shared there is little to compare, and what was not noted may write everything.
   if (!shares_memory_ && context != nullptr && context->device != nullptr) {
@@ -522,6 +528,7 @@ void Session::EndDevice(Device* device) {
   device->Drain();
   memories_.UnregisterAll(handle);
   device->StopQueues();
+  device->pipelines().End();
   device->table().DestroyDevice(handle, nullptr);
   if (device->importer() != nullptr) device->importer()->DropAll();
   const auto found = devices_.find(handle);

@@ -34,6 +34,7 @@
 #include "server/handles/plain_handles.h"
 #include "server/handles/translation.h"
 #include "server/memory/memory.h"
+#include "server/pipelines/pipeline_file.h"
 #include "server/recording/lanes.h"
 #include "server/session/command_run.h"
 #include "server/session/debug_messages.h"
@@ -70,6 +71,9 @@ class Session {
 
   // Before Greet(); outlives the session. Without one, devices may be made at any time.
   void set_device_slot(DeviceSlot* slot) { slot_ = slot; }
+  // The same for what is kept of pipelines from session to session. Without one, nothing is.
+  void set_pipeline_shelf(PipelineShelf* shelf) { shelf_ = shelf; }
+  PipelineShelf* pipeline_shelf() { return shelf_; }
   // Greets the client. False, with a sentence, when there will be no session.
   bool Greet(std::string* error);
   // Serves until the session ends; returns why, for the log. After Greet().
@@ -194,6 +198,7 @@ class Session {
   const uint64_t number_;
   const SessionLimits limits_;
   DeviceSlot* slot_ = nullptr;
+  PipelineShelf* shelf_ = nullptr;
   std::string program_;
   Translation translation_;
   SessionStats stats_;

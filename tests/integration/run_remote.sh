@@ -112,7 +112,7 @@ start_server() {
   (
     [ -z "$server_memory" ] || ulimit -v "$server_memory"
     exec env "$tag" "$@" "VK_ICD_FILENAMES=$driver" "VK_DRIVER_FILES=$driver" \
-      "$server_binary" --listen "$listen" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err"
+      "$server_binary" --listen "$listen" --pipelines "$work/pipelines" ${arguments[@]+"${arguments[@]}"} >"$work/server.out" 2>"$work/server.err"
   ) &
   server_pid=$!
   is_listening_or_gone() { grep -q '^listening on ' "$work/server.out" || ! kill -0 $server_pid 2>/dev/null; }

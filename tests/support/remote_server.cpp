@@ -113,6 +113,9 @@ void RemoteServer::Spawn(const Options& options) {
   if (std::find(more.begin(), more.end(), "--admin") == more.end()) {
     arguments.insert(arguments.end(), {"--admin", "none"});
   }
+  if (std::find(more.begin(), more.end(), "--pipelines") == more.end()) {
+    arguments.insert(arguments.end(), {"--pipelines", folder_ + "/pipelines"});
+  }
   if (tls_) arguments.insert(arguments.end(), {"--listen", "tls://127.0.0.1:0", "--credentials", folder_ + "/trust"});
   if (vsock_) arguments.insert(arguments.end(), {"--listen", "vsock://any:0", "--allow-cid", "local"});
   arguments.insert(arguments.end(), more.begin(), more.end());
