@@ -47,8 +47,17 @@ uint32_t ValuesOf(const VkQueryPoolCreateInfo& info) {
     case VK_QUERY_TYPE_PERFORMANCE_QUERY_KHR: {
       const auto* performance = FindInChain<VkQueryPoolPerformanceCreateInfoKHR>(
           info.pNext, VK_STRUCTURE_TYPE_QUERY_POOL_PERFORMANCE_CREATE_INFO_KHR);
-      return performance == nullptr ? 0 : performance->counterIndexCount;
+      return performance == nullptr ? 0 : 2 * performance->counterIndexCount;  // of eight bytes, never with 64_BIT
     }
+    case VK_QUERY_TYPE_RESULT_STATUS_ONLY_KHR:
+      return 0;  // but what WITH_STATUS adds
+#if VK_HEADER_VERSION >= 274
+    case VK_QUERY_TYPE_VIDEO_ENCODE_FEEDBACK_KHR: {
+      const auto* feedback = FindInChain<VkQueryPoolVideoEncodeFeedbackCreateInfoKHR>(
+          info.pNext, VK_STRUCTURE_TYPE_QUERY_POOL_VIDEO_ENCODE_FEEDBACK_CREATE_INFO_KHR);
+      return feedback == nullptr ? 0 : static_cast<uint32_t>(std::popcount(feedback->encodeFeedbackFlags));
+    }
+#endif
     default:
       return 1;
   }
