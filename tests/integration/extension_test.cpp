@@ -1,5 +1,5 @@
 // Extensions that lavapipe of Debian 12 lacks and current drivers have, executed and compared with what the CPU says: shader objects,
-// descriptor buffers, maintenance 5, 6, 8 and 9, mesh shaders. A device without one skips its test.
+// descriptor buffers, maintenance 5 to 9, mesh shaders. A device without one skips its test.
 #include <algorithm>
 #include <cstring>
 
@@ -198,6 +198,77 @@ TEST_F(ExtensionTest, MaintenanceFiveAndSixCompute) {
   for (uint32_t i = 0; i < kCount; ++i) {
     const uint32_t value = source.As<uint32_t>()[i];
     ASSERT_EQ(target.As<uint32_t>()[i], value * value * scale + 77 + i) << i;
+  }
+}
+#endif
+
+#ifdef VK_KHR_maintenance7
+// Maintenance 7 lets one rendering have commands of its own and of secondary command buffers.
+TEST_F(ExtensionTest, MaintenanceSevenRendersInlineAndBySecondaries) {
+  VkPhysicalDeviceMaintenance7FeaturesKHR features = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_7_FEATURES_KHR};
+  features.maintenance7 = VK_TRUE;
+  if (!OpenWith({VK_KHR_MAINTENANCE_7_EXTENSION_NAME}, &features)) GTEST_SKIP() << "no maintenance 7";
+  VkPhysicalDeviceLayeredApiPropertiesListKHR layered = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LAYERED_API_PROPERTIES_LIST_KHR};
+  VkPhysicalDeviceMaintenance7PropertiesKHR limits = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_7_PROPERTIES_KHR,
+                                                      &layered};
+  VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &limits, {}};
+  vkGetPhysicalDeviceProperties2(gpu().physical_device(), &properties);
+  EXPECT_GE(limits.maxDescriptorSetTotalBuffersDynamic, limits.maxDescriptorSetTotalUniformBuffersDynamic);
+  EXPECT_GE(limits.maxDescriptorSetTotalUniformBuffersDynamic, 8u);
+  std::vector<VkPhysicalDeviceLayeredApiPropertiesKHR> apis(
+      layered.layeredApiCount, {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LAYERED_API_PROPERTIES_KHR});
+  layered.pLayeredApis = apis.data();
+  vkGetPhysicalDeviceProperties2(gpu().physical_device(), &properties);
+  for (const VkPhysicalDeviceLayeredApiPropertiesKHR& api : apis) EXPECT_NE(api.deviceName[0], 0);
+
+  constexpr uint32_t kSide = 16;
+  const Image image = MakeImage(gpu(), VK_FORMAT_R8G8B8A8_UNORM, kSide, kSide,
+                                VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT | VK_IMAGE_USAGE_TRANSFER_SRC_BIT);
+  const auto clear = [&](VkCommandBuffer commands, int32_t x, float green) {
+    const VkClearAttachment colour = {VK_IMAGE_ASPECT_COLOR_BIT, 0, {.color = {{0, green, 1, 1}}}};
+    const VkClearRect half = {{{x, 0}, {kSide / 2, kSide}}, 0, 1};
+    vkCmdClearAttachments(commands, 1, &colour, 1, &half);
+  };
+  const auto pool = MakeCommandPool(gpu());
+  const VkCommandBuffer secondary = AllocateCommands(gpu(), pool, VK_COMMAND_BUFFER_LEVEL_SECONDARY);
+  VkCommandBufferInheritanceRenderingInfo formats = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_RENDERING_INFO};
+  formats.flags = VK_RENDERING_CONTENTS_SECONDARY_COMMAND_BUFFERS_BIT | VK_RENDERING_CONTENTS_INLINE_BIT_KHR;
+  formats.colorAttachmentCount = 1;
+  formats.pColorAttachmentFormats = &image.format;
+  formats.rasterizationSamples = VK_SAMPLE_COUNT_1_BIT;
+  VkCommandBufferInheritanceInfo inherited = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_INFO, &formats};
+  VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  begin.flags = VK_COMMAND_BUFFER_USAGE_RENDER_PASS_CONTINUE_BIT;
+  begin.pInheritanceInfo = &inherited;
+  VK_CHECK(vkBeginCommandBuffer(secondary, &begin));
+  clear(secondary, kSide / 2, 1);
+  VK_CHECK(vkEndCommandBuffer(secondary));
+
+  RunCommands(gpu(), [&](VkCommandBuffer commands) {
+    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_UNDEFINED, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL);
+    VkRenderingAttachmentInfo colour = {VK_STRUCTURE_TYPE_RENDERING_ATTACHMENT_INFO};
+    colour.imageView = image.view;
+    colour.imageLayout = VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL;
+    colour.loadOp = VK_ATTACHMENT_LOAD_OP_CLEAR;
+    colour.storeOp = VK_ATTACHMENT_STORE_OP_STORE;
+    colour.clearValue.color = {{1, 0, 0, 1}};
+    VkRenderingInfo rendering = {VK_STRUCTURE_TYPE_RENDERING_INFO};
+    rendering.flags = formats.flags;
+    rendering.renderArea.extent = {kSide, kSide};
+    rendering.layerCount = 1;
+    rendering.colorAttachmentCount = 1;
+    rendering.pColorAttachments = &colour;
+    vkCmdBeginRendering(commands, &rendering);
+    clear(commands, 0, 0);
+    vkCmdExecuteCommands(commands, 1, &secondary);
+    vkCmdEndRendering(commands);
+    ChangeLayout(commands, image, VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL);
+  });
+  const std::vector<uint8_t> texels = ReadTexels(gpu(), image, 4);
+  for (uint32_t i = 0; i < kSide * kSide; ++i) {
+    const std::vector<uint8_t> wanted = {0, static_cast<uint8_t>(i % kSide < kSide / 2 ? 0 : 255), 255, 255};
+    ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), texels.begin() + i * 4)) << i;
   }
 }
 #endif

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-
 namespace vesper::test {
 
 bool ValidationWanted() {
@@ -113,18 +112,21 @@ void Context::CreateDevice(const ContextOptions& options) {
   enabled.v13.pNext = options.device_next;
 
   const float priority = 1.0f;
-  VkDeviceQueueCreateInfo queue = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO};
-  queue.queueFamilyIndex = queue_family_;
-  queue.queueCount = 1;
-  queue.pQueuePriorities = &priority;
+  VkDeviceQueueCreateInfo queues[2] = {{VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO},
+                                       {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO}};
+  queues[0].queueFamilyIndex = queue_family_;
+  queues[1].queueFamilyIndex = options.other_family.value_or(0);
+  queues[0].queueCount = queues[1].queueCount = 1;
+  queues[0].pQueuePriorities = queues[1].pQueuePriorities = &priority;
   VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO};
   info.pNext = &enabled.core;
-  info.queueCreateInfoCount = 1;
-  info.pQueueCreateInfos = &queue;
+  info.queueCreateInfoCount = options.other_family ? 2 : 1;
+  info.pQueueCreateInfos = queues;
   info.enabledExtensionCount = static_cast<uint32_t>(options.device_extensions.size());
   info.ppEnabledExtensionNames = options.device_extensions.data();
   VK_CHECK(vkCreateDevice(physical_device_, &info, nullptr, &device_));
   vkGetDeviceQueue(device_, queue_family_, 0, &queue_);
+  if (options.other_family) vkGetDeviceQueue(device_, *options.other_family, 0, &other_queue_);
 }
 
 uint32_t Context::FindMemoryType(uint32_t type_bits, VkMemoryPropertyFlags flags) const {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ struct ContextOptions {
   // Extension feature structs, chained behind the core features; must live until the constructor
   // returns.
   void* device_next = nullptr;
+  // A queue of this family as well, other than that of graphics and compute.
+  std::optional<uint32_t> other_family;
 };
 
 class Context {
@@ -69,6 +72,8 @@ class Context {
   VkDevice device() const { return device_; }
   VkQueue queue() const { return queue_; }
   uint32_t queue_family() const { return queue_family_; }
+  // Of ContextOptions::other_family, if any.
+  VkQueue other_queue() const { return other_queue_; }
   // A queue takes one caller at a time; threads that submit hold this.
   std::mutex& queue_mutex() { return queue_mutex_; }
   const VkPhysicalDeviceProperties& properties() const { return properties_; }
@@ -112,6 +117,7 @@ class Context {
   VkDevice device_ = VK_NULL_HANDLE;
   uint32_t queue_family_ = 0;
   VkQueue queue_ = VK_NULL_HANDLE;
+  VkQueue other_queue_ = VK_NULL_HANDLE;
   std::mutex queue_mutex_;
 };
 
