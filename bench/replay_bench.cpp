@@ -46,6 +46,7 @@ class Recorded {
     DoNothing<&vk::DispatchTable::CmdCopyBuffer>(&driver_table);
     DoNothing<&vk::DispatchTable::CmdPushConstants>(&driver_table);
     DoNothing<&vk::DispatchTable::CmdBindDescriptorSets>(&driver_table);
+    DoNothing<&vk::DispatchTable::UpdateDescriptorSets>(&driver_table);
   }
 
   // As many of it as fit into a batch; how many.
@@ -121,6 +122,22 @@ wire::CmdPipelineBarrierArgs Barrier(const Recorded& r) {
   return args;
 }
 
+wire::UpdateDescriptorSetsArgs UpdateSets(const Recorded& r) {
+  static VkDescriptorBufferInfo buffer{};
+  buffer = {r.buffer, 0, VK_WHOLE_SIZE};
+  static VkWriteDescriptorSet write{};
+  write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+  write.dstSet = r.set;
+  write.descriptorCount = 1;
+  write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+  write.pBufferInfo = &buffer;
+  wire::UpdateDescriptorSetsArgs args{};
+  args.device = r.device.device;
+  args.descriptorWriteCount = 1;
+  args.pDescriptorWrites = &write;
+  return args;
+}
+
 }  // namespace
 }  // namespace vesper::server
 
@@ -145,6 +162,7 @@ int main(int argc, char** argv) {
   add("replay/push_constants", Command::kCmdPushConstants, PushConstants);
   add("replay/bind_sets", Command::kCmdBindDescriptorSets, BindSets);
   add("replay/barrier", Command::kCmdPipelineBarrier, Barrier);
+  add("replay/update_sets", Command::kUpdateDescriptorSets, UpdateSets);
   if (argc > 1 && std::strncmp(argv[argc - 1], "--batches=", 10) == 0) batches = std::atoi(argv[argc - 1] + 10);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

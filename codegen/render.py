@@ -125,6 +125,11 @@ class Renderer:
             apart.update(self.policy.rules["alongside_pools"])
         return all(self._synchronised(p, ()) <= apart for p in raw.params)
 
+    def _is_light(self, command: CommandPlan) -> bool:
+        """Whether nothing is left to do for it when a device's driver has been called, and no recording waits for that."""
+        device = command.fields[0].handle == "kDevice" if command.fields else False
+        return device and command.mode == "post" and is_called_only(command) and self._is_alongside(command)
+
     def _synchronised(self, member: Member, within: tuple[str, ...]) -> set[str]:
         """The types of what externsync names: of a parameter, of members of the structs behind it, or at the end of a path
         like ``pSubmits[].pWaitSemaphores[]``; a path that leads nowhere is its own."""
@@ -151,14 +156,14 @@ class Renderer:
             "overridden": command.server_override, "slow": command.slow, "after_users": command.after_users,
             "submit": command.submit, "accesses": command.memory == "accesses",
             "records": command.mode == "record" and not is_plain(command), "plain": is_plain(command),
-            "learns": command.learn, "alongside": self._is_alongside(command),
+            "learns": command.learn, "alongside": self._is_alongside(command), "light": self._is_light(command),
         }  # fmt: skip
         check = f"check::{command.short}" if checked else ""
         take = f"take::{command.short}" if is_taken(command) else ""
         values = {"invoke": f"invoke::{command.short}", "check": check, "take": take, "result": result}
         values |= {name: "true" for name, set_ in flags.items() if set_}
-        if is_plain(command):
-            values["commands_at"] = str(command.fields[0].request_offset or "")
+        if is_plain(command) or self._is_light(command):
+            values["first_at"] = str(command.fields[0].request_offset or "")
         ended = _field(command, command.destroyed).handle if command.destroyed else ""
         values["destroys"] = f"HandleType::{ended}" if ended else ""
         values["needs"] = str(self.offers.needs(command.name) or "")
@@ -379,9 +384,14 @@ def has_outputs(plan: CommandPlan | StructPlan) -> bool:
 
 def is_plain(command: CommandPlan) -> bool:
     """Whether the server, when it has called the driver, has nothing left to do for a command of living objects."""
+    return command.mode == "record" and is_called_only(command)
+
+
+def is_called_only(command: CommandPlan) -> bool:
+    """Whether the driver is called and that is all, if all objects that it names live."""
     special = command.server_override or command.slow or command.after_users or command.submit or command.destroyed
     more = command.created or command.learn or command.measured or command.memory == "accesses"
-    return command.mode == "record" and command.returns == "void" and not special and not more
+    return command.returns == "void" and not special and not more
 
 
 def is_taken(command: CommandPlan) -> bool:

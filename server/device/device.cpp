@@ -26,7 +26,7 @@ Device::Device(const Parts& parts, PFN_vkGetDeviceProcAddr get_proc_addr) : part
   context_.enabled = parts.enabled;
   for (size_t i = 0; i < kCommandCount; ++i) {
     const ServerCommand& command = kServerCommands[i];
-    context_.plain[i] = command.plain && HasEntry(context_.table, i) &&
+    context_.plain[i] = (command.plain || command.light) && HasEntry(context_.table, i) &&
                         (command.needs == wire::kNeedsNothing || parts.enabled[command.needs]);
   }
   parts.instance->context.table.GetPhysicalDeviceMemoryProperties(parts.physical_device, &memory_properties_);

@@ -44,7 +44,7 @@ struct DispatchContext {
   Instance* instance = nullptr;
   Device* device = nullptr;            // null for instances and physical devices
   NeedSet enabled;                     // what the client may use of extensions
-  std::bitset<kCommandCount> plain{};  // plain commands of a device that may be used and that the driver has
+  std::bitset<kCommandCount> plain{};  // plain and light commands that may be used and that the driver has
 };
 
 struct Instance {

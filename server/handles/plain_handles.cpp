@@ -23,18 +23,19 @@ bool PlainHandles::Take(HandleType type, ObjectId id, uint64_t* handle) {
   return FromWire(type, id, wire::HandleUse::kRequired, handle);
 }
 
-bool PlainHandles::Change(ObjectId commands) {
+bool PlainHandles::Change(ObjectId first, HandleType type) {
   version_ = table_->version();
-  commands_ = kNullObject;
+  first_ = kNullObject;
   context_ = nullptr;
   facts_.Clear();
   uint64_t handle = 0;
-  if (commands == kNullObject || !Look(HandleType::kCommandBuffer, commands, &handle)) return false;
+  if (first == kNullObject || !Look(type, first, &handle)) return false;
   carried_.clear();  // it is not one of them
-  commands_ = commands;
-  commands_version_ = version_;  // of which Look() has compared or made the copy
-  commands_handle_ = handle;
-  context_ = static_cast<const DispatchContext*>(copies_[SlotOf(commands) % limits::kCopiedObjects].context);
+  first_ = first;
+  first_type_ = type;
+  first_version_ = version_;  // of which Look() has compared or made the copy
+  first_handle_ = handle;
+  context_ = static_cast<const DispatchContext*>(copies_[SlotOf(first) % limits::kCopiedObjects].context);
   kept_ = facts_.size();
   return context_ != nullptr;
 }

@@ -1,4 +1,4 @@
-// What most recorded commands have to do with handles: they name objects of which there is nothing to say, and the driver's handles
+// What most recorded commands, and some others, have to do with handles: they name objects of which there is nothing to say, and the driver's handles
 // go where the ids stood. The session's reader keeps copies of such objects, so that no command of the kind takes the handle
 // table's lock. Everything else is for CommandHandles.
 #pragma once
@@ -24,11 +24,12 @@ class PlainHandles final : public wire::HandleMapper {
  public:
   explicit PlainHandles(HandleTable* table) : table_(table) {}
 
-  // Starts a command that is recorded into `commands`. False where something has to be said of that, as for FromWire().
-  bool Begin(ObjectId commands) {
+  // Starts a command that is recorded into a command buffer, or called on a device. False where something has to be said of that,
+  // as for FromWire().
+  bool Begin(ObjectId first, HandleType type = HandleType::kCommandBuffer) {
     carried_.clear();
     const uint64_t version = table_->version();
-    if (commands != commands_ || version != commands_version_) return Change(commands);
+    if (first != first_ || version != first_version_) return Change(first, type);
     version_ = version;
     facts_.Keep(kept_);
     return true;
@@ -41,8 +42,8 @@ class PlainHandles final : public wire::HandleMapper {
   }
   // FromWire() for whom calls of functions are too slow.
   [[gnu::always_inline]] bool Look(HandleType type, ObjectId id, uint64_t* handle) {
-    if (type == HandleType::kCommandBuffer && id == commands_) {
-      *handle = commands_handle_;
+    if (id == first_ && type == first_type_) {
+      *handle = first_handle_;
       return true;
     }
     const Copy& copy = copies_[SlotOf(id) % limits::kCopiedObjects];
@@ -57,7 +58,7 @@ class PlainHandles final : public wire::HandleMapper {
   bool IsEnabled(uint16_t needs) const override;
   ObjectId ToWire(HandleType, uint64_t) const override { return kNullObject; }
 
-  // Of the command buffer that the command is recorded into.
+  // Of the command buffer or the device.
   const DispatchContext* context() const { return context_; }
   const NamedFacts& facts() const { return facts_; }
   // Query pools and further command buffers that it names.
@@ -75,14 +76,15 @@ class PlainHandles final : public wire::HandleMapper {
   };
   static_assert((limits::kCopiedObjects & (limits::kCopiedObjects - 1)) == 0);
   [[gnu::noinline]] bool Take(HandleType type, ObjectId id, uint64_t* handle);
-  [[gnu::noinline]] bool Change(ObjectId commands);
+  [[gnu::noinline]] bool Change(ObjectId first, HandleType type);
 
   HandleTable* const table_;
   uint64_t version_ = 0;
-  // The command buffer of the commands before, as the table of that version has it.
-  ObjectId commands_ = kNullObject;
-  uint64_t commands_version_ = 0;
-  uint64_t commands_handle_ = 0;
+  // The command buffer or device of the commands before, as the table of that version has it.
+  ObjectId first_ = kNullObject;
+  HandleType first_type_ = HandleType::kNone;
+  uint64_t first_version_ = 0;
+  uint64_t first_handle_ = 0;
   const DispatchContext* context_ = nullptr;
   size_t kept_ = 0;  // facts of it
   NamedFacts facts_;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "generated/server/commands.h"
 #include "runtime/relax.h"
 
 namespace vesper::server {
@@ -85,8 +86,8 @@ void Lane::Run() {
     }
     if (stopping_.load() && posted_.load(std::memory_order_acquire) == done + 1) return;
     Row& row = *rows_[done % rows_.size()];
-    for (PreparedCall* call = row.first(); call != nullptr; call = call->next) {
-      call->invoke(*session_, *call->table, Row::ArgumentsOf(call));
+    for (PreparedCall* call = row.first(); call != nullptr; call = call->next()) {
+      kServerCommands[call->command()].invoke(*session_, row.table(), Row::ArgumentsOf(call));
     }
     row.Clear();
     done_.store(++done, std::memory_order_release);

@@ -16,11 +16,26 @@ namespace vesper::server {
 class Session;
 
 // A command with the driver's handles. Its arguments follow, and then what they point at: what the reader writes and the
-// lane's thread reads a moment later goes from one processor's cache to the other's, so it lies close together.
-struct PreparedCall {
-  void (*invoke)(Session&, const vk::DispatchTable&, void* args);
-  const vk::DispatchTable* table;
-  PreparedCall* next;  // in its row
+// lane's thread reads a moment later goes from one processor's cache to the other's, so it lies close together, and what both know
+// is not in it.
+class PreparedCall {
+ public:
+  // A number of this server. Nothing follows it yet.
+  void set_command(uint16_t command) { word_ = command; }
+  uint16_t command() const { return static_cast<uint16_t>(word_); }
+  void set_next(const PreparedCall* next) {
+    word_ |= static_cast<uint64_t>(reinterpret_cast<intptr_t>(next) - reinterpret_cast<intptr_t>(this)) << kCommandBits;
+  }
+  // Of its row; nullptr: it is the last.
+  PreparedCall* next() {
+    const int64_t distance = static_cast<int64_t>(word_) >> kCommandBits;
+    return distance == 0 ? nullptr : reinterpret_cast<PreparedCall*>(reinterpret_cast<intptr_t>(this) + distance);
+  }
+
+ private:
+  static constexpr int kCommandBits = 16;  // addresses of programs have 47
+
+  uint64_t word_;
 };
 
 // So many of them.
@@ -33,34 +48,47 @@ class Row {
   bool IsFull() const { return count_ == limits::kRowCalls || arena_.used() >= limits::kRowBytes; }
   // Room for a call with arguments of that size; nullptr without memory. It counts when it has been added.
   PreparedCall* Place(size_t size) {
-    auto* call = static_cast<PreparedCall*>(arena_.Reserve(kHead + size));
+    auto* call = static_cast<PreparedCall*>(arena_.Reserve(kHead + (size + kWord - 1) / kWord * kWord));
     if (call != nullptr) __builtin_prefetch(reinterpret_cast<std::byte*>(call) + kAhead, 1);
     return call;
   }
   static void* ArgumentsOf(PreparedCall* call) { return reinterpret_cast<std::byte*>(call) + kHead; }
   Arena* arena() { return &arena_; }  // for what they point at
-  void Add(PreparedCall* call) {
-    call->next = nullptr;
-    *end_ = call;
-    end_ = &call->next;
+  void Add(PreparedCall* call, uint16_t command) {
+    call->set_command(command);
+    if (last_ == nullptr) {
+      first_ = call;
+    } else {
+      last_->set_next(call);
+    }
+    last_ = call;
     ++count_;
   }
   PreparedCall* first() const { return first_; }
+  // Whether calls of that table may be added: all calls of a row are made by one.
+  bool Takes(const vk::DispatchTable* table) {
+    if (first_ == nullptr) table_ = table;
+    return table == table_;
+  }
+  const vk::DispatchTable& table() const { return *table_; }
+
   size_t count() const { return count_; }
   void Clear() {
-    first_ = nullptr;
-    end_ = &first_;
+    first_ = last_ = nullptr;
     count_ = 0;
     arena_.Reset();
   }
 
  private:
-  static constexpr size_t kHead = (sizeof(PreparedCall) + 15) / 16 * 16;
+  static constexpr size_t kHead = sizeof(uint64_t);  // arguments have 8-byte members
+  static constexpr size_t kWord = 16;                // bytes that are cleared at once
+  static_assert(sizeof(PreparedCall) <= kHead);
   // Lines of the cache that are about to be written are fetched so far ahead: the lane's processor had them last.
   static constexpr size_t kAhead = 512;
 
   PreparedCall* first_ = nullptr;
-  PreparedCall** end_ = &first_;
+  PreparedCall* last_ = nullptr;
+  const vk::DispatchTable* table_ = nullptr;
   size_t count_ = 0;
   Arena arena_;
 };

@@ -1,4 +1,4 @@
-// The part of Session that executes what most of a recording is made of.
+// The part of Session that executes what most of a recording is made of, and light commands beside it.
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -20,8 +20,9 @@ struct PlainCommand {
   void (*invoke)(Session&, const vk::DispatchTable&, void* args);
   Finding (*check)(const NamedFacts&, const DispatchContext*, const void* args);
   void (*decode)(wire::Decoder&, void* args);
-  uint32_t size;         // of the arguments; 0 for what is no plain command, or has too many of them
-  uint32_t commands_at;  // where in its bytes the command buffer's id stands
+  uint32_t size;      // of the arguments; 0 for what is no plain command, or has too many of them
+  uint32_t first_at;  // where in its bytes the id of its command buffer or device stands
+  bool light;
 };
 using PlainCommands = std::array<PlainCommand, kCommandCount>;
 
@@ -31,13 +32,10 @@ const PlainCommands& AllPlain() {
     for (size_t i = 0; i < kCommandCount; ++i) {
       const ServerCommand& command = kServerCommands[i];
       const wire::CommandCodec& codec = wire::kCodecs[i];
-      if (!command.plain || codec.args_size > limits::kPlainArgumentBytes) continue;
-      all[i] = {command.take,
-                command.invoke,
-                command.check,
-                codec.decode_request,
-                static_cast<uint32_t>(codec.args_size),
-                command.commands_at};
+      if (!(command.plain || command.light) || codec.args_size > limits::kPlainArgumentBytes) continue;
+      all[i] = {
+          command.take,     command.invoke, command.check, codec.decode_request, static_cast<uint32_t>(codec.args_size),
+          command.first_at, command.light};
     }
     return all;
   }();
@@ -48,11 +46,11 @@ const PlainCommands& AllPlain() {
 
 // Most of what is recorded is handed on to the driver and that is all: no lock is taken for it, nothing is kept of it. The decoder
 // and the checks are those of every command; what they find to be said makes it a command like others, from its bytes on. In a
-// long command buffer the driver's part is a lane's.
+// long command buffer the driver's part is a lane's. A light command is the same but for its being called on a device.
 void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
   const PlainCommand* const all = AllPlain().data();
   alignas(kWord) uint8_t own[limits::kPlainArgumentBytes];
-  const size_t before = bytes->size();
+  const uint8_t* uncounted = nullptr;  // recorded commands from there on have not been told to the meter
   uint64_t done = 0, laned = 0;
   wire::RecordHeader header;
   std::span<const uint8_t> rest = *bytes, body;
@@ -63,19 +61,34 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     const uint16_t number = translation_.Command(header.command);
     if (number >= kCommandCount || header.flags != 0) break;
     const PlainCommand& command = all[number];
-    ObjectId commands = kNullObject;
-    if (command.size == 0 || body.size() < command.commands_at + sizeof(commands)) break;
-    if (done == 0) meter_.Begin(wire::kRecordings, 0);
-    std::memcpy(&commands, body.data() + command.commands_at, sizeof(commands));
+    ObjectId first = kNullObject;
+    if (command.size == 0 || body.size() < command.first_at + sizeof(first)) break;
+    if (command.light) {
+      if (uncounted != nullptr) meter_.Add(static_cast<size_t>(bytes->data() - uncounted));
+      uncounted = nullptr;
+      meter_.Begin(header.command, body.size());
+    } else if (uncounted == nullptr) {
+      uncounted = bytes->data();
+      meter_.Begin(wire::kRecordings, 0);
+    }
+    std::memcpy(&first, body.data() + command.first_at, sizeof(first));
 
-    if (!plain_handles_.Begin(commands)) break;
+    if (!plain_handles_.Begin(first, command.light ? HandleType::kDevice : HandleType::kCommandBuffer)) break;
     const DispatchContext* const context = plain_handles_.context();
     if (!context->plain[number]) break;
-    if (lane == nullptr || commands != current) {
-      lane = lanes_.For(commands);
-      current = commands;
+    if (command.light) {
+      lane = nullptr;
+      current = kNullObject;
+    } else if (lane == nullptr || first != current) {
+      lane = lanes_.For(first);
+      current = first;
     }
-    Row* const row = lane == nullptr ? nullptr : &lane->Filling();
+    Row* row = lane == nullptr ? nullptr : &lane->Filling();
+    if (row != nullptr && !row->Takes(&context->table)) {
+      lane->Post();
+      row = &lane->Filling();
+      row->Takes(&context->table);
+    }
     PreparedCall* const call = row == nullptr ? nullptr : row->Place(command.size);
     if (row != nullptr && call == nullptr) break;
     void* const args = row == nullptr ? own : Row::ArgumentsOf(call);
@@ -90,19 +103,19 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     if (!decoder.ok()) break;
     if (command.check != nullptr && !command.check(plain_handles_.facts(), context, args).nothing()) break;
     if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
-    for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(commands, id);
+    if (!command.light) {
+      for (const ObjectId id : plain_handles_.carried()) query_uses_.Carry(first, id);
+    }
     if (row == nullptr) {
       command.invoke(*this, context->table, args);
       continue;
     }
-    call->invoke = command.invoke;
-    call->table = &context->table;
-    row->Add(call);
+    row->Add(call, number);
     lane->PostIfDue();
     ++laned;
   }
+  if (uncounted != nullptr) meter_.Add(static_cast<size_t>(bytes->data() - uncounted));
   if (done == 0) return;
-  meter_.Add(before - bytes->size());
   SessionStats::Count(&stats_.commands, done);
   SessionStats::Count(&stats_.plain, done);
   SessionStats::Count(&stats_.laned, laned);

@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "generated/wire/all.h"
 #include "runtime/wire/memory_runs.h"
 #include "tests/server/test_client.h"
 
@@ -18,32 +19,30 @@ struct Noted {
   std::vector<uint32_t> numbers;
   std::atomic<bool> may_go = true;
 };
-struct NotedCall {
-  Noted* noted;
-  uint32_t number;
-};
 
-void Note(Session&, const vk::DispatchTable&, void* args) {
-  const auto& call = *static_cast<NotedCall*>(args);
-  call.noted->may_go.wait(false);
-  call.noted->numbers.push_back(call.number);
+// In place of the driver's vkCmdDraw: the command buffer is where it is noted.
+VKAPI_ATTR void VKAPI_CALL Note(VkCommandBuffer noted, uint32_t number, uint32_t, uint32_t, uint32_t) {
+  auto& in = *reinterpret_cast<Noted*>(noted);
+  in.may_go.wait(false);
+  in.numbers.push_back(number);
 }
 
 class LaneTest : public testing::Test {
  protected:
+  LaneTest() { table_.CmdDraw = Note; }
   // Prepares one more, as the reader does.
   void Prepare(Noted* noted, uint32_t number) {
     Row& row = lane_.Filling();
-    Add(&row, {noted, number});
+    Add(&row, noted, number);
     if (row.IsFull()) lane_.Post();
   }
-  void Add(Row* row, const NotedCall& noted) {
-    PreparedCall* call = row->Place(sizeof(NotedCall));
+  void Add(Row* row, Noted* noted, uint32_t number) {
+    ASSERT_TRUE(row->Takes(&table_));
+    PreparedCall* call = row->Place(sizeof(wire::CmdDrawArgs));
     ASSERT_NE(call, nullptr);
-    call->invoke = Note;
-    call->table = &table_;
-    *static_cast<NotedCall*>(Row::ArgumentsOf(call)) = noted;
-    row->Add(call);
+    *static_cast<wire::CmdDrawArgs*>(Row::ArgumentsOf(call)) = {reinterpret_cast<VkCommandBuffer>(noted), number, 1, 0,
+                                                                0};
+    row->Add(call, static_cast<uint16_t>(Command::kCmdDraw));
   }
 
   alignas(Session) std::byte nothing_[sizeof(Session)];  // which Note() does not touch
@@ -87,9 +86,35 @@ TEST_F(LaneTest, WhatWasPostedIsMadeBeforeTheEnd) {
   {
     Lane lane(reinterpret_cast<Session*>(nothing_), size_t{1} << 20);
     Row& row = lane.Filling();
-    Add(&row, {&noted, 7});
+    Add(&row, &noted, 7);
   }
   EXPECT_EQ(noted.numbers, std::vector<uint32_t>{7});
+}
+
+TEST_F(LaneTest, CallsOfOneRowAreOfOneTable) {
+  Noted noted;
+  const vk::DispatchTable other{};
+  Row& row = lane_.Filling();
+  EXPECT_TRUE(row.Takes(&other)) << "it is empty";
+  Add(&row, &noted, 1);
+  EXPECT_FALSE(row.Takes(&other));
+  lane_.Post();
+  EXPECT_TRUE(lane_.Filling().Takes(&other));
+  lane_.Settle();
+  EXPECT_EQ(noted.numbers.size(), 1u);
+}
+
+// What they point at, large and small, is between them.
+TEST_F(LaneTest, CallsFollowEachOtherWhereverTheyLie) {
+  Noted noted;
+  Row& row = lane_.Filling();
+  for (uint32_t i = 0; i < 40; ++i) {
+    Add(&row, &noted, i);
+    std::memset(row.arena()->Reserve(i % 3 == 0 ? 20'000 : i), 0xff, i);
+  }
+  lane_.Settle();
+  EXPECT_EQ(noted.numbers.size(), 40u);
+  EXPECT_TRUE(std::is_sorted(noted.numbers.begin(), noted.numbers.end()));
 }
 
 // --- a session with lanes ---------------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class PlainTest : public testing::Test {
     std::memset(taken.args, 0xa5, sizeof(taken.args));  // nobody clears them
     const ServerCommand& how = kServerCommands[static_cast<size_t>(command)];
     ObjectId commands = kNullObject;
-    if (body.size() < how.commands_at + sizeof(commands)) return taken;
-    std::memcpy(&commands, body.data() + how.commands_at, sizeof(commands));
+    if (body.size() < how.first_at + sizeof(commands)) return taken;
+    std::memcpy(&commands, body.data() + how.first_at, sizeof(commands));
     if (!plain_.Begin(commands)) return taken;
     PlainDecoder decoder(&plain_);
     decoder.Restart(body, taken.arena.get());

@@ -207,6 +207,42 @@ TEST_F(SessionTest, WhatIsRecordedIsHandedOnWithoutMoreAdo) {
   EXPECT_EQ(client.session().stats().plain, 11u);
 }
 
+// Updates of descriptor sets as well; where something is to be said of what they name, it is said as of any command.
+TEST_F(SessionTest, LightCommandsAreHandedOnBetweenRecordings) {
+  TestClient client(driver_.get());
+  TestDevice device(&client);
+  const VkBuffer buffer = device.Buffer(4096, device.Allocate(4096), 0);
+  const VkDescriptorSet set = device.Set(device.SetLayout(0, 1), 1);
+  const VkCommandBuffer commands = device.Begin();
+  const VkDescriptorBufferInfo range{buffer, 0, VK_WHOLE_SIZE};
+  VkWriteDescriptorSet write{};
+  write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+  write.dstSet = set;
+  write.descriptorCount = 1;
+  write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+  write.pBufferInfo = &range;
+  const auto update = [&] {
+    wire::UpdateDescriptorSetsArgs args{};
+    args.device = device.device;
+    args.descriptorWriteCount = 1;
+    args.pDescriptorWrites = &write;
+    client.Post(Command::kUpdateDescriptorSets, &args);
+  };
+  for (uint32_t i = 0; i < 5; ++i) {
+    Fill(device, commands, buffer, 4096, i);
+    update();
+  }
+  client.AskControl(wire::Control::kHeartbeat, nullptr, 0);
+  EXPECT_EQ(client.session().stats().plain, 10u);
+  EXPECT_EQ(client.session().stats().inert, 0u);
+
+  write.dstBinding = 1;  // which the layout has not
+  update();
+  client.Flush();
+  const std::string reason = client.Join();
+  EXPECT_NE(reason.find("vkUpdateDescriptorSets: "), std::string::npos) << reason;
+}
+
 TEST_F(SessionTest, SubmitsCompleteInOrderAndIdleWaitsAreAnswered) {
   TestClient client(driver_.get());
   TestDevice device(&client);
