@@ -30,15 +30,15 @@ struct ServerCommand {
   bool after_users = false;  // runs after the slow commands before it that name what it names
   // The type of what it destroys or frees, which may be in use by slow commands, or dead already.
   HandleType destroys = HandleType::kNone;
-  bool submit = false;      // counted per queue, runs on the queue's executor
-  bool accesses = false;    // may write, at once, memory that the client has mapped
-  bool records = false;     // into a command buffer
-  bool plain = false;       // the same, and by the driver's entry point alone, which returns nothing
-  bool learns = false;      // what is known of the objects that it names is asked for when it has run
-  bool alongside = false;   // Vulkan lets a program call it while another thread records, whatever that records
-  bool light = false;       // called on a device, otherwise as a plain one, and beside any recording
-  uint8_t first_at = 0;     // of such: where in its bytes the id of its command buffer or device stands
-  uint16_t needs = 0;       // what must be enabled for it (generated/vk/extensions.h)
+  bool submit = false;     // counted per queue, runs on the queue's executor
+  bool accesses = false;   // may write, at once, memory that the client has mapped
+  bool records = false;    // into a command buffer
+  bool plain = false;      // the same, and by the driver's entry point alone, which returns nothing
+  bool learns = false;     // what is known of the objects that it names is asked for when it has run
+  bool alongside = false;  // Vulkan lets a program call it while another thread records, whatever that records
+  bool light = false;      // called on a device, otherwise as a plain one, and beside any recording
+  uint8_t first_at = 0;    // of such: where in its bytes the id of its command buffer or device stands
+  uint16_t needs = 0;      // what must be enabled for it (generated/vk/extensions.h)
 
   bool is_recorded() const { return records || plain; }
   bool destroys_any() const { return destroys != HandleType::kNone; }
