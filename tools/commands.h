@@ -51,6 +51,7 @@ int UseServer(const std::string& server, const std::string& name);
 
 // Checks loader, manifest, settings, server, versions, line and devices; prints what it found and, for each failure, what to do
 // next. 0 when all is well, else what came first (tools/doctor/doctor.cpp).
-int Doctor(const std::string& server);
+// With `window_seconds` it shows a window for so long as well.
+int Doctor(const std::string& server, double window_seconds);
 
 }  // namespace vesper::tools

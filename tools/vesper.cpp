@@ -6,12 +6,15 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tools/admin.h"
 #include "tools/bench/bench.h"
 #include "tools/commands.h"
+#include "tools/window/window.h"
+#include "tools/window/worker.h"
 
 namespace {
 
@@ -49,6 +52,19 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
                    "loader finds)")
       ->type_name("ICD.json")
       ->check(CLI::ExistingFile.description(""));
+  bench->add_flag("--window", options->window,
+                  "frames in a window instead of rows: how many a second, the first, and what one costs; through servers "
+                  "over a Unix socket and TCP");
+  bench->add_option("--size", options->size, "of that window")
+      ->type_name("WxH")
+      ->check([](const std::string& text) {
+        unsigned width = 0, height = 0;
+        char by = 0, more = 0;
+        std::istringstream words(text);
+        const bool whole = (words >> width >> by >> height) && by == 'x' && !(words >> more);
+        return whole && width >= 1 && height >= 1 && width <= 16384 && height <= 16384 ? "" : "as 1920x1080";
+      })
+      ->capture_default_str();
   bench->add_flag("--quick", options->quick, "one batch a round: whether it works, not how fast");
   bench->add_flag("--list", options->list, "only list the rows");
   bench->footer(
@@ -154,6 +170,12 @@ int Main(int argc, char** argv) {
 
   CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, settings, server, versions, line and devices");
   doctor->add_option("--server", server, kServerHelp);
+  bool doctor_window = false;
+  double window_seconds = 10;
+  doctor->add_flag("--window", doctor_window, "show a window that the server draws: frame rate, latency, bytes");
+  doctor->add_option("--seconds", window_seconds, "for how long, unless it is closed")
+      ->check(CLI::Range(0.1, 86400.0).description(""))
+      ->capture_default_str();
   doctor->footer(
       "Exit status: 0 all is well; 1 this machine's loader, driver or settings; 3 no server answers; 4 it refuses; 5 "
       "it is of "
@@ -181,6 +203,12 @@ int Main(int argc, char** argv) {
 
   vesper::tools::BenchOptions bench_options;
   const CLI::App* bench = AddBench(app, &bench_options);
+  vesper::tools::window::Work window_work;
+  std::string window_size = bench_options.size;
+  CLI::App* window_worker = app.add_subcommand("window-worker")->group("");  // what has the window
+  window_worker->add_option("--size", window_size);
+  window_worker->add_option("--seconds", window_work.seconds);
+  window_worker->add_flag("--measured,!--shown", window_work.measured);
   const CLI::App* bench_rows = app.add_subcommand("bench-rows")->group("");  // what `bench` runs
 
   AdminCommands admin(&app);
@@ -189,11 +217,17 @@ int Main(int argc, char** argv) {
   char** const end =
       std::find_if(argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
   CLI11_PARSE(app, static_cast<int>(end - argv), argv);
-  if (doctor->parsed()) return vesper::tools::Doctor(server);
+  if (doctor->parsed()) return vesper::tools::Doctor(server, doctor_window ? window_seconds : 0);
   if (probe->parsed()) return probe_bytes ? vesper::tools::PrintProbe() : vesper::tools::Probe(server);
   if (servers->parsed()) return vesper::tools::ListServers();
   if (use->parsed()) return vesper::tools::UseServer(chosen, name);
+  if (bench->parsed() && bench_options.window) return vesper::tools::window::BenchWindow(bench_options);
   if (bench->parsed()) return vesper::tools::Bench(bench_options);
+  if (window_worker->parsed()) {
+    char by = 0;
+    std::istringstream(window_size) >> window_work.width >> by >> window_work.height;
+    return vesper::tools::window::Serve(window_work);
+  }
   if (bench_rows->parsed()) return vesper::tools::BenchRows();
   if (const auto status = admin.Run()) return *status;
   if (replay->parsed()) return vesper::tools::Replay(replay_options);

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""bench_run.py VESPER DRIVER.json: the rows of `vesper bench` are valid Vulkan; they run on the driver and through servers of
-its own and move what they should; table, JSON and drawing say the same. How fast it was is of no interest."""
+"""bench_run.py VESPER DRIVER.json [SERVER x11|wayland WITH_WINDOW...]: the rows of `vesper bench` are valid Vulkan; they run on the driver and through servers of
+its own and move what they should; table, JSON and drawing say the same. How fast it was is of no interest. With more
+arguments: `vesper bench --window` and `vesper doctor --window` on the screen that the scripts WITH_WINDOW have."""
 
 from __future__ import annotations
 
+import ctypes.util
 import json
 import os
 import pathlib
@@ -61,7 +63,62 @@ def check_rows_are_valid() -> None:
     assert len(rows) > 30 and found.stdout.count("\nseconds ") == len(rows), found.stdout
 
 
+def check_window(with_window: list[str], system: str) -> None:
+    """`vesper bench --window` and `vesper doctor --window`, on a screen of that window system: frames come on every path, through
+    TCP they weigh something, and what is drawn is valid Vulkan."""
+    with tempfile.TemporaryDirectory() as name:
+        file = pathlib.Path(name) / "window.json"
+        found = subprocess.run(
+            [*with_window, VESPER, "bench", "--window", "--quick", "--size", "200x150", "--native-driver", DRIVER, "--json", file],
+            capture_output=True, text=True,
+        )
+        assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
+        paths = json.loads(file.read_text())["paths"]
+    assert [path["path"] for path in paths] == ["native", "unix", "tcp"], paths
+    lines = [line.split() for line in found.stdout.splitlines()]
+    assert lines[0][0] == "path" and [line[0] for line in lines[1:4]] == ["native", "unix", "tcp"], found.stdout
+    for path, line in zip(paths, lines[4:], strict=True):
+        assert path["frames_per_second"] > 0 and path["first_ms"] > 0 and path["client_cpu_ms"] > 0, path
+        assert system in line and line[-2:] == ["200", "150"], line
+    assert paths[2]["kilobytes_per_frame"] > 1 and paths[2]["server_cpu_ms"] > 0, paths
+    driver = {"VK_DRIVER_FILES": DRIVER, "VK_ICD_FILENAMES": DRIVER, "VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation"}
+    found = subprocess.run(
+        [*with_window, VESPER, "window-worker", "--seconds", "0.3", "--measured"],
+        input="go\n", capture_output=True, env={**os.environ, **driver}, check=True, text=True,
+    )
+    assert not re.search("VUID|Validation", found.stderr) and "\ndone " in found.stdout, f"{found.stdout}\n{found.stderr}"
+
+
+def check_doctor(with_window: list[str], server_program: str, system: str) -> None:
+    driver = {"VK_DRIVER_FILES": DRIVER, "VK_ICD_FILENAMES": DRIVER}
+    server = subprocess.Popen(
+        [server_program, "--listen", "tcp://127.0.0.1:0", "--admin", "none"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **driver},
+    )
+    try:
+        address = next(line.split()[-1] for line in server.stdout if line.startswith("listening on "))
+        asked = [VESPER, "doctor", "--window", "--seconds", "1", "--server", address]
+        found = subprocess.run([*with_window, *asked], capture_output=True, text=True)
+        assert found.returncode == 0, f"{found.stdout}\n{found.stderr}"
+        assert re.search(rf"ok +window +{system} \w+ 500 500, tcp: \w.*\n +[1-9][0-9.]* frames/s, [0-9.]+ ms from drawing to the "
+                         r"window, [0-9.]+ KB a frame, VESPER_FRAMES=exact", found.stdout), found.stdout
+        gone = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        found = subprocess.run(asked, capture_output=True, text=True, env=gone)
+        assert found.returncode == 1 and "FAIL  window" in found.stdout and "next:" in found.stdout, found.stdout
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main() -> None:
+    if len(sys.argv) > 3:  # windows alone
+        server, system, *with_window = sys.argv[3:]
+        if ctypes.util.find_library("SDL2-2.0") is None:
+            print("SDL 2 is not installed")
+            sys.exit(77)
+        check_window(with_window, system)
+        check_doctor(with_window, server, system)
+        return
     check_rows_are_valid()
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

@@ -4,17 +4,13 @@
 #include <fstream>
 #include <stdexcept>
 
-#include "runtime/address.h"
-#include "runtime/configuration.h"
 #include "tools/bench/bare_socket.h"
+#include "tools/bench/destination.h"
 #include "tools/bench/measure.h"
-#include "tools/bench/process.h"
-#include "tools/bench/proxy.h"
 #include "tools/bench/report.h"
 #include "tools/bench/rows.h"
 #include "tools/bench/wake.h"
 #include "tools/bench/worker.h"
-#include "tools/installation.h"
 
 namespace vesper::tools {
 namespace {
@@ -39,61 +35,6 @@ std::vector<Line> LinesOf(const BenchOptions& options) {
     for (const double rate : kRates) lines.push_back({delay, rate});
   }
   return lines;
-}
-
-// The server, as given or one of our own, and what is between it and the clients.
-class Destination {
- public:
-  Destination(const BenchOptions& options, const PrivateFolder& folder) {
-    std::string given = options.server;
-    if (given.empty()) {
-      const bool tcp =
-          options.matrix || options.transport == "tcp" || Line{options.delay_ms, options.rate_mbit}.is_proxied();
-      const std::string listen = tcp ? "tcp://127.0.0.1:0" : "unix:" + folder.path() + "/server.sock";
-      server_ = std::make_unique<OwnServer>(listen, options.native_driver, folder);
-      given = server_->address();
-    }
-    std::vector<std::string> wrong;
-    std::string error;
-    address_ = Configuration::Read(&wrong).Find(given, &error);
-    if (!address_) throw std::runtime_error("--server " + given + ": " + error);
-    if (options.transport == "tcp" && address_->kind == Address::Kind::kUnix) {
-      throw std::runtime_error("--transport tcp: " + given + " is a Unix socket");
-    }
-  }
-  bool is_tcp() const { return address_->kind != Address::Kind::kUnix; }
-  std::string Through(const Line& line) {
-    proxy_.reset();
-    if (!line.is_proxied()) return address_->WithSecrets();
-    proxy_ = std::make_unique<Proxy>(*address_, line);
-    return proxy_->address();
-  }
-
- private:
-  std::unique_ptr<OwnServer> server_;
-  std::optional<Address> address_;
-  std::unique_ptr<Proxy> proxy_;
-};
-
-// The local driver, and no server should our own be installed, too.
-Environment NativeEnvironment(const BenchOptions& options) {
-  Environment environment = {{"VESPER_SERVER", "none"}, {"VESPER_STATS", std::nullopt}};
-  if (!options.native_driver.empty()) {
-    for (const char* name : {"VK_ICD_FILENAMES", "VK_DRIVER_FILES"}) environment[name] = options.native_driver;
-    environment["VK_ADD_DRIVER_FILES"] = std::nullopt;
-  }
-  return environment;
-}
-
-// Of a client that sees nothing but the server, as `vesper run` has it.
-Environment VesperEnvironment(const BenchOptions& options, const std::string& address) {
-  Environment environment = {{"VESPER_SERVER", address},
-                             {"VK_ICD_FILENAMES", ManifestPath()},
-                             {"VK_DRIVER_FILES", ManifestPath()},
-                             {"VK_ADD_DRIVER_FILES", std::nullopt},
-                             {"VESPER_STATS", std::nullopt}};
-  if (options.transport == "ring" || options.transport == "socket") environment["VESPER_TRANSPORT"] = options.transport;
-  return environment;
 }
 
 Report RunOn(const Line& line, const BenchOptions& options, const std::vector<const Row*>& rows,

@@ -13,6 +13,8 @@ struct BenchOptions {
   std::string native_driver;  // a manifest; empty: the loader's choice
   std::string json, svg;      // files to write
   double delay_ms = 0, rate_mbit = 0;
+  std::string size = "500x500";  // of the window
+  bool window = false;             // frames in a window, instead of rows
   bool quick = false, matrix = false, list = false;
 };
 

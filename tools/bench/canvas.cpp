@@ -31,7 +31,7 @@ Canvas::Canvas(const Gpu& gpu, uint32_t width, uint32_t height) : width_(width),
   VESPER_BENCH_CHECK(vkBindImageMemory(gpu.device(), image_, memory_, 0));
   view_ = Make<VkImageView>(gpu.device(), vkCreateImageView, vkDestroyImageView, ViewInfo());
   layout_ = MakePipelineLayout(gpu, nullptr, VK_SHADER_STAGE_VERTEX_BIT, sizeof(Triangle));
-  pipeline_ = Build(gpu);
+  pipeline_ = MakeDrawing(gpu, layout_, MakeShader(gpu, flat_vert), MakeShader(gpu, flat_frag), kFormat);
 }
 
 VkImageViewCreateInfo Canvas::ViewInfo() const {
@@ -43,8 +43,8 @@ VkImageViewCreateInfo Canvas::ViewInfo() const {
   return info;
 }
 
-Owned<VkPipeline> Canvas::Build(const Gpu& gpu) const {
-  const auto vertex = MakeShader(gpu, flat_vert), fragment = MakeShader(gpu, flat_frag);
+Owned<VkPipeline> MakeDrawing(const Gpu& gpu, VkPipelineLayout layout, VkShaderModule vertex, VkShaderModule fragment,
+                              VkFormat format) {
   const std::array stages = {Stage(VK_SHADER_STAGE_VERTEX_BIT, vertex), Stage(VK_SHADER_STAGE_FRAGMENT_BIT, fragment)};
   const VkPipelineVertexInputStateCreateInfo input = {VK_STRUCTURE_TYPE_PIPELINE_VERTEX_INPUT_STATE_CREATE_INFO};
   VkPipelineInputAssemblyStateCreateInfo assembly = {VK_STRUCTURE_TYPE_PIPELINE_INPUT_ASSEMBLY_STATE_CREATE_INFO};
@@ -66,7 +66,7 @@ Owned<VkPipeline> Canvas::Build(const Gpu& gpu) const {
   dynamic.pDynamicStates = states.data();
   VkPipelineRenderingCreateInfo rendering = {VK_STRUCTURE_TYPE_PIPELINE_RENDERING_CREATE_INFO};
   rendering.colorAttachmentCount = 1;
-  rendering.pColorAttachmentFormats = &kFormat;
+  rendering.pColorAttachmentFormats = &format;
   VkGraphicsPipelineCreateInfo info = {VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_CREATE_INFO, &rendering};
   info.stageCount = stages.size();
   info.pStages = stages.data();
@@ -77,7 +77,7 @@ Owned<VkPipeline> Canvas::Build(const Gpu& gpu) const {
   info.pMultisampleState = &samples;
   info.pColorBlendState = &blend;
   info.pDynamicState = &dynamic;
-  info.layout = layout_;
+  info.layout = layout;
   VkPipeline pipeline = VK_NULL_HANDLE;
   VESPER_BENCH_CHECK(vkCreateGraphicsPipelines(gpu.device(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline));
   return {gpu.device(), pipeline, vkDestroyPipeline};

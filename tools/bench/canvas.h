@@ -10,6 +10,10 @@ struct Triangle {
 };
 static_assert(sizeof(Triangle) == 32);
 
+// A pipeline that draws triangles into pictures of that format.
+Owned<VkPipeline> MakeDrawing(const Gpu& gpu, VkPipelineLayout layout, VkShaderModule vertex, VkShaderModule fragment,
+                              VkFormat format);
+
 class Canvas {
  public:
   Canvas(const Gpu& gpu, uint32_t width, uint32_t height);
@@ -30,7 +34,6 @@ class Canvas {
 
  private:
   void ChangeLayout(VkCommandBuffer commands, VkImageLayout from, VkImageLayout to) const;
-  Owned<VkPipeline> Build(const Gpu& gpu) const;
 
   uint32_t width_, height_;
   Owned<VkImage> image_;

@@ -39,12 +39,14 @@ void Check(VkResult result, const char* what) {
   if (result != VK_SUCCESS) throw std::runtime_error(std::string(what) + " = " + std::to_string(result));
 }
 
-VkInstance StartInstance() {
+VkInstance StartInstance(std::span<const char* const> extensions) {
   VkApplicationInfo application = {VK_STRUCTURE_TYPE_APPLICATION_INFO};
   application.pApplicationName = "vesper bench";
   application.apiVersion = VK_API_VERSION_1_3;
   VkInstanceCreateInfo info = {VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO};
   info.pApplicationInfo = &application;
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
   VkInstance instance = VK_NULL_HANDLE;
   VESPER_BENCH_CHECK(vkCreateInstance(&info, nullptr, &instance));
   return instance;
@@ -66,9 +68,10 @@ VkPhysicalDevice ChooseDevice(VkInstance instance) {
   return best;
 }
 
-VkDevice StartDevice(VkPhysicalDevice physical, uint32_t* family) {
+VkDevice StartDevice(VkPhysicalDevice physical, uint32_t* family, const Wanted& wanted) {
   *family = QueueFamily(physical);
   VkPhysicalDeviceVulkan13Features v13 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+  v13.pNext = wanted.features;
   v13.dynamicRendering = VK_TRUE;
   VkPhysicalDeviceVulkan12Features v12 = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
   v12.pNext = &v13;
@@ -83,16 +86,18 @@ VkDevice StartDevice(VkPhysicalDevice physical, uint32_t* family) {
   info.pNext = &v12;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queue;
+  info.enabledExtensionCount = static_cast<uint32_t>(wanted.device.size());
+  info.ppEnabledExtensionNames = wanted.device.data();
   VkDevice device = VK_NULL_HANDLE;
   VESPER_BENCH_CHECK(vkCreateDevice(physical, &info, nullptr, &device));
   return device;
 }
 
-Gpu::Gpu() {
-  instance_ = StartInstance();
+Gpu::Gpu(const Wanted& wanted) {
+  instance_ = StartInstance(wanted.instance);
   try {
     physical_ = ChooseDevice(instance_);
-    device_ = StartDevice(physical_, &family_);
+    device_ = StartDevice(physical_, &family_, wanted);
   } catch (...) {
     vkDestroyInstance(instance_, nullptr);
     throw;

@@ -54,17 +54,23 @@ Owned<Handle> Make(VkDevice device,
 }
 
 // The steps of a program's start, which a row measures one by one.
-VkInstance StartInstance();
+VkInstance StartInstance(std::span<const char* const> extensions = {});
 VkPhysicalDevice ChooseDevice(VkInstance instance);  // a discrete GPU before an integrated one before others
-VkDevice StartDevice(VkPhysicalDevice physical, uint32_t* family);
+// What a program wants that shows what it draws.
+struct Wanted {
+  std::vector<const char*> instance = {}, device = {};  // extensions
+  void* features = nullptr;                             // a chain, of these
+};
+VkDevice StartDevice(VkPhysicalDevice physical, uint32_t* family, const Wanted& wanted = {});
 
 class Gpu {
  public:
-  Gpu();
+  explicit Gpu(const Wanted& wanted = {});
   ~Gpu();
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
 
+  VkInstance instance() const { return instance_; }
   VkPhysicalDevice physical() const { return physical_; }
   VkDevice device() const { return device_; }
   VkQueue queue() const { return queue_; }

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -167,6 +168,38 @@ OwnServer::OwnServer(const std::string& listen, const std::string& driver, const
   std::ostringstream said;
   said << file.rdbuf();
   throw std::runtime_error("vesper-server does not listen on " + listen + "\n" + said.str());
+}
+
+// Each process says who its parent is; what those have used that are gone is counted by who waited for them.
+double OwnServer::CpuSeconds() const {
+  struct Used {
+    pid_t parent;
+    double ticks;
+  };
+  std::map<pid_t, Used> all;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "stat");
+    std::string text;
+    if (!std::getline(file, text)) continue;
+    std::istringstream rest(text.substr(text.rfind(')') + 1));
+    std::string word;
+    Used used{};
+    for (int field = 3; field <= 17 && rest >> word; ++field) {
+      if (field == 4) used.parent = static_cast<pid_t>(std::strtol(word.c_str(), nullptr, 10));
+      if (field >= 14) used.ticks += std::strtod(word.c_str(), nullptr);
+    }
+    all[static_cast<pid_t>(std::strtol(text.c_str(), nullptr, 10))] = used;
+  }
+  double ticks = 0;
+  for (const auto& [pid, used] : all) {
+    pid_t ancestor = pid;
+    // The list was not read at once, so that it may lead in a circle.
+    for (size_t steps = 0; ancestor != process_->pid() && all.contains(ancestor) && steps < all.size(); ++steps) {
+      ancestor = all[ancestor].parent;
+    }
+    if (ancestor == process_->pid()) ticks += used.ticks;
+  }
+  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 OwnServer::~OwnServer() { process_->Terminate(); }

@@ -50,6 +50,7 @@ class Process {
   std::optional<std::string> Hear(int timeout_ms);
   // By a signal, which it is given time to heed.
   void Terminate() const;
+  pid_t pid() const { return pid_; }
 
  private:
   bool WaitFor(int timeout_ms) const;
@@ -66,6 +67,8 @@ class OwnServer {
   OwnServer(const std::string& listen, const std::string& driver, const PrivateFolder& folder);
   ~OwnServer();
   const std::string& address() const { return address_; }
+  // What it has used so far, its processes included.
+  double CpuSeconds() const;
 
  private:
   std::unique_ptr<Process> process_;

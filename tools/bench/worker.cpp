@@ -4,12 +4,11 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <optional>
 #include <sstream>
 
-#include "runtime/environment.h"
+#include "tools/bench/counted.h"
 #include "tools/bench/gpu.h"
 #include "tools/bench/rows.h"
 
@@ -21,26 +20,12 @@ struct Counts {
   std::string transport;
 };
 
-// What stands behind the first "name": in the client's statistics, where the totals come first.
-std::string ValueOf(const std::string& json, const std::string& name) {
-  const size_t at = json.find('"' + name + "\": ");
-  if (at == std::string::npos) throw std::runtime_error("the client's statistics have no " + name);
-  const size_t begin = at + name.size() + 4, end = json.find_first_of(",\n", begin);
-  return json.substr(begin, end - begin);
-}
-
 // The client writes them whenever an instance goes, so one comes and goes.
 Counts Look() {
   vkDestroyInstance(StartInstance(), nullptr);
-  const char* path = Setting("VESPER_STATS");
-  std::ifstream file(path == nullptr ? "" : path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  const std::string json = text.str();
-  const auto number = [&json](const char* name) { return std::strtoull(ValueOf(json, name).c_str(), nullptr, 10); };
-  std::string transport = ValueOf(json, "transport");
-  std::erase(transport, '"');
-  return {number("round_trips"), number("waits"), number("bytes_sent"), number("bytes_received"), transport};
+  const Counted counted = Counted::Read();
+  return {counted.Number("round_trips"), counted.Number("waits"), counted.Number("bytes_sent"),
+          counted.Number("bytes_received"), counted.Text("transport")};
 }
 
 class Worker {

@@ -21,6 +21,7 @@
 #include "tools/devices.h"
 #include "tools/doctor/line.h"
 #include "tools/installation.h"
+#include "tools/window/window.h"
 
 namespace vesper::tools {
 namespace {
@@ -261,16 +262,33 @@ void CheckDevices(const Address& address, Findings& findings) {
   if (devices.empty()) findings.Bad(kNoDevice, "devices", error.empty() ? "the server offers no device" : error, kNext);
 }
 
+// What the server draws, in a window of this machine.
+void CheckWindow(const Address& address, double seconds, Findings& findings) {
+  try {
+    const window::Found found = window::ShowWindow(address.WithSecrets(), seconds);
+    findings.Good("window", found.path + ": " + found.device);
+    const std::string late = found.latency_ms < 0 ? "" : Format(", %.1f ms from drawing to the window", found.latency_ms);
+    const char* frames = Setting("VESPER_FRAMES");
+    findings.Note(Format("%.1f frames/s%s, %.1f KB a frame, VESPER_FRAMES=%s", found.frames_per_second, late.c_str(),
+                         found.kilobytes_per_frame, frames == nullptr ? "exact" : frames));
+  } catch (const std::runtime_error& error) {
+    findings.Bad(kHere, "window", error.what(), "run it where windows can be opened: DISPLAY or WAYLAND_DISPLAY is set there");
+  }
+}
+
 }  // namespace
 
-int Doctor(const std::string& server) {
+int Doctor(const std::string& server, double window_seconds) {
   Findings findings;
   findings.Good("release", ReleaseText());
   const PFN_vkGetInstanceProcAddr get = CheckLoader(findings);
   const bool driver = CheckManifest(findings);
   CheckSecrets(findings);
   const auto address = CheckServer(server, findings);
-  if (get != nullptr && driver && address) CheckDevices(*address, findings);
+  if (get != nullptr && driver && address) {
+    CheckDevices(*address, findings);
+    if (findings.first() == kNone && window_seconds > 0) CheckWindow(*address, window_seconds, findings);
+  }
   if (findings.first() == kNone) std::printf("all is well; try: vesper run -- vulkaninfo --summary\n");
   return findings.first();
 }
