@@ -52,9 +52,10 @@ CLI::App* AddBench(CLI::App& app, vesper::tools::BenchOptions* options) {
                    "loader finds)")
       ->type_name("ICD.json")
       ->check(CLI::ExistingFile.description(""));
-  bench->add_flag("--window", options->window,
-                  "frames in a window instead of rows: how many a second, the first, and what one costs; through servers "
-                  "over a Unix socket and TCP");
+  bench->add_flag(
+      "--window", options->window,
+      "frames in a window instead of rows: how many a second, the first, and what one costs; through servers "
+      "over a Unix socket and TCP");
   bench->add_option("--size", options->size, "of that window")
       ->type_name("WxH")
       ->check([](const std::string& text) {

@@ -267,12 +267,14 @@ void CheckWindow(const Address& address, double seconds, Findings& findings) {
   try {
     const window::Found found = window::ShowWindow(address.WithSecrets(), seconds);
     findings.Good("window", found.path + ": " + found.device);
-    const std::string late = found.latency_ms < 0 ? "" : Format(", %.1f ms from drawing to the window", found.latency_ms);
+    const std::string late =
+        found.latency_ms < 0 ? "" : Format(", %.1f ms from drawing to the window", found.latency_ms);
     const char* frames = Setting("VESPER_FRAMES");
     findings.Note(Format("%.1f frames/s%s, %.1f KB a frame, VESPER_FRAMES=%s", found.frames_per_second, late.c_str(),
                          found.kilobytes_per_frame, frames == nullptr ? "exact" : frames));
   } catch (const std::runtime_error& error) {
-    findings.Bad(kHere, "window", error.what(), "run it where windows can be opened: DISPLAY or WAYLAND_DISPLAY is set there");
+    findings.Bad(kHere, "window", error.what(),
+                 "run it where windows can be opened: DISPLAY or WAYLAND_DISPLAY is set there");
   }
 }
 

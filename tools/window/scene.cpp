@@ -70,17 +70,18 @@ VkPresentModeKHR ChooseMode(const Gpu& gpu, VkSurfaceKHR surface, const std::vec
 
 }  // namespace
 
-Scene::Scene(const Gpu& gpu, VkSurfaceKHR surface, VkExtent2D size, const std::vector<VkPresentModeKHR>& modes, bool waits)
+Scene::Scene(const Gpu& gpu, VkSurfaceKHR surface, VkExtent2D size, const std::vector<VkPresentModeKHR>& modes,
+             bool waits)
     : gpu_(gpu), surface_(surface), asked_(size) {
   VkBool32 shows = VK_FALSE;
   Check(vkGetPhysicalDeviceSurfaceSupportKHR(gpu.physical(), gpu.family(), surface, &shows), "surface support");
   if (shows != VK_TRUE) throw std::runtime_error("the device cannot show pictures in that window");
   format_ = ChooseFormat(gpu, surface);
   mode_ = ChooseMode(gpu, surface, modes);
-  if (waits) wait_ = reinterpret_cast<PFN_vkWaitForPresentKHR>(vkGetDeviceProcAddr(gpu.device(), "vkWaitForPresentKHR"));
+  if (waits)
+    wait_ = reinterpret_cast<PFN_vkWaitForPresentKHR>(vkGetDeviceProcAddr(gpu.device(), "vkWaitForPresentKHR"));
   layout_ = MakePipelineLayout(gpu, nullptr, VK_SHADER_STAGE_VERTEX_BIT, sizeof(Turned));
-  pipeline_ = MakeDrawing(gpu, layout_, MakeShader(gpu, turning_vert), MakeShader(gpu, turning_frag),
-                                 format_.format);
+  pipeline_ = MakeDrawing(gpu, layout_, MakeShader(gpu, turning_vert), MakeShader(gpu, turning_frag), format_.format);
   for (uint32_t i = 0; i < kFramesInFlight; ++i) {
     slots_.push_back({Commands(gpu), MakeFence(gpu, VK_FENCE_CREATE_SIGNALED_BIT), MakeSemaphore(gpu)});
   }

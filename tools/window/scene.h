@@ -17,7 +17,8 @@ class Scene {
  public:
   // `size` is for windows that are as large as what is shown in them; the first of `modes` that there is. Owns the surface. With
   // `waits` the device has VK_KHR_present_wait. Throws std::runtime_error, as everything here does.
-  Scene(const bench::Gpu& gpu, VkSurfaceKHR surface, VkExtent2D size, const std::vector<VkPresentModeKHR>& modes, bool waits);
+  Scene(const bench::Gpu& gpu, VkSurfaceKHR surface, VkExtent2D size, const std::vector<VkPresentModeKHR>& modes,
+        bool waits);
   ~Scene();  // waits for what is drawn, and for what is shown
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;

@@ -29,7 +29,8 @@ struct Sdl {
 template <typename Function>
 void Find(void* library, const char* name, Function* function) {
   *function = reinterpret_cast<Function>(dlsym(library, name));
-  if (*function == nullptr) throw std::runtime_error(std::string("libSDL2-2.0.so.0 has no ") + name + ": it is too old");
+  if (*function == nullptr)
+    throw std::runtime_error(std::string("libSDL2-2.0.so.0 has no ") + name + ": it is too old");
 }
 
 Sdl Load() {
@@ -57,9 +58,7 @@ const Sdl& Library() {
   return sdl;
 }
 
-[[noreturn]] void Fail(const char* what) {
-  throw std::runtime_error(std::string(what) + ": " + Library().error());
-}
+[[noreturn]] void Fail(const char* what) { throw std::runtime_error(std::string(what) + ": " + Library().error()); }
 
 }  // namespace
 

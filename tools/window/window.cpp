@@ -33,8 +33,8 @@ struct Done {
 class Worker {
  public:
   Worker(const BenchOptions& options, double seconds, bool measured, const Environment& environment)
-      : process_({BinaryFolder() + "/vesper", "window-worker", "--size", options.size, "--seconds", std::to_string(seconds),
-                  measured ? "--measured" : "--shown"},
+      : process_({BinaryFolder() + "/vesper", "window-worker", "--size", options.size, "--seconds",
+                  std::to_string(seconds), measured ? "--measured" : "--shown"},
                  environment, "") {}
 
   // Everything up to a line that begins so. Throws std::runtime_error with why it does not come.
@@ -47,7 +47,8 @@ class Worker {
       if (line->starts_with("failed")) throw std::runtime_error(rest);
       if (line->starts_with("device")) done_.device = rest;
       if (line->starts_with("window")) done_.window = rest;
-      if (line->starts_with("done")) std::istringstream(rest) >> done_.frames >> done_.seconds >> done_.cpu >> done_.latency;
+      if (line->starts_with("done"))
+        std::istringstream(rest) >> done_.frames >> done_.seconds >> done_.cpu >> done_.latency;
       if (line->starts_with(word)) return;
     }
   }
@@ -113,7 +114,8 @@ std::string Table(const std::vector<Path>& paths) {
   const auto row = [&table](const std::vector<std::string>& cells) {
     char text[256];
     std::snprintf(text, sizeof(text), "%-8s %10s %8s %10s %8s %10s %14s %14s\n", cells[0].c_str(), cells[1].c_str(),
-                  cells[2].c_str(), cells[3].c_str(), cells[4].c_str(), cells[5].c_str(), cells[6].c_str(), cells[7].c_str());
+                  cells[2].c_str(), cells[3].c_str(), cells[4].c_str(), cells[5].c_str(), cells[6].c_str(),
+                  cells[7].c_str());
     table += text;
   };
   row({"path", "frames/s", "ratio", "first_ms", "ratio", "KB/frame", "client_cpu_ms", "server_cpu_ms"});
@@ -136,9 +138,9 @@ void WriteJson(const std::string& file, const std::vector<Path>& paths) {
   };
   out << "{\"paths\": [";
   for (const Path& path : paths) {
-    out << (&path == &paths.front() ? "" : ",") << "\n  {\"path\": \"" << path.name << "\", \"frames_per_second\": "
-        << value(path.rate) << ", \"first_ms\": " << value(path.first) << ", \"kilobytes_per_frame\": "
-        << value(path.kilobytes) << ", \"client_cpu_ms\": " << value(path.client)
+    out << (&path == &paths.front() ? "" : ",") << "\n  {\"path\": \"" << path.name
+        << "\", \"frames_per_second\": " << value(path.rate) << ", \"first_ms\": " << value(path.first)
+        << ", \"kilobytes_per_frame\": " << value(path.kilobytes) << ", \"client_cpu_ms\": " << value(path.client)
         << ", \"server_cpu_ms\": " << value(path.server) << "}";
   }
   out << "\n]}\n";
@@ -184,7 +186,8 @@ int BenchWindow(const BenchOptions& options) {
   const auto add = [&](const BenchOptions& of) {
     destinations.push_back(std::make_unique<Destination>(of, folder));
     Destination* destination = destinations.back().get();
-    paths.push_back({destination->is_tcp() ? "tcp" : "unix", VesperEnvironment(of, destination->Through(line)), destination});
+    paths.push_back(
+        {destination->is_tcp() ? "tcp" : "unix", VesperEnvironment(of, destination->Through(line)), destination});
   };
   add(options);
   if (options.server.empty() && options.transport.empty() && !line.is_proxied()) {

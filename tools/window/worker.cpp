@@ -21,9 +21,9 @@ namespace vesper::tools::window {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kTurn = 1.0;           // radians a second
-constexpr double kTextSeconds = 0.5;    // so often it is written anew
-constexpr uint64_t kLatencyEvery = 8;   // frames
+constexpr double kTurn = 1.0;          // radians a second
+constexpr double kTextSeconds = 0.5;   // so often it is written anew
+constexpr uint64_t kLatencyEvery = 8;  // frames
 constexpr uint64_t kWarmFrames = 10;
 
 double Since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -55,13 +55,15 @@ struct FrameCounts {
 
 class Show {
  public:
-  Show(const Work& work, std::FILE* answers) : work_(work), answers_(answers), window_("vesper", work.width, work.height) {
+  Show(const Work& work, std::FILE* answers)
+      : work_(work), answers_(answers), window_("vesper", work.width, work.height) {
     bench::Wanted wanted;
     wanted.instance = window_.InstanceExtensions();
     wanted.device = {VK_KHR_SWAPCHAIN_EXTENSION_NAME};
-    VkPhysicalDevicePresentWaitFeaturesKHR waits = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR, nullptr,
-                                                    VK_TRUE};
-    VkPhysicalDevicePresentIdFeaturesKHR ids = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, &waits, VK_TRUE};
+    VkPhysicalDevicePresentWaitFeaturesKHR waits = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_WAIT_FEATURES_KHR,
+                                                    nullptr, VK_TRUE};
+    VkPhysicalDevicePresentIdFeaturesKHR ids = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_ID_FEATURES_KHR, &waits,
+                                                VK_TRUE};
     if (!work.measured) {  // the server's driver need not have them: they are the client's
       wanted.device.insert(wanted.device.end(), {VK_KHR_PRESENT_ID_EXTENSION_NAME, VK_KHR_PRESENT_WAIT_EXTENSION_NAME});
       wanted.features = &ids;
@@ -70,9 +72,10 @@ class Show {
     Say("device " + gpu_->Name());
     std::vector<VkPresentModeKHR> modes;
     if (work.measured) modes = {VK_PRESENT_MODE_IMMEDIATE_KHR, VK_PRESENT_MODE_MAILBOX_KHR};
-    scene_ = std::make_unique<Scene>(*gpu_, window_.MakeSurface(gpu_->instance()), window_.Size(), modes, !work.measured);
-    Say("window " + window_.system() + ' ' + NameOf(scene_->mode()) + ' ' + std::to_string(scene_->extent().width) + ' ' +
-        std::to_string(scene_->extent().height));
+    scene_ =
+        std::make_unique<Scene>(*gpu_, window_.MakeSurface(gpu_->instance()), window_.Size(), modes, !work.measured);
+    Say("window " + window_.system() + ' ' + NameOf(scene_->mode()) + ' ' + std::to_string(scene_->extent().width) +
+        ' ' + std::to_string(scene_->extent().height));
   }
 
   void Once() {
@@ -113,8 +116,8 @@ class Show {
     }
     scene_.reset();  // when everything is shown
     char answer[128];
-    std::snprintf(answer, sizeof(answer), "done %llu %.6f %.6f %.6f", static_cast<unsigned long long>(frames), Since(start),
-                  CpuSeconds() - cpu, looks == 0 ? -1 : late / looks);
+    std::snprintf(answer, sizeof(answer), "done %llu %.6f %.6f %.6f", static_cast<unsigned long long>(frames),
+                  Since(start), CpuSeconds() - cpu, looks == 0 ? -1 : late / looks);
     Say(answer);
   }
 
@@ -135,7 +138,8 @@ class Show {
       std::snprintf(rate + std::char_traits<char>::length(rate), 32, ", %.1f ms to the window", late * 1e3);
     }
     if (now.frames > seen_.frames) {
-      const double each = static_cast<double>(now.received - seen_.received) / static_cast<double>(now.frames - seen_.frames);
+      const double each =
+          static_cast<double>(now.received - seen_.received) / static_cast<double>(now.frames - seen_.frames);
       std::snprintf(bytes, sizeof(bytes), ", %.1f KB a frame", each / 1e3);
     }
     seen_ = now;
