@@ -39,7 +39,7 @@ inline constexpr size_t kMaxDevices = 64;
 inline constexpr size_t kCopiedObjects = 1024;
 // Recorded commands that are prepared before a lane gets them: calls, and bytes of them with their arguments. Few, since the end
 // of a command buffer waits for the lane. So many rows are with a lane at most.
-inline constexpr size_t kRowCalls = 64;
+inline constexpr size_t kRowCalls = 128;
 inline constexpr size_t kRowBytes = 8 * 1024;
 inline constexpr size_t kRowsOfLane = 128;
 // A session has a lane for so many processors, and no more than so many. Pools whose lanes are remembered.

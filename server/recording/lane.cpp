@@ -57,12 +57,15 @@ Row& Lane::NextRow() {
   const uint32_t posted = posted_.load(std::memory_order_relaxed);
   const auto has_room = [&](uint32_t done) { return posted - done < rows_.size(); };
   if (!has_room(done_.load(std::memory_order_acquire))) AwaitChange(done_, has_room);
-  return *rows_[posted % rows_.size()];
+  Row& row = *rows_[posted % rows_.size()];
+  row.Clear();
+  return row;
 }
 
 void Lane::Post() {
   if (filling_ == nullptr) return;
   filling_ = nullptr;
+  begun_ = true;
   posted_.fetch_add(1, std::memory_order_release);
   posted_.notify_one();
 }
@@ -71,6 +74,7 @@ void Lane::Settle() {
   Post();
   const uint32_t posted = posted_.load(std::memory_order_relaxed);
   AwaitChange(done_, [&](uint32_t done) { return done == posted; });
+  begun_ = false;
 }
 
 void Lane::Run() {
@@ -89,7 +93,7 @@ void Lane::Run() {
     for (PreparedCall* call = row.first(); call != nullptr; call = call->next()) {
       kServerCommands[call->command()].invoke(*session_, row.table(), Row::ArgumentsOf(call));
     }
-    row.Clear();
+    if (row.IsLarge()) row.Clear();  // else by the reader, whose cache it is in by then
     done_.store(++done, std::memory_order_release);
     done_.notify_one();
   }

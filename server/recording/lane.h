@@ -38,8 +38,8 @@ class PreparedCall {
   uint64_t word_;
 };
 
-// So many of them.
-class Row {
+// So many of them. Rows share no line of the cache: while one is filled, the one before is read.
+class alignas(64) Row {
  public:
   explicit Row(size_t limit) : arena_(limit) {}
   Row(const Row&) = delete;
@@ -73,6 +73,8 @@ class Row {
   const vk::DispatchTable& table() const { return *table_; }
 
   size_t count() const { return count_; }
+  // Whether it has grown beyond what every row keeps.
+  bool IsLarge() const { return arena_.used() > Arena::kFirstBlock; }
   void Clear() {
     first_ = last_ = nullptr;
     count_ = 0;
@@ -110,9 +112,10 @@ class Lane {
   }
   // Hands the row over, if there is anything in it.
   void Post();
-  // The same when it is full, or when it is worth it and the thread has nothing to do.
+  // The same when it is full. The first since the thread had nothing to do is shorter, so that it begins; for the others what passes
+  // between the two processors at each row counts.
   void PostIfDue() {
-    if (filling_->IsFull() || (filling_->count() % limits::kShortRow == 0 && HasMadeAll())) Post();
+    if (filling_->IsFull() || (!begun_ && filling_->count() >= limits::kShortRow)) Post();
   }
   // The same, and waits until everything has been made.
   void Settle();
@@ -127,7 +130,8 @@ class Lane {
 
   Session* const session_;
   std::array<std::unique_ptr<Row>, limits::kRowsOfLane> rows_;  // row n is rows_[n % size]
-  Row* filling_ = nullptr;
+  alignas(64) Row* filling_ = nullptr;
+  bool begun_ = false;  // a row was posted since Settle()
   alignas(64) std::atomic<uint32_t> posted_ =
       0;  // by the reader; on another line of the cache than what the thread writes
   alignas(64) std::atomic<uint32_t> done_ = 0;
