@@ -316,6 +316,8 @@ class Arguments:
         by_name = {m.name: m for m in members}
         if text == "1":
             return []
+        if text.startswith("within "):
+            return [f".outer_length = conditions::{text.split()[1]}"]
 
         def accessor(match: re.Match[str]) -> str:
             name, rest = match.group(1), match.group(2) or ""

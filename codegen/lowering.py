@@ -204,6 +204,8 @@ class Lowering:
 
     def _length(self, text: str, members: tuple[Member, ...], member: Member) -> str:
         """A registry length as a C++ expression over ``v``: "pInfo->count" becomes a read that minds null."""
+        if text.startswith("within "):
+            return f"conditions::{text.split()[1]}(e.around())"  # of runtime/vk/conditions.h
         by_name = {m.name: m for m in members}
         unknown: list[str] = []
 

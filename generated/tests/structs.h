@@ -1042,6 +1042,7 @@ extern const Struct kStdVideoH265VpsFlags;
 extern const Struct kStdVideoH265DecPicBufMgr;
 extern const Struct kStdVideoH265HrdParameters;
 extern const Struct kStdVideoH265HrdFlags;
+extern const Struct kStdVideoH265SubLayerHrdParameters;
 extern const Struct kStdVideoH265ProfileTierLevel;
 extern const Struct kStdVideoH265ProfileTierLevelFlags;
 extern const Struct kStdVideoH265SequenceParameterSet;

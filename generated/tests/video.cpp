@@ -943,8 +943,14 @@ constexpr Member kMembers[] = {
     {VESPER_AT(cpb_cnt_minus1, uint8_t), .extent = 7},
     {VESPER_AT(elemental_duration_in_tc_minus1, uint16_t), .extent = 7},
     {VESPER_AT(reserved, uint16_t), .extent = 3},
-    {VESPER_AT(pSubLayerHrdParametersNal, void*), .what = What::kLocal, .is_const = true, .is_optional = true},
-    {VESPER_AT(pSubLayerHrdParametersVcl, void*), .what = What::kLocal, .is_const = true, .is_optional = true},
+    {VESPER_AT(pSubLayerHrdParametersNal, StdVideoH265SubLayerHrdParameters), .what = What::kStruct, .pointers = 1,
+     .is_const = true, .type = &kStdVideoH265SubLayerHrdParameters, .outer_length = conditions::SubLayers,
+     .is_optional = true,
+     .read_if = Condition<S, [](const S& v, const wire::Around&) { return (v.flags.nal_hrd_parameters_present_flag != 0); }>},
+    {VESPER_AT(pSubLayerHrdParametersVcl, StdVideoH265SubLayerHrdParameters), .what = What::kStruct, .pointers = 1,
+     .is_const = true, .type = &kStdVideoH265SubLayerHrdParameters, .outer_length = conditions::SubLayers,
+     .is_optional = true,
+     .read_if = Condition<S, [](const S& v, const wire::Around&) { return (v.flags.vcl_hrd_parameters_present_flag != 0); }>},
 };
 }
 namespace of_StdVideoH265HrdFlags {
@@ -957,6 +963,16 @@ constexpr Member kMembers[] = {
     {VESPER_BITS(fixed_pic_rate_general_flag, 8)},
     {VESPER_BITS(fixed_pic_rate_within_cvs_flag, 8)},
     {VESPER_BITS(low_delay_hrd_flag, 8)},
+};
+}
+namespace of_StdVideoH265SubLayerHrdParameters {
+using S = StdVideoH265SubLayerHrdParameters;
+constexpr Member kMembers[] = {
+    {VESPER_AT(bit_rate_value_minus1, uint32_t), .extent = 32},
+    {VESPER_AT(cpb_size_value_minus1, uint32_t), .extent = 32},
+    {VESPER_AT(cpb_size_du_value_minus1, uint32_t), .extent = 32},
+    {VESPER_AT(bit_rate_du_value_minus1, uint32_t), .extent = 32},
+    {VESPER_AT(cbr_flag, uint32_t)},
 };
 }
 namespace of_StdVideoH265ProfileTierLevel {
@@ -3249,14 +3265,15 @@ const Struct kStdVideoH264PictureParameterSet = {"StdVideoH264PictureParameterSe
 const Struct kStdVideoH264PpsFlags = {"StdVideoH264PpsFlags", sizeof(StdVideoH264PpsFlags), 0, false, of_StdVideoH264PpsFlags::kMembers, {}};
 const Struct kVkVideoDecodeH265SessionParametersCreateInfoKHR = {"VkVideoDecodeH265SessionParametersCreateInfoKHR", sizeof(VkVideoDecodeH265SessionParametersCreateInfoKHR), VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_CREATE_INFO_KHR, false, of_VkVideoDecodeH265SessionParametersCreateInfoKHR::kMembers, {}};
 const Struct kVkVideoDecodeH265SessionParametersAddInfoKHR = {"VkVideoDecodeH265SessionParametersAddInfoKHR", sizeof(VkVideoDecodeH265SessionParametersAddInfoKHR), VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_ADD_INFO_KHR, false, of_VkVideoDecodeH265SessionParametersAddInfoKHR::kMembers, {}};
-const Struct kStdVideoH265VideoParameterSet = {"StdVideoH265VideoParameterSet", sizeof(StdVideoH265VideoParameterSet), 0, false, of_StdVideoH265VideoParameterSet::kMembers, {}};
+const Struct kStdVideoH265VideoParameterSet = {"StdVideoH265VideoParameterSet", sizeof(StdVideoH265VideoParameterSet), 0, false, of_StdVideoH265VideoParameterSet::kMembers, {}, conditions::kStdVideoH265VideoParameterSet};
 const Struct kStdVideoH265VpsFlags = {"StdVideoH265VpsFlags", sizeof(StdVideoH265VpsFlags), 0, false, of_StdVideoH265VpsFlags::kMembers, {}};
 const Struct kStdVideoH265DecPicBufMgr = {"StdVideoH265DecPicBufMgr", sizeof(StdVideoH265DecPicBufMgr), 0, false, of_StdVideoH265DecPicBufMgr::kMembers, {}};
 const Struct kStdVideoH265HrdParameters = {"StdVideoH265HrdParameters", sizeof(StdVideoH265HrdParameters), 0, false, of_StdVideoH265HrdParameters::kMembers, {}};
 const Struct kStdVideoH265HrdFlags = {"StdVideoH265HrdFlags", sizeof(StdVideoH265HrdFlags), 0, false, of_StdVideoH265HrdFlags::kMembers, {}};
+const Struct kStdVideoH265SubLayerHrdParameters = {"StdVideoH265SubLayerHrdParameters", sizeof(StdVideoH265SubLayerHrdParameters), 0, false, of_StdVideoH265SubLayerHrdParameters::kMembers, {}};
 const Struct kStdVideoH265ProfileTierLevel = {"StdVideoH265ProfileTierLevel", sizeof(StdVideoH265ProfileTierLevel), 0, false, of_StdVideoH265ProfileTierLevel::kMembers, {}};
 const Struct kStdVideoH265ProfileTierLevelFlags = {"StdVideoH265ProfileTierLevelFlags", sizeof(StdVideoH265ProfileTierLevelFlags), 0, false, of_StdVideoH265ProfileTierLevelFlags::kMembers, {}};
-const Struct kStdVideoH265SequenceParameterSet = {"StdVideoH265SequenceParameterSet", sizeof(StdVideoH265SequenceParameterSet), 0, false, of_StdVideoH265SequenceParameterSet::kMembers, {}};
+const Struct kStdVideoH265SequenceParameterSet = {"StdVideoH265SequenceParameterSet", sizeof(StdVideoH265SequenceParameterSet), 0, false, of_StdVideoH265SequenceParameterSet::kMembers, {}, conditions::kStdVideoH265SequenceParameterSet};
 const Struct kStdVideoH265SpsFlags = {"StdVideoH265SpsFlags", sizeof(StdVideoH265SpsFlags), 0, false, of_StdVideoH265SpsFlags::kMembers, {}};
 const Struct kStdVideoH265ScalingLists = {"StdVideoH265ScalingLists", sizeof(StdVideoH265ScalingLists), 0, false, of_StdVideoH265ScalingLists::kMembers, {}};
 const Struct kStdVideoH265ShortTermRefPicSet = {"StdVideoH265ShortTermRefPicSet", sizeof(StdVideoH265ShortTermRefPicSet), 0, false, of_StdVideoH265ShortTermRefPicSet::kMembers, {}};

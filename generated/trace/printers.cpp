@@ -5014,6 +5014,7 @@ bool PrintMember(Printer& p, const VkBaseInStructure* member);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265VpsFlags& v);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265DecPicBufMgr& v);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265HrdFlags& v);
+[[maybe_unused]] void Print(Printer& p, const StdVideoH265SubLayerHrdParameters& v);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265ProfileTierLevelFlags& v);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265ProfileTierLevel& v);
 [[maybe_unused]] void Print(Printer& p, const StdVideoH265SpsFlags& v);
@@ -6499,6 +6500,25 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const StdVideoH265HrdFl
   p.Number("fixed_pic_rate_general_flag", static_cast<uint32_t>(v.fixed_pic_rate_general_flag));
   p.Number("fixed_pic_rate_within_cvs_flag", static_cast<uint32_t>(v.fixed_pic_rate_within_cvs_flag));
   p.Number("low_delay_hrd_flag", static_cast<uint32_t>(v.low_delay_hrd_flag));
+}
+void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const StdVideoH265SubLayerHrdParameters& v) {
+  if (p.Begin("bit_rate_value_minus1", First<uint32_t>(v.bit_rate_value_minus1) != nullptr, 32)) {
+    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.bit_rate_value_minus1)[i]); }
+    p.End();
+  }
+  if (p.Begin("cpb_size_value_minus1", First<uint32_t>(v.cpb_size_value_minus1) != nullptr, 32)) {
+    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.cpb_size_value_minus1)[i]); }
+    p.End();
+  }
+  if (p.Begin("cpb_size_du_value_minus1", First<uint32_t>(v.cpb_size_du_value_minus1) != nullptr, 32)) {
+    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.cpb_size_du_value_minus1)[i]); }
+    p.End();
+  }
+  if (p.Begin("bit_rate_du_value_minus1", First<uint32_t>(v.bit_rate_du_value_minus1) != nullptr, 32)) {
+    for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint32_t>(v.bit_rate_du_value_minus1)[i]); }
+    p.End();
+  }
+  p.Number("cbr_flag", v.cbr_flag);
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const StdVideoH265ProfileTierLevelFlags& v) {
   p.Number("general_tier_flag", static_cast<uint32_t>(v.general_tier_flag));
@@ -12091,6 +12111,8 @@ void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const StdVideoH265HrdPa
     for (size_t i = 0; p.More(i); ++i) { p.Number(nullptr, First<uint16_t>(v.reserved)[i]); }
     p.End();
   }
+  if (v.pSubLayerHrdParametersNal == nullptr) p.Null("pSubLayerHrdParametersNal"); else { p.Open("pSubLayerHrdParametersNal"); Print(p, (*v.pSubLayerHrdParametersNal)); p.Close(); }
+  if (v.pSubLayerHrdParametersVcl == nullptr) p.Null("pSubLayerHrdParametersVcl"); else { p.Open("pSubLayerHrdParametersVcl"); Print(p, (*v.pSubLayerHrdParametersVcl)); p.Close(); }
 }
 void Print([[maybe_unused]] Printer& p, [[maybe_unused]] const StdVideoH265VideoParameterSet& v) {
   p.Open("flags"); Print(p, v.flags); p.Close();

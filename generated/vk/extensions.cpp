@@ -433,19 +433,13 @@ constexpr Extension kExtensions[] = {
      false},
     {"VK_KHR_video_decode_av1", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_decode_h264", ExtensionSide::kRemote, true, 9, 0, nullptr, false},
-    {"VK_KHR_video_decode_h265", ExtensionSide::kRefused, true, 8, 0,
-     "not implemented: the bit rates of sub-layers are as many as a struct two levels around theirs says, and leaving "
-     "them out would change the stream that an encoder writes; H.264, AV1 and VP9 are offered",
-     false},
+    {"VK_KHR_video_decode_h265", ExtensionSide::kRemote, true, 8, 0, nullptr, false},
     {"VK_KHR_video_decode_queue", ExtensionSide::kRemote, true, 8, 0, nullptr, false},
     {"VK_KHR_video_decode_vp9", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_av1", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_feedback2", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_h264", ExtensionSide::kRemote, true, 14, 0, nullptr, false},
-    {"VK_KHR_video_encode_h265", ExtensionSide::kRefused, true, 14, 0,
-     "not implemented: the bit rates of sub-layers are as many as a struct two levels around theirs says, and leaving "
-     "them out would change the stream that an encoder writes; H.264, AV1 and VP9 are offered",
-     false},
+    {"VK_KHR_video_encode_h265", ExtensionSide::kRemote, true, 14, 0, nullptr, false},
     {"VK_KHR_video_encode_intra_refresh", ExtensionSide::kRemote, true, 1, 0, nullptr, false},
     {"VK_KHR_video_encode_quantization_map", ExtensionSide::kRemote, true, 2, 0, nullptr, false},
     {"VK_KHR_video_encode_queue", ExtensionSide::kRemote, true, 12, 0, nullptr, false},
@@ -775,91 +769,93 @@ constexpr const char* kNeed182[] = {"VK_KHR_shader_untyped_pointers"};
 constexpr const char* kNeed183[] = {"VK_KHR_unified_image_layouts"};
 constexpr const char* kNeed184[] = {"VK_KHR_video_decode_av1"};
 constexpr const char* kNeed185[] = {"VK_KHR_video_decode_h264"};
-constexpr const char* kNeed186[] = {"VK_KHR_video_decode_queue"};
-constexpr const char* kNeed187[] = {"VK_KHR_video_decode_vp9"};
-constexpr const char* kNeed188[] = {"VK_KHR_video_encode_av1"};
-constexpr const char* kNeed189[] = {"VK_KHR_video_encode_feedback2"};
-constexpr const char* kNeed190[] = {"VK_KHR_video_encode_h264"};
-constexpr const char* kNeed191[] = {"VK_KHR_video_encode_intra_refresh"};
-constexpr const char* kNeed192[] = {"VK_KHR_video_encode_quantization_map"};
-constexpr const char* kNeed193[] = {"VK_KHR_video_encode_queue"};
-constexpr const char* kNeed194[] = {"VK_KHR_video_maintenance1"};
-constexpr const char* kNeed195[] = {"VK_KHR_video_maintenance2"};
-constexpr const char* kNeed196[] = {"VK_KHR_video_queue"};
-constexpr const char* kNeed197[] = {"VK_KHR_workgroup_memory_explicit_layout"};
-constexpr const char* kNeed198[] = {"VK_MESA_image_alignment_control"};
-constexpr const char* kNeed199[] = {"VK_MSFT_layered_driver"};
-constexpr const char* kNeed200[] = {"VK_NVX_image_view_handle"};
-constexpr const char* kNeed201[] = {"VK_NVX_multiview_per_view_attributes"};
-constexpr const char* kNeed202[] = {"VK_NV_clip_space_w_scaling"};
-constexpr const char* kNeed203[] = {"VK_NV_cluster_acceleration_structure"};
-constexpr const char* kNeed204[] = {"VK_NV_command_buffer_inheritance"};
-constexpr const char* kNeed205[] = {"VK_NV_compute_occupancy_priority"};
-constexpr const char* kNeed206[] = {"VK_NV_cooperative_matrix"};
-constexpr const char* kNeed207[] = {"VK_NV_cooperative_matrix2"};
-constexpr const char* kNeed208[] = {"VK_NV_cooperative_matrix_decode_vector"};
-constexpr const char* kNeed209[] = {"VK_NV_copy_memory_indirect"};
-constexpr const char* kNeed210[] = {"VK_NV_corner_sampled_image"};
-constexpr const char* kNeed211[] = {"VK_NV_coverage_reduction_mode"};
-constexpr const char* kNeed212[] = {"VK_NV_dedicated_allocation"};
-constexpr const char* kNeed213[] = {"VK_NV_dedicated_allocation_image_aliasing"};
-constexpr const char* kNeed214[] = {"VK_NV_descriptor_pool_overallocation"};
-constexpr const char* kNeed215[] = {"VK_NV_device_diagnostic_checkpoints"};
-constexpr const char* kNeed216[] = {"VK_NV_device_diagnostics_config"};
-constexpr const char* kNeed217[] = {"VK_NV_device_generated_commands"};
-constexpr const char* kNeed218[] = {"VK_NV_device_generated_commands_compute"};
-constexpr const char* kNeed219[] = {"VK_NV_displacement_micromap"};
-constexpr const char* kNeed220[] = {"VK_NV_extended_sparse_address_space"};
-constexpr const char* kNeed221[] = {"VK_NV_external_memory_capabilities"};
-constexpr const char* kNeed222[] = {"VK_NV_fragment_coverage_to_color"};
-constexpr const char* kNeed223[] = {"VK_NV_fragment_shading_rate_enums"};
-constexpr const char* kNeed224[] = {"VK_NV_framebuffer_mixed_samples"};
-constexpr const char* kNeed225[] = {"VK_NV_inherited_viewport_scissor"};
-constexpr const char* kNeed226[] = {"VK_NV_linear_color_attachment"};
-constexpr const char* kNeed227[] = {"VK_NV_memory_decompression"};
-constexpr const char* kNeed228[] = {"VK_NV_mesh_shader"};
-constexpr const char* kNeed229[] = {"VK_NV_optical_flow"};
-constexpr const char* kNeed230[] = {"VK_NV_partitioned_acceleration_structure"};
-constexpr const char* kNeed231[] = {"VK_NV_per_stage_descriptor_set"};
-constexpr const char* kNeed232[] = {"VK_NV_private_data_base_handle"};
-constexpr const char* kNeed233[] = {"VK_NV_push_constant_bank"};
-constexpr const char* kNeed234[] = {"VK_NV_raw_access_chains"};
-constexpr const char* kNeed235[] = {"VK_NV_ray_tracing"};
-constexpr const char* kNeed236[] = {"VK_NV_ray_tracing_invocation_reorder"};
-constexpr const char* kNeed237[] = {"VK_NV_ray_tracing_linear_swept_spheres"};
-constexpr const char* kNeed238[] = {"VK_NV_ray_tracing_motion_blur"};
-constexpr const char* kNeed239[] = {"VK_NV_ray_tracing_validation"};
-constexpr const char* kNeed240[] = {"VK_NV_representative_fragment_test"};
-constexpr const char* kNeed241[] = {"VK_NV_scissor_exclusive"};
-constexpr const char* kNeed242[] = {"VK_NV_shader_atomic_float16_vector"};
-constexpr const char* kNeed243[] = {"VK_NV_shader_image_footprint"};
-constexpr const char* kNeed244[] = {"VK_NV_shader_sm_builtins"};
-constexpr const char* kNeed245[] = {"VK_NV_shading_rate_image"};
-constexpr const char* kNeed246[] = {"VK_NV_viewport_swizzle"};
-constexpr const char* kNeed247[] = {"VK_QCOM_cooperative_matrix_conversion"};
-constexpr const char* kNeed248[] = {"VK_QCOM_elapsed_timer_query"};
-constexpr const char* kNeed249[] = {"VK_QCOM_filter_cubic_clamp"};
-constexpr const char* kNeed250[] = {"VK_QCOM_filter_cubic_weights"};
-constexpr const char* kNeed251[] = {"VK_QCOM_image_processing"};
-constexpr const char* kNeed252[] = {"VK_QCOM_image_processing2"};
-constexpr const char* kNeed253[] = {"VK_QCOM_image_processing3"};
-constexpr const char* kNeed254[] = {"VK_QCOM_multiview_per_view_render_areas"};
-constexpr const char* kNeed255[] = {"VK_QCOM_multiview_per_view_viewports"};
-constexpr const char* kNeed256[] = {"VK_QCOM_queue_perf_hint"};
-constexpr const char* kNeed257[] = {"VK_QCOM_render_pass_transform"};
-constexpr const char* kNeed258[] = {"VK_QCOM_rotated_copy_commands"};
-constexpr const char* kNeed259[] = {"VK_QCOM_shader_multiple_wait_queues"};
-constexpr const char* kNeed260[] = {"VK_QCOM_tile_memory_heap"};
-constexpr const char* kNeed261[] = {"VK_QCOM_tile_properties"};
-constexpr const char* kNeed262[] = {"VK_QCOM_tile_shading"};
-constexpr const char* kNeed263[] = {"VK_QCOM_ycbcr_degamma"};
-constexpr const char* kNeed264[] = {"VK_SEC_amigo_profiling"};
-constexpr const char* kNeed265[] = {"VK_SEC_pipeline_cache_incremental_mode"};
-constexpr const char* kNeed266[] = {"VK_SEC_throttle_hint"};
-constexpr const char* kNeed267[] = {"VK_VALVE_buffer_device_address_allocation_alignment"};
-constexpr const char* kNeed268[] = {"VK_VALVE_fragment_density_map_layered"};
-constexpr const char* kNeed269[] = {"VK_VALVE_shader_mixed_float_dot_product"};
-constexpr const char* kNeed270[] = {"VK_VALVE_video_encode_rgb_conversion"};
+constexpr const char* kNeed186[] = {"VK_KHR_video_decode_h265"};
+constexpr const char* kNeed187[] = {"VK_KHR_video_decode_queue"};
+constexpr const char* kNeed188[] = {"VK_KHR_video_decode_vp9"};
+constexpr const char* kNeed189[] = {"VK_KHR_video_encode_av1"};
+constexpr const char* kNeed190[] = {"VK_KHR_video_encode_feedback2"};
+constexpr const char* kNeed191[] = {"VK_KHR_video_encode_h264"};
+constexpr const char* kNeed192[] = {"VK_KHR_video_encode_h265"};
+constexpr const char* kNeed193[] = {"VK_KHR_video_encode_intra_refresh"};
+constexpr const char* kNeed194[] = {"VK_KHR_video_encode_quantization_map"};
+constexpr const char* kNeed195[] = {"VK_KHR_video_encode_queue"};
+constexpr const char* kNeed196[] = {"VK_KHR_video_maintenance1"};
+constexpr const char* kNeed197[] = {"VK_KHR_video_maintenance2"};
+constexpr const char* kNeed198[] = {"VK_KHR_video_queue"};
+constexpr const char* kNeed199[] = {"VK_KHR_workgroup_memory_explicit_layout"};
+constexpr const char* kNeed200[] = {"VK_MESA_image_alignment_control"};
+constexpr const char* kNeed201[] = {"VK_MSFT_layered_driver"};
+constexpr const char* kNeed202[] = {"VK_NVX_image_view_handle"};
+constexpr const char* kNeed203[] = {"VK_NVX_multiview_per_view_attributes"};
+constexpr const char* kNeed204[] = {"VK_NV_clip_space_w_scaling"};
+constexpr const char* kNeed205[] = {"VK_NV_cluster_acceleration_structure"};
+constexpr const char* kNeed206[] = {"VK_NV_command_buffer_inheritance"};
+constexpr const char* kNeed207[] = {"VK_NV_compute_occupancy_priority"};
+constexpr const char* kNeed208[] = {"VK_NV_cooperative_matrix"};
+constexpr const char* kNeed209[] = {"VK_NV_cooperative_matrix2"};
+constexpr const char* kNeed210[] = {"VK_NV_cooperative_matrix_decode_vector"};
+constexpr const char* kNeed211[] = {"VK_NV_copy_memory_indirect"};
+constexpr const char* kNeed212[] = {"VK_NV_corner_sampled_image"};
+constexpr const char* kNeed213[] = {"VK_NV_coverage_reduction_mode"};
+constexpr const char* kNeed214[] = {"VK_NV_dedicated_allocation"};
+constexpr const char* kNeed215[] = {"VK_NV_dedicated_allocation_image_aliasing"};
+constexpr const char* kNeed216[] = {"VK_NV_descriptor_pool_overallocation"};
+constexpr const char* kNeed217[] = {"VK_NV_device_diagnostic_checkpoints"};
+constexpr const char* kNeed218[] = {"VK_NV_device_diagnostics_config"};
+constexpr const char* kNeed219[] = {"VK_NV_device_generated_commands"};
+constexpr const char* kNeed220[] = {"VK_NV_device_generated_commands_compute"};
+constexpr const char* kNeed221[] = {"VK_NV_displacement_micromap"};
+constexpr const char* kNeed222[] = {"VK_NV_extended_sparse_address_space"};
+constexpr const char* kNeed223[] = {"VK_NV_external_memory_capabilities"};
+constexpr const char* kNeed224[] = {"VK_NV_fragment_coverage_to_color"};
+constexpr const char* kNeed225[] = {"VK_NV_fragment_shading_rate_enums"};
+constexpr const char* kNeed226[] = {"VK_NV_framebuffer_mixed_samples"};
+constexpr const char* kNeed227[] = {"VK_NV_inherited_viewport_scissor"};
+constexpr const char* kNeed228[] = {"VK_NV_linear_color_attachment"};
+constexpr const char* kNeed229[] = {"VK_NV_memory_decompression"};
+constexpr const char* kNeed230[] = {"VK_NV_mesh_shader"};
+constexpr const char* kNeed231[] = {"VK_NV_optical_flow"};
+constexpr const char* kNeed232[] = {"VK_NV_partitioned_acceleration_structure"};
+constexpr const char* kNeed233[] = {"VK_NV_per_stage_descriptor_set"};
+constexpr const char* kNeed234[] = {"VK_NV_private_data_base_handle"};
+constexpr const char* kNeed235[] = {"VK_NV_push_constant_bank"};
+constexpr const char* kNeed236[] = {"VK_NV_raw_access_chains"};
+constexpr const char* kNeed237[] = {"VK_NV_ray_tracing"};
+constexpr const char* kNeed238[] = {"VK_NV_ray_tracing_invocation_reorder"};
+constexpr const char* kNeed239[] = {"VK_NV_ray_tracing_linear_swept_spheres"};
+constexpr const char* kNeed240[] = {"VK_NV_ray_tracing_motion_blur"};
+constexpr const char* kNeed241[] = {"VK_NV_ray_tracing_validation"};
+constexpr const char* kNeed242[] = {"VK_NV_representative_fragment_test"};
+constexpr const char* kNeed243[] = {"VK_NV_scissor_exclusive"};
+constexpr const char* kNeed244[] = {"VK_NV_shader_atomic_float16_vector"};
+constexpr const char* kNeed245[] = {"VK_NV_shader_image_footprint"};
+constexpr const char* kNeed246[] = {"VK_NV_shader_sm_builtins"};
+constexpr const char* kNeed247[] = {"VK_NV_shading_rate_image"};
+constexpr const char* kNeed248[] = {"VK_NV_viewport_swizzle"};
+constexpr const char* kNeed249[] = {"VK_QCOM_cooperative_matrix_conversion"};
+constexpr const char* kNeed250[] = {"VK_QCOM_elapsed_timer_query"};
+constexpr const char* kNeed251[] = {"VK_QCOM_filter_cubic_clamp"};
+constexpr const char* kNeed252[] = {"VK_QCOM_filter_cubic_weights"};
+constexpr const char* kNeed253[] = {"VK_QCOM_image_processing"};
+constexpr const char* kNeed254[] = {"VK_QCOM_image_processing2"};
+constexpr const char* kNeed255[] = {"VK_QCOM_image_processing3"};
+constexpr const char* kNeed256[] = {"VK_QCOM_multiview_per_view_render_areas"};
+constexpr const char* kNeed257[] = {"VK_QCOM_multiview_per_view_viewports"};
+constexpr const char* kNeed258[] = {"VK_QCOM_queue_perf_hint"};
+constexpr const char* kNeed259[] = {"VK_QCOM_render_pass_transform"};
+constexpr const char* kNeed260[] = {"VK_QCOM_rotated_copy_commands"};
+constexpr const char* kNeed261[] = {"VK_QCOM_shader_multiple_wait_queues"};
+constexpr const char* kNeed262[] = {"VK_QCOM_tile_memory_heap"};
+constexpr const char* kNeed263[] = {"VK_QCOM_tile_properties"};
+constexpr const char* kNeed264[] = {"VK_QCOM_tile_shading"};
+constexpr const char* kNeed265[] = {"VK_QCOM_ycbcr_degamma"};
+constexpr const char* kNeed266[] = {"VK_SEC_amigo_profiling"};
+constexpr const char* kNeed267[] = {"VK_SEC_pipeline_cache_incremental_mode"};
+constexpr const char* kNeed268[] = {"VK_SEC_throttle_hint"};
+constexpr const char* kNeed269[] = {"VK_VALVE_buffer_device_address_allocation_alignment"};
+constexpr const char* kNeed270[] = {"VK_VALVE_fragment_density_map_layered"};
+constexpr const char* kNeed271[] = {"VK_VALVE_shader_mixed_float_dot_product"};
+constexpr const char* kNeed272[] = {"VK_VALVE_video_encode_rgb_conversion"};
 constexpr std::span<const char* const> kNeeds[] = {
     {},       {},       kNeed2,   kNeed3,   kNeed4,   kNeed5,   kNeed6,   kNeed7,   kNeed8,   kNeed9,   kNeed10,
     kNeed11,  kNeed12,  kNeed13,  kNeed14,  kNeed15,  kNeed16,  kNeed17,  kNeed18,  kNeed19,  kNeed20,  kNeed21,
@@ -885,7 +881,7 @@ constexpr std::span<const char* const> kNeeds[] = {
     kNeed231, kNeed232, kNeed233, kNeed234, kNeed235, kNeed236, kNeed237, kNeed238, kNeed239, kNeed240, kNeed241,
     kNeed242, kNeed243, kNeed244, kNeed245, kNeed246, kNeed247, kNeed248, kNeed249, kNeed250, kNeed251, kNeed252,
     kNeed253, kNeed254, kNeed255, kNeed256, kNeed257, kNeed258, kNeed259, kNeed260, kNeed261, kNeed262, kNeed263,
-    kNeed264, kNeed265, kNeed266, kNeed267, kNeed268, kNeed269, kNeed270,
+    kNeed264, kNeed265, kNeed266, kNeed267, kNeed268, kNeed269, kNeed270, kNeed271, kNeed272,
 };
 
 constexpr const char* kAnyOf0[] = {"VK_AMDX_dense_geometry_format"};

@@ -33,7 +33,7 @@ ExtensionSide SideOf(const char* name);
 
 // What has to be enabled for a struct or command that no core version has, by the numbers that ChainCodec and ServerCommand
 // hold: any of the extensions. The first two are those of runtime/wire/handle_mapper.h, and name none.
-inline constexpr size_t kNeedCount = 271;
+inline constexpr size_t kNeedCount = 273;
 std::span<const char* const> ExtensionsNeeded(size_t need);
 
 // A struct of nothing but values that a driver fills in for a physical device. May be asked for from `core_version` on (0: no core

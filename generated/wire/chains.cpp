@@ -71,23 +71,23 @@ constexpr ChainCodec kDeviceQueueShaderCoreControlCreateInfoARMIn =
         VK_STRUCTURE_TYPE_DEVICE_QUEUE_SHADER_CORE_CONTROL_CREATE_INFO_ARM, 22);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV, 217);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV, 219);
 constexpr ChainCodec kPhysicalDevicePushConstantBankFeaturesNVIn =
     ContentsOf<VkPhysicalDevicePushConstantBankFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_FEATURES_NV, 233);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_FEATURES_NV, 235);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsComputeFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDeviceGeneratedCommandsComputeFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_COMPUTE_FEATURES_NV, 218);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_COMPUTE_FEATURES_NV, 220);
 constexpr ChainCodec kDevicePrivateDataCreateInfoIn =
     ContentsOf<VkDevicePrivateDataCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_PRIVATE_DATA_CREATE_INFO, 0);
 constexpr ChainCodec kPhysicalDevicePrivateDataFeaturesIn =
     ContentsOf<VkPhysicalDevicePrivateDataFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_FEATURES, 0);
 constexpr ChainCodec kPhysicalDevicePrivateDataBaseHandleFeaturesNVIn =
     ContentsOf<VkPhysicalDevicePrivateDataBaseHandleFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_BASE_HANDLE_FEATURES_NV, 232);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_BASE_HANDLE_FEATURES_NV, 234);
 constexpr ChainCodec kPhysicalDeviceClusterAccelerationStructureFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceClusterAccelerationStructureFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_FEATURES_NV, 203);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_FEATURES_NV, 205);
 constexpr ChainCodec kPhysicalDeviceVariablePointersFeaturesIn = ContentsOf<VkPhysicalDeviceVariablePointersFeatures>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VARIABLE_POINTERS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceMultiviewFeaturesIn =
@@ -148,7 +148,7 @@ constexpr ChainCodec kPhysicalDeviceHostQueryResetFeaturesIn =
     ContentsOf<VkPhysicalDeviceHostQueryResetFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceElapsedTimerQueryFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceElapsedTimerQueryFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ELAPSED_TIMER_QUERY_FEATURES_QCOM, 248);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ELAPSED_TIMER_QUERY_FEATURES_QCOM, 250);
 constexpr ChainCodec kPhysicalDeviceGlobalPriorityQueryFeaturesIn =
     ContentsOf<VkPhysicalDeviceGlobalPriorityQueryFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES, 0);
@@ -185,39 +185,39 @@ constexpr ChainCodec kPhysicalDeviceTransformFeedbackFeaturesEXTIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TRANSFORM_FEEDBACK_FEATURES_EXT, 126);
 constexpr ChainCodec kPhysicalDeviceRepresentativeFragmentTestFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_REPRESENTATIVE_FRAGMENT_TEST_FEATURES_NV, 240);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_REPRESENTATIVE_FRAGMENT_TEST_FEATURES_NV, 242);
 constexpr ChainCodec kPhysicalDeviceExclusiveScissorFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceExclusiveScissorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXCLUSIVE_SCISSOR_FEATURES_NV, 241);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXCLUSIVE_SCISSOR_FEATURES_NV, 243);
 constexpr ChainCodec kPhysicalDeviceCornerSampledImageFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCornerSampledImageFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CORNER_SAMPLED_IMAGE_FEATURES_NV, 210);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CORNER_SAMPLED_IMAGE_FEATURES_NV, 212);
 constexpr ChainCodec kPhysicalDeviceComputeShaderDerivativesFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceComputeShaderDerivativesFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_SHADER_DERIVATIVES_FEATURES_KHR, 143);
 constexpr ChainCodec kPhysicalDeviceShaderImageFootprintFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceShaderImageFootprintFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_FOOTPRINT_FEATURES_NV, 243);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_FOOTPRINT_FEATURES_NV, 245);
 constexpr ChainCodec kPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEDICATED_ALLOCATION_IMAGE_ALIASING_FEATURES_NV, 213);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEDICATED_ALLOCATION_IMAGE_ALIASING_FEATURES_NV, 215);
 constexpr ChainCodec kPhysicalDeviceCopyMemoryIndirectFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceCopyMemoryIndirectFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_KHR, 146);
 constexpr ChainCodec kPhysicalDeviceCopyMemoryIndirectFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCopyMemoryIndirectFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_NV, 209);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_NV, 211);
 constexpr ChainCodec kPhysicalDeviceMemoryDecompressionFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceMemoryDecompressionFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_EXT, 84);
 constexpr ChainCodec kPhysicalDeviceShadingRateImageFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceShadingRateImageFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_FEATURES_NV, 245);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_FEATURES_NV, 247);
 constexpr ChainCodec kPhysicalDeviceInvocationMaskFeaturesHUAWEIIn =
     ContentsOf<VkPhysicalDeviceInvocationMaskFeaturesHUAWEI>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INVOCATION_MASK_FEATURES_HUAWEI, 135);
 constexpr ChainCodec kPhysicalDeviceMeshShaderFeaturesNVIn =
-    ContentsOf<VkPhysicalDeviceMeshShaderFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_NV, 228);
+    ContentsOf<VkPhysicalDeviceMeshShaderFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_NV, 230);
 constexpr ChainCodec kPhysicalDeviceMeshShaderFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceMeshShaderFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_EXT, 86);
 constexpr ChainCodec kPhysicalDeviceAccelerationStructureFeaturesKHRIn =
@@ -267,7 +267,7 @@ constexpr ChainCodec kPhysicalDeviceTextureCompressionASTCHDRFeaturesIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXTURE_COMPRESSION_ASTC_HDR_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCooperativeMatrixFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV, 206);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV, 208);
 constexpr ChainCodec kPhysicalDeviceYcbcrImageArraysFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceYcbcrImageArraysFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_IMAGE_ARRAYS_FEATURES_EXT, 132);
@@ -279,7 +279,7 @@ constexpr ChainCodec kPhysicalDevicePerformanceQueryFeaturesKHRIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR, 164);
 constexpr ChainCodec kPhysicalDeviceCoverageReductionModeFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCoverageReductionModeFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COVERAGE_REDUCTION_MODE_FEATURES_NV, 211);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COVERAGE_REDUCTION_MODE_FEATURES_NV, 213);
 constexpr ChainCodec kPhysicalDeviceShaderIntegerFunctions2FeaturesINTELIn =
     ContentsOf<VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_FUNCTIONS_2_FEATURES_INTEL, 139);
@@ -289,7 +289,7 @@ constexpr ChainCodec kPhysicalDeviceIndexTypeUint8FeaturesIn =
     ContentsOf<VkPhysicalDeviceIndexTypeUint8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INDEX_TYPE_UINT8_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceShaderSMBuiltinsFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceShaderSMBuiltinsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_FEATURES_NV, 244);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_FEATURES_NV, 246);
 constexpr ChainCodec kPhysicalDeviceFragmentShaderInterlockFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceFragmentShaderInterlockFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADER_INTERLOCK_FEATURES_EXT, 71);
@@ -347,10 +347,10 @@ constexpr ChainCodec kPhysicalDeviceExtendedFlagsFeaturesKHRIn = ContentsOf<VkPh
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_FLAGS_FEATURES_KHR, 152);
 constexpr ChainCodec kPhysicalDevicePartitionedAccelerationStructureFeaturesNVIn =
     ContentsOf<VkPhysicalDevicePartitionedAccelerationStructureFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_FEATURES_NV, 230);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_FEATURES_NV, 232);
 constexpr ChainCodec kPhysicalDeviceDiagnosticsConfigFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDiagnosticsConfigFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DIAGNOSTICS_CONFIG_FEATURES_NV, 216);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DIAGNOSTICS_CONFIG_FEATURES_NV, 218);
 constexpr ChainCodec kPhysicalDeviceZeroInitializeWorkgroupMemoryFeaturesIn =
     ContentsOf<VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_WORKGROUP_MEMORY_FEATURES, 0);
@@ -363,7 +363,7 @@ constexpr ChainCodec kPhysicalDeviceImageRobustnessFeaturesIn =
     ContentsOf<VkPhysicalDeviceImageRobustnessFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ROBUSTNESS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_WORKGROUP_MEMORY_EXPLICIT_LAYOUT_FEATURES_KHR, 197);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_WORKGROUP_MEMORY_EXPLICIT_LAYOUT_FEATURES_KHR, 199);
 constexpr ChainCodec kPhysicalDevicePortabilitySubsetFeaturesKHRIn =
     ContentsOf<VkPhysicalDevicePortabilitySubsetFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR, 167);
@@ -389,7 +389,7 @@ constexpr ChainCodec kPhysicalDeviceShaderTerminateInvocationFeaturesIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_TERMINATE_INVOCATION_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceFragmentShadingRateEnumsFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceFragmentShadingRateEnumsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_FEATURES_NV, 223);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_FEATURES_NV, 225);
 constexpr ChainCodec kPhysicalDeviceImage2DViewOf3DFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceImage2DViewOf3DFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_2D_VIEW_OF_3D_FEATURES_EXT, 74);
@@ -457,23 +457,23 @@ constexpr ChainCodec kPhysicalDevicePipelineProtectedAccessFeaturesIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROTECTED_ACCESS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceVideoMaintenance1FeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceVideoMaintenance1FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_1_FEATURES_KHR, 194);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_1_FEATURES_KHR, 196);
 constexpr ChainCodec kPhysicalDeviceVideoMaintenance2FeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceVideoMaintenance2FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_2_FEATURES_KHR, 195);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_2_FEATURES_KHR, 197);
 constexpr ChainCodec kPhysicalDeviceVideoDecodeVP9FeaturesKHRIn = ContentsOf<VkPhysicalDeviceVideoDecodeVP9FeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_DECODE_VP9_FEATURES_KHR, 187);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_DECODE_VP9_FEATURES_KHR, 188);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeQuantizationMapFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceVideoEncodeQuantizationMapFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_QUANTIZATION_MAP_FEATURES_KHR, 192);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_QUANTIZATION_MAP_FEATURES_KHR, 194);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeFeedback2FeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceVideoEncodeFeedback2FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_FEEDBACK_2_FEATURES_KHR, 189);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_FEEDBACK_2_FEATURES_KHR, 190);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeAV1FeaturesKHRIn = ContentsOf<VkPhysicalDeviceVideoEncodeAV1FeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_AV1_FEATURES_KHR, 188);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_AV1_FEATURES_KHR, 189);
 constexpr ChainCodec kPhysicalDeviceInheritedViewportScissorFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceInheritedViewportScissorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INHERITED_VIEWPORT_SCISSOR_FEATURES_NV, 225);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INHERITED_VIEWPORT_SCISSOR_FEATURES_NV, 227);
 constexpr ChainCodec kPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_2_PLANE_444_FORMATS_FEATURES_EXT, 131);
@@ -482,7 +482,7 @@ constexpr ChainCodec kPhysicalDeviceProvokingVertexFeaturesEXTIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROVOKING_VERTEX_FEATURES_EXT, 102);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeIntraRefreshFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceVideoEncodeIntraRefreshFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_INTRA_REFRESH_FEATURES_KHR, 191);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_INTRA_REFRESH_FEATURES_KHR, 193);
 constexpr ChainCodec kPhysicalDeviceDescriptorBufferFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceDescriptorBufferFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_FEATURES_EXT, 52);
@@ -496,13 +496,13 @@ constexpr ChainCodec kPhysicalDeviceShaderFmaFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceShaderFmaFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FMA_FEATURES_KHR, 177);
 constexpr ChainCodec kPhysicalDeviceRayTracingMotionBlurFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceRayTracingMotionBlurFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MOTION_BLUR_FEATURES_NV, 238);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MOTION_BLUR_FEATURES_NV, 240);
 constexpr ChainCodec kPhysicalDeviceRayTracingValidationFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceRayTracingValidationFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_VALIDATION_FEATURES_NV, 239);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_VALIDATION_FEATURES_NV, 241);
 constexpr ChainCodec kPhysicalDeviceRayTracingLinearSweptSpheresFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceRayTracingLinearSweptSpheresFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_LINEAR_SWEPT_SPHERES_FEATURES_NV, 237);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_LINEAR_SWEPT_SPHERES_FEATURES_NV, 239);
 constexpr ChainCodec kPhysicalDeviceRGBA10X6FormatsFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RGBA10X6_FORMATS_FEATURES_EXT, 105);
@@ -516,7 +516,7 @@ constexpr ChainCodec kPhysicalDeviceRasterizationOrderAttachmentAccessFeaturesEX
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RASTERIZATION_ORDER_ATTACHMENT_ACCESS_FEATURES_EXT, 20);
 constexpr ChainCodec kPhysicalDeviceLinearColorAttachmentFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceLinearColorAttachmentFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINEAR_COLOR_ATTACHMENT_FEATURES_NV, 226);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINEAR_COLOR_ATTACHMENT_FEATURES_NV, 228);
 constexpr ChainCodec kPhysicalDeviceGraphicsPipelineLibraryFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_FEATURES_EXT, 73);
@@ -553,7 +553,7 @@ constexpr ChainCodec kPhysicalDeviceOpacityMicromapFeaturesEXTIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_FEATURES_EXT, 92);
 constexpr ChainCodec kPhysicalDeviceDisplacementMicromapFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDisplacementMicromapFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_FEATURES_NV, 219);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_FEATURES_NV, 221);
 constexpr ChainCodec kPhysicalDevicePipelinePropertiesFeaturesEXTIn =
     ContentsOf<VkPhysicalDevicePipelinePropertiesFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROPERTIES_FEATURES_EXT, 97);
@@ -568,15 +568,15 @@ constexpr ChainCodec kPhysicalDevicePipelineRobustnessFeaturesIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_ROBUSTNESS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceShaderMultipleWaitQueuesFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceShaderMultipleWaitQueuesFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_FEATURES_QCOM, 259);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_FEATURES_QCOM, 261);
 constexpr ChainCodec kPhysicalDeviceImageProcessingFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceImageProcessingFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_FEATURES_QCOM, 251);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_FEATURES_QCOM, 253);
 constexpr ChainCodec kPhysicalDeviceTilePropertiesFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceTilePropertiesFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_PROPERTIES_FEATURES_QCOM, 261);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_PROPERTIES_FEATURES_QCOM, 263);
 constexpr ChainCodec kPhysicalDeviceAmigoProfilingFeaturesSECIn = ContentsOf<VkPhysicalDeviceAmigoProfilingFeaturesSEC>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_AMIGO_PROFILING_FEATURES_SEC, 264);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_AMIGO_PROFILING_FEATURES_SEC, 266);
 constexpr ChainCodec kPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ATTACHMENT_FEEDBACK_LOOP_LAYOUT_FEATURES_EXT, 31);
@@ -584,7 +584,7 @@ constexpr ChainCodec kPhysicalDeviceAddressBindingReportFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceAddressBindingReportFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ADDRESS_BINDING_REPORT_FEATURES_EXT, 55);
 constexpr ChainCodec kPhysicalDeviceOpticalFlowFeaturesNVIn =
-    ContentsOf<VkPhysicalDeviceOpticalFlowFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_FEATURES_NV, 229);
+    ContentsOf<VkPhysicalDeviceOpticalFlowFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_FEATURES_NV, 231);
 constexpr ChainCodec kPhysicalDeviceFaultFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceFaultFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT, 1,
                                                  "VkPhysicalDeviceFaultFeaturesEXT is of no extension that is offered");
@@ -615,19 +615,19 @@ constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderFeaturesEXTIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_EXT, 103);
 constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_NV, 236);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_NV, 238);
 constexpr ChainCodec kPhysicalDeviceExtendedSparseAddressSpaceFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceExtendedSparseAddressSpaceFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_FEATURES_NV, 220);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_FEATURES_NV, 222);
 constexpr ChainCodec kPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_VIEWPORTS_FEATURES_QCOM, 255);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_VIEWPORTS_FEATURES_QCOM, 257);
 constexpr ChainCodec kPhysicalDeviceRayTracingPositionFetchFeaturesKHRIn =
     ContentsOf<VkPhysicalDeviceRayTracingPositionFetchFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_POSITION_FETCH_FEATURES_KHR, 172);
 constexpr ChainCodec kPhysicalDeviceMultiviewPerViewRenderAreasFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceMultiviewPerViewRenderAreasFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_RENDER_AREAS_FEATURES_QCOM, 254);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_RENDER_AREAS_FEATURES_QCOM, 256);
 constexpr ChainCodec kPhysicalDeviceShaderObjectFeaturesEXTIn = ContentsOf<VkPhysicalDeviceShaderObjectFeaturesEXT>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_OBJECT_FEATURES_EXT, 115);
 constexpr ChainCodec kPhysicalDeviceShaderTileImageFeaturesEXTIn =
@@ -638,7 +638,7 @@ constexpr ChainCodec kPhysicalDeviceCooperativeMatrixFeaturesKHRIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, 144);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixConversionFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceCooperativeMatrixConversionFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_CONVERSION_FEATURES_QCOM, 247);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_CONVERSION_FEATURES_QCOM, 249);
 constexpr ChainCodec kPhysicalDeviceShaderEnqueueFeaturesAMDXIn = ContentsOf<VkPhysicalDeviceShaderEnqueueFeaturesAMDX>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ENQUEUE_FEATURES_AMDX, 1,
     "VkPhysicalDeviceShaderEnqueueFeaturesAMDX is of no extension that is offered");
@@ -646,25 +646,25 @@ constexpr ChainCodec kPhysicalDeviceAntiLagFeaturesAMDIn =
     ContentsOf<VkPhysicalDeviceAntiLagFeaturesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ANTI_LAG_FEATURES_AMD, 3);
 constexpr ChainCodec kPhysicalDeviceTileMemoryHeapFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceTileMemoryHeapFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_FEATURES_QCOM, 260);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_FEATURES_QCOM, 262);
 constexpr ChainCodec kPhysicalDeviceCubicClampFeaturesQCOMIn = ContentsOf<VkPhysicalDeviceCubicClampFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_CLAMP_FEATURES_QCOM, 249);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_CLAMP_FEATURES_QCOM, 251);
 constexpr ChainCodec kPhysicalDeviceYcbcrDegammaFeaturesQCOMIn = ContentsOf<VkPhysicalDeviceYcbcrDegammaFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_DEGAMMA_FEATURES_QCOM, 263);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_DEGAMMA_FEATURES_QCOM, 265);
 constexpr ChainCodec kPhysicalDeviceCubicWeightsFeaturesQCOMIn = ContentsOf<VkPhysicalDeviceCubicWeightsFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_WEIGHTS_FEATURES_QCOM, 250);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_WEIGHTS_FEATURES_QCOM, 252);
 constexpr ChainCodec kPhysicalDeviceImageProcessing2FeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceImageProcessing2FeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_FEATURES_QCOM, 252);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_FEATURES_QCOM, 254);
 constexpr ChainCodec kPhysicalDeviceImageProcessing3FeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceImageProcessing3FeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_3_FEATURES_QCOM, 253);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_3_FEATURES_QCOM, 255);
 constexpr ChainCodec kPhysicalDeviceDescriptorPoolOverallocationFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceDescriptorPoolOverallocationFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_POOL_OVERALLOCATION_FEATURES_NV, 214);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_POOL_OVERALLOCATION_FEATURES_NV, 216);
 constexpr ChainCodec kPhysicalDevicePerStageDescriptorSetFeaturesNVIn =
     ContentsOf<VkPhysicalDevicePerStageDescriptorSetFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PER_STAGE_DESCRIPTOR_SET_FEATURES_NV, 231);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PER_STAGE_DESCRIPTOR_SET_FEATURES_NV, 233);
 constexpr ChainCodec kPhysicalDeviceCudaKernelLaunchFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCudaKernelLaunchFeaturesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUDA_KERNEL_LAUNCH_FEATURES_NV, 1,
@@ -701,7 +701,7 @@ constexpr ChainCodec kPhysicalDeviceShaderQuadControlFeaturesKHRIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_QUAD_CONTROL_FEATURES_KHR, 179);
 constexpr ChainCodec kPhysicalDeviceShaderAtomicFloat16VectorFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceShaderAtomicFloat16VectorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT16_VECTOR_FEATURES_NV, 242);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT16_VECTOR_FEATURES_NV, 244);
 constexpr ChainCodec kPhysicalDeviceMapMemoryPlacedFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceMapMemoryPlacedFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT, 1,
@@ -709,13 +709,13 @@ constexpr ChainCodec kPhysicalDeviceMapMemoryPlacedFeaturesEXTIn =
 constexpr ChainCodec kPhysicalDeviceShaderBfloat16FeaturesKHRIn = ContentsOf<VkPhysicalDeviceShaderBfloat16FeaturesKHR>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR, 174);
 constexpr ChainCodec kPhysicalDeviceRawAccessChainsFeaturesNVIn = ContentsOf<VkPhysicalDeviceRawAccessChainsFeaturesNV>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAW_ACCESS_CHAINS_FEATURES_NV, 234);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAW_ACCESS_CHAINS_FEATURES_NV, 236);
 constexpr ChainCodec kPhysicalDeviceCommandBufferInheritanceFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCommandBufferInheritanceFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMMAND_BUFFER_INHERITANCE_FEATURES_NV, 204);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMMAND_BUFFER_INHERITANCE_FEATURES_NV, 206);
 constexpr ChainCodec kPhysicalDeviceImageAlignmentControlFeaturesMESAIn =
     ContentsOf<VkPhysicalDeviceImageAlignmentControlFeaturesMESA>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_FEATURES_MESA, 198);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_FEATURES_MESA, 200);
 constexpr ChainCodec kPhysicalDeviceShaderReplicatedCompositesFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceShaderReplicatedCompositesFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_REPLICATED_COMPOSITES_FEATURES_EXT, 118);
@@ -725,10 +725,10 @@ constexpr ChainCodec kPhysicalDevicePresentModeFifoLatestReadyFeaturesKHRIn =
         "VkPhysicalDevicePresentModeFifoLatestReadyFeaturesKHR is of no extension that is offered");
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrix2FeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCooperativeMatrix2FeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV, 207);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV, 209);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_DECODE_VECTOR_FEATURES_NV, 208);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_DECODE_VECTOR_FEATURES_NV, 210);
 constexpr ChainCodec kPhysicalDeviceHdrVividFeaturesHUAWEIIn = ContentsOf<VkPhysicalDeviceHdrVividFeaturesHUAWEI>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HDR_VIVID_FEATURES_HUAWEI, 1,
     "VkPhysicalDeviceHdrVividFeaturesHUAWEI is of no extension that is offered");
@@ -746,10 +746,10 @@ constexpr ChainCodec kPhysicalDeviceCooperativeVectorFeaturesNVIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_VECTOR_FEATURES_NV, 1,
         "VkPhysicalDeviceCooperativeVectorFeaturesNV is of no extension that is offered");
 constexpr ChainCodec kPhysicalDeviceTileShadingFeaturesQCOMIn = ContentsOf<VkPhysicalDeviceTileShadingFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_FEATURES_QCOM, 262);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_FEATURES_QCOM, 264);
 constexpr ChainCodec kPhysicalDeviceFragmentDensityMapLayeredFeaturesVALVEIn =
     ContentsOf<VkPhysicalDeviceFragmentDensityMapLayeredFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_FEATURES_VALVE, 268);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_FEATURES_VALVE, 270);
 constexpr ChainCodec kPhysicalDevicePresentMeteringFeaturesNVIn = ContentsOf<VkPhysicalDevicePresentMeteringFeaturesNV>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_METERING_FEATURES_NV, 1,
     "VkPhysicalDevicePresentMeteringFeaturesNV is of no extension that is offered");
@@ -758,14 +758,14 @@ constexpr ChainCodec kPhysicalDeviceShaderUniformBufferUnsizedArrayFeaturesEXTIn
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNIFORM_BUFFER_UNSIZED_ARRAY_FEATURES_EXT, 122);
 constexpr ChainCodec kPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVEIn =
     ContentsOf<VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MIXED_FLOAT_DOT_PRODUCT_FEATURES_VALVE, 269);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MIXED_FLOAT_DOT_PRODUCT_FEATURES_VALVE, 271);
 constexpr ChainCodec kPhysicalDevicePrimitiveRestartIndexFeaturesEXTIn =
     ContentsOf<VkPhysicalDevicePrimitiveRestartIndexFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIMITIVE_RESTART_INDEX_FEATURES_EXT, 99);
 constexpr ChainCodec kPhysicalDeviceFormatPackFeaturesARMIn =
     ContentsOf<VkPhysicalDeviceFormatPackFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FORMAT_PACK_FEATURES_ARM, 17);
 constexpr ChainCodec kPhysicalDeviceThrottleHintFeaturesSECIn = ContentsOf<VkPhysicalDeviceThrottleHintFeaturesSEC>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_THROTTLE_HINT_FEATURES_SEC, 266);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_THROTTLE_HINT_FEATURES_SEC, 268);
 constexpr ChainCodec kPhysicalDeviceTensorFeaturesARMIn =
     ContentsOf<VkPhysicalDeviceTensorFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TENSOR_FEATURES_ARM, 26);
 constexpr ChainCodec kPhysicalDeviceDescriptorBufferTensorFeaturesARMIn =
@@ -778,7 +778,7 @@ constexpr ChainCodec kPhysicalDeviceDataGraphFeaturesARMIn = ContentsOf<VkPhysic
     "VkPhysicalDeviceDataGraphFeaturesARM is of no extension that is offered");
 constexpr ChainCodec kPhysicalDevicePipelineCacheIncrementalModeFeaturesSECIn =
     ContentsOf<VkPhysicalDevicePipelineCacheIncrementalModeFeaturesSEC>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CACHE_INCREMENTAL_MODE_FEATURES_SEC, 265);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CACHE_INCREMENTAL_MODE_FEATURES_SEC, 267);
 constexpr ChainCodec kPhysicalDeviceDataGraphModelFeaturesQCOMIn =
     ContentsOf<VkPhysicalDeviceDataGraphModelFeaturesQCOM>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DATA_GRAPH_MODEL_FEATURES_QCOM, 1,
@@ -788,18 +788,18 @@ constexpr ChainCodec kPhysicalDeviceShaderUntypedPointersFeaturesKHRIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNTYPED_POINTERS_FEATURES_KHR, 182);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeRgbConversionFeaturesVALVEIn =
     ContentsOf<VkPhysicalDeviceVideoEncodeRgbConversionFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_RGB_CONVERSION_FEATURES_VALVE, 270);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_RGB_CONVERSION_FEATURES_VALVE, 272);
 constexpr ChainCodec kPhysicalDeviceShader64BitIndexingFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceShader64BitIndexingFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_64_BIT_INDEXING_FEATURES_EXT, 108);
 constexpr ChainCodec kPhysicalDeviceQueuePerfHintFeaturesQCOMIn = ContentsOf<VkPhysicalDeviceQueuePerfHintFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_FEATURES_QCOM, 256);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_FEATURES_QCOM, 258);
 constexpr ChainCodec kPhysicalDevicePerformanceCountersByRegionFeaturesARMIn =
     ContentsOf<VkPhysicalDevicePerformanceCountersByRegionFeaturesARM>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_COUNTERS_BY_REGION_FEATURES_ARM, 18);
 constexpr ChainCodec kPhysicalDeviceComputeOccupancyPriorityFeaturesNVIn =
     ContentsOf<VkPhysicalDeviceComputeOccupancyPriorityFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_OCCUPANCY_PRIORITY_FEATURES_NV, 205);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_OCCUPANCY_PRIORITY_FEATURES_NV, 207);
 constexpr ChainCodec kPhysicalDeviceShaderLongVectorFeaturesEXTIn =
     ContentsOf<VkPhysicalDeviceShaderLongVectorFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_LONG_VECTOR_FEATURES_EXT, 113);
@@ -841,7 +841,7 @@ constexpr ChainCodec kPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXTIn =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_MAINTENANCE_1_FEATURES_EXT, 39);
 constexpr ChainCodec kPhysicalDeviceBufferDeviceAddressAllocationAlignmentFeaturesVALVEIn =
     ContentsOf<VkPhysicalDeviceBufferDeviceAddressAllocationAlignmentFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_FEATURES_VALVE, 267);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_FEATURES_VALVE, 269);
 constexpr ChainCodec kPhysicalDeviceFeatures2In =
     ContentsOf<VkPhysicalDeviceFeatures2>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, 0);
 constexpr ChainCodec kDeviceGroupDeviceCreateInfoIn =
@@ -849,7 +849,7 @@ constexpr ChainCodec kDeviceGroupDeviceCreateInfoIn =
 constexpr ChainCodec kDeviceMemoryOverallocationCreateInfoAMDIn = ContentsOf<VkDeviceMemoryOverallocationCreateInfoAMD>(
     VK_STRUCTURE_TYPE_DEVICE_MEMORY_OVERALLOCATION_CREATE_INFO_AMD, 7);
 constexpr ChainCodec kDeviceDiagnosticsConfigCreateInfoNVIn =
-    ContentsOf<VkDeviceDiagnosticsConfigCreateInfoNV>(VK_STRUCTURE_TYPE_DEVICE_DIAGNOSTICS_CONFIG_CREATE_INFO_NV, 216);
+    ContentsOf<VkDeviceDiagnosticsConfigCreateInfoNV>(VK_STRUCTURE_TYPE_DEVICE_DIAGNOSTICS_CONFIG_CREATE_INFO_NV, 218);
 constexpr ChainCodec kDevicePipelineBinaryInternalCacheControlKHRIn =
     ContentsOf<VkDevicePipelineBinaryInternalCacheControlKHR>(
         VK_STRUCTURE_TYPE_DEVICE_PIPELINE_BINARY_INTERNAL_CACHE_CONTROL_KHR, 1,
@@ -866,17 +866,17 @@ constexpr ChainCodec kTimelineSemaphoreSubmitInfoIn =
 constexpr ChainCodec kPerformanceQuerySubmitInfoKHRIn =
     ContentsOf<VkPerformanceQuerySubmitInfoKHR>(VK_STRUCTURE_TYPE_PERFORMANCE_QUERY_SUBMIT_INFO_KHR, 164);
 constexpr ChainCodec kAmigoProfilingSubmitInfoSECIn =
-    ContentsOf<VkAmigoProfilingSubmitInfoSEC>(VK_STRUCTURE_TYPE_AMIGO_PROFILING_SUBMIT_INFO_SEC, 264);
+    ContentsOf<VkAmigoProfilingSubmitInfoSEC>(VK_STRUCTURE_TYPE_AMIGO_PROFILING_SUBMIT_INFO_SEC, 266);
 constexpr ChainCodec kFrameBoundaryEXTIn = ContentsOf<VkFrameBoundaryEXT>(VK_STRUCTURE_TYPE_FRAME_BOUNDARY_EXT, 72);
 constexpr ChainCodec kLatencySubmissionPresentIdNVIn =
     ContentsOf<VkLatencySubmissionPresentIdNV>(VK_STRUCTURE_TYPE_LATENCY_SUBMISSION_PRESENT_ID_NV, 1,
                                                "VkLatencySubmissionPresentIdNV is of no extension that is offered");
 constexpr ChainCodec kThrottleHintSubmitInfoSECIn =
-    ContentsOf<VkThrottleHintSubmitInfoSEC>(VK_STRUCTURE_TYPE_THROTTLE_HINT_SUBMIT_INFO_SEC, 266);
+    ContentsOf<VkThrottleHintSubmitInfoSEC>(VK_STRUCTURE_TYPE_THROTTLE_HINT_SUBMIT_INFO_SEC, 268);
 constexpr ChainCodec kFrameBoundaryTensorsARMIn =
     ContentsOf<VkFrameBoundaryTensorsARM>(VK_STRUCTURE_TYPE_FRAME_BOUNDARY_TENSORS_ARM, 26);
 constexpr ChainCodec kDedicatedAllocationMemoryAllocateInfoNVIn = ContentsOf<VkDedicatedAllocationMemoryAllocateInfoNV>(
-    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_MEMORY_ALLOCATE_INFO_NV, 212);
+    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_MEMORY_ALLOCATE_INFO_NV, 214);
 constexpr ChainCodec kExportMemoryAllocateInfoNVIn =
     ContentsOf<VkExportMemoryAllocateInfoNV>(VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO_NV, 1,
                                              "VkExportMemoryAllocateInfoNV is of no extension that is offered");
@@ -898,7 +898,7 @@ constexpr ChainCodec kMemoryDedicatedAllocateInfoTensorARMIn =
     ContentsOf<VkMemoryDedicatedAllocateInfoTensorARM>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO_TENSOR_ARM, 26);
 constexpr ChainCodec kBufferDeviceAddressAlignmentAllocateInfoVALVEIn =
     ContentsOf<VkBufferDeviceAddressAlignmentAllocateInfoVALVE>(
-        VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_ALIGNMENT_ALLOCATE_INFO_VALVE, 267);
+        VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_ALIGNMENT_ALLOCATE_INFO_VALVE, 269);
 constexpr ChainCodec kDeviceGroupBindSparseInfoIn =
     ContentsOf<VkDeviceGroupBindSparseInfo>(VK_STRUCTURE_TYPE_DEVICE_GROUP_BIND_SPARSE_INFO, 0);
 constexpr ChainCodec kExportFenceCreateInfoIn =
@@ -914,40 +914,38 @@ constexpr ChainCodec kQueryPoolPerformanceQueryCreateInfoINTELIn =
         VK_STRUCTURE_TYPE_QUERY_POOL_PERFORMANCE_QUERY_CREATE_INFO_INTEL, 1,
         "VkQueryPoolPerformanceQueryCreateInfoINTEL is of no extension that is offered");
 constexpr ChainCodec kVideoDecodeUsageInfoKHRIn =
-    ContentsOf<VkVideoDecodeUsageInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_USAGE_INFO_KHR, 186);
+    ContentsOf<VkVideoDecodeUsageInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_USAGE_INFO_KHR, 187);
 constexpr ChainCodec kVideoDecodeH264ProfileInfoKHRIn =
     ContentsOf<VkVideoDecodeH264ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_PROFILE_INFO_KHR, 185);
 constexpr ChainCodec kVideoDecodeH265ProfileInfoKHRIn =
-    ContentsOf<VkVideoDecodeH265ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_PROFILE_INFO_KHR, 1,
-                                                "VkVideoDecodeH265ProfileInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoDecodeH265ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_PROFILE_INFO_KHR, 186);
 constexpr ChainCodec kVideoDecodeVP9ProfileInfoKHRIn =
-    ContentsOf<VkVideoDecodeVP9ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_PROFILE_INFO_KHR, 187);
+    ContentsOf<VkVideoDecodeVP9ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_PROFILE_INFO_KHR, 188);
 constexpr ChainCodec kVideoDecodeAV1ProfileInfoKHRIn =
     ContentsOf<VkVideoDecodeAV1ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_PROFILE_INFO_KHR, 184);
 constexpr ChainCodec kVideoEncodeUsageInfoKHRIn =
-    ContentsOf<VkVideoEncodeUsageInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_USAGE_INFO_KHR, 193);
+    ContentsOf<VkVideoEncodeUsageInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_USAGE_INFO_KHR, 195);
 constexpr ChainCodec kVideoEncodeH264ProfileInfoKHRIn =
-    ContentsOf<VkVideoEncodeH264ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_PROFILE_INFO_KHR, 190);
+    ContentsOf<VkVideoEncodeH264ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_PROFILE_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265ProfileInfoKHRIn =
-    ContentsOf<VkVideoEncodeH265ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_PROFILE_INFO_KHR, 1,
-                                                "VkVideoEncodeH265ProfileInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoEncodeH265ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_PROFILE_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1ProfileInfoKHRIn =
-    ContentsOf<VkVideoEncodeAV1ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_PROFILE_INFO_KHR, 188);
+    ContentsOf<VkVideoEncodeAV1ProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_PROFILE_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeProfileRgbConversionInfoVALVEIn =
     ContentsOf<VkVideoEncodeProfileRgbConversionInfoVALVE>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_PROFILE_RGB_CONVERSION_INFO_VALVE, 270);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_PROFILE_RGB_CONVERSION_INFO_VALVE, 272);
 constexpr ChainCodec kVideoProfileInfoKHRIn =
-    ContentsOf<VkVideoProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_PROFILE_INFO_KHR, 196);
+    ContentsOf<VkVideoProfileInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_PROFILE_INFO_KHR, 198);
 constexpr ChainCodec kQueryPoolVideoEncodeFeedbackCreateInfoKHRIn =
     ContentsOf<VkQueryPoolVideoEncodeFeedbackCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_QUERY_POOL_VIDEO_ENCODE_FEEDBACK_CREATE_INFO_KHR, 193);
+        VK_STRUCTURE_TYPE_QUERY_POOL_VIDEO_ENCODE_FEEDBACK_CREATE_INFO_KHR, 195);
 constexpr ChainCodec kQueryPoolVideoEncodePerPartitionFeedbackCreateInfoKHRIn =
     ContentsOf<VkQueryPoolVideoEncodePerPartitionFeedbackCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_QUERY_POOL_VIDEO_ENCODE_PER_PARTITION_FEEDBACK_CREATE_INFO_KHR, 189);
+        VK_STRUCTURE_TYPE_QUERY_POOL_VIDEO_ENCODE_PER_PARTITION_FEEDBACK_CREATE_INFO_KHR, 190);
 constexpr ChainCodec kBufferUsageFlags2CreateInfoIn =
     ContentsOf<VkBufferUsageFlags2CreateInfo>(VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO, 0);
 constexpr ChainCodec kDedicatedAllocationBufferCreateInfoNVIn = ContentsOf<VkDedicatedAllocationBufferCreateInfoNV>(
-    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_BUFFER_CREATE_INFO_NV, 212);
+    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_BUFFER_CREATE_INFO_NV, 214);
 constexpr ChainCodec kExternalMemoryBufferCreateInfoIn =
     ContentsOf<VkExternalMemoryBufferCreateInfo>(VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, 0);
 constexpr ChainCodec kBufferOpaqueCaptureAddressCreateInfoIn =
@@ -955,13 +953,13 @@ constexpr ChainCodec kBufferOpaqueCaptureAddressCreateInfoIn =
 constexpr ChainCodec kBufferDeviceAddressCreateInfoEXTIn =
     ContentsOf<VkBufferDeviceAddressCreateInfoEXT>(VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_CREATE_INFO_EXT, 34);
 constexpr ChainCodec kVideoProfileListInfoKHRIn =
-    ContentsOf<VkVideoProfileListInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_PROFILE_LIST_INFO_KHR, 196);
+    ContentsOf<VkVideoProfileListInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_PROFILE_LIST_INFO_KHR, 198);
 constexpr ChainCodec kImageCreateFlags2CreateInfoKHRIn =
     ContentsOf<VkImageCreateFlags2CreateInfoKHR>(VK_STRUCTURE_TYPE_IMAGE_CREATE_FLAGS_2_CREATE_INFO_KHR, 152);
 constexpr ChainCodec kImageUsageFlags2CreateInfoKHRIn =
     ContentsOf<VkImageUsageFlags2CreateInfoKHR>(VK_STRUCTURE_TYPE_IMAGE_USAGE_FLAGS_2_CREATE_INFO_KHR, 152);
 constexpr ChainCodec kDedicatedAllocationImageCreateInfoNVIn = ContentsOf<VkDedicatedAllocationImageCreateInfoNV>(
-    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_IMAGE_CREATE_INFO_NV, 212);
+    VK_STRUCTURE_TYPE_DEDICATED_ALLOCATION_IMAGE_CREATE_INFO_NV, 214);
 constexpr ChainCodec kExternalMemoryImageCreateInfoNVIn = ContentsOf<VkExternalMemoryImageCreateInfoNV>(
     VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO_NV, 1,
     "VkExternalMemoryImageCreateInfoNV is of no extension that is offered");
@@ -983,9 +981,9 @@ constexpr ChainCodec kImageStencilUsage2CreateInfoKHRIn =
 constexpr ChainCodec kImageCompressionControlEXTIn =
     ContentsOf<VkImageCompressionControlEXT>(VK_STRUCTURE_TYPE_IMAGE_COMPRESSION_CONTROL_EXT, 75);
 constexpr ChainCodec kOpticalFlowImageFormatInfoNVIn =
-    ContentsOf<VkOpticalFlowImageFormatInfoNV>(VK_STRUCTURE_TYPE_OPTICAL_FLOW_IMAGE_FORMAT_INFO_NV, 229);
+    ContentsOf<VkOpticalFlowImageFormatInfoNV>(VK_STRUCTURE_TYPE_OPTICAL_FLOW_IMAGE_FORMAT_INFO_NV, 231);
 constexpr ChainCodec kImageAlignmentControlCreateInfoMESAIn =
-    ContentsOf<VkImageAlignmentControlCreateInfoMESA>(VK_STRUCTURE_TYPE_IMAGE_ALIGNMENT_CONTROL_CREATE_INFO_MESA, 198);
+    ContentsOf<VkImageAlignmentControlCreateInfoMESA>(VK_STRUCTURE_TYPE_IMAGE_ALIGNMENT_CONTROL_CREATE_INFO_MESA, 200);
 constexpr ChainCodec kOpaqueCaptureDataCreateInfoEXTIn =
     ContentsOf<VkOpaqueCaptureDataCreateInfoEXT>(VK_STRUCTURE_TYPE_OPAQUE_CAPTURE_DATA_CREATE_INFO_EXT, 53);
 constexpr ChainCodec kDataGraphOpticalFlowImageFormatInfoARMIn = ContentsOf<VkDataGraphOpticalFlowImageFormatInfoARM>(
@@ -1006,7 +1004,7 @@ constexpr ChainCodec kImageViewASTCDecodeModeEXTIn =
 constexpr ChainCodec kImageViewMinLodCreateInfoEXTIn =
     ContentsOf<VkImageViewMinLodCreateInfoEXT>(VK_STRUCTURE_TYPE_IMAGE_VIEW_MIN_LOD_CREATE_INFO_EXT, 79);
 constexpr ChainCodec kImageViewSampleWeightCreateInfoQCOMIn =
-    ContentsOf<VkImageViewSampleWeightCreateInfoQCOM>(VK_STRUCTURE_TYPE_IMAGE_VIEW_SAMPLE_WEIGHT_CREATE_INFO_QCOM, 251);
+    ContentsOf<VkImageViewSampleWeightCreateInfoQCOM>(VK_STRUCTURE_TYPE_IMAGE_VIEW_SAMPLE_WEIGHT_CREATE_INFO_QCOM, 253);
 constexpr ChainCodec kShaderModuleValidationCacheCreateInfoEXTIn =
     ContentsOf<VkShaderModuleValidationCacheCreateInfoEXT>(
         VK_STRUCTURE_TYPE_SHADER_MODULE_VALIDATION_CACHE_CREATE_INFO_EXT, 127);
@@ -1033,14 +1031,14 @@ constexpr ChainCodec kSamplerBorderColorComponentMappingCreateInfoEXTIn =
     ContentsOf<VkSamplerBorderColorComponentMappingCreateInfoEXT>(
         VK_STRUCTURE_TYPE_SAMPLER_BORDER_COLOR_COMPONENT_MAPPING_CREATE_INFO_EXT, 33);
 constexpr ChainCodec kSamplerCubicWeightsCreateInfoQCOMIn =
-    ContentsOf<VkSamplerCubicWeightsCreateInfoQCOM>(VK_STRUCTURE_TYPE_SAMPLER_CUBIC_WEIGHTS_CREATE_INFO_QCOM, 250);
+    ContentsOf<VkSamplerCubicWeightsCreateInfoQCOM>(VK_STRUCTURE_TYPE_SAMPLER_CUBIC_WEIGHTS_CREATE_INFO_QCOM, 252);
 constexpr ChainCodec kSamplerBlockMatchWindowCreateInfoQCOMIn = ContentsOf<VkSamplerBlockMatchWindowCreateInfoQCOM>(
-    VK_STRUCTURE_TYPE_SAMPLER_BLOCK_MATCH_WINDOW_CREATE_INFO_QCOM, 252);
+    VK_STRUCTURE_TYPE_SAMPLER_BLOCK_MATCH_WINDOW_CREATE_INFO_QCOM, 254);
 constexpr ChainCodec kSamplerCustomBorderColorIndexCreateInfoEXTIn =
     ContentsOf<VkSamplerCustomBorderColorIndexCreateInfoEXT>(
         VK_STRUCTURE_TYPE_SAMPLER_CUSTOM_BORDER_COLOR_INDEX_CREATE_INFO_EXT, 53);
 constexpr ChainCodec kPushConstantBankInfoNVIn =
-    ContentsOf<VkPushConstantBankInfoNV>(VK_STRUCTURE_TYPE_PUSH_CONSTANT_BANK_INFO_NV, 233);
+    ContentsOf<VkPushConstantBankInfoNV>(VK_STRUCTURE_TYPE_PUSH_CONSTANT_BANK_INFO_NV, 235);
 constexpr ChainCodec kShaderDescriptorSetAndBindingMappingInfoEXTIn =
     ContentsOf<VkShaderDescriptorSetAndBindingMappingInfoEXT>(
         VK_STRUCTURE_TYPE_SHADER_DESCRIPTOR_SET_AND_BINDING_MAPPING_INFO_EXT, 53);
@@ -1052,19 +1050,19 @@ constexpr ChainCodec kPipelineTessellationDomainOriginStateCreateInfoIn =
         VK_STRUCTURE_TYPE_PIPELINE_TESSELLATION_DOMAIN_ORIGIN_STATE_CREATE_INFO, 0);
 constexpr ChainCodec kPipelineViewportWScalingStateCreateInfoNVIn =
     ContentsOf<VkPipelineViewportWScalingStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_W_SCALING_STATE_CREATE_INFO_NV, 202);
+        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_W_SCALING_STATE_CREATE_INFO_NV, 204);
 constexpr ChainCodec kPipelineViewportSwizzleStateCreateInfoNVIn =
     ContentsOf<VkPipelineViewportSwizzleStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_SWIZZLE_STATE_CREATE_INFO_NV, 246);
+        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_SWIZZLE_STATE_CREATE_INFO_NV, 248);
 constexpr ChainCodec kPipelineViewportExclusiveScissorStateCreateInfoNVIn =
     ContentsOf<VkPipelineViewportExclusiveScissorStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_EXCLUSIVE_SCISSOR_STATE_CREATE_INFO_NV, 241);
+        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_EXCLUSIVE_SCISSOR_STATE_CREATE_INFO_NV, 243);
 constexpr ChainCodec kPipelineViewportShadingRateImageStateCreateInfoNVIn =
     ContentsOf<VkPipelineViewportShadingRateImageStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_SHADING_RATE_IMAGE_STATE_CREATE_INFO_NV, 245);
+        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_SHADING_RATE_IMAGE_STATE_CREATE_INFO_NV, 247);
 constexpr ChainCodec kPipelineViewportCoarseSampleOrderStateCreateInfoNVIn =
     ContentsOf<VkPipelineViewportCoarseSampleOrderStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_COARSE_SAMPLE_ORDER_STATE_CREATE_INFO_NV, 245);
+        VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_COARSE_SAMPLE_ORDER_STATE_CREATE_INFO_NV, 247);
 constexpr ChainCodec kPipelineViewportDepthClipControlCreateInfoEXTIn =
     ContentsOf<VkPipelineViewportDepthClipControlCreateInfoEXT>(
         VK_STRUCTURE_TYPE_PIPELINE_VIEWPORT_DEPTH_CLIP_CONTROL_CREATE_INFO_EXT, 50);
@@ -1093,7 +1091,7 @@ constexpr ChainCodec kDepthBiasRepresentationInfoEXTIn =
     ContentsOf<VkDepthBiasRepresentationInfoEXT>(VK_STRUCTURE_TYPE_DEPTH_BIAS_REPRESENTATION_INFO_EXT, 46);
 constexpr ChainCodec kPipelineCoverageToColorStateCreateInfoNVIn =
     ContentsOf<VkPipelineCoverageToColorStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_TO_COLOR_STATE_CREATE_INFO_NV, 222);
+        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_TO_COLOR_STATE_CREATE_INFO_NV, 224);
 constexpr ChainCodec kSampleLocationsInfoEXTIn =
     ContentsOf<VkSampleLocationsInfoEXT>(VK_STRUCTURE_TYPE_SAMPLE_LOCATIONS_INFO_EXT, 107);
 constexpr ChainCodec kPipelineSampleLocationsStateCreateInfoEXTIn =
@@ -1101,10 +1099,10 @@ constexpr ChainCodec kPipelineSampleLocationsStateCreateInfoEXTIn =
         VK_STRUCTURE_TYPE_PIPELINE_SAMPLE_LOCATIONS_STATE_CREATE_INFO_EXT, 107);
 constexpr ChainCodec kPipelineCoverageModulationStateCreateInfoNVIn =
     ContentsOf<VkPipelineCoverageModulationStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_MODULATION_STATE_CREATE_INFO_NV, 224);
+        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_MODULATION_STATE_CREATE_INFO_NV, 226);
 constexpr ChainCodec kPipelineCoverageReductionStateCreateInfoNVIn =
     ContentsOf<VkPipelineCoverageReductionStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_REDUCTION_STATE_CREATE_INFO_NV, 211);
+        VK_STRUCTURE_TYPE_PIPELINE_COVERAGE_REDUCTION_STATE_CREATE_INFO_NV, 213);
 constexpr ChainCodec kPipelineColorBlendAdvancedStateCreateInfoEXTIn =
     ContentsOf<VkPipelineColorBlendAdvancedStateCreateInfoEXT>(
         VK_STRUCTURE_TYPE_PIPELINE_COLOR_BLEND_ADVANCED_STATE_CREATE_INFO_EXT, 32);
@@ -1116,13 +1114,13 @@ constexpr ChainCodec kPipelineBinaryInfoKHRIn = ContentsOf<VkPipelineBinaryInfoK
     VK_STRUCTURE_TYPE_PIPELINE_BINARY_INFO_KHR, 1, "VkPipelineBinaryInfoKHR is of no extension that is offered");
 constexpr ChainCodec kGraphicsPipelineShaderGroupsCreateInfoNVIn =
     ContentsOf<VkGraphicsPipelineShaderGroupsCreateInfoNV>(
-        VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_SHADER_GROUPS_CREATE_INFO_NV, 217);
+        VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_SHADER_GROUPS_CREATE_INFO_NV, 219);
 constexpr ChainCodec kPipelineDiscardRectangleStateCreateInfoEXTIn =
     ContentsOf<VkPipelineDiscardRectangleStateCreateInfoEXT>(
         VK_STRUCTURE_TYPE_PIPELINE_DISCARD_RECTANGLE_STATE_CREATE_INFO_EXT, 57);
 constexpr ChainCodec kPipelineRepresentativeFragmentTestStateCreateInfoNVIn =
     ContentsOf<VkPipelineRepresentativeFragmentTestStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_REPRESENTATIVE_FRAGMENT_TEST_STATE_CREATE_INFO_NV, 240);
+        VK_STRUCTURE_TYPE_PIPELINE_REPRESENTATIVE_FRAGMENT_TEST_STATE_CREATE_INFO_NV, 242);
 constexpr ChainCodec kPipelineCreationFeedbackCreateInfoIn =
     EchoingOf<VkPipelineCreationFeedbackCreateInfo>(VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO, 0);
 constexpr ChainCodec kPipelineCompilerControlCreateInfoAMDIn =
@@ -1134,7 +1132,7 @@ constexpr ChainCodec kPipelineFragmentShadingRateStateCreateInfoKHRIn =
         VK_STRUCTURE_TYPE_PIPELINE_FRAGMENT_SHADING_RATE_STATE_CREATE_INFO_KHR, 155);
 constexpr ChainCodec kPipelineFragmentShadingRateEnumStateCreateInfoNVIn =
     ContentsOf<VkPipelineFragmentShadingRateEnumStateCreateInfoNV>(
-        VK_STRUCTURE_TYPE_PIPELINE_FRAGMENT_SHADING_RATE_ENUM_STATE_CREATE_INFO_NV, 223);
+        VK_STRUCTURE_TYPE_PIPELINE_FRAGMENT_SHADING_RATE_ENUM_STATE_CREATE_INFO_NV, 225);
 constexpr ChainCodec kCustomResolveCreateInfoEXTIn =
     ContentsOf<VkCustomResolveCreateInfoEXT>(VK_STRUCTURE_TYPE_CUSTOM_RESOLVE_CREATE_INFO_EXT, 41);
 constexpr ChainCodec kPipelineRenderingCreateInfoIn =
@@ -1142,7 +1140,7 @@ constexpr ChainCodec kPipelineRenderingCreateInfoIn =
 constexpr ChainCodec kAttachmentSampleCountInfoAMDIn =
     ContentsOf<VkAttachmentSampleCountInfoAMD>(VK_STRUCTURE_TYPE_ATTACHMENT_SAMPLE_COUNT_INFO_AMD, 8);
 constexpr ChainCodec kMultiviewPerViewAttributesInfoNVXIn =
-    ContentsOf<VkMultiviewPerViewAttributesInfoNVX>(VK_STRUCTURE_TYPE_MULTIVIEW_PER_VIEW_ATTRIBUTES_INFO_NVX, 201);
+    ContentsOf<VkMultiviewPerViewAttributesInfoNVX>(VK_STRUCTURE_TYPE_MULTIVIEW_PER_VIEW_ATTRIBUTES_INFO_NVX, 203);
 constexpr ChainCodec kGraphicsPipelineLibraryCreateInfoEXTIn =
     ContentsOf<VkGraphicsPipelineLibraryCreateInfoEXT>(VK_STRUCTURE_TYPE_GRAPHICS_PIPELINE_LIBRARY_CREATE_INFO_EXT, 73);
 constexpr ChainCodec kRenderingAttachmentLocationInfoIn =
@@ -1151,9 +1149,9 @@ constexpr ChainCodec kRenderingInputAttachmentIndexInfoIn =
     ContentsOf<VkRenderingInputAttachmentIndexInfo>(VK_STRUCTURE_TYPE_RENDERING_INPUT_ATTACHMENT_INDEX_INFO, 0);
 constexpr ChainCodec kPipelineFragmentDensityMapLayeredCreateInfoVALVEIn =
     ContentsOf<VkPipelineFragmentDensityMapLayeredCreateInfoVALVE>(
-        VK_STRUCTURE_TYPE_PIPELINE_FRAGMENT_DENSITY_MAP_LAYERED_CREATE_INFO_VALVE, 268);
+        VK_STRUCTURE_TYPE_PIPELINE_FRAGMENT_DENSITY_MAP_LAYERED_CREATE_INFO_VALVE, 270);
 constexpr ChainCodec kComputePipelineIndirectBufferInfoNVIn =
-    ContentsOf<VkComputePipelineIndirectBufferInfoNV>(VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_INDIRECT_BUFFER_INFO_NV, 218);
+    ContentsOf<VkComputePipelineIndirectBufferInfoNV>(VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_INDIRECT_BUFFER_INFO_NV, 220);
 constexpr ChainCodec kSubpassShadingPipelineCreateInfoHUAWEIIn = ContentsOf<VkSubpassShadingPipelineCreateInfoHUAWEI>(
     VK_STRUCTURE_TYPE_SUBPASS_SHADING_PIPELINE_CREATE_INFO_HUAWEI, 136);
 constexpr ChainCodec kPipelineLayoutCreateInfoIn =
@@ -1179,10 +1177,10 @@ constexpr ChainCodec kWriteDescriptorSetAccelerationStructureKHRIn =
         VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_ACCELERATION_STRUCTURE_KHR, 140);
 constexpr ChainCodec kWriteDescriptorSetAccelerationStructureNVIn =
     ContentsOf<VkWriteDescriptorSetAccelerationStructureNV>(
-        VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_ACCELERATION_STRUCTURE_NV, 235);
+        VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_ACCELERATION_STRUCTURE_NV, 237);
 constexpr ChainCodec kWriteDescriptorSetPartitionedAccelerationStructureNVIn =
     ContentsOf<VkWriteDescriptorSetPartitionedAccelerationStructureNV>(
-        VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_PARTITIONED_ACCELERATION_STRUCTURE_NV, 230);
+        VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_PARTITIONED_ACCELERATION_STRUCTURE_NV, 232);
 constexpr ChainCodec kWriteDescriptorSetTensorARMIn =
     ContentsOf<VkWriteDescriptorSetTensorARM>(VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET_TENSOR_ARM, 26);
 constexpr ChainCodec kFramebufferAttachmentsCreateInfoIn =
@@ -1196,22 +1194,22 @@ constexpr ChainCodec kRenderPassFragmentDensityMapCreateInfoEXTIn =
     ContentsOf<VkRenderPassFragmentDensityMapCreateInfoEXT>(
         VK_STRUCTURE_TYPE_RENDER_PASS_FRAGMENT_DENSITY_MAP_CREATE_INFO_EXT, 67);
 constexpr ChainCodec kTileMemorySizeInfoQCOMIn =
-    ContentsOf<VkTileMemorySizeInfoQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_SIZE_INFO_QCOM, 260);
+    ContentsOf<VkTileMemorySizeInfoQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_SIZE_INFO_QCOM, 262);
 constexpr ChainCodec kRenderPassTileShadingCreateInfoQCOMIn =
-    ContentsOf<VkRenderPassTileShadingCreateInfoQCOM>(VK_STRUCTURE_TYPE_RENDER_PASS_TILE_SHADING_CREATE_INFO_QCOM, 262);
+    ContentsOf<VkRenderPassTileShadingCreateInfoQCOM>(VK_STRUCTURE_TYPE_RENDER_PASS_TILE_SHADING_CREATE_INFO_QCOM, 264);
 constexpr ChainCodec kCommandBufferInheritanceConditionalRenderingInfoEXTIn =
     ContentsOf<VkCommandBufferInheritanceConditionalRenderingInfoEXT>(
         VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_CONDITIONAL_RENDERING_INFO_EXT, 37);
 constexpr ChainCodec kCommandBufferInheritanceRenderPassTransformInfoQCOMIn =
     ContentsOf<VkCommandBufferInheritanceRenderPassTransformInfoQCOM>(
-        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_RENDER_PASS_TRANSFORM_INFO_QCOM, 257);
+        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_RENDER_PASS_TRANSFORM_INFO_QCOM, 259);
 constexpr ChainCodec kCommandBufferInheritanceViewportScissorInfoNVIn =
     ContentsOf<VkCommandBufferInheritanceViewportScissorInfoNV>(
-        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_VIEWPORT_SCISSOR_INFO_NV, 225);
+        VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_VIEWPORT_SCISSOR_INFO_NV, 227);
 constexpr ChainCodec kCommandBufferInheritanceRenderingInfoIn =
     ContentsOf<VkCommandBufferInheritanceRenderingInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_RENDERING_INFO, 0);
 constexpr ChainCodec kTileMemoryBindInfoQCOMIn =
-    ContentsOf<VkTileMemoryBindInfoQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_BIND_INFO_QCOM, 260);
+    ContentsOf<VkTileMemoryBindInfoQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_BIND_INFO_QCOM, 262);
 constexpr ChainCodec kCommandBufferInheritanceDescriptorHeapInfoEXTIn =
     ContentsOf<VkCommandBufferInheritanceDescriptorHeapInfoEXT>(
         VK_STRUCTURE_TYPE_COMMAND_BUFFER_INHERITANCE_DESCRIPTOR_HEAP_INFO_EXT, 53);
@@ -1226,10 +1224,10 @@ constexpr ChainCodec kRenderPassSampleLocationsBeginInfoEXTIn = ContentsOf<VkRen
 constexpr ChainCodec kRenderPassAttachmentBeginInfoIn =
     ContentsOf<VkRenderPassAttachmentBeginInfo>(VK_STRUCTURE_TYPE_RENDER_PASS_ATTACHMENT_BEGIN_INFO, 0);
 constexpr ChainCodec kRenderPassTransformBeginInfoQCOMIn =
-    ContentsOf<VkRenderPassTransformBeginInfoQCOM>(VK_STRUCTURE_TYPE_RENDER_PASS_TRANSFORM_BEGIN_INFO_QCOM, 257);
+    ContentsOf<VkRenderPassTransformBeginInfoQCOM>(VK_STRUCTURE_TYPE_RENDER_PASS_TRANSFORM_BEGIN_INFO_QCOM, 259);
 constexpr ChainCodec kMultiviewPerViewRenderAreasRenderPassBeginInfoQCOMIn =
     ContentsOf<VkMultiviewPerViewRenderAreasRenderPassBeginInfoQCOM>(
-        VK_STRUCTURE_TYPE_MULTIVIEW_PER_VIEW_RENDER_AREAS_RENDER_PASS_BEGIN_INFO_QCOM, 254);
+        VK_STRUCTURE_TYPE_MULTIVIEW_PER_VIEW_RENDER_AREAS_RENDER_PASS_BEGIN_INFO_QCOM, 256);
 constexpr ChainCodec kRenderPassStripeBeginInfoARMIn =
     ContentsOf<VkRenderPassStripeBeginInfoARM>(VK_STRUCTURE_TYPE_RENDER_PASS_STRIPE_BEGIN_INFO_ARM, 21);
 constexpr ChainCodec kRenderPassPerformanceCountersByRegionBeginInfoARMIn =
@@ -1259,7 +1257,7 @@ constexpr ChainCodec kSwapchainLatencyCreateInfoNVIn =
 constexpr ChainCodec kMemoryDedicatedRequirementsOut =
     ValuesOf<VkMemoryDedicatedRequirements>(VK_STRUCTURE_TYPE_MEMORY_DEDICATED_REQUIREMENTS, 0);
 constexpr ChainCodec kTileMemoryRequirementsQCOMOut =
-    ValuesOf<VkTileMemoryRequirementsQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_REQUIREMENTS_QCOM, 260);
+    ValuesOf<VkTileMemoryRequirementsQCOM>(VK_STRUCTURE_TYPE_TILE_MEMORY_REQUIREMENTS_QCOM, 262);
 constexpr ChainCodec kIndirectCommandsLayoutPushDataTokenNVIn = ContentsOf<VkIndirectCommandsLayoutPushDataTokenNV>(
     VK_STRUCTURE_TYPE_INDIRECT_COMMANDS_LAYOUT_PUSH_DATA_TOKEN_NV, 53);
 constexpr ChainCodec kGeneratedCommandsPipelineInfoEXTIn =
@@ -1268,21 +1266,21 @@ constexpr ChainCodec kGeneratedCommandsShaderInfoEXTIn =
     ContentsOf<VkGeneratedCommandsShaderInfoEXT>(VK_STRUCTURE_TYPE_GENERATED_COMMANDS_SHADER_INFO_EXT, 56);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDeviceGeneratedCommandsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV, 217);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_FEATURES_NV, 219);
 constexpr ChainCodec kPhysicalDevicePushConstantBankFeaturesNVOut =
     ValuesOf<VkPhysicalDevicePushConstantBankFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_FEATURES_NV, 233);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_FEATURES_NV, 235);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsComputeFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDeviceGeneratedCommandsComputeFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_COMPUTE_FEATURES_NV, 218);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_COMPUTE_FEATURES_NV, 220);
 constexpr ChainCodec kPhysicalDevicePrivateDataFeaturesOut =
     ValuesOf<VkPhysicalDevicePrivateDataFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_FEATURES, 0);
 constexpr ChainCodec kPhysicalDevicePrivateDataBaseHandleFeaturesNVOut =
     ValuesOf<VkPhysicalDevicePrivateDataBaseHandleFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_BASE_HANDLE_FEATURES_NV, 232);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIVATE_DATA_BASE_HANDLE_FEATURES_NV, 234);
 constexpr ChainCodec kPhysicalDeviceClusterAccelerationStructureFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceClusterAccelerationStructureFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_FEATURES_NV, 203);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_FEATURES_NV, 205);
 constexpr ChainCodec kPhysicalDeviceVariablePointersFeaturesOut =
     ValuesOf<VkPhysicalDeviceVariablePointersFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VARIABLE_POINTERS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceMultiviewFeaturesOut =
@@ -1340,7 +1338,7 @@ constexpr ChainCodec kPhysicalDeviceHostQueryResetFeaturesOut =
     ValuesOf<VkPhysicalDeviceHostQueryResetFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HOST_QUERY_RESET_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceElapsedTimerQueryFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceElapsedTimerQueryFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ELAPSED_TIMER_QUERY_FEATURES_QCOM, 248);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ELAPSED_TIMER_QUERY_FEATURES_QCOM, 250);
 constexpr ChainCodec kPhysicalDeviceGlobalPriorityQueryFeaturesOut =
     ValuesOf<VkPhysicalDeviceGlobalPriorityQueryFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GLOBAL_PRIORITY_QUERY_FEATURES, 0);
@@ -1377,39 +1375,39 @@ constexpr ChainCodec kPhysicalDeviceTransformFeedbackFeaturesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TRANSFORM_FEEDBACK_FEATURES_EXT, 126);
 constexpr ChainCodec kPhysicalDeviceRepresentativeFragmentTestFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceRepresentativeFragmentTestFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_REPRESENTATIVE_FRAGMENT_TEST_FEATURES_NV, 240);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_REPRESENTATIVE_FRAGMENT_TEST_FEATURES_NV, 242);
 constexpr ChainCodec kPhysicalDeviceExclusiveScissorFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceExclusiveScissorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXCLUSIVE_SCISSOR_FEATURES_NV, 241);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXCLUSIVE_SCISSOR_FEATURES_NV, 243);
 constexpr ChainCodec kPhysicalDeviceCornerSampledImageFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCornerSampledImageFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CORNER_SAMPLED_IMAGE_FEATURES_NV, 210);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CORNER_SAMPLED_IMAGE_FEATURES_NV, 212);
 constexpr ChainCodec kPhysicalDeviceComputeShaderDerivativesFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceComputeShaderDerivativesFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_SHADER_DERIVATIVES_FEATURES_KHR, 143);
 constexpr ChainCodec kPhysicalDeviceShaderImageFootprintFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceShaderImageFootprintFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_FOOTPRINT_FEATURES_NV, 243);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_IMAGE_FOOTPRINT_FEATURES_NV, 245);
 constexpr ChainCodec kPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDedicatedAllocationImageAliasingFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEDICATED_ALLOCATION_IMAGE_ALIASING_FEATURES_NV, 213);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEDICATED_ALLOCATION_IMAGE_ALIASING_FEATURES_NV, 215);
 constexpr ChainCodec kPhysicalDeviceCopyMemoryIndirectFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceCopyMemoryIndirectFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_KHR, 146);
 constexpr ChainCodec kPhysicalDeviceCopyMemoryIndirectFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCopyMemoryIndirectFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_NV, 209);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COPY_MEMORY_INDIRECT_FEATURES_NV, 211);
 constexpr ChainCodec kPhysicalDeviceMemoryDecompressionFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceMemoryDecompressionFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_EXT, 84);
 constexpr ChainCodec kPhysicalDeviceShadingRateImageFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceShadingRateImageFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_FEATURES_NV, 245);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_FEATURES_NV, 247);
 constexpr ChainCodec kPhysicalDeviceInvocationMaskFeaturesHUAWEIOut =
     ValuesOf<VkPhysicalDeviceInvocationMaskFeaturesHUAWEI>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INVOCATION_MASK_FEATURES_HUAWEI, 135);
 constexpr ChainCodec kPhysicalDeviceMeshShaderFeaturesNVOut =
-    ValuesOf<VkPhysicalDeviceMeshShaderFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_NV, 228);
+    ValuesOf<VkPhysicalDeviceMeshShaderFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_NV, 230);
 constexpr ChainCodec kPhysicalDeviceMeshShaderFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceMeshShaderFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_FEATURES_EXT, 86);
 constexpr ChainCodec kPhysicalDeviceAccelerationStructureFeaturesKHROut =
@@ -1459,7 +1457,7 @@ constexpr ChainCodec kPhysicalDeviceTextureCompressionASTCHDRFeaturesOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXTURE_COMPRESSION_ASTC_HDR_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrixFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV, 206);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV, 208);
 constexpr ChainCodec kPhysicalDeviceYcbcrImageArraysFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceYcbcrImageArraysFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_IMAGE_ARRAYS_FEATURES_EXT, 132);
@@ -1470,7 +1468,7 @@ constexpr ChainCodec kPhysicalDevicePerformanceQueryFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR, 164);
 constexpr ChainCodec kPhysicalDeviceCoverageReductionModeFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCoverageReductionModeFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COVERAGE_REDUCTION_MODE_FEATURES_NV, 211);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COVERAGE_REDUCTION_MODE_FEATURES_NV, 213);
 constexpr ChainCodec kPhysicalDeviceShaderIntegerFunctions2FeaturesINTELOut =
     ValuesOf<VkPhysicalDeviceShaderIntegerFunctions2FeaturesINTEL>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_FUNCTIONS_2_FEATURES_INTEL, 139);
@@ -1480,7 +1478,7 @@ constexpr ChainCodec kPhysicalDeviceIndexTypeUint8FeaturesOut =
     ValuesOf<VkPhysicalDeviceIndexTypeUint8Features>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INDEX_TYPE_UINT8_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceShaderSMBuiltinsFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceShaderSMBuiltinsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_FEATURES_NV, 244);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_FEATURES_NV, 246);
 constexpr ChainCodec kPhysicalDeviceFragmentShaderInterlockFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceFragmentShaderInterlockFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADER_INTERLOCK_FEATURES_EXT, 71);
@@ -1538,10 +1536,10 @@ constexpr ChainCodec kPhysicalDeviceExtendedFlagsFeaturesKHROut = ValuesOf<VkPhy
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_FLAGS_FEATURES_KHR, 152);
 constexpr ChainCodec kPhysicalDevicePartitionedAccelerationStructureFeaturesNVOut =
     ValuesOf<VkPhysicalDevicePartitionedAccelerationStructureFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_FEATURES_NV, 230);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_FEATURES_NV, 232);
 constexpr ChainCodec kPhysicalDeviceDiagnosticsConfigFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDiagnosticsConfigFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DIAGNOSTICS_CONFIG_FEATURES_NV, 216);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DIAGNOSTICS_CONFIG_FEATURES_NV, 218);
 constexpr ChainCodec kPhysicalDeviceZeroInitializeWorkgroupMemoryFeaturesOut =
     ValuesOf<VkPhysicalDeviceZeroInitializeWorkgroupMemoryFeatures>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ZERO_INITIALIZE_WORKGROUP_MEMORY_FEATURES, 0);
@@ -1554,7 +1552,7 @@ constexpr ChainCodec kPhysicalDeviceImageRobustnessFeaturesOut =
     ValuesOf<VkPhysicalDeviceImageRobustnessFeatures>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ROBUSTNESS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_WORKGROUP_MEMORY_EXPLICIT_LAYOUT_FEATURES_KHR, 197);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_WORKGROUP_MEMORY_EXPLICIT_LAYOUT_FEATURES_KHR, 199);
 constexpr ChainCodec kPhysicalDevicePortabilitySubsetFeaturesKHROut =
     ValuesOf<VkPhysicalDevicePortabilitySubsetFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR, 167);
@@ -1580,7 +1578,7 @@ constexpr ChainCodec kPhysicalDeviceShaderTerminateInvocationFeaturesOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_TERMINATE_INVOCATION_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceFragmentShadingRateEnumsFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceFragmentShadingRateEnumsFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_FEATURES_NV, 223);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_FEATURES_NV, 225);
 constexpr ChainCodec kPhysicalDeviceImage2DViewOf3DFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceImage2DViewOf3DFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_2D_VIEW_OF_3D_FEATURES_EXT, 74);
@@ -1646,23 +1644,23 @@ constexpr ChainCodec kPhysicalDevicePipelineProtectedAccessFeaturesOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROTECTED_ACCESS_FEATURES, 0);
 constexpr ChainCodec kPhysicalDeviceVideoMaintenance1FeaturesKHROut =
     ValuesOf<VkPhysicalDeviceVideoMaintenance1FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_1_FEATURES_KHR, 194);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_1_FEATURES_KHR, 196);
 constexpr ChainCodec kPhysicalDeviceVideoMaintenance2FeaturesKHROut =
     ValuesOf<VkPhysicalDeviceVideoMaintenance2FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_2_FEATURES_KHR, 195);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_MAINTENANCE_2_FEATURES_KHR, 197);
 constexpr ChainCodec kPhysicalDeviceVideoDecodeVP9FeaturesKHROut = ValuesOf<VkPhysicalDeviceVideoDecodeVP9FeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_DECODE_VP9_FEATURES_KHR, 187);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_DECODE_VP9_FEATURES_KHR, 188);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeQuantizationMapFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceVideoEncodeQuantizationMapFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_QUANTIZATION_MAP_FEATURES_KHR, 192);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_QUANTIZATION_MAP_FEATURES_KHR, 194);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeFeedback2FeaturesKHROut =
     ValuesOf<VkPhysicalDeviceVideoEncodeFeedback2FeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_FEEDBACK_2_FEATURES_KHR, 189);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_FEEDBACK_2_FEATURES_KHR, 190);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeAV1FeaturesKHROut = ValuesOf<VkPhysicalDeviceVideoEncodeAV1FeaturesKHR>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_AV1_FEATURES_KHR, 188);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_AV1_FEATURES_KHR, 189);
 constexpr ChainCodec kPhysicalDeviceInheritedViewportScissorFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceInheritedViewportScissorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INHERITED_VIEWPORT_SCISSOR_FEATURES_NV, 225);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INHERITED_VIEWPORT_SCISSOR_FEATURES_NV, 227);
 constexpr ChainCodec kPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceYcbcr2Plane444FormatsFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_2_PLANE_444_FORMATS_FEATURES_EXT, 131);
@@ -1671,7 +1669,7 @@ constexpr ChainCodec kPhysicalDeviceProvokingVertexFeaturesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROVOKING_VERTEX_FEATURES_EXT, 102);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeIntraRefreshFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceVideoEncodeIntraRefreshFeaturesKHR>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_INTRA_REFRESH_FEATURES_KHR, 191);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_INTRA_REFRESH_FEATURES_KHR, 193);
 constexpr ChainCodec kPhysicalDeviceDescriptorBufferFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceDescriptorBufferFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_FEATURES_EXT, 52);
@@ -1685,13 +1683,13 @@ constexpr ChainCodec kPhysicalDeviceShaderFmaFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceShaderFmaFeaturesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FMA_FEATURES_KHR, 177);
 constexpr ChainCodec kPhysicalDeviceRayTracingMotionBlurFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceRayTracingMotionBlurFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MOTION_BLUR_FEATURES_NV, 238);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_MOTION_BLUR_FEATURES_NV, 240);
 constexpr ChainCodec kPhysicalDeviceRayTracingValidationFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceRayTracingValidationFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_VALIDATION_FEATURES_NV, 239);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_VALIDATION_FEATURES_NV, 241);
 constexpr ChainCodec kPhysicalDeviceRayTracingLinearSweptSpheresFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceRayTracingLinearSweptSpheresFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_LINEAR_SWEPT_SPHERES_FEATURES_NV, 237);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_LINEAR_SWEPT_SPHERES_FEATURES_NV, 239);
 constexpr ChainCodec kPhysicalDeviceRGBA10X6FormatsFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceRGBA10X6FormatsFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RGBA10X6_FORMATS_FEATURES_EXT, 105);
@@ -1705,7 +1703,7 @@ constexpr ChainCodec kPhysicalDeviceRasterizationOrderAttachmentAccessFeaturesEX
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RASTERIZATION_ORDER_ATTACHMENT_ACCESS_FEATURES_EXT, 20);
 constexpr ChainCodec kPhysicalDeviceLinearColorAttachmentFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceLinearColorAttachmentFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINEAR_COLOR_ATTACHMENT_FEATURES_NV, 226);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LINEAR_COLOR_ATTACHMENT_FEATURES_NV, 228);
 constexpr ChainCodec kPhysicalDeviceGraphicsPipelineLibraryFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceGraphicsPipelineLibraryFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_GRAPHICS_PIPELINE_LIBRARY_FEATURES_EXT, 73);
@@ -1740,7 +1738,7 @@ constexpr ChainCodec kPhysicalDeviceOpacityMicromapFeaturesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_FEATURES_EXT, 92);
 constexpr ChainCodec kPhysicalDeviceDisplacementMicromapFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDisplacementMicromapFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_FEATURES_NV, 219);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_FEATURES_NV, 221);
 constexpr ChainCodec kPhysicalDevicePipelinePropertiesFeaturesEXTOut =
     ValuesOf<VkPhysicalDevicePipelinePropertiesFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_PROPERTIES_FEATURES_EXT, 97);
@@ -1755,15 +1753,15 @@ constexpr ChainCodec kPhysicalDevicePipelineRobustnessFeaturesOut =
                                                          0);
 constexpr ChainCodec kPhysicalDeviceShaderMultipleWaitQueuesFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceShaderMultipleWaitQueuesFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_FEATURES_QCOM, 259);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_FEATURES_QCOM, 261);
 constexpr ChainCodec kPhysicalDeviceImageProcessingFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceImageProcessingFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_FEATURES_QCOM, 251);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_FEATURES_QCOM, 253);
 constexpr ChainCodec kPhysicalDeviceTilePropertiesFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceTilePropertiesFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_PROPERTIES_FEATURES_QCOM, 261);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_PROPERTIES_FEATURES_QCOM, 263);
 constexpr ChainCodec kPhysicalDeviceAmigoProfilingFeaturesSECOut = ValuesOf<VkPhysicalDeviceAmigoProfilingFeaturesSEC>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_AMIGO_PROFILING_FEATURES_SEC, 264);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_AMIGO_PROFILING_FEATURES_SEC, 266);
 constexpr ChainCodec kPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceAttachmentFeedbackLoopLayoutFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ATTACHMENT_FEEDBACK_LOOP_LAYOUT_FEATURES_EXT, 31);
@@ -1771,7 +1769,7 @@ constexpr ChainCodec kPhysicalDeviceAddressBindingReportFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceAddressBindingReportFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ADDRESS_BINDING_REPORT_FEATURES_EXT, 55);
 constexpr ChainCodec kPhysicalDeviceOpticalFlowFeaturesNVOut =
-    ValuesOf<VkPhysicalDeviceOpticalFlowFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_FEATURES_NV, 229);
+    ValuesOf<VkPhysicalDeviceOpticalFlowFeaturesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_FEATURES_NV, 231);
 constexpr ChainCodec kPhysicalDeviceFaultFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceFaultFeaturesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT, 1);
 constexpr ChainCodec kPhysicalDeviceFaultFeaturesKHROut =
@@ -1801,19 +1799,19 @@ constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderFeaturesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_EXT, 103);
 constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceRayTracingInvocationReorderFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_NV, 236);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_FEATURES_NV, 238);
 constexpr ChainCodec kPhysicalDeviceExtendedSparseAddressSpaceFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceExtendedSparseAddressSpaceFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_FEATURES_NV, 220);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_FEATURES_NV, 222);
 constexpr ChainCodec kPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceMultiviewPerViewViewportsFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_VIEWPORTS_FEATURES_QCOM, 255);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_VIEWPORTS_FEATURES_QCOM, 257);
 constexpr ChainCodec kPhysicalDeviceRayTracingPositionFetchFeaturesKHROut =
     ValuesOf<VkPhysicalDeviceRayTracingPositionFetchFeaturesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_POSITION_FETCH_FEATURES_KHR, 172);
 constexpr ChainCodec kPhysicalDeviceMultiviewPerViewRenderAreasFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceMultiviewPerViewRenderAreasFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_RENDER_AREAS_FEATURES_QCOM, 254);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_RENDER_AREAS_FEATURES_QCOM, 256);
 constexpr ChainCodec kPhysicalDeviceShaderObjectFeaturesEXTOut = ValuesOf<VkPhysicalDeviceShaderObjectFeaturesEXT>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_OBJECT_FEATURES_EXT, 115);
 constexpr ChainCodec kPhysicalDeviceShaderTileImageFeaturesEXTOut =
@@ -1824,32 +1822,32 @@ constexpr ChainCodec kPhysicalDeviceCooperativeMatrixFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, 144);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixConversionFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrixConversionFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_CONVERSION_FEATURES_QCOM, 247);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_CONVERSION_FEATURES_QCOM, 249);
 constexpr ChainCodec kPhysicalDeviceShaderEnqueueFeaturesAMDXOut = ValuesOf<VkPhysicalDeviceShaderEnqueueFeaturesAMDX>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ENQUEUE_FEATURES_AMDX, 1);
 constexpr ChainCodec kPhysicalDeviceAntiLagFeaturesAMDOut =
     ValuesOf<VkPhysicalDeviceAntiLagFeaturesAMD>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ANTI_LAG_FEATURES_AMD, 3);
 constexpr ChainCodec kPhysicalDeviceTileMemoryHeapFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceTileMemoryHeapFeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_FEATURES_QCOM, 260);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_FEATURES_QCOM, 262);
 constexpr ChainCodec kPhysicalDeviceCubicClampFeaturesQCOMOut =
-    ValuesOf<VkPhysicalDeviceCubicClampFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_CLAMP_FEATURES_QCOM, 249);
+    ValuesOf<VkPhysicalDeviceCubicClampFeaturesQCOM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_CLAMP_FEATURES_QCOM, 251);
 constexpr ChainCodec kPhysicalDeviceYcbcrDegammaFeaturesQCOMOut = ValuesOf<VkPhysicalDeviceYcbcrDegammaFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_DEGAMMA_FEATURES_QCOM, 263);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_YCBCR_DEGAMMA_FEATURES_QCOM, 265);
 constexpr ChainCodec kPhysicalDeviceCubicWeightsFeaturesQCOMOut = ValuesOf<VkPhysicalDeviceCubicWeightsFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_WEIGHTS_FEATURES_QCOM, 250);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUBIC_WEIGHTS_FEATURES_QCOM, 252);
 constexpr ChainCodec kPhysicalDeviceImageProcessing2FeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceImageProcessing2FeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_FEATURES_QCOM, 252);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_FEATURES_QCOM, 254);
 constexpr ChainCodec kPhysicalDeviceImageProcessing3FeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceImageProcessing3FeaturesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_3_FEATURES_QCOM, 253);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_3_FEATURES_QCOM, 255);
 constexpr ChainCodec kPhysicalDeviceDescriptorPoolOverallocationFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceDescriptorPoolOverallocationFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_POOL_OVERALLOCATION_FEATURES_NV, 214);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_POOL_OVERALLOCATION_FEATURES_NV, 216);
 constexpr ChainCodec kPhysicalDevicePerStageDescriptorSetFeaturesNVOut =
     ValuesOf<VkPhysicalDevicePerStageDescriptorSetFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PER_STAGE_DESCRIPTOR_SET_FEATURES_NV, 231);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PER_STAGE_DESCRIPTOR_SET_FEATURES_NV, 233);
 constexpr ChainCodec kPhysicalDeviceCudaKernelLaunchFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCudaKernelLaunchFeaturesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUDA_KERNEL_LAUNCH_FEATURES_NV, 1);
@@ -1885,20 +1883,20 @@ constexpr ChainCodec kPhysicalDeviceShaderQuadControlFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_QUAD_CONTROL_FEATURES_KHR, 179);
 constexpr ChainCodec kPhysicalDeviceShaderAtomicFloat16VectorFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceShaderAtomicFloat16VectorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT16_VECTOR_FEATURES_NV, 242);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_FLOAT16_VECTOR_FEATURES_NV, 244);
 constexpr ChainCodec kPhysicalDeviceMapMemoryPlacedFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceMapMemoryPlacedFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_FEATURES_EXT, 1);
 constexpr ChainCodec kPhysicalDeviceShaderBfloat16FeaturesKHROut = ValuesOf<VkPhysicalDeviceShaderBfloat16FeaturesKHR>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR, 174);
 constexpr ChainCodec kPhysicalDeviceRawAccessChainsFeaturesNVOut = ValuesOf<VkPhysicalDeviceRawAccessChainsFeaturesNV>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAW_ACCESS_CHAINS_FEATURES_NV, 234);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAW_ACCESS_CHAINS_FEATURES_NV, 236);
 constexpr ChainCodec kPhysicalDeviceCommandBufferInheritanceFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCommandBufferInheritanceFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMMAND_BUFFER_INHERITANCE_FEATURES_NV, 204);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMMAND_BUFFER_INHERITANCE_FEATURES_NV, 206);
 constexpr ChainCodec kPhysicalDeviceImageAlignmentControlFeaturesMESAOut =
     ValuesOf<VkPhysicalDeviceImageAlignmentControlFeaturesMESA>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_FEATURES_MESA, 198);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_FEATURES_MESA, 200);
 constexpr ChainCodec kPhysicalDeviceShaderReplicatedCompositesFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceShaderReplicatedCompositesFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_REPLICATED_COMPOSITES_FEATURES_EXT, 118);
@@ -1907,10 +1905,10 @@ constexpr ChainCodec kPhysicalDevicePresentModeFifoLatestReadyFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_MODE_FIFO_LATEST_READY_FEATURES_KHR, 1);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrix2FeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrix2FeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV, 207);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV, 209);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_DECODE_VECTOR_FEATURES_NV, 208);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_DECODE_VECTOR_FEATURES_NV, 210);
 constexpr ChainCodec kPhysicalDeviceHdrVividFeaturesHUAWEIOut =
     ValuesOf<VkPhysicalDeviceHdrVividFeaturesHUAWEI>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_HDR_VIVID_FEATURES_HUAWEI, 1);
 constexpr ChainCodec kPhysicalDeviceVertexAttributeRobustnessFeaturesEXTOut =
@@ -1926,10 +1924,10 @@ constexpr ChainCodec kPhysicalDeviceCooperativeVectorFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeVectorFeaturesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_VECTOR_FEATURES_NV, 1);
 constexpr ChainCodec kPhysicalDeviceTileShadingFeaturesQCOMOut = ValuesOf<VkPhysicalDeviceTileShadingFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_FEATURES_QCOM, 262);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_FEATURES_QCOM, 264);
 constexpr ChainCodec kPhysicalDeviceFragmentDensityMapLayeredFeaturesVALVEOut =
     ValuesOf<VkPhysicalDeviceFragmentDensityMapLayeredFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_FEATURES_VALVE, 268);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_FEATURES_VALVE, 270);
 constexpr ChainCodec kPhysicalDevicePresentMeteringFeaturesNVOut = ValuesOf<VkPhysicalDevicePresentMeteringFeaturesNV>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRESENT_METERING_FEATURES_NV, 1);
 constexpr ChainCodec kPhysicalDeviceShaderUniformBufferUnsizedArrayFeaturesEXTOut =
@@ -1937,14 +1935,14 @@ constexpr ChainCodec kPhysicalDeviceShaderUniformBufferUnsizedArrayFeaturesEXTOu
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNIFORM_BUFFER_UNSIZED_ARRAY_FEATURES_EXT, 122);
 constexpr ChainCodec kPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVEOut =
     ValuesOf<VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MIXED_FLOAT_DOT_PRODUCT_FEATURES_VALVE, 269);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MIXED_FLOAT_DOT_PRODUCT_FEATURES_VALVE, 271);
 constexpr ChainCodec kPhysicalDevicePrimitiveRestartIndexFeaturesEXTOut =
     ValuesOf<VkPhysicalDevicePrimitiveRestartIndexFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PRIMITIVE_RESTART_INDEX_FEATURES_EXT, 99);
 constexpr ChainCodec kPhysicalDeviceFormatPackFeaturesARMOut =
     ValuesOf<VkPhysicalDeviceFormatPackFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FORMAT_PACK_FEATURES_ARM, 17);
 constexpr ChainCodec kPhysicalDeviceThrottleHintFeaturesSECOut = ValuesOf<VkPhysicalDeviceThrottleHintFeaturesSEC>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_THROTTLE_HINT_FEATURES_SEC, 266);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_THROTTLE_HINT_FEATURES_SEC, 268);
 constexpr ChainCodec kPhysicalDeviceTensorFeaturesARMOut =
     ValuesOf<VkPhysicalDeviceTensorFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TENSOR_FEATURES_ARM, 26);
 constexpr ChainCodec kPhysicalDeviceDescriptorBufferTensorFeaturesARMOut =
@@ -1956,7 +1954,7 @@ constexpr ChainCodec kPhysicalDeviceDataGraphFeaturesARMOut =
     ValuesOf<VkPhysicalDeviceDataGraphFeaturesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DATA_GRAPH_FEATURES_ARM, 1);
 constexpr ChainCodec kPhysicalDevicePipelineCacheIncrementalModeFeaturesSECOut =
     ValuesOf<VkPhysicalDevicePipelineCacheIncrementalModeFeaturesSEC>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CACHE_INCREMENTAL_MODE_FEATURES_SEC, 265);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_CACHE_INCREMENTAL_MODE_FEATURES_SEC, 267);
 constexpr ChainCodec kPhysicalDeviceDataGraphModelFeaturesQCOMOut =
     ValuesOf<VkPhysicalDeviceDataGraphModelFeaturesQCOM>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DATA_GRAPH_MODEL_FEATURES_QCOM, 1);
@@ -1965,18 +1963,18 @@ constexpr ChainCodec kPhysicalDeviceShaderUntypedPointersFeaturesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_UNTYPED_POINTERS_FEATURES_KHR, 182);
 constexpr ChainCodec kPhysicalDeviceVideoEncodeRgbConversionFeaturesVALVEOut =
     ValuesOf<VkPhysicalDeviceVideoEncodeRgbConversionFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_RGB_CONVERSION_FEATURES_VALVE, 270);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VIDEO_ENCODE_RGB_CONVERSION_FEATURES_VALVE, 272);
 constexpr ChainCodec kPhysicalDeviceShader64BitIndexingFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceShader64BitIndexingFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_64_BIT_INDEXING_FEATURES_EXT, 108);
 constexpr ChainCodec kPhysicalDeviceQueuePerfHintFeaturesQCOMOut = ValuesOf<VkPhysicalDeviceQueuePerfHintFeaturesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_FEATURES_QCOM, 256);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_FEATURES_QCOM, 258);
 constexpr ChainCodec kPhysicalDevicePerformanceCountersByRegionFeaturesARMOut =
     ValuesOf<VkPhysicalDevicePerformanceCountersByRegionFeaturesARM>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_COUNTERS_BY_REGION_FEATURES_ARM, 18);
 constexpr ChainCodec kPhysicalDeviceComputeOccupancyPriorityFeaturesNVOut =
     ValuesOf<VkPhysicalDeviceComputeOccupancyPriorityFeaturesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_OCCUPANCY_PRIORITY_FEATURES_NV, 205);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COMPUTE_OCCUPANCY_PRIORITY_FEATURES_NV, 207);
 constexpr ChainCodec kPhysicalDeviceShaderLongVectorFeaturesEXTOut =
     ValuesOf<VkPhysicalDeviceShaderLongVectorFeaturesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_LONG_VECTOR_FEATURES_EXT, 113);
@@ -2016,16 +2014,16 @@ constexpr ChainCodec kPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXTOut 
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_MAINTENANCE_1_FEATURES_EXT, 39);
 constexpr ChainCodec kPhysicalDeviceBufferDeviceAddressAllocationAlignmentFeaturesVALVEOut =
     ValuesOf<VkPhysicalDeviceBufferDeviceAddressAllocationAlignmentFeaturesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_FEATURES_VALVE, 267);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_FEATURES_VALVE, 269);
 constexpr ChainCodec kPhysicalDevicePushConstantBankPropertiesNVOut =
     ValuesOf<VkPhysicalDevicePushConstantBankPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_PROPERTIES_NV, 233);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PUSH_CONSTANT_BANK_PROPERTIES_NV, 235);
 constexpr ChainCodec kPhysicalDeviceDeviceGeneratedCommandsPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceDeviceGeneratedCommandsPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_PROPERTIES_NV, 217);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DEVICE_GENERATED_COMMANDS_PROPERTIES_NV, 219);
 constexpr ChainCodec kPhysicalDeviceClusterAccelerationStructurePropertiesNVOut =
     ValuesOf<VkPhysicalDeviceClusterAccelerationStructurePropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_PROPERTIES_NV, 203);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CLUSTER_ACCELERATION_STRUCTURE_PROPERTIES_NV, 205);
 constexpr ChainCodec kPhysicalDeviceMultiDrawPropertiesEXTOut =
     ValuesOf<VkPhysicalDeviceMultiDrawPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTI_DRAW_PROPERTIES_EXT, 87);
 constexpr ChainCodec kPhysicalDevicePushDescriptorPropertiesOut =
@@ -2041,7 +2039,7 @@ constexpr ChainCodec kPhysicalDeviceDiscardRectanglePropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISCARD_RECTANGLE_PROPERTIES_EXT, 57);
 constexpr ChainCodec kPhysicalDeviceMultiviewPerViewAttributesPropertiesNVXOut =
     ValuesOf<VkPhysicalDeviceMultiviewPerViewAttributesPropertiesNVX>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_ATTRIBUTES_PROPERTIES_NVX, 201);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MULTIVIEW_PER_VIEW_ATTRIBUTES_PROPERTIES_NVX, 203);
 constexpr ChainCodec kPhysicalDeviceSubgroupPropertiesOut =
     ValuesOf<VkPhysicalDeviceSubgroupProperties>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES, 0);
 constexpr ChainCodec kPhysicalDevicePointClippingPropertiesOut =
@@ -2124,9 +2122,9 @@ constexpr ChainCodec kPhysicalDeviceMemoryDecompressionPropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_PROPERTIES_EXT, 84);
 constexpr ChainCodec kPhysicalDeviceShadingRateImagePropertiesNVOut =
     ValuesOf<VkPhysicalDeviceShadingRateImagePropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_PROPERTIES_NV, 245);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADING_RATE_IMAGE_PROPERTIES_NV, 247);
 constexpr ChainCodec kPhysicalDeviceMeshShaderPropertiesNVOut =
-    ValuesOf<VkPhysicalDeviceMeshShaderPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_PROPERTIES_NV, 228);
+    ValuesOf<VkPhysicalDeviceMeshShaderPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_PROPERTIES_NV, 230);
 constexpr ChainCodec kPhysicalDeviceMeshShaderPropertiesEXTOut =
     ValuesOf<VkPhysicalDeviceMeshShaderPropertiesEXT>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MESH_SHADER_PROPERTIES_EXT, 86);
 constexpr ChainCodec kPhysicalDeviceAccelerationStructurePropertiesKHROut =
@@ -2136,7 +2134,7 @@ constexpr ChainCodec kPhysicalDeviceRayTracingPipelinePropertiesKHROut =
     ValuesOf<VkPhysicalDeviceRayTracingPipelinePropertiesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PIPELINE_PROPERTIES_KHR, 170);
 constexpr ChainCodec kPhysicalDeviceRayTracingPropertiesNVOut =
-    ValuesOf<VkPhysicalDeviceRayTracingPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PROPERTIES_NV, 235);
+    ValuesOf<VkPhysicalDeviceRayTracingPropertiesNV>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_PROPERTIES_NV, 237);
 constexpr ChainCodec kPhysicalDeviceFragmentDensityMapPropertiesEXTOut =
     ValuesOf<VkPhysicalDeviceFragmentDensityMapPropertiesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_PROPERTIES_EXT, 67);
@@ -2148,13 +2146,13 @@ constexpr ChainCodec kPhysicalDeviceFragmentDensityMapOffsetPropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_OFFSET_PROPERTIES_EXT, 70);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrixPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrixPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_NV, 206);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_NV, 208);
 constexpr ChainCodec kPhysicalDevicePerformanceQueryPropertiesKHROut =
     ValuesOf<VkPhysicalDevicePerformanceQueryPropertiesKHR>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_PROPERTIES_KHR, 164);
 constexpr ChainCodec kPhysicalDeviceShaderSMBuiltinsPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceShaderSMBuiltinsPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV, 244);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV, 246);
 constexpr ChainCodec kPhysicalDeviceTexelBufferAlignmentPropertiesOut =
     ValuesOf<VkPhysicalDeviceTexelBufferAlignmentProperties>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TEXEL_BUFFER_ALIGNMENT_PROPERTIES, 0);
@@ -2190,7 +2188,7 @@ constexpr ChainCodec kPhysicalDeviceExtendedDynamicState3PropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_DYNAMIC_STATE_3_PROPERTIES_EXT, 62);
 constexpr ChainCodec kPhysicalDevicePartitionedAccelerationStructurePropertiesNVOut =
     ValuesOf<VkPhysicalDevicePartitionedAccelerationStructurePropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_PROPERTIES_NV, 230);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PARTITIONED_ACCELERATION_STRUCTURE_PROPERTIES_NV, 232);
 constexpr ChainCodec kPhysicalDeviceRobustness2PropertiesKHROut = ValuesOf<VkPhysicalDeviceRobustness2PropertiesKHR>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ROBUSTNESS_2_PROPERTIES_KHR, 106);
 constexpr ChainCodec kPhysicalDevicePortabilitySubsetPropertiesKHROut =
@@ -2201,7 +2199,7 @@ constexpr ChainCodec kPhysicalDeviceFragmentShadingRatePropertiesKHROut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_PROPERTIES_KHR, 155);
 constexpr ChainCodec kPhysicalDeviceFragmentShadingRateEnumsPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceFragmentShadingRateEnumsPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_PROPERTIES_NV, 223);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_SHADING_RATE_ENUMS_PROPERTIES_NV, 225);
 constexpr ChainCodec kPhysicalDeviceLegacyVertexAttributesPropertiesEXTOut =
     ValuesOf<VkPhysicalDeviceLegacyVertexAttributesPropertiesEXT>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LEGACY_VERTEX_ATTRIBUTES_PROPERTIES_EXT, 81);
@@ -2247,18 +2245,18 @@ constexpr ChainCodec kPhysicalDeviceOpacityMicromapPropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPACITY_MICROMAP_PROPERTIES_EXT, 92);
 constexpr ChainCodec kPhysicalDeviceDisplacementMicromapPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceDisplacementMicromapPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_PROPERTIES_NV, 219);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DISPLACEMENT_MICROMAP_PROPERTIES_NV, 221);
 constexpr ChainCodec kPhysicalDevicePipelineRobustnessPropertiesOut =
     ValuesOf<VkPhysicalDevicePipelineRobustnessProperties>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_ROBUSTNESS_PROPERTIES, 0);
 constexpr ChainCodec kPhysicalDeviceShaderMultipleWaitQueuesPropertiesQCOMOut =
     ValuesOf<VkPhysicalDeviceShaderMultipleWaitQueuesPropertiesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_PROPERTIES_QCOM, 259);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_MULTIPLE_WAIT_QUEUES_PROPERTIES_QCOM, 261);
 constexpr ChainCodec kPhysicalDeviceImageProcessingPropertiesQCOMOut =
     ValuesOf<VkPhysicalDeviceImageProcessingPropertiesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_PROPERTIES_QCOM, 251);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_PROPERTIES_QCOM, 253);
 constexpr ChainCodec kPhysicalDeviceOpticalFlowPropertiesNVOut = ValuesOf<VkPhysicalDeviceOpticalFlowPropertiesNV>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_PROPERTIES_NV, 229);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_OPTICAL_FLOW_PROPERTIES_NV, 231);
 constexpr ChainCodec kPhysicalDeviceFaultPropertiesKHROut =
     ValuesOf<VkPhysicalDeviceFaultPropertiesKHR>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_PROPERTIES_KHR, 151);
 constexpr ChainCodec kPhysicalDeviceShaderCoreBuiltinsPropertiesARMOut =
@@ -2269,10 +2267,10 @@ constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderPropertiesEXTOut 
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_PROPERTIES_EXT, 103);
 constexpr ChainCodec kPhysicalDeviceRayTracingInvocationReorderPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceRayTracingInvocationReorderPropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_PROPERTIES_NV, 236);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_RAY_TRACING_INVOCATION_REORDER_PROPERTIES_NV, 238);
 constexpr ChainCodec kPhysicalDeviceExtendedSparseAddressSpacePropertiesNVOut =
     ValuesOf<VkPhysicalDeviceExtendedSparseAddressSpacePropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_PROPERTIES_NV, 220);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTENDED_SPARSE_ADDRESS_SPACE_PROPERTIES_NV, 222);
 constexpr ChainCodec kPhysicalDeviceShaderCorePropertiesARMOut =
     ValuesOf<VkPhysicalDeviceShaderCorePropertiesARM>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_ARM, 24);
 constexpr ChainCodec kPhysicalDeviceShaderObjectPropertiesEXTOut = ValuesOf<VkPhysicalDeviceShaderObjectPropertiesEXT>(
@@ -2288,13 +2286,13 @@ constexpr ChainCodec kPhysicalDeviceShaderEnqueuePropertiesAMDXOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ENQUEUE_PROPERTIES_AMDX, 1);
 constexpr ChainCodec kPhysicalDeviceTileMemoryHeapPropertiesQCOMOut =
     ValuesOf<VkPhysicalDeviceTileMemoryHeapPropertiesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_PROPERTIES_QCOM, 260);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_MEMORY_HEAP_PROPERTIES_QCOM, 262);
 constexpr ChainCodec kPhysicalDeviceImageProcessing2PropertiesQCOMOut =
     ValuesOf<VkPhysicalDeviceImageProcessing2PropertiesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_PROPERTIES_QCOM, 252);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_PROCESSING_2_PROPERTIES_QCOM, 254);
 constexpr ChainCodec kPhysicalDeviceLayeredDriverPropertiesMSFTOut =
     ValuesOf<VkPhysicalDeviceLayeredDriverPropertiesMSFT>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LAYERED_DRIVER_PROPERTIES_MSFT, 199);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_LAYERED_DRIVER_PROPERTIES_MSFT, 201);
 constexpr ChainCodec kPhysicalDeviceCudaKernelLaunchPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceCudaKernelLaunchPropertiesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_CUDA_KERNEL_LAUNCH_PROPERTIES_NV, 1);
@@ -2312,18 +2310,18 @@ constexpr ChainCodec kPhysicalDeviceMapMemoryPlacedPropertiesEXTOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAP_MEMORY_PLACED_PROPERTIES_EXT, 1);
 constexpr ChainCodec kPhysicalDeviceImageAlignmentControlPropertiesMESAOut =
     ValuesOf<VkPhysicalDeviceImageAlignmentControlPropertiesMESA>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_PROPERTIES_MESA, 198);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_IMAGE_ALIGNMENT_CONTROL_PROPERTIES_MESA, 200);
 constexpr ChainCodec kPhysicalDeviceCooperativeMatrix2PropertiesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeMatrix2PropertiesNV>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV, 207);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_PROPERTIES_NV, 209);
 constexpr ChainCodec kPhysicalDeviceCooperativeVectorPropertiesNVOut =
     ValuesOf<VkPhysicalDeviceCooperativeVectorPropertiesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_VECTOR_PROPERTIES_NV, 1);
 constexpr ChainCodec kPhysicalDeviceTileShadingPropertiesQCOMOut = ValuesOf<VkPhysicalDeviceTileShadingPropertiesQCOM>(
-    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_PROPERTIES_QCOM, 262);
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TILE_SHADING_PROPERTIES_QCOM, 264);
 constexpr ChainCodec kPhysicalDeviceFragmentDensityMapLayeredPropertiesVALVEOut =
     ValuesOf<VkPhysicalDeviceFragmentDensityMapLayeredPropertiesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_PROPERTIES_VALVE, 268);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FRAGMENT_DENSITY_MAP_LAYERED_PROPERTIES_VALVE, 270);
 constexpr ChainCodec kPhysicalDeviceExternalComputeQueuePropertiesNVOut =
     ValuesOf<VkPhysicalDeviceExternalComputeQueuePropertiesNV>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_COMPUTE_QUEUE_PROPERTIES_NV, 1);
@@ -2334,7 +2332,7 @@ constexpr ChainCodec kPhysicalDeviceDescriptorBufferTensorPropertiesARMOut =
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DESCRIPTOR_BUFFER_TENSOR_PROPERTIES_ARM, 26);
 constexpr ChainCodec kPhysicalDeviceQueuePerfHintPropertiesQCOMOut =
     ValuesOf<VkPhysicalDeviceQueuePerfHintPropertiesQCOM>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_PROPERTIES_QCOM, 256);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_QUEUE_PERF_HINT_PROPERTIES_QCOM, 258);
 constexpr ChainCodec kPhysicalDevicePerformanceCountersByRegionPropertiesARMOut =
     ValuesOf<VkPhysicalDevicePerformanceCountersByRegionPropertiesARM>(
         VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_COUNTERS_BY_REGION_PROPERTIES_ARM, 18);
@@ -2357,7 +2355,7 @@ constexpr ChainCodec kPhysicalDeviceShaderAbortPropertiesKHROut = ValuesOf<VkPhy
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ABORT_PROPERTIES_KHR, 173);
 constexpr ChainCodec kPhysicalDeviceBufferDeviceAddressAllocationAlignmentPropertiesVALVEOut =
     ValuesOf<VkPhysicalDeviceBufferDeviceAddressAllocationAlignmentPropertiesVALVE>(
-        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_PROPERTIES_VALVE, 267);
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_ALLOCATION_ALIGNMENT_PROPERTIES_VALVE, 269);
 constexpr ChainCodec kPhysicalDeviceInfoPropertiesINTELOut =
     ValuesOf<VkPhysicalDeviceInfoPropertiesINTEL>(VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_INFO_PROPERTIES_INTEL, 138);
 constexpr ChainCodec kDrmFormatModifierPropertiesListEXTOut =
@@ -2407,14 +2405,14 @@ constexpr ChainCodec kQueueFamilyOptimalImageTransferGranularityPropertiesKHROut
 constexpr ChainCodec kQueueFamilyGlobalPriorityPropertiesOut =
     ValuesOf<VkQueueFamilyGlobalPriorityProperties>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_GLOBAL_PRIORITY_PROPERTIES, 0);
 constexpr ChainCodec kQueueFamilyCheckpointPropertiesNVOut =
-    ValuesOf<VkQueueFamilyCheckpointPropertiesNV>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_CHECKPOINT_PROPERTIES_NV, 215);
+    ValuesOf<VkQueueFamilyCheckpointPropertiesNV>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_CHECKPOINT_PROPERTIES_NV, 217);
 constexpr ChainCodec kQueueFamilyCheckpointProperties2NVOut =
-    ValuesOf<VkQueueFamilyCheckpointProperties2NV>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_CHECKPOINT_PROPERTIES_2_NV, 215);
+    ValuesOf<VkQueueFamilyCheckpointProperties2NV>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_CHECKPOINT_PROPERTIES_2_NV, 217);
 constexpr ChainCodec kQueueFamilyVideoPropertiesKHROut =
-    ValuesOf<VkQueueFamilyVideoPropertiesKHR>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_VIDEO_PROPERTIES_KHR, 196);
+    ValuesOf<VkQueueFamilyVideoPropertiesKHR>(VK_STRUCTURE_TYPE_QUEUE_FAMILY_VIDEO_PROPERTIES_KHR, 198);
 constexpr ChainCodec kQueueFamilyQueryResultStatusPropertiesKHROut =
     ValuesOf<VkQueueFamilyQueryResultStatusPropertiesKHR>(
-        VK_STRUCTURE_TYPE_QUEUE_FAMILY_QUERY_RESULT_STATUS_PROPERTIES_KHR, 196);
+        VK_STRUCTURE_TYPE_QUEUE_FAMILY_QUERY_RESULT_STATUS_PROPERTIES_KHR, 198);
 constexpr ChainCodec kPhysicalDeviceMemoryBudgetPropertiesEXTOut = ValuesOf<VkPhysicalDeviceMemoryBudgetPropertiesEXT>(
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT, 82);
 constexpr ChainCodec kBindBufferMemoryDeviceGroupInfoIn =
@@ -2433,7 +2431,7 @@ constexpr ChainCodec kImagePlaneMemoryRequirementsInfoIn =
     ContentsOf<VkImagePlaneMemoryRequirementsInfo>(VK_STRUCTURE_TYPE_IMAGE_PLANE_MEMORY_REQUIREMENTS_INFO, 0);
 constexpr ChainCodec kSamplerYcbcrConversionYcbcrDegammaCreateInfoQCOMIn =
     ContentsOf<VkSamplerYcbcrConversionYcbcrDegammaCreateInfoQCOM>(
-        VK_STRUCTURE_TYPE_SAMPLER_YCBCR_CONVERSION_YCBCR_DEGAMMA_CREATE_INFO_QCOM, 263);
+        VK_STRUCTURE_TYPE_SAMPLER_YCBCR_CONVERSION_YCBCR_DEGAMMA_CREATE_INFO_QCOM, 265);
 constexpr ChainCodec kDescriptorSetVariableDescriptorCountLayoutSupportOut =
     ValuesOf<VkDescriptorSetVariableDescriptorCountLayoutSupport>(
         VK_STRUCTURE_TYPE_DESCRIPTOR_SET_VARIABLE_DESCRIPTOR_COUNT_LAYOUT_SUPPORT, 0);
@@ -2467,12 +2465,12 @@ constexpr ChainCodec kRenderPassFragmentDensityMapOffsetEndInfoEXTIn =
         VK_STRUCTURE_TYPE_RENDER_PASS_FRAGMENT_DENSITY_MAP_OFFSET_END_INFO_EXT, 70);
 constexpr ChainCodec kRayTracingPipelineClusterAccelerationStructureCreateInfoNVIn =
     ContentsOf<VkRayTracingPipelineClusterAccelerationStructureCreateInfoNV>(
-        VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CLUSTER_ACCELERATION_STRUCTURE_CREATE_INFO_NV, 203);
+        VK_STRUCTURE_TYPE_RAY_TRACING_PIPELINE_CLUSTER_ACCELERATION_STRUCTURE_CREATE_INFO_NV, 205);
 constexpr ChainCodec kAccelerationStructureMotionInfoNVIn =
-    ContentsOf<VkAccelerationStructureMotionInfoNV>(VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_MOTION_INFO_NV, 238);
+    ContentsOf<VkAccelerationStructureMotionInfoNV>(VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_MOTION_INFO_NV, 240);
 constexpr ChainCodec kAccelerationStructureGeometryMotionTrianglesDataNVIn =
     ContentsOf<VkAccelerationStructureGeometryMotionTrianglesDataNV>(
-        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_MOTION_TRIANGLES_DATA_NV, 238);
+        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_MOTION_TRIANGLES_DATA_NV, 240);
 constexpr ChainCodec kAccelerationStructureTrianglesOpacityMicromapKHRIn =
     ContentsOf<VkAccelerationStructureTrianglesOpacityMicromapKHR>(
         VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_TRIANGLES_OPACITY_MICROMAP_KHR, 163);
@@ -2481,13 +2479,13 @@ constexpr ChainCodec kAccelerationStructureTrianglesOpacityMicromapEXTIn =
         VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_TRIANGLES_OPACITY_MICROMAP_EXT, 92);
 constexpr ChainCodec kAccelerationStructureTrianglesDisplacementMicromapNVIn =
     ContentsOf<VkAccelerationStructureTrianglesDisplacementMicromapNV>(
-        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_TRIANGLES_DISPLACEMENT_MICROMAP_NV, 219);
+        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_TRIANGLES_DISPLACEMENT_MICROMAP_NV, 221);
 constexpr ChainCodec kAccelerationStructureGeometryLinearSweptSpheresDataNVIn =
     ContentsOf<VkAccelerationStructureGeometryLinearSweptSpheresDataNV>(
-        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_LINEAR_SWEPT_SPHERES_DATA_NV, 237);
+        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_LINEAR_SWEPT_SPHERES_DATA_NV, 239);
 constexpr ChainCodec kAccelerationStructureGeometrySpheresDataNVIn =
     ContentsOf<VkAccelerationStructureGeometrySpheresDataNV>(
-        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_SPHERES_DATA_NV, 237);
+        VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_SPHERES_DATA_NV, 239);
 constexpr ChainCodec kAccelerationStructureGeometryMicromapDataKHRIn =
     ContentsOf<VkAccelerationStructureGeometryMicromapDataKHR>(
         VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_GEOMETRY_MICROMAP_DATA_KHR, 163);
@@ -2495,9 +2493,9 @@ constexpr ChainCodec kAccelerationStructureDenseGeometryFormatTrianglesDataAMDXI
     ContentsOf<VkAccelerationStructureDenseGeometryFormatTrianglesDataAMDX>(
         VK_STRUCTURE_TYPE_ACCELERATION_STRUCTURE_DENSE_GEOMETRY_FORMAT_TRIANGLES_DATA_AMDX, 2);
 constexpr ChainCodec kCopyCommandTransformInfoQCOMIn =
-    ContentsOf<VkCopyCommandTransformInfoQCOM>(VK_STRUCTURE_TYPE_COPY_COMMAND_TRANSFORM_INFO_QCOM, 258);
+    ContentsOf<VkCopyCommandTransformInfoQCOM>(VK_STRUCTURE_TYPE_COPY_COMMAND_TRANSFORM_INFO_QCOM, 260);
 constexpr ChainCodec kBlitImageCubicWeightsInfoQCOMIn =
-    ContentsOf<VkBlitImageCubicWeightsInfoQCOM>(VK_STRUCTURE_TYPE_BLIT_IMAGE_CUBIC_WEIGHTS_INFO_QCOM, 250);
+    ContentsOf<VkBlitImageCubicWeightsInfoQCOM>(VK_STRUCTURE_TYPE_BLIT_IMAGE_CUBIC_WEIGHTS_INFO_QCOM, 252);
 constexpr ChainCodec kResolveImageModeInfoKHRIn =
     ContentsOf<VkResolveImageModeInfoKHR>(VK_STRUCTURE_TYPE_RESOLVE_IMAGE_MODE_INFO_KHR, 157);
 constexpr ChainCodec kTensorMemoryBarrierARMIn =
@@ -2510,74 +2508,73 @@ constexpr ChainCodec kRenderPassStripeSubmitInfoARMIn =
     ContentsOf<VkRenderPassStripeSubmitInfoARM>(VK_STRUCTURE_TYPE_RENDER_PASS_STRIPE_SUBMIT_INFO_ARM, 21);
 constexpr ChainCodec kVideoEncodeQuantizationMapCapabilitiesKHROut =
     ValuesOf<VkVideoEncodeQuantizationMapCapabilitiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_CAPABILITIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_CAPABILITIES_KHR, 194);
 constexpr ChainCodec kVideoEncodeH264QuantizationMapCapabilitiesKHROut =
     ValuesOf<VkVideoEncodeH264QuantizationMapCapabilitiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_QUANTIZATION_MAP_CAPABILITIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_QUANTIZATION_MAP_CAPABILITIES_KHR, 194);
 constexpr ChainCodec kVideoEncodeH265QuantizationMapCapabilitiesKHROut =
     ValuesOf<VkVideoEncodeH265QuantizationMapCapabilitiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_QUANTIZATION_MAP_CAPABILITIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_QUANTIZATION_MAP_CAPABILITIES_KHR, 194);
 constexpr ChainCodec kVideoEncodeAV1QuantizationMapCapabilitiesKHROut =
     ValuesOf<VkVideoEncodeAV1QuantizationMapCapabilitiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_QUANTIZATION_MAP_CAPABILITIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_QUANTIZATION_MAP_CAPABILITIES_KHR, 194);
 constexpr ChainCodec kVideoDecodeCapabilitiesKHROut =
-    ValuesOf<VkVideoDecodeCapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_CAPABILITIES_KHR, 186);
+    ValuesOf<VkVideoDecodeCapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_CAPABILITIES_KHR, 187);
 constexpr ChainCodec kVideoDecodeH264CapabilitiesKHROut =
     ValuesOf<VkVideoDecodeH264CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_CAPABILITIES_KHR, 185);
 constexpr ChainCodec kVideoDecodeH265CapabilitiesKHROut =
-    ValuesOf<VkVideoDecodeH265CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_CAPABILITIES_KHR, 1);
+    ValuesOf<VkVideoDecodeH265CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_CAPABILITIES_KHR, 186);
 constexpr ChainCodec kVideoDecodeVP9CapabilitiesKHROut =
-    ValuesOf<VkVideoDecodeVP9CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_CAPABILITIES_KHR, 187);
+    ValuesOf<VkVideoDecodeVP9CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_CAPABILITIES_KHR, 188);
 constexpr ChainCodec kVideoDecodeAV1CapabilitiesKHROut =
     ValuesOf<VkVideoDecodeAV1CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_CAPABILITIES_KHR, 184);
 constexpr ChainCodec kVideoEncodeCapabilitiesKHROut =
-    ValuesOf<VkVideoEncodeCapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_CAPABILITIES_KHR, 193);
+    ValuesOf<VkVideoEncodeCapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_CAPABILITIES_KHR, 195);
 constexpr ChainCodec kVideoEncodeFeedback2CapabilitiesKHROut =
-    ValuesOf<VkVideoEncodeFeedback2CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_FEEDBACK_2_CAPABILITIES_KHR, 189);
+    ValuesOf<VkVideoEncodeFeedback2CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_FEEDBACK_2_CAPABILITIES_KHR, 190);
 constexpr ChainCodec kVideoEncodeH264CapabilitiesKHROut =
-    ValuesOf<VkVideoEncodeH264CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_CAPABILITIES_KHR, 190);
+    ValuesOf<VkVideoEncodeH264CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_CAPABILITIES_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265CapabilitiesKHROut =
-    ValuesOf<VkVideoEncodeH265CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_CAPABILITIES_KHR, 1);
+    ValuesOf<VkVideoEncodeH265CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_CAPABILITIES_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1CapabilitiesKHROut =
-    ValuesOf<VkVideoEncodeAV1CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_CAPABILITIES_KHR, 188);
+    ValuesOf<VkVideoEncodeAV1CapabilitiesKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_CAPABILITIES_KHR, 189);
 constexpr ChainCodec kVideoEncodeIntraRefreshCapabilitiesKHROut = ValuesOf<VkVideoEncodeIntraRefreshCapabilitiesKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_INTRA_REFRESH_CAPABILITIES_KHR, 191);
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_INTRA_REFRESH_CAPABILITIES_KHR, 193);
 constexpr ChainCodec kVideoEncodeRgbConversionCapabilitiesVALVEOut =
     ValuesOf<VkVideoEncodeRgbConversionCapabilitiesVALVE>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_RGB_CONVERSION_CAPABILITIES_VALVE, 270);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_RGB_CONVERSION_CAPABILITIES_VALVE, 272);
 constexpr ChainCodec kImageCreateFlags2CreateInfoKHROut =
     ValuesOf<VkImageCreateFlags2CreateInfoKHR>(VK_STRUCTURE_TYPE_IMAGE_CREATE_FLAGS_2_CREATE_INFO_KHR, 152);
 constexpr ChainCodec kImageUsageFlags2CreateInfoKHROut =
     ValuesOf<VkImageUsageFlags2CreateInfoKHR>(VK_STRUCTURE_TYPE_IMAGE_USAGE_FLAGS_2_CREATE_INFO_KHR, 152);
 constexpr ChainCodec kVideoFormatQuantizationMapPropertiesKHROut = ValuesOf<VkVideoFormatQuantizationMapPropertiesKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_FORMAT_QUANTIZATION_MAP_PROPERTIES_KHR, 192);
+    VK_STRUCTURE_TYPE_VIDEO_FORMAT_QUANTIZATION_MAP_PROPERTIES_KHR, 194);
 constexpr ChainCodec kVideoFormatH265QuantizationMapPropertiesKHROut =
     ValuesOf<VkVideoFormatH265QuantizationMapPropertiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_FORMAT_H265_QUANTIZATION_MAP_PROPERTIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_FORMAT_H265_QUANTIZATION_MAP_PROPERTIES_KHR, 194);
 constexpr ChainCodec kVideoFormatAV1QuantizationMapPropertiesKHROut =
     ValuesOf<VkVideoFormatAV1QuantizationMapPropertiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_FORMAT_AV1_QUANTIZATION_MAP_PROPERTIES_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_FORMAT_AV1_QUANTIZATION_MAP_PROPERTIES_KHR, 194);
 constexpr ChainCodec kVideoEncodeH264QualityLevelPropertiesKHROut =
     ValuesOf<VkVideoEncodeH264QualityLevelPropertiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_QUALITY_LEVEL_PROPERTIES_KHR, 190);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_QUALITY_LEVEL_PROPERTIES_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265QualityLevelPropertiesKHROut =
     ValuesOf<VkVideoEncodeH265QualityLevelPropertiesKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_QUALITY_LEVEL_PROPERTIES_KHR, 1);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_QUALITY_LEVEL_PROPERTIES_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1QualityLevelPropertiesKHROut = ValuesOf<VkVideoEncodeAV1QualityLevelPropertiesKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_QUALITY_LEVEL_PROPERTIES_KHR, 188);
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_QUALITY_LEVEL_PROPERTIES_KHR, 189);
 constexpr ChainCodec kVideoEncodeH264SessionCreateInfoKHRIn =
-    ContentsOf<VkVideoEncodeH264SessionCreateInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_CREATE_INFO_KHR, 190);
-constexpr ChainCodec kVideoEncodeH265SessionCreateInfoKHRIn = ContentsOf<VkVideoEncodeH265SessionCreateInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_CREATE_INFO_KHR, 1,
-    "VkVideoEncodeH265SessionCreateInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoEncodeH264SessionCreateInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_CREATE_INFO_KHR, 191);
+constexpr ChainCodec kVideoEncodeH265SessionCreateInfoKHRIn =
+    ContentsOf<VkVideoEncodeH265SessionCreateInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_CREATE_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1SessionCreateInfoKHRIn =
-    ContentsOf<VkVideoEncodeAV1SessionCreateInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_SESSION_CREATE_INFO_KHR, 188);
+    ContentsOf<VkVideoEncodeAV1SessionCreateInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_SESSION_CREATE_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeSessionIntraRefreshCreateInfoKHRIn =
     ContentsOf<VkVideoEncodeSessionIntraRefreshCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_SESSION_INTRA_REFRESH_CREATE_INFO_KHR, 191);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_SESSION_INTRA_REFRESH_CREATE_INFO_KHR, 193);
 constexpr ChainCodec kVideoEncodeSessionRgbConversionCreateInfoVALVEIn =
     ContentsOf<VkVideoEncodeSessionRgbConversionCreateInfoVALVE>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_SESSION_RGB_CONVERSION_CREATE_INFO_VALVE, 270);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_SESSION_RGB_CONVERSION_CREATE_INFO_VALVE, 272);
 constexpr ChainCodec kVideoDecodeH264SessionParametersAddInfoKHRIn =
     ContentsOf<VkVideoDecodeH264SessionParametersAddInfoKHR>(
         VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_SESSION_PARAMETERS_ADD_INFO_KHR, 185);
@@ -2586,122 +2583,110 @@ constexpr ChainCodec kVideoDecodeH264SessionParametersCreateInfoKHRIn =
         VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_SESSION_PARAMETERS_CREATE_INFO_KHR, 185);
 constexpr ChainCodec kVideoDecodeH265SessionParametersAddInfoKHRIn =
     ContentsOf<VkVideoDecodeH265SessionParametersAddInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_ADD_INFO_KHR, 1,
-        "VkVideoDecodeH265SessionParametersAddInfoKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_ADD_INFO_KHR, 186);
 constexpr ChainCodec kVideoDecodeH265SessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoDecodeH265SessionParametersCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_CREATE_INFO_KHR, 1,
-        "VkVideoDecodeH265SessionParametersCreateInfoKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_SESSION_PARAMETERS_CREATE_INFO_KHR, 186);
 constexpr ChainCodec kVideoDecodeAV1SessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoDecodeAV1SessionParametersCreateInfoKHR>(
         VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_SESSION_PARAMETERS_CREATE_INFO_KHR, 184);
 constexpr ChainCodec kVideoEncodeQuantizationMapSessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoEncodeQuantizationMapSessionParametersCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_SESSION_PARAMETERS_CREATE_INFO_KHR, 192);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_SESSION_PARAMETERS_CREATE_INFO_KHR, 194);
 constexpr ChainCodec kVideoEncodeQualityLevelInfoKHRIn =
-    ContentsOf<VkVideoEncodeQualityLevelInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUALITY_LEVEL_INFO_KHR, 193);
+    ContentsOf<VkVideoEncodeQualityLevelInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUALITY_LEVEL_INFO_KHR, 195);
 constexpr ChainCodec kVideoEncodeH264SessionParametersAddInfoKHRIn =
     ContentsOf<VkVideoEncodeH264SessionParametersAddInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_ADD_INFO_KHR, 190);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_ADD_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH264SessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoEncodeH264SessionParametersCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_CREATE_INFO_KHR, 190);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_CREATE_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265SessionParametersAddInfoKHRIn =
     ContentsOf<VkVideoEncodeH265SessionParametersAddInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_ADD_INFO_KHR, 1,
-        "VkVideoEncodeH265SessionParametersAddInfoKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_ADD_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeH265SessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoEncodeH265SessionParametersCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_CREATE_INFO_KHR, 1,
-        "VkVideoEncodeH265SessionParametersCreateInfoKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_CREATE_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1SessionParametersCreateInfoKHRIn =
     ContentsOf<VkVideoEncodeAV1SessionParametersCreateInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_SESSION_PARAMETERS_CREATE_INFO_KHR, 188);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_SESSION_PARAMETERS_CREATE_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeH264SessionParametersGetInfoKHRIn =
     ContentsOf<VkVideoEncodeH264SessionParametersGetInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_GET_INFO_KHR, 190);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_GET_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265SessionParametersGetInfoKHRIn =
     ContentsOf<VkVideoEncodeH265SessionParametersGetInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_GET_INFO_KHR, 1,
-        "VkVideoEncodeH265SessionParametersGetInfoKHR is of no extension that is offered");
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_GET_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeH264SessionParametersFeedbackInfoKHROut =
     ValuesOf<VkVideoEncodeH264SessionParametersFeedbackInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_FEEDBACK_INFO_KHR, 190);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_SESSION_PARAMETERS_FEEDBACK_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265SessionParametersFeedbackInfoKHROut =
     ValuesOf<VkVideoEncodeH265SessionParametersFeedbackInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_FEEDBACK_INFO_KHR, 1);
+        VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_SESSION_PARAMETERS_FEEDBACK_INFO_KHR, 192);
 constexpr ChainCodec kVideoDecodeH264DpbSlotInfoKHRIn =
     ContentsOf<VkVideoDecodeH264DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_DPB_SLOT_INFO_KHR, 185);
 constexpr ChainCodec kVideoDecodeH265DpbSlotInfoKHRIn =
-    ContentsOf<VkVideoDecodeH265DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_DPB_SLOT_INFO_KHR, 1,
-                                                "VkVideoDecodeH265DpbSlotInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoDecodeH265DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_DPB_SLOT_INFO_KHR, 186);
 constexpr ChainCodec kVideoDecodeAV1DpbSlotInfoKHRIn =
     ContentsOf<VkVideoDecodeAV1DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_DPB_SLOT_INFO_KHR, 184);
 constexpr ChainCodec kVideoEncodeH264DpbSlotInfoKHRIn =
-    ContentsOf<VkVideoEncodeH264DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_DPB_SLOT_INFO_KHR, 190);
+    ContentsOf<VkVideoEncodeH264DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_DPB_SLOT_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265DpbSlotInfoKHRIn =
-    ContentsOf<VkVideoEncodeH265DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_DPB_SLOT_INFO_KHR, 1,
-                                                "VkVideoEncodeH265DpbSlotInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoEncodeH265DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_DPB_SLOT_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1DpbSlotInfoKHRIn =
-    ContentsOf<VkVideoEncodeAV1DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_DPB_SLOT_INFO_KHR, 188);
+    ContentsOf<VkVideoEncodeAV1DpbSlotInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_DPB_SLOT_INFO_KHR, 189);
 constexpr ChainCodec kVideoReferenceIntraRefreshInfoKHRIn =
-    ContentsOf<VkVideoReferenceIntraRefreshInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_REFERENCE_INTRA_REFRESH_INFO_KHR, 191);
+    ContentsOf<VkVideoReferenceIntraRefreshInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_REFERENCE_INTRA_REFRESH_INFO_KHR, 193);
 constexpr ChainCodec kVideoInlineQueryInfoKHRIn =
-    ContentsOf<VkVideoInlineQueryInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_INLINE_QUERY_INFO_KHR, 194);
+    ContentsOf<VkVideoInlineQueryInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_INLINE_QUERY_INFO_KHR, 196);
 constexpr ChainCodec kVideoDecodeH264InlineSessionParametersInfoKHRIn =
     ContentsOf<VkVideoDecodeH264InlineSessionParametersInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_INLINE_SESSION_PARAMETERS_INFO_KHR, 195);
+        VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_INLINE_SESSION_PARAMETERS_INFO_KHR, 197);
 constexpr ChainCodec kVideoDecodeH264PictureInfoKHRIn =
     ContentsOf<VkVideoDecodeH264PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H264_PICTURE_INFO_KHR, 185);
 constexpr ChainCodec kVideoDecodeH265InlineSessionParametersInfoKHRIn =
     ContentsOf<VkVideoDecodeH265InlineSessionParametersInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_INLINE_SESSION_PARAMETERS_INFO_KHR, 195);
+        VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_INLINE_SESSION_PARAMETERS_INFO_KHR, 197);
 constexpr ChainCodec kVideoDecodeH265PictureInfoKHRIn =
-    ContentsOf<VkVideoDecodeH265PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_PICTURE_INFO_KHR, 1,
-                                                "VkVideoDecodeH265PictureInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoDecodeH265PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_H265_PICTURE_INFO_KHR, 186);
 constexpr ChainCodec kVideoDecodeVP9PictureInfoKHRIn =
-    ContentsOf<VkVideoDecodeVP9PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_PICTURE_INFO_KHR, 187);
+    ContentsOf<VkVideoDecodeVP9PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_VP9_PICTURE_INFO_KHR, 188);
 constexpr ChainCodec kVideoDecodeAV1InlineSessionParametersInfoKHRIn =
     ContentsOf<VkVideoDecodeAV1InlineSessionParametersInfoKHR>(
-        VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_INLINE_SESSION_PARAMETERS_INFO_KHR, 195);
+        VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_INLINE_SESSION_PARAMETERS_INFO_KHR, 197);
 constexpr ChainCodec kVideoDecodeAV1PictureInfoKHRIn =
     ContentsOf<VkVideoDecodeAV1PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_DECODE_AV1_PICTURE_INFO_KHR, 184);
 constexpr ChainCodec kVideoEncodeH264RateControlLayerInfoKHRIn = ContentsOf<VkVideoEncodeH264RateControlLayerInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_RATE_CONTROL_LAYER_INFO_KHR, 190);
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_RATE_CONTROL_LAYER_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265RateControlLayerInfoKHRIn = ContentsOf<VkVideoEncodeH265RateControlLayerInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_RATE_CONTROL_LAYER_INFO_KHR, 1,
-    "VkVideoEncodeH265RateControlLayerInfoKHR is of no extension that is offered");
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_RATE_CONTROL_LAYER_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1RateControlLayerInfoKHRIn = ContentsOf<VkVideoEncodeAV1RateControlLayerInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_RATE_CONTROL_LAYER_INFO_KHR, 188);
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_RATE_CONTROL_LAYER_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeRateControlInfoKHRIn =
-    ContentsOf<VkVideoEncodeRateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_RATE_CONTROL_INFO_KHR, 193);
+    ContentsOf<VkVideoEncodeRateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_RATE_CONTROL_INFO_KHR, 195);
 constexpr ChainCodec kVideoEncodeH264RateControlInfoKHRIn =
-    ContentsOf<VkVideoEncodeH264RateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_RATE_CONTROL_INFO_KHR, 190);
+    ContentsOf<VkVideoEncodeH264RateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_RATE_CONTROL_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH264GopRemainingFrameInfoKHRIn = ContentsOf<VkVideoEncodeH264GopRemainingFrameInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_GOP_REMAINING_FRAME_INFO_KHR, 190);
-constexpr ChainCodec kVideoEncodeH265RateControlInfoKHRIn = ContentsOf<VkVideoEncodeH265RateControlInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_RATE_CONTROL_INFO_KHR, 1,
-    "VkVideoEncodeH265RateControlInfoKHR is of no extension that is offered");
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_GOP_REMAINING_FRAME_INFO_KHR, 191);
+constexpr ChainCodec kVideoEncodeH265RateControlInfoKHRIn =
+    ContentsOf<VkVideoEncodeH265RateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_RATE_CONTROL_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeH265GopRemainingFrameInfoKHRIn = ContentsOf<VkVideoEncodeH265GopRemainingFrameInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_GOP_REMAINING_FRAME_INFO_KHR, 1,
-    "VkVideoEncodeH265GopRemainingFrameInfoKHR is of no extension that is offered");
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_GOP_REMAINING_FRAME_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1RateControlInfoKHRIn =
-    ContentsOf<VkVideoEncodeAV1RateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_RATE_CONTROL_INFO_KHR, 188);
+    ContentsOf<VkVideoEncodeAV1RateControlInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_RATE_CONTROL_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeAV1GopRemainingFrameInfoKHRIn = ContentsOf<VkVideoEncodeAV1GopRemainingFrameInfoKHR>(
-    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_GOP_REMAINING_FRAME_INFO_KHR, 188);
+    VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_GOP_REMAINING_FRAME_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeQuantizationMapInfoKHRIn =
-    ContentsOf<VkVideoEncodeQuantizationMapInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_INFO_KHR, 192);
+    ContentsOf<VkVideoEncodeQuantizationMapInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_QUANTIZATION_MAP_INFO_KHR, 194);
 constexpr ChainCodec kVideoEncodeH264PictureInfoKHRIn =
-    ContentsOf<VkVideoEncodeH264PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_PICTURE_INFO_KHR, 190);
+    ContentsOf<VkVideoEncodeH264PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H264_PICTURE_INFO_KHR, 191);
 constexpr ChainCodec kVideoEncodeH265PictureInfoKHRIn =
-    ContentsOf<VkVideoEncodeH265PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_PICTURE_INFO_KHR, 1,
-                                                "VkVideoEncodeH265PictureInfoKHR is of no extension that is offered");
+    ContentsOf<VkVideoEncodeH265PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_H265_PICTURE_INFO_KHR, 192);
 constexpr ChainCodec kVideoEncodeAV1PictureInfoKHRIn =
-    ContentsOf<VkVideoEncodeAV1PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_PICTURE_INFO_KHR, 188);
+    ContentsOf<VkVideoEncodeAV1PictureInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_AV1_PICTURE_INFO_KHR, 189);
 constexpr ChainCodec kVideoEncodeIntraRefreshInfoKHRIn =
-    ContentsOf<VkVideoEncodeIntraRefreshInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_INTRA_REFRESH_INFO_KHR, 191);
+    ContentsOf<VkVideoEncodeIntraRefreshInfoKHR>(VK_STRUCTURE_TYPE_VIDEO_ENCODE_INTRA_REFRESH_INFO_KHR, 193);
 constexpr ChainCodec kPartitionedAccelerationStructureFlagsNVIn = ContentsOf<VkPartitionedAccelerationStructureFlagsNV>(
-    VK_STRUCTURE_TYPE_PARTITIONED_ACCELERATION_STRUCTURE_FLAGS_NV, 230);
+    VK_STRUCTURE_TYPE_PARTITIONED_ACCELERATION_STRUCTURE_FLAGS_NV, 232);
 constexpr ChainCodec kCuModuleTexturingModeCreateInfoNVXIn = ContentsOf<VkCuModuleTexturingModeCreateInfoNVX>(
     VK_STRUCTURE_TYPE_CU_MODULE_TEXTURING_MODE_CREATE_INFO_NVX, 1,
     "VkCuModuleTexturingModeCreateInfoNVX is of no extension that is offered");

@@ -150,6 +150,8 @@ void Get(Decoder&, const uint8_t* p, StdVideoH265HrdFlags& v) {
   v.low_delay_hrd_flag = (Load<uint32_t>(p) >> 20) & 0xffu;
 }
 
+static_assert(sizeof(StdVideoH265SubLayerHrdParameters) == 516);
+
 void Put(Encoder&, uint8_t* p, const StdVideoH265ProfileTierLevelFlags& v) {
   Store(p, static_cast<uint32_t>(v.general_tier_flag));
   Store(p, Load<uint32_t>(p) | static_cast<uint32_t>(v.general_progressive_source_flag) << 1);
@@ -2815,30 +2817,44 @@ void Decode(Decoder& d, VkVideoDecodeH264SessionParametersCreateInfoKHR& v) {
 }
 
 void Encode(Encoder& e, const StdVideoH265HrdParameters& v) {
-  uint8_t* p = e.Take(40);
-  Put(e, p, v.flags);
-  StoreAll(p + 4, v.tick_divisor_minus2, v.du_cpb_removal_delay_increment_length_minus1,
+  uint32_t present0 = 0;
+  if (v.pSubLayerHrdParametersNal != nullptr && v.flags.nal_hrd_parameters_present_flag != 0) present0 |= 0x1u;
+  if (v.pSubLayerHrdParametersVcl != nullptr && v.flags.vcl_hrd_parameters_present_flag != 0) present0 |= 0x2u;
+  uint8_t* p = e.Take(44);
+  Store(p, present0);
+  Put(e, p + 4, v.flags);
+  StoreAll(p + 8, v.tick_divisor_minus2, v.du_cpb_removal_delay_increment_length_minus1,
            v.dpb_output_delay_du_length_minus1, v.bit_rate_scale, v.cpb_size_scale, v.cpb_size_du_scale,
            v.initial_cpb_removal_delay_length_minus1, v.au_cpb_removal_delay_length_minus1,
            v.dpb_output_delay_length_minus1);
-  std::memcpy(p + 13, v.cpb_cnt_minus1, 7);
-  std::memcpy(p + 20, v.elemental_duration_in_tc_minus1, 14);
-  std::memcpy(p + 34, v.reserved, 6);
+  std::memcpy(p + 17, v.cpb_cnt_minus1, 7);
+  std::memcpy(p + 24, v.elemental_duration_in_tc_minus1, 14);
+  std::memcpy(p + 38, v.reserved, 6);
+  if ((present0 & 0x1u) != 0) EncodeCopy(e, v.pSubLayerHrdParametersNal, conditions::SubLayers(e.around()));
+  if ((present0 & 0x2u) != 0) EncodeCopy(e, v.pSubLayerHrdParametersVcl, conditions::SubLayers(e.around()));
 }
 
 void Decode(Decoder& d, StdVideoH265HrdParameters& v) {
-  const uint8_t* p = d.Take(40);
-  Get(d, p, v.flags);
-  LoadAll(p + 4, v.tick_divisor_minus2, v.du_cpb_removal_delay_increment_length_minus1,
+  const uint8_t* p = d.Take(44);
+  const uint32_t present0 = Load<uint32_t>(p);
+  Get(d, p + 4, v.flags);
+  LoadAll(p + 8, v.tick_divisor_minus2, v.du_cpb_removal_delay_increment_length_minus1,
           v.dpb_output_delay_du_length_minus1, v.bit_rate_scale, v.cpb_size_scale, v.cpb_size_du_scale,
           v.initial_cpb_removal_delay_length_minus1, v.au_cpb_removal_delay_length_minus1,
           v.dpb_output_delay_length_minus1);
-  std::memcpy(v.cpb_cnt_minus1, p + 13, 7);
-  std::memcpy(v.elemental_duration_in_tc_minus1, p + 20, 14);
-  std::memcpy(v.reserved, p + 34, 6);
+  std::memcpy(v.cpb_cnt_minus1, p + 17, 7);
+  std::memcpy(v.elemental_duration_in_tc_minus1, p + 24, 14);
+  std::memcpy(v.reserved, p + 38, 6);
+  if ((present0 & 0x1u) != 0) {
+    v.pSubLayerHrdParametersNal = DecodeCopy<StdVideoH265SubLayerHrdParameters>(d, conditions::SubLayers(d.around()));
+  }
+  if ((present0 & 0x2u) != 0) {
+    v.pSubLayerHrdParametersVcl = DecodeCopy<StdVideoH265SubLayerHrdParameters>(d, conditions::SubLayers(d.around()));
+  }
 }
 
 void Encode(Encoder& e, const StdVideoH265VideoParameterSet& v) {
+  const Inside inside(&e, conditions::kStdVideoH265VideoParameterSet, &v);
   uint32_t present0 = v.pDecPicBufMgr != nullptr ? 0x1u : 0;
   if (v.pProfileTierLevel != nullptr) present0 |= 0x4u;
   if (v.pHrdParameters != nullptr && v.flags.vps_timing_info_present_flag != 0) present0 |= 0x2u;
@@ -2859,6 +2875,7 @@ void Encode(Encoder& e, const StdVideoH265VideoParameterSet& v) {
 }
 
 void Decode(Decoder& d, StdVideoH265VideoParameterSet& v) {
+  const Inside inside(&d, conditions::kStdVideoH265VideoParameterSet, &v);
   const uint8_t* p = d.Take(28);
   const uint32_t present0 = Load<uint32_t>(p);
   Get(d, p + 4, v.flags);
@@ -2916,6 +2933,7 @@ void Decode(Decoder& d, StdVideoH265SequenceParameterSetVui& v) {
 }
 
 void Encode(Encoder& e, const StdVideoH265SequenceParameterSet& v) {
+  const Inside inside(&e, conditions::kStdVideoH265SequenceParameterSet, &v);
   uint32_t present0 = v.pProfileTierLevel != nullptr ? 0x1u : 0;
   if (v.pDecPicBufMgr != nullptr) present0 |= 0x2u;
   if (v.pShortTermRefPicSet != nullptr) present0 |= 0x8u;
@@ -2959,6 +2977,7 @@ void Encode(Encoder& e, const StdVideoH265SequenceParameterSet& v) {
 }
 
 void Decode(Decoder& d, StdVideoH265SequenceParameterSet& v) {
+  const Inside inside(&d, conditions::kStdVideoH265SequenceParameterSet, &v);
   const uint8_t* p = d.Take(60);
   const uint32_t present0 = Load<uint32_t>(p);
   Get(d, p + 4, v.flags);

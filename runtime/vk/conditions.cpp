@@ -135,6 +135,18 @@ bool ReadsAttachments(const Around& around) {
   return true;
 }
 
+#ifdef VULKAN_VIDEO_CODEC_H265STD_H_
+uint32_t SubLayers(const Around& around) {
+  uint32_t last = 0;
+  if (around.type == kStdVideoH265VideoParameterSet) {
+    last = static_cast<const StdVideoH265VideoParameterSet*>(around.value)->vps_max_sub_layers_minus1;
+  } else if (around.type == kStdVideoH265SequenceParameterSet) {
+    last = static_cast<const StdVideoH265SequenceParameterSet*>(around.value)->sps_max_sub_layers_minus1;
+  }
+  return std::min<uint32_t>(last, STD_VIDEO_H265_SUBLAYERS_LIST_SIZE - 1) + 1;
+}
+#endif
+
 bool IsLargeImage(const VkImageCreateInfo& info) {
   constexpr uint32_t kWide = 1u << 14, kDeep = 1u << 11;  // beyond what most devices take
   constexpr double kMany = 1u << 28;

@@ -35,6 +35,13 @@ bool AreDynamic(const Around& around, std::initializer_list<VkDynamicState> stat
 // secondary command buffer's inheritance: read without a render pass alone, by what brings fragment output, or continues one.
 bool ReadsAttachments(const Around& around);
 
+#ifdef VULKAN_VIDEO_CODEC_H265STD_H_
+// What Around says of structs without an sType.
+constexpr int32_t kStdVideoH265VideoParameterSet = -1, kStdVideoH265SequenceParameterSet = -2;
+// How many sub-layers the parameter set around bit rates speaks of; as many bit rates there are.
+uint32_t SubLayers(const Around& around);
+#endif
+
 // A creation that drivers refuse for its size alone, as they may from here on, is not answered before they have been asked.
 // Of the arguments of vkCreateBuffer and vkCreateImage; programs that ask for so much do it rarely.
 template <typename Args>

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "runtime/arena.h"
+#include "runtime/wire/around.h"
 #include "runtime/wire/handle_mapper.h"
 #include "runtime/wire/limits.h"
 
@@ -37,6 +38,7 @@ class Decoder {
     arena_ = arena;
     error_ = nullptr;
     nesting_ = 0;
+    around_ = {};
   }
 
   // Of an answer that never came: every value is zero and every count 0, and nothing of it is wrong. For replies, which are
@@ -47,6 +49,9 @@ class Decoder {
     return d;
   }
   bool nothing() const { return nothing_; }
+
+  // The innermost struct around what is being decoded that lengths may look at (policy `surrounds`).
+  const Around& around() const { return around_; }
 
   bool ok() const { return error_ == nullptr; }
   // What was wrong first, or nullptr.
@@ -167,6 +172,9 @@ class Decoder {
   void Leave() { --nesting_; }
 
  private:
+  template <typename Codec>
+  friend class Inside;
+
   const uint8_t* Short();
   uint32_t TooMany();
   void* NoMemory(const char* why);
@@ -183,6 +191,7 @@ class Decoder {
   const uint8_t* end_;
   Arena* arena_;
   HandleMapper* handles_;
+  Around around_;
   const char* error_ = nullptr;
   uint32_t nesting_ = 0;
   bool nothing_ = false;

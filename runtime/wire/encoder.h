@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "runtime/wire/around.h"
 #include "runtime/wire/handle_mapper.h"
 
 namespace vesper::wire {
@@ -60,12 +61,6 @@ void Store(uint8_t* at, T value) {
   static_assert(std::is_trivially_copyable_v<T>);
   std::memcpy(at, &value, sizeof(T));
 }
-
-// A struct that is being encoded, for conditions of what it holds: its sType and where it is.
-struct Around {
-  int32_t type = 0;
-  const void* value = nullptr;
-};
 
 // Writes into a ByteBuffer that the caller owns. Not thread-safe. Throws std::bad_alloc; entry points catch it.
 class Encoder {
@@ -127,25 +122,13 @@ class Encoder {
   }
 
  private:
+  template <typename Codec>
   friend class Inside;
 
   ByteBuffer* out_;
   const HandleMapper* handles_;
   Around around_;
   bool offered_only_ = false;
-};
-
-// While it lives, `value` is what is around everything that is encoded.
-class Inside {
- public:
-  Inside(Encoder* e, int32_t type, const void* value) : encoder_(e), outer_(e->around_) { e->around_ = {type, value}; }
-  ~Inside() { encoder_->around_ = outer_; }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  Encoder* const encoder_;
-  const Around outer_;
 };
 
 }  // namespace vesper::wire

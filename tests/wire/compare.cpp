@@ -57,7 +57,7 @@ void Comparer::Value(const Member& m, const uint8_t* src_owner, const uint8_t* s
 void Comparer::Request(const Struct& s, const uint8_t* src, const uint8_t* dst, Role role) {
   to_client_ = false;
   const wire::Around outer = around_;
-  if (s.surrounds) around_ = {s.s_type, src};
+  if (s.surrounds != 0) around_ = {s.surrounds, src};
   for (const Member& m : s.members) {
     if (!ok()) return;
     const Step step(this, m.name);
@@ -114,7 +114,7 @@ void Comparer::RequestPointer(const Struct& s, const Member& m, const uint8_t* s
   if ((from == nullptr) != (to == nullptr))
     return Differ(from == nullptr ? "arrived, but was null" : "arrived as null");
   if (from == nullptr) return;
-  const uint64_t n = ElementCount(m, src);
+  const uint64_t n = ElementCount(m, src, around_);
   if (m.stride != 0 && ReadAs<uint32_t>(dst + m.stride) != m.size)
     return Differ("the stride is not that of a dense array");
   if (m.is_written) {

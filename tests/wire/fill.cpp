@@ -33,7 +33,8 @@ void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
   // Within a struct that others look at, garbage is made at its end.
   const bool outermost = !surrounded_;
   const size_t first = inputs_.size();
-  surrounded_ = surrounded_ || s.surrounds;
+  surrounded_ = surrounded_ || s.surrounds != 0;
+  if (outermost) around_ = s.surrounds != 0 ? wire::Around{s.surrounds, p} : wire::Around{};
   for (const Member& m : s.members) {
     if (m.pointers == 0 && m.what != What::kStruct && m.what != What::kUnion && m.what != What::kChain) {
       FillByValue(s, m, p, role);
@@ -51,7 +52,7 @@ void Filler::Fill(const Struct& s, uint8_t* p, Role role) {
     if (m.pointers != 0) FillPointer(s, m, p, role);
   }
   if (role == Role::kIn) inputs_.emplace_back(&s, p);
-  if (outermost) FillIgnored(first, s.surrounds ? wire::Around{s.s_type, p} : wire::Around{});
+  if (outermost) FillIgnored(first, s.surrounds != 0 ? wire::Around{s.surrounds, p} : wire::Around{});
   surrounded_ = surrounded_ && !outermost;
   --depth_;
 }
@@ -194,7 +195,7 @@ void Filler::FillPointer(const Struct& s, const Member& m, uint8_t* p, Role role
   }
   const bool every_value = m.own_count != 0 && !Small() && random_->OneIn(4);
   if (every_value) WriteNumber(p + m.own_count, sizeof(uint32_t), m.values().size());
-  const uint64_t n = ElementCount(m, p);
+  const uint64_t n = ElementCount(m, p, around_);
   if (m.is_optional && !shape_.full && random_->OneIn(4)) return;
   if (n == 0 && random_->OneIn(2)) return;
   if (m.is_written) return FillOutput(s, m, p, n);

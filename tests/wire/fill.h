@@ -33,7 +33,7 @@ struct ChainLink {
 };
 // The struct of `owner`'s extenders that has this sType, or nullptr.
 const Struct* FindExtender(const Struct& owner, int32_t s_type);
-uint64_t ElementCount(const Member& m, const uint8_t* owner);
+uint64_t ElementCount(const Member& m, const uint8_t* owner, const wire::Around& around = {});
 uint64_t RowCount(const Member& m, const uint8_t* owner, size_t row);
 // Whether the member is the callee's own pointer in a struct that the callee fills.
 inline bool IsReturnedPointer(const Member& m, Role role) {
@@ -128,6 +128,7 @@ class Filler {
   std::vector<std::pair<const Struct*, uint8_t*>> inputs_;  // within the outermost struct that surrounds others
   std::set<const Member*> ignored_, read_;
   bool surrounded_ = false;
+  wire::Around around_;  // the outermost struct that surrounds others
   std::set<const Member*> arms_;
   uint32_t minted_ = Handles::kSlots;
   int depth_ = 0;

@@ -61,7 +61,10 @@ const Struct* FindExtender(const Struct& owner, int32_t s_type) {
   return nullptr;
 }
 
-uint64_t ElementCount(const Member& m, const uint8_t* owner) { return m.length == nullptr ? 1 : m.length(owner); }
+uint64_t ElementCount(const Member& m, const uint8_t* owner, const wire::Around& around) {
+  if (m.outer_length != nullptr) return m.outer_length(around);
+  return m.length == nullptr ? 1 : m.length(owner);
+}
 
 uint64_t RowCount(const Member& m, const uint8_t* owner, size_t row) {
   return m.row_length == nullptr ? 1 : m.row_length(owner, row);

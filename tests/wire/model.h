@@ -56,6 +56,7 @@ struct Member {
   size_t own_count = 0;  // where the count of an array of enumerators stands that nothing else has
   uint64_t (*length)(const void* owner) = nullptr;  // elements, 1 without
   uint64_t (*row_length)(const void* owner, size_t row) = nullptr;
+  uint32_t (*outer_length)(const wire::Around& around) = nullptr;
   bool is_written = false;      // by the callee
   const char* bound = nullptr;  // the member that holds the room before the call and the count after it
   uint32_t scale = 0;           // a length: small, and a multiple of this
@@ -78,7 +79,7 @@ struct Struct {
   bool is_union;
   std::span<const Member> members;
   std::span<const Struct* const> extenders;  // what its chain may hold
-  bool surrounds = false;                    // conditions of what it holds look at it
+  int32_t surrounds = 0;                     // Around::type, where conditions or lengths of what it holds look at it
 };
 
 struct CommandTable {
