@@ -45,14 +45,9 @@ inline constexpr size_t kAddressesAtOnce = 8192;
 // when they are wanted.
 inline constexpr size_t kQueryAnswers = 64;
 inline constexpr size_t kQueryValuesAhead = 4096;
-// Bytes of memory that is allocated ahead, at most, and of all that a device has of it; so many allocations alike before it
-// begins, for as many kinds, with so many spares at first, and at most, where a program is faster than the server.
-inline constexpr uint64_t kMaxSpareMemory = uint64_t{256} << 10;
-inline constexpr uint64_t kSpareMemory = uint64_t{4} << 20;
-inline constexpr uint32_t kAlikeAllocations = 4;
-inline constexpr size_t kSpareKinds = 8;
-inline constexpr uint32_t kFewestSpares = 2;
-inline constexpr uint32_t kMostSpares = 16;
+// Bytes of a heap that are kept for what is allocated without asking: at first, and at most, when that was not enough.
+inline constexpr uint64_t kLeastCredit = uint64_t{16} << 20;
+inline constexpr uint64_t kMostCredit = uint64_t{64} << 20;
 // Bytes and regions of an upload whose fence is answered at once: what vkCmdUpdateBuffer takes. More takes longer than the wait.
 inline constexpr uint64_t kUploadBytes = uint64_t{64} << 10;
 inline constexpr size_t kUploadCopies = 16;

@@ -37,6 +37,8 @@ struct MemoryState : ObjectState {
   bool read_only = false;       // the client never writes it: mapped, it is never searched for what was written
   bool foreign = false;         // others than this device's work may write it, or have: imported or exported
   uint64_t allocated_at = 0;    // MappedMemory::submitted() when it was made
+  uint32_t heap = 0;
+  uint64_t on_credit = 0;  // its number among what was allocated of the heap without asking; 0: it was not
 };
 
 // One VkBuffer, as far as memory bound to it is concerned.

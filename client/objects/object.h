@@ -21,8 +21,8 @@
 #include "client/memory/memory_report.h"
 #include "client/objects/addresses.h"
 #include "client/objects/known_chain.h"
+#include "client/objects/memory_credit.h"
 #include "client/objects/recordings.h"
-#include "client/objects/spare_memory.h"
 #include "client/objects/uploads.h"
 #include "runtime/mutex.h"
 #include "runtime/object_id.h"
@@ -101,13 +101,14 @@ struct Device : Dispatchable {
   PhysicalDevice* const physical_device;
   std::vector<std::string> extensions;  // enabled
   VkPhysicalDeviceMemoryProperties memory_properties{};
-  Mutex queues_mutex;  // taken before the lane
+  uint64_t most_allocations = 4096;  // maxMemoryAllocationCount
+  Mutex queues_mutex;                // taken before the lane
   std::vector<std::unique_ptr<Queue>> queues VESPER_GUARDED_BY(queues_mutex);
   MappedMemory mapped_memory;  // what of its memory is mapped now
   MemoryReport memory_report;
   Recordings recordings;
   AllAddresses addresses;
-  SpareMemory spare_memory;
+  MemoryCredit memory_credit;
   std::atomic<bool> lost{false};
   std::atomic<bool> submitted{false};              // by any thread, ever
   std::atomic<Queue*> working_queue{nullptr};      // that got other work than uploads last, and gets these

@@ -13,7 +13,6 @@
 #include "client/objects/object.h"
 #include "client/overrides/guard.h"
 #include "client/overrides/recording.h"
-#include "client/overrides/spare_memory.h"
 #include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/physical_device.h"
@@ -67,6 +66,9 @@ VkResult MakeDevice(PhysicalDevice* physical_device, const VkDeviceCreateInfo& a
     return result;
   }
   entry::GetPhysicalDeviceMemoryProperties(ToHandle<VkPhysicalDevice>(physical_device), &device->memory_properties);
+  VkPhysicalDeviceProperties properties{};
+  entry::GetPhysicalDeviceProperties(ToHandle<VkPhysicalDevice>(physical_device), &properties);
+  device->most_allocations = properties.limits.maxMemoryAllocationCount;
   if (session.lost()) return VK_ERROR_DEVICE_LOST;
   session.AddDevice(device.get());
   *made = ToHandle<VkDevice>(device.release());
@@ -244,7 +246,6 @@ VKAPI_ATTR void VKAPI_CALL DestroyDevice(VkDevice device, const VkAllocationCall
   EndPresenters(object.get());
   EndUploads(object.get());
   DropDestructions(object.get());
-  FreeSpareMemory(object.get());
   wire::DestroyDeviceArgs args{};
   args.device = device;
   Call call(device, Command::kDestroyDevice);

@@ -10,7 +10,7 @@
 #include "client/objects/object.h"
 #include "client/overrides/addresses.h"
 #include "client/overrides/guard.h"
-#include "client/overrides/spare_memory.h"
+#include "client/overrides/memory_credit.h"
 #include "client/overrides/uploads.h"
 #include "client/session/call.h"
 #include "client/session/session.h"
@@ -103,7 +103,7 @@ VkResult CheckImport(VkDevice device, const VkMemoryAllocateInfo& info, uint8_t*
 
 // Takes over what the server made.
 VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* imported, VkDeviceMemory memory,
-              const Reply& reply) {
+              uint64_t on_credit, const Reply& reply) {
   auto* state = new (std::nothrow) MemoryState(IdOf(memory));
   if (state == nullptr) return VK_ERROR_OUT_OF_HOST_MEMORY;
   const uint32_t type = info.memoryTypeIndex;
@@ -113,7 +113,9 @@ VkResult Keep(Device* device, const VkMemoryAllocateInfo& info, uint8_t* importe
   state->allocated_at = device->mapped_memory.submitted();
   if (type < device->memory_properties.memoryTypeCount) {
     state->properties = device->memory_properties.memoryTypes[type].propertyFlags;
+    state->heap = device->memory_properties.memoryTypes[type].heapIndex;
   }
+  state->on_credit = on_credit;
   if (reply.announced_descriptor && !state->shared.Map(reply.memory.file, state->size, reply.memory.place)) {
     delete state;
     return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -135,16 +137,18 @@ VkResult AllocateOrImport(VkDevice device, const VkMemoryAllocateInfo& info, uin
   VkResult result = VK_SUCCESS;
   Device* object = FromHandle<Device>(device);
   Reply reply;
-  *memory = imported == nullptr ? TakeSpareMemory(object, info) : VK_NULL_HANDLE;
+  uint64_t on_credit = 0;
+  *memory = imported == nullptr ? AllocateOnCredit(object, info, &on_credit) : VK_NULL_HANDLE;
   if (*memory == VK_NULL_HANDLE) {
     result = Allocate(device, &info, memory, &reply);
-    if (result < 0 && FreeSpareMemory(object)) result = Allocate(device, &info, memory, &reply);
+    if (result < 0 && GiveUpCredit(object)) result = Allocate(device, &info, memory, &reply);
     if (result < 0) return result;
   }
-  if (imported == nullptr && !reply.announced_descriptor) NoteAllocation(object, info);
-  result = Keep(object, info, imported, *memory, reply);
+  object->memory_credit.Allocated();
+  result = Keep(object, info, imported, *memory, on_credit, reply);
   if (result == VK_SUCCESS) return result;
   entry::FreeMemory(device, *memory, allocator);
+  object->memory_credit.Freed();
   *memory = VK_NULL_HANDLE;
   return result;
 }
@@ -186,15 +190,22 @@ VKAPI_ATTR void VKAPI_CALL FreeMemory(VkDevice device, VkDeviceMemory memory, co
   if (memory == VK_NULL_HANDLE) return;
   Device* object = FromHandle<Device>(device);
   AwaitUploads(object);
+  uint32_t heap = 0;
+  uint64_t on_credit = 0;
   if (!object->session->abandoned()) {
     const std::unique_ptr<ObjectState> state(object->session->states().Remove(IdOf(memory)));
     if (state != nullptr) {
       const auto& dropped = static_cast<const MemoryState&>(*state);
       object->mapped_memory.Drop(dropped);
       object->memory_report.Freed(dropped.id, dropped.imported != nullptr);
+      heap = dropped.heap;
+      on_credit = dropped.on_credit;
     }
   }
   entry::FreeMemory(device, memory, pAllocator);
+  if (object->session->abandoned()) return;
+  if (on_credit != 0) object->memory_credit.GiveBack(heap, on_credit);
+  object->memory_credit.Freed();
 }
 
 VKAPI_ATTR VkResult VKAPI_CALL MapMemory(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize size,

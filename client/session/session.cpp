@@ -75,6 +75,7 @@ void CountRecords(std::span<const uint8_t> records, Statistics* statistics) noex
 
 Session::Session(std::unique_ptr<Channel> channel, const Welcome& welcome, const Timing& timing)
     : statistics_(std::make_unique<Statistics>()),
+      shares_memory_(welcome.shares_memory),
       ids_(welcome.max_objects == 0 ? limits::kDefaultSlots : welcome.max_objects),
       decoded_by_server_(Decoded(welcome)),
       connection_(std::move(channel), this, statistics_.get(), timing) {
@@ -383,6 +384,9 @@ void Session::OnEvent(wire::EventKind kind, std::span<const uint8_t> body) {
         verdicts_.Decided(made.object, static_cast<VkResult>(made.result));
       }
       return;
+    case wire::EventKind::kMemoryCredit:
+      if (body.size() >= sizeof(wire::MemoryCredit)) MemoryCreditTold(wire::Load<wire::MemoryCredit>(body.data()));
+      return;
     case wire::EventKind::kAlive:     // that it came is all it says
     case wire::EventKind::kProgress:  // the connection's own
       return;
@@ -468,6 +472,12 @@ Device* Session::NextDevice(const Device* after) {
   const MutexLock lock(objects_mutex_);
   const auto next = after == nullptr ? devices_.begin() : devices_.upper_bound(after->header.id);
   return next == devices_.end() ? nullptr : next->second;
+}
+
+void Session::MemoryCreditTold(const wire::MemoryCredit& told) {
+  const MutexLock lock(objects_mutex_);
+  const auto found = devices_.find(told.device);
+  if (found != devices_.end()) found->second->memory_credit.Told(told);
 }
 
 void Session::DeviceLost(std::span<const uint8_t> body) {

@@ -68,6 +68,8 @@ class Session final : private EventHandler, public MemoryLink {
   States& states() { return states_; }
   Statistics& statistics() noexcept override { return *statistics_; }
   bool lost() const noexcept override { return connection_.lost(); }
+  // Whether allocations that the host sees may come as memory of both ends.
+  bool shares_memory() const noexcept { return shares_memory_; }
   bool abandoned() const noexcept override { return connection_.abandoned(); }
   void MarkLost(std::string_view why) noexcept override { connection_.MarkLost(why); }
   bool PostRecords(std::span<const uint8_t> records) noexcept {
@@ -121,9 +123,11 @@ class Session final : private EventHandler, public MemoryLink {
   void Picture(std::span<const uint8_t> body);
   void MemoryChanged(std::span<const uint8_t> body);
   void DeviceLost(std::span<const uint8_t> body);
+  void MemoryCreditTold(const wire::MemoryCredit& told);
   Device* NextDevice(const Device* after);
 
   const std::unique_ptr<Statistics> statistics_;
+  const bool shares_memory_;
   Ids ids_;
   States states_;
   std::vector<bool> decoded_by_server_;  // by command; empty: all

@@ -19,6 +19,8 @@ enum class Control : uint16_t {
   kMark = 0xff06,            // no body: the server says Progress when it has come to it
   // PictureMemory, kWantsReply: pictures of windows, which may come as kPicture from now on; refused where nobody can.
   kPictures = 0xff08,
+  kMemoryCredit =
+      0xff09,  // MemoryCreditRequest: what of a heap may be allocated without asking; the event of that name follows
   kFrame = 0xff07  // PresentedFrame, after the submit that copies it: for whoever records; the server passes it over
 };
 
@@ -30,6 +32,7 @@ enum class EventKind : uint16_t {
   kDebugMessage = 6,   // DebugMessage: a debug messenger's or report's callback data, encoded by generated code
   kMade = 8,           // Made
   kPicture = 10,       // PictureTile, then a JPEG of that size: how a part of a picture looks now, nearly
+  kMemoryCredit = 11,  // MemoryCredit; ahead of the replies to what was asked behind what it tells of
   kProgress = 9,       // Progress, then any number of CommandCost that have changed
   kAlive = 7           // no body: the server has been busy with one message for a while and lives
 };
@@ -113,6 +116,24 @@ struct PictureTile {
   uint32_t width = 0;
   uint32_t height = 0;
   uint32_t bytes = 0;  // of the JPEG
+};
+
+// The client asks for that many bytes of the heap of that type to be kept for it; none gives back what is kept. The answer may be
+// less. Requests of a heap are numbered by the client.
+struct MemoryCreditRequest {
+  ObjectId device = 0;
+  uint32_t type = 0;
+  uint32_t request = 0;
+  uint64_t bytes = 0;
+};
+// What is kept of a heap since that request. vkAllocateMemory of it without a reply is certain while all that were sent and not
+// told of here take no more. Said after each request, when what is kept becomes less, and often enough for the rest.
+struct MemoryCredit {
+  ObjectId device = 0;
+  uint32_t heap = 0;
+  uint32_t request = 0;
+  uint64_t bytes = 0;
+  uint64_t taken = 0;  // allocations of the heap without a reply that were carried out, since the device was made
 };
 
 struct DeviceLost {

@@ -104,6 +104,12 @@ inline constexpr uint64_t kMaxPipelineFolder = uint64_t{1} << 30;
 inline constexpr uint32_t kMaxKeptOfSession = 64;
 // Bytes of the machine's memory that shared memory leaves to everyone else: a machine without any ends processes.
 inline constexpr uint64_t kReservedMemory = uint64_t{256} << 20;
+// Bytes of a heap that are kept for what a client allocates without asking, at most, and which part of the heap; after what share
+// of them, or how many allocations, the client hears how far they were carried out.
+inline constexpr uint64_t kMostReserve = uint64_t{64} << 20;
+inline constexpr uint64_t kReserveShare = 16;
+inline constexpr uint64_t kReserveTold = 4;
+inline constexpr uint64_t kAllocationsTold = 64;
 // Bytes: whether so little is free is not looked up, which takes longer than the allocation.
 inline constexpr uint64_t kSmallSharing = uint64_t{4} << 20;
 // Bytes that an import is aligned to at most (limits of VK_EXT_external_memory_host).

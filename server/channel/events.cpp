@@ -38,6 +38,10 @@ void Events::Made(ObjectId object, VkResult result) {
   SendStruct(outbox_, wire::EventKind::kMade, wire::Made{object, result});
 }
 
+void Events::MemoryCredit(const wire::MemoryCredit& credit) {
+  SendStruct(outbox_, wire::EventKind::kMemoryCredit, credit);
+}
+
 void Events::DeviceLost(ObjectId device, std::string_view why) {
   SendStruct(outbox_, wire::EventKind::kDeviceLost, wire::DeviceLost{device}, why);
 }
@@ -51,8 +55,7 @@ void Events::MemoryChanged(ObjectId memory, const wire::Changes& changes) {
 }
 
 void Events::Picture(const wire::PictureTile& tile, std::span<const uint8_t> jpeg) {
-  SendStruct(outbox_, wire::EventKind::kPicture, tile,
-             {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
+  SendStruct(outbox_, wire::EventKind::kPicture, tile, {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
 }
 
 void Events::MemoryRows(ObjectId memory, uint64_t offset, size_t stride, std::span<const uint8_t> first,

@@ -29,6 +29,7 @@ class Events {
   // That many marks were come to, and what commands cost now.
   void Progress(uint64_t marks, std::span<const wire::CommandCost> changed);
   void Made(ObjectId object, VkResult result);
+  void MemoryCredit(const wire::MemoryCredit& credit);
   // Every device of the session for a null id.
   void DeviceLost(ObjectId device, std::string_view why);
   void MemoryChanged(ObjectId memory, const wire::Changes& changes);

@@ -19,6 +19,7 @@
 #include "runtime/object_id.h"
 #include "server/base/job_pool.h"
 #include "server/device/descriptor_pools.h"
+#include "server/device/memory_reserve.h"
 #include "server/device/needs.h"
 #include "server/device/queue.h"
 #include "server/memory/import.h"
@@ -92,6 +93,7 @@ class Device {
   bool is_cpu() const { return type_ == VK_PHYSICAL_DEVICE_TYPE_CPU; }
 
   DescriptorPools& descriptor_pools() { return descriptor_pools_; }
+  MemoryReserve& memory_reserve() { return memory_reserve_; }
   PipelineCache& pipelines() { return *pipelines_; }
 
   // The threads of a queue, started on first use.
@@ -167,6 +169,11 @@ class Device {
   VkPhysicalDeviceType type_ = VK_PHYSICAL_DEVICE_TYPE_OTHER;
   std::unique_ptr<Importer> importer_;
   DescriptorPools descriptor_pools_{&context_.table};
+  MemoryReserve memory_reserve_{{.table = &context_.table,
+                                 .device = parts_.handle,
+                                 .id = parts_.id,
+                                 .memory = &memory_properties_,
+                                 .events = parts_.events}};
   std::unique_ptr<PipelineCache> pipelines_;
   Mutex semaphores_mutex_;
   std::unordered_set<VkSemaphore> timelines_ VESPER_GUARDED_BY(semaphores_mutex_);

@@ -109,7 +109,11 @@ void AllocateMemory(Session& session, const vk::DispatchTable& driver, wire::All
     v.result = VK_SUCCESS;
     return;
   }
-  v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
+  if (run.wants_reply) {
+    v.result = driver.AllocateMemory(v.device, v.pAllocateInfo, nullptr, v.pMemory);
+  } else {
+    v.result = session.device().memory_reserve().Allocate(*v.pAllocateInfo, v.pMemory);
+  }
   if (v.result != VK_SUCCESS) return;
   MakeZeros(device, *v.pAllocateInfo, *v.pMemory);
   if (visible) Register(session, *v.pAllocateInfo, v);
@@ -125,6 +129,15 @@ void GetPhysicalDeviceMemoryProperties2(Session& session, const vk::DispatchTabl
                                         wire::GetPhysicalDeviceMemoryProperties2Args& v) {
   driver.GetPhysicalDeviceMemoryProperties2(v.physicalDevice, v.pMemoryProperties);
   HideTypes(session, &v.pMemoryProperties->memoryProperties);
+  auto* budget = FindInChain<VkPhysicalDeviceMemoryBudgetPropertiesEXT>(
+      v.pMemoryProperties->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+  if (budget == nullptr) return;
+  for (Device* device : session.DevicesOf(&session.instance())) {  // what is kept for the client is not what it uses
+    if (device->parts().physical_device != v.physicalDevice) continue;
+    for (uint32_t i = 0; i < device->memory_properties().memoryHeapCount; ++i) {
+      budget->heapUsage[i] -= std::min(budget->heapUsage[i], device->memory_reserve().Kept(i));
+    }
+  }
 }
 
 void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMemoryArgs& v) {
@@ -132,6 +145,7 @@ void FreeMemory(Session& session, const vk::DispatchTable& driver, wire::FreeMem
   Importer* importer = session.device().importer();
   const auto pages = importer == nullptr ? nullptr : importer->Take(v.memory);
   driver.FreeMemory(v.device, v.memory, nullptr);
+  session.device().memory_reserve().Freed();
 }
 
 // The driver is asked about pages of this process: those of the application are tracked, wherever they are.

@@ -216,6 +216,14 @@ bool Session::ExecuteControl(const Record& record) {
     case wire::Control::kMark:
       events_.Progress(++marks_, meter_.TakeChanged());
       break;
+    case wire::Control::kMemoryCredit:
+      if (record.body.size() >= sizeof(wire::MemoryCreditRequest)) {
+        const auto request = wire::Load<wire::MemoryCreditRequest>(record.body.data());
+        for (const auto& [handle, device] : devices_) {
+          if (device->parts().id == request.device) device->memory_reserve().Keep(request);
+        }
+      }
+      break;
     case wire::Control::kFrame:
       if (record.body.size() >= sizeof(wire::PresentedFrame)) {
         memories_.Presented(wire::Load<wire::PresentedFrame>(record.body.data()));

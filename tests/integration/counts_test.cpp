@@ -118,23 +118,33 @@ TEST_F(CountsTest, FencesSemaphoresSamplers) {
   });
 }
 
-// What is not shared with the server is allocated ahead once a program has allocated some alike; who is faster than the server
-// waits for that.
-TEST_F(CountsTest, SmallAllocations) {
+// What is not shared with the server is allocated without asking, but for the first, as long as it fits into what the server keeps
+// for the program, or is freed before.
+TEST_F(CountsTest, AllocationsOnCredit) {
   setenv("VESPER_MEMORY", "hash", 0);  // shared memory is not
-  const Prepare prepare = [](Context& gpu) {
+  for (const VkDeviceSize size : {VkDeviceSize{4} << 10, VkDeviceSize{64} << 10, VkDeviceSize{4} << 20}) {
+    const auto allocate = [size](Context& gpu) {
+      VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+      info.allocationSize = size;
+      VkDeviceMemory memory = VK_NULL_HANDLE;
+      VK_CHECK(vkAllocateMemory(gpu.device(), &info, nullptr, &memory));
+      return memory;
+    };
+    ExpectNoRoundTrips([allocate](Context& gpu) {
+      vkFreeMemory(gpu.device(), allocate(gpu), nullptr);
+      return [&gpu, allocate](uint32_t) { vkFreeMemory(gpu.device(), allocate(gpu), nullptr); };
+    });
+  }
+  ExpectNoRoundTrips([](Context& gpu) {
     const auto allocate = [&gpu] {
       VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
-      info.allocationSize = 65536;
-      VkDeviceMemory memory;
-      VK_CHECK(vkAllocateMemory(gpu.device(), &info, nullptr, &memory));
-      vkFreeMemory(gpu.device(), memory, nullptr);
+      info.allocationSize = 4096;
+      return Create(gpu.device(), vkAllocateMemory, vkFreeMemory, info);
     };
-    for (int i = 0; i < 8; ++i) allocate();
-    return [allocate](uint32_t) { allocate(); };
-  };
-  File();
-  EXPECT_EQ(Measure(prepare, 1).round_trips, Measure(prepare, kMany).round_trips);
+    const auto all = std::make_shared<std::vector<Owned<VkDeviceMemory>>>();
+    all->push_back(allocate());
+    return [all, allocate](uint32_t) { all->push_back(allocate()); };
+  });
 }
 
 TEST_F(CountsTest, RequirementsOfEqualBuffers) {
