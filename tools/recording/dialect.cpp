@@ -31,6 +31,8 @@ const char* NameOf(wire::Control control) {
       return "pictures";
     case wire::Control::kFrame:
       return "frame";
+    case wire::Control::kMemoryCredit:
+      return "memory credit";
   }
   return nullptr;
 }
