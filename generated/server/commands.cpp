@@ -549,6 +549,29 @@ Finding CmdTraceRaysIndirect2KHR(const NamedFacts& facts, const DispatchContext*
   return c.finding();
 }
 
+Finding CreateAccelerationStructureKHR(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::CreateAccelerationStructureKHRArgs*>(args);
+  c.Span("pCreateInfo->offset pCreateInfo->size", v.pCreateInfo->offset, v.pCreateInfo->size,
+         c.Of(HandleType::kBuffer, v.pCreateInfo->buffer).size);
+  return c.finding();
+}
+
+Finding CmdBuildAccelerationStructuresKHR(const NamedFacts& facts, const DispatchContext* context, const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::CmdBuildAccelerationStructuresKHRArgs*>(args);
+  checks::Builds(c, v);
+  return c.finding();
+}
+
+Finding CmdBuildAccelerationStructuresIndirectKHR(const NamedFacts& facts, const DispatchContext* context,
+                                                  const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::CmdBuildAccelerationStructuresIndirectKHRArgs*>(args);
+  checks::Builds(c, v);
+  return c.finding();
+}
+
 Finding CmdSetViewportWithCount(const NamedFacts& facts, const DispatchContext* context, const void* args) {
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdSetViewportWithCountArgs*>(args);
@@ -623,6 +646,14 @@ Finding CmdResolveImage2(const NamedFacts& facts, const DispatchContext* context
   Checker c(facts, context);
   const auto& v = *static_cast<const wire::CmdResolveImage2Args*>(args);
   checks::Regions(c, v);
+  return c.finding();
+}
+
+Finding GetAccelerationStructureBuildSizesKHR(const NamedFacts& facts, const DispatchContext* context,
+                                              const void* args) {
+  Checker c(facts, context);
+  const auto& v = *static_cast<const wire::GetAccelerationStructureBuildSizesKHRArgs*>(args);
+  checks::Builds(c, v);
   return c.finding();
 }
 
@@ -3202,11 +3233,21 @@ const ServerCommand kServerCommands[kCommandCount] = {
     {.invoke = invoke::CmdSetLineStipple, .take = take::CmdSetLineStipple, .plain = true},
     {},  // vkGetPhysicalDeviceToolProperties
     {.invoke = invoke::CreateAccelerationStructureKHR,
+     .check = check::CreateAccelerationStructureKHR,
      .result = ResultOf<wire::CreateAccelerationStructureKHRArgs>,
+     .learns = true,
      .alongside = true,
      .needs = 140},
-    {.invoke = invoke::CmdBuildAccelerationStructuresKHR, .plain = true, .first_at = 4, .needs = 140},
-    {.invoke = invoke::CmdBuildAccelerationStructuresIndirectKHR, .plain = true, .first_at = 4, .needs = 140},
+    {.invoke = invoke::CmdBuildAccelerationStructuresKHR,
+     .check = check::CmdBuildAccelerationStructuresKHR,
+     .plain = true,
+     .first_at = 4,
+     .needs = 140},
+    {.invoke = invoke::CmdBuildAccelerationStructuresIndirectKHR,
+     .check = check::CmdBuildAccelerationStructuresIndirectKHR,
+     .plain = true,
+     .first_at = 4,
+     .needs = 140},
     {},  // vkBuildAccelerationStructuresKHR
     {.invoke = invoke::GetAccelerationStructureDeviceAddressKHR, .alongside = true, .needs = 140},
     {.invoke = invoke::CreateDeferredOperationKHR,
@@ -3401,7 +3442,10 @@ const ServerCommand kServerCommands[kCommandCount] = {
      .take = take::CmdSetFragmentShadingRateEnumNV,
      .plain = true,
      .needs = 225},
-    {.invoke = invoke::GetAccelerationStructureBuildSizesKHR, .alongside = true, .needs = 140},
+    {.invoke = invoke::GetAccelerationStructureBuildSizesKHR,
+     .check = check::GetAccelerationStructureBuildSizesKHR,
+     .alongside = true,
+     .needs = 140},
     {.invoke = invoke::CmdSetVertexInputEXT, .plain = true, .first_at = 4, .needs = 116},
     {.invoke = invoke::CmdSetColorWriteEnableEXT,
      .take = take::CmdSetColorWriteEnableEXT,

@@ -4,6 +4,7 @@
 #include "generated/server/invoke.h"
 #include "generated/server/overrides.h"
 #include "runtime/wire/chain.h"
+#include "server/checks/facts.h"
 #include "server/session/device_property.h"
 #include "server/session/session.h"
 
@@ -189,6 +190,7 @@ void CreateAccelerationStructureKHR(Session& session, const vk::DispatchTable& d
   if (v.result < 0) *v.pAccelerationStructure = VK_NULL_HANDLE;
   session.handles().Adopt(HandleType::kAccelerationStructureKHR, v.pAccelerationStructure_ids, v.pAccelerationStructure,
                           1);
+  Learn(session, driver, v);
 }
 
 void CmdBuildAccelerationStructuresKHR(Session&, const vk::DispatchTable& driver, void* args) {

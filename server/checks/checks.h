@@ -35,6 +35,12 @@ void TracesRays(Checker& c, const Args& v) {
   NeedsBound(c, v.commandBuffer, CommandBufferFacts::kRayTracing);
 }
 
+// --- acceleration structures (acceleration.cpp) -------------------------------------------------------------------------
+
+void Builds(Checker& c, const wire::CmdBuildAccelerationStructuresKHRArgs& v);
+void Builds(Checker& c, const wire::CmdBuildAccelerationStructuresIndirectKHRArgs& v);
+void Builds(Checker& c, const wire::GetAccelerationStructureBuildSizesKHRArgs& v);
+
 // --- queries, memory, queues, vertex buffers (objects.cpp) --------------------------------------------------------------
 
 inline void Present(Checker& c, const char* name, const void* items, uint32_t count) {

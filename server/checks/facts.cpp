@@ -93,6 +93,12 @@ void Learn(Session& session, const vk::DispatchTable&, const wire::CreateBufferA
   session.handles().Remember(v.pBuffer_ids[0], std::move(facts));
 }
 
+void Learn(Session& session, const vk::DispatchTable&, const wire::CreateAccelerationStructureKHRArgs& v) {
+  auto facts = std::make_unique<Facts>();
+  facts->size = v.pCreateInfo->size;
+  session.handles().Remember(v.pAccelerationStructure_ids[0], std::move(facts));
+}
+
 void Learn(Session& session, const vk::DispatchTable&, const wire::CreateImageArgs& v) {
   auto facts = std::make_unique<ImageFacts>();
   facts->format = v.pCreateInfo->format;

@@ -22,7 +22,7 @@ class Session;
 struct Facts : ObjectFacts {
   static constexpr uint64_t kUnlimited = UINT64_MAX;
 
-  uint64_t size = kUnlimited;   // in bytes: of buffers, memory
+  uint64_t size = kUnlimited;   // in bytes: of buffers, memory, acceleration structures
   uint64_t count = kUnlimited;  // of queries in a pool, sets in a pipeline layout, subpasses in a render pass
 };
 
@@ -84,6 +84,7 @@ struct CommandBufferFacts : Facts {
 // Called after the driver made the objects; each keeps what it says of them.
 void Learn(Session& session, const vk::DispatchTable& driver, const wire::AllocateMemoryArgs& v);
 void Learn(Session& session, const vk::DispatchTable& driver, const wire::CreateBufferArgs& v);
+void Learn(Session& session, const vk::DispatchTable& driver, const wire::CreateAccelerationStructureKHRArgs& v);
 void Learn(Session& session, const vk::DispatchTable& driver, const wire::CreateImageArgs& v);
 void Learn(Session& session, const vk::DispatchTable& driver, const wire::CreateImageViewArgs& v);
 void Learn(Session& session, const vk::DispatchTable& driver, const wire::CreateFramebufferArgs& v);

@@ -377,7 +377,8 @@ void CmdPushDescriptorSetKHR(DeviceWrites& device, const wire::CmdPushDescriptor
   Recording& recording = device.recordings[v.commandBuffer];
   for (const VkWriteDescriptorSet& write : Items(v.pDescriptorWrites, v.descriptorWriteCount)) {
     if (OnlyRead(write.descriptorType)) continue;
-    if (!HasDescriptors(write)) return recording.WritesAll();
+    // Each may be a part; a count alone, of what is not there, takes no time.
+    if (!HasDescriptors(write) || write.descriptorCount > limits::kMaxWrittenParts) return recording.WritesAll();
     for (uint32_t d = 0; d < write.descriptorCount; ++d) {
       WrittenPart part;
       if (PartOf(device, write, d, &part)) recording.Writes(part);

@@ -15,6 +15,11 @@
 #include "tests/integration/failure.h"
 #include "tests/integration/soak_work.h"
 #include "tests/support/cut_line.h"
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1  // Clang's name for what GCC calls so
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/lsan_interface.h>
 #endif
@@ -32,6 +37,7 @@ enum class Fault : uint8_t {
   kStopWorker,      // and let it go on before the grace period is over
   kStopWorkerLong,  // and after that
   kStarveWorker,    // no more descriptors
+  kFillDisk,        // nothing can be written to files any more, the server's log and shared memory among them
   kKillClient,
   kStopClient,
   kStarveClient,
@@ -44,9 +50,9 @@ enum class Fault : uint8_t {
 };
 constexpr std::array<const char*, static_cast<size_t>(Fault::kCount)> kNames = {
     "none",          "kill worker", "stop worker", "stop worker for long",
-    "starve worker", "kill client", "stop client", "starve client",
-    "cut",           "tear",        "forget",      "forget all",
-    "kill server"};
+    "starve worker", "fill disk",   "kill client", "stop client",
+    "starve client", "cut",         "tear",        "forget",
+    "forget all",    "kill server"};
 
 std::chrono::seconds Duration() {
   const char* text = std::getenv("VESPER_FAULT_SECONDS");
@@ -110,6 +116,14 @@ class FaultsTest : public FailureTest {
       std::this_thread::sleep_for(pause);
       prlimit(pid, RLIMIT_NOFILE, &before, nullptr);
     };
+    const auto fill = [&](std::initializer_list<pid_t> pids) {
+      rlimit before{};
+      prlimit(server().pid(), RLIMIT_FSIZE, nullptr, &before);
+      const rlimit none{0, before.rlim_max};
+      for (const pid_t pid : pids) prlimit(pid, RLIMIT_FSIZE, &none, nullptr);
+      std::this_thread::sleep_for(pause);
+      for (const pid_t pid : pids) prlimit(pid, RLIMIT_FSIZE, &before, nullptr);
+    };
     switch (fault) {
       case Fault::kKillWorker:
         if (worker != 0) kill(worker, SIGKILL);
@@ -122,6 +136,10 @@ class FaultsTest : public FailureTest {
         break;
       case Fault::kStarveWorker:
         starve(worker);
+        break;
+      case Fault::kFillDisk:
+        if (worker == 0) break;
+        fill({server().pid(), worker});
         break;
       case Fault::kKillClient:
         kill(client, SIGKILL);
