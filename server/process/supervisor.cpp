@@ -92,7 +92,8 @@ void Supervisor::UseGroups() {
 
 bool Supervisor::BlockSignals() {
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a limit of files' sizes is an error of who writes, and not the end of everybody's session
+  signal(SIGXFSZ,
+         SIG_IGN);  // a limit of files' sizes is an error of who writes, and not the end of everybody's session
   const sigset_t set = OurSignals();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   signal_fd_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -49,10 +49,9 @@ enum class Fault : uint8_t {
   kCount
 };
 constexpr std::array<const char*, static_cast<size_t>(Fault::kCount)> kNames = {
-    "none",          "kill worker", "stop worker", "stop worker for long",
-    "starve worker", "fill disk",   "kill client", "stop client",
-    "starve client", "cut",         "tear",        "forget",
-    "forget all",    "kill server"};
+    "none",      "kill worker", "stop worker", "stop worker for long", "starve worker",
+    "fill disk", "kill client", "stop client", "starve client",        "cut",
+    "tear",      "forget",      "forget all",  "kill server"};
 
 std::chrono::seconds Duration() {
   const char* text = std::getenv("VESPER_FAULT_SECONDS");

@@ -1,12 +1,13 @@
 // Protects a driver from what a client claims: sizes and indices are compared with the objects, and what is of extensions
 // that nobody enabled is not executed. Each attack ends its own session, with the command and the members in the reason.
+#include "server/checks/checks.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <functional>
 
-#include "server/checks/checks.h"
 #include "server/checks/formats.h"
 #include "server/device/external.h"
 #include "tests/server/test_client.h"
