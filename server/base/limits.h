@@ -224,6 +224,9 @@ inline constexpr int kMaxDoorReports = 64;
 inline constexpr uint32_t kDevices = 64;
 inline constexpr uint32_t kClientsOfDevice = 4;
 inline constexpr uint32_t kSpares = 2;
+// How long after a session began a spare is started in its worker's place while others are there: opening a GPU is what the session does
+// then, and some drivers let one process do so at a time.
+inline constexpr std::chrono::milliseconds kRefillAfter{300};
 inline constexpr std::chrono::seconds kWait{60};
 // How long a session waits for a client whose connection broke, and at most.
 inline constexpr std::chrono::seconds kResumeFor{30};

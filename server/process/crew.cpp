@@ -62,6 +62,9 @@ void Crew::Refill(size_t waiting) {
   const size_t admitted = std::min(waiting, limits_.clients - std::min(limits_.clients, sessions_));
   const size_t wanted = admitted + limits_.spares;
   const size_t failures = failures_;
+  const bool begins = waiting == 0 && Count(State::kReady) != 0 && Clock::now() - served_ < limits::kRefillAfter;
+  refills_later_ = begins && Count(State::kReady) + Count(State::kStarting) < wanted;
+  if (begins) return;
   for (size_t starting = Count(State::kStarting), ready = Count(State::kReady);
        starting + ready < wanted && starting < MaxStarting() && failures_ == failures; ++starting) {
     Start();
@@ -215,7 +218,7 @@ bool Crew::Serve(int socket, const Admission& admission, Descriptor area) {
   worker.owner = PipelineOwner(worker.who, socket);
   worker.certificate = admission.certificate;
   worker.program = admission.program.data();
-  worker.since = Clock::now();
+  worker.since = served_ = Clock::now();
   ++sessions_;
   Log(LogLevel::kDebug, "session {}: worker {}", worker.session, found->first);
   if (!worker.who.empty()) Log(LogLevel::kInfo, "session {} is that of {}", worker.session, worker.who);
@@ -333,7 +336,7 @@ bool Crew::Tick() {
     SendOrder(worker.line, {Order::kDeviceDenied, worker.session, {}});
   }
   if (waited) MakeWayAmong([](const Worker& worker) { return worker.device == Device::kHeld; });
-  return waited;
+  return waited || refills_later_;
 }
 
 bool Crew::Ended(pid_t pid, int status) {

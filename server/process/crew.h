@@ -44,7 +44,7 @@ class Crew {
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  // Starts as many workers as are missing for `waiting` clients and for those to come.
+  // Starts as many workers as are missing for `waiting` clients and for those to come; the latter not just when a session has begun.
   void Refill(size_t waiting);
   // Whether a worker is ready and may get a session.
   bool CanServe() const;
@@ -87,7 +87,7 @@ class Crew {
   size_t sessions_of_guest(uint32_t guest) const;
   // Where pipelines are kept of sessions that have ended; before any session.
   void set_pipelines(PipelineStore* store) { pipelines_ = store; }
-  // Denies devices to sessions that have waited for one too long. True while sessions wait.
+  // Denies devices to sessions that have waited for one too long. True while sessions wait, or a spare is to be started.
   bool Tick();
   // Ends all workers and waits until they have ended. `signal_fd` is read, since SIGCHLD comes there.
   void EndAll(int signal_fd);
@@ -142,6 +142,8 @@ class Crew {
   size_t failures_ = 0;  // in a row
   Clock::time_point failed_at_{};
   std::string failure_;
+  Clock::time_point served_{};  // when the last session began
+  bool refills_later_ = false;
   std::vector<Left> left_;
   PipelineStore* pipelines_ = nullptr;
 };
