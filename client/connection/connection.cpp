@@ -313,6 +313,7 @@ void Connection::Handle(Message* message) {
     case MessageKind::kNumbers:
       HandleNumbers(message->payload);
       return;
+    case MessageKind::kRefused:  // by a worker that crashed just after its Welcome
     case MessageKind::kGoodbye:
       MarkLost("the server ended the session: " + std::string(message->payload.begin(), message->payload.end()));
       return;

@@ -20,7 +20,7 @@ uint32_t BoundBy(VkPipelineBindPoint point) {
 }
 
 // `base` groups are left out ahead of them. Only an invalid program has more, but drivers of its own machine let it live: the command
-// is left out, and the program is told.
+// is left out, with a line in the server's log.
 void Within(Checker& c, int axis, uint64_t base, uint64_t count) {
   if (c.own_device() == nullptr) return;
   const uint64_t limit = c.limits().maxComputeWorkGroupCount[axis];
