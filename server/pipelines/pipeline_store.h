@@ -17,6 +17,7 @@ class PipelineStore {
   // `folder` is made when something is kept; empty: one of this user, "off": nothing is kept.
   explicit PipelineStore(const std::string& folder);
 
+  bool keeps() const { return !folder_.empty(); }
   // Opened for reading; invalid when there is none.
   Descriptor Find(std::string_view client, const PipelineKey& key) const;
   // Instead of what is there. An invalid file removes that; what is no file of ours changes nothing.

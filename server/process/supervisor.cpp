@@ -400,6 +400,7 @@ pid_t Supervisor::SpawnWorker(int line, uint32_t place) {
     arguments.insert(arguments.end(), {"--worker-uid", std::to_string(worker_uid_ + place % worker_uids_)});
   }
   if (door_ != nullptr) arguments.emplace_back("--tls");
+  if (!pipelines_.keeps()) arguments.insert(arguments.end(), {"--pipelines", "off"});
   const pid_t pid = Spawn(std::move(arguments), line);
   groups_.Enter(place, pid);
   return pid;

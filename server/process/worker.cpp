@@ -416,7 +416,7 @@ int RunWorker(const ServerOptions& options) {
     Orders orders(options.worker_fd, its_channel);
     Session session(std::move(channel), driver.get(), order.session, LimitsOf(options, order.admission));
     session.set_device_slot(&orders);
-    session.set_pipeline_shelf(&orders);
+    if (options.pipelines != "off") session.set_pipeline_shelf(&orders);
     const Hearing hearing(&orders);
     std::atomic<bool> gone = false;
     const auto stop = [&] {

@@ -537,6 +537,7 @@ void Session::EndDevice(Device* device) {
   memories_.UnregisterAll(handle);
   device->StopQueues();
   device->pipelines().End();
+  device->memory_reserve().Drop();
   device->table().DestroyDevice(handle, nullptr);
   if (device->importer() != nullptr) device->importer()->DropAll();
   const auto found = devices_.find(handle);

@@ -158,7 +158,8 @@ class DebugTest : public testing::Test {
   }
   // A call that waits for the server, and breaks no rule.
   void RoundTrip() {
-    VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+    const VkMemoryDedicatedAllocateInfo asks = {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};  // not on credit
+    VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &asks};
     info.allocationSize = 4096;
     VkDeviceMemory memory = VK_NULL_HANDLE;
     VK_CHECK(vkAllocateMemory(device(), &info, nullptr, &memory));

@@ -43,7 +43,8 @@ class BlockedCalls {
     const VkDevice device = context_.device();
     memory_ = std::make_unique<Buffer>();
     calls_.emplace_back("vkAllocateMemory", [=, this] {
-      VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
+      const VkMemoryDedicatedAllocateInfo asks = {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};  // not on credit
+      VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &asks};
       info.allocationSize = 4096;
       info.memoryTypeIndex = context_.FindMemoryType(UINT32_MAX, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
       VkDeviceMemory memory = VK_NULL_HANDLE;
@@ -245,8 +246,9 @@ TEST_P(LossTest, RoundTripsAreWhatALineSees) {
     {
       Context context;
       for (uint64_t each = 0; each < questions; ++each) {
-        VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO};
-        info.allocationSize = VkDeviceSize{4} << 20;  // more than clients allocate ahead
+        const VkMemoryDedicatedAllocateInfo asks = {VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO};  // not on credit
+        VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &asks};
+        info.allocationSize = 4096;
         VkDeviceMemory memory = VK_NULL_HANDLE;
         VK_CHECK(vkAllocateMemory(context.device(), &info, nullptr, &memory));
         vkFreeMemory(context.device(), memory, nullptr);
