@@ -38,29 +38,36 @@ void Register(const char* suite, Body body) {
 void TestRoundTrip(const CommandTable& command) { EXPECT_EQ(RoundTrip(command), "") << command.args.name; }
 
 // What a condition of the policy says is ignored was a pointer into a page that faults, or garbage, in some round trip that was
-// encoded all the same; and what is read was read in some.
+// encoded all the same; and what is read was read in some. A condition that seldom holds may take several rounds.
 TEST(Coverage, EveryConditionOfAMemberHoldsAndFails) {
+  constexpr int kRounds = 8;
   Filler::Visited reachable;
+  for (size_t c = 0; c < kCommandTableCount; ++c) Reach(kCommandTables[c]->args, Role::kIn, &reachable);
   std::set<const Member*> ignored, read;
-  uint64_t seed = 0;
-  for (size_t c = 0; c < kCommandTableCount; ++c) {
-    const CommandTable& command = *kCommandTables[c];
-    Reach(command.args, Role::kIn, &reachable);
-    for (const Shape& shape : Shapes(command)) {
-      Exchange exchange(command, 5000 + ++seed, shape, false);
-      exchange.Encode();
-      ignored.insert(exchange.filler().ignored().begin(), exchange.filler().ignored().end());
-      read.insert(exchange.filler().read().begin(), exchange.filler().read().end());
+  uint64_t seed = 5000;
+  std::vector<std::string> missing{""};
+  for (int round = 0; round < kRounds && !missing.empty(); ++round) {
+    for (size_t c = 0; c < kCommandTableCount; ++c) {
+      const CommandTable& command = *kCommandTables[c];
+      for (const Shape& shape : Shapes(command)) {
+        Exchange exchange(command, ++seed, shape, false);
+        exchange.Encode();
+        ignored.insert(exchange.filler().ignored().begin(), exchange.filler().ignored().end());
+        read.insert(exchange.filler().read().begin(), exchange.filler().read().end());
+      }
+    }
+    missing.clear();
+    for (const auto& [each, role] : reachable) {
+      for (const Member& m : each->members) {
+        if (m.read_if == nullptr || role == Role::kOut) continue;
+        const std::string name = std::string(each->name) + "." + m.name;
+        if (!read.contains(&m)) missing.push_back(name + " was never read");
+        if (std::string_view(m.name) == "pInheritanceInfo" || std::string_view(m.name) == "pClearValues") continue;
+        if (!ignored.contains(&m)) missing.push_back(name + " was never ignored");
+      }
     }
   }
-  for (const auto& [each, role] : reachable) {
-    for (const Member& m : each->members) {
-      if (m.read_if == nullptr || role == Role::kOut) continue;
-      EXPECT_TRUE(read.contains(&m)) << each->name << "." << m.name << " was never read";
-      if (std::string_view(m.name) == "pInheritanceInfo" || std::string_view(m.name) == "pClearValues") continue;
-      EXPECT_TRUE(ignored.contains(&m)) << each->name << "." << m.name << " was never ignored";
-    }
-  }
+  for (const std::string& what : missing) ADD_FAILURE() << what;
 }
 
 // The round trips visit everything that the registry lets these commands reach, and that is what the generator says
