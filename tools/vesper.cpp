@@ -158,6 +158,44 @@ class AdminCommands {
   CLI::App* const reload_ = Add("reload", "let a server read its tokens again");
 };
 
+// What has the window of `bench --window` and `doctor --window`.
+struct WindowWorker {
+  explicit WindowWorker(CLI::App& app, std::string usual_size)
+      : size(std::move(usual_size)), command(app.add_subcommand("window-worker")->group("")) {
+    command->add_option("--size", size);
+    command->add_option("--seconds", work.seconds);
+    command->add_flag("--measured,!--shown", work.measured);
+  }
+  int Serve() {
+    char by = 0;
+    std::istringstream(size) >> work.width >> by >> work.height;
+    return vesper::tools::window::Serve(work);
+  }
+
+  vesper::tools::window::Work work;
+  std::string size;
+  CLI::App* const command;
+};
+
+struct DoctorCommand {
+  DoctorCommand(CLI::App& app, std::string* server)
+      : command(app.add_subcommand("doctor", "check loader, driver, settings, server, versions, line and devices")) {
+    command->add_option("--server", *server, kServerHelp);
+    command->add_flag("--window", window, "show a window that the server draws: frame rate, latency, bytes");
+    command->add_option("--seconds", seconds, "for how long, unless it is closed")
+        ->check(CLI::Range(0.1, 86400.0).description(""))
+        ->capture_default_str();
+    command->footer(
+        "Exit status: 0 all is well; 1 this machine's loader, driver or settings; 3 no server answers; 4 it refuses; 5 "
+        "it is of "
+        "another version; 6 it has no device.");
+  }
+
+  CLI::App* const command;
+  bool window = false;
+  double seconds = 10;
+};
+
 int Main(int argc, char** argv) {
   CLI::App app("Vulkan programs on a GPU that is somewhere else");
   app.set_version_flag("--version", VESPER_VERSION);
@@ -169,18 +207,7 @@ int Main(int argc, char** argv) {
   run->prefix_command();
   run->footer("PROGRAM [ARGUMENT...] follows, after -- if its arguments could be mistaken for ours.");
 
-  CLI::App* doctor = app.add_subcommand("doctor", "check loader, driver, settings, server, versions, line and devices");
-  doctor->add_option("--server", server, kServerHelp);
-  bool doctor_window = false;
-  double window_seconds = 10;
-  doctor->add_flag("--window", doctor_window, "show a window that the server draws: frame rate, latency, bytes");
-  doctor->add_option("--seconds", window_seconds, "for how long, unless it is closed")
-      ->check(CLI::Range(0.1, 86400.0).description(""))
-      ->capture_default_str();
-  doctor->footer(
-      "Exit status: 0 all is well; 1 this machine's loader, driver or settings; 3 no server answers; 4 it refuses; 5 "
-      "it is of "
-      "another version; 6 it has no device.");
+  const DoctorCommand doctor(app, &server);
 
   bool probe_bytes = false;
   CLI::App* probe = app.add_subcommand("probe", "whether a server takes sessions, without beginning one");
@@ -204,12 +231,7 @@ int Main(int argc, char** argv) {
 
   vesper::tools::BenchOptions bench_options;
   const CLI::App* bench = AddBench(app, &bench_options);
-  vesper::tools::window::Work window_work;
-  std::string window_size = bench_options.size;
-  CLI::App* window_worker = app.add_subcommand("window-worker")->group("");  // what has the window
-  window_worker->add_option("--size", window_size);
-  window_worker->add_option("--seconds", window_work.seconds);
-  window_worker->add_flag("--measured,!--shown", window_work.measured);
+  WindowWorker window_worker(app, bench_options.size);
   const CLI::App* bench_rows = app.add_subcommand("bench-rows")->group("");  // what `bench` runs
 
   AdminCommands admin(&app);
@@ -218,17 +240,13 @@ int Main(int argc, char** argv) {
   char** const end =
       std::find_if(argv + 1, argv + argc, [](const char* argument) { return std::strcmp(argument, "--") == 0; });
   CLI11_PARSE(app, static_cast<int>(end - argv), argv);
-  if (doctor->parsed()) return vesper::tools::Doctor(server, doctor_window ? window_seconds : 0);
+  if (doctor.command->parsed()) return vesper::tools::Doctor(server, doctor.window ? doctor.seconds : 0);
   if (probe->parsed()) return probe_bytes ? vesper::tools::PrintProbe() : vesper::tools::Probe(server);
   if (servers->parsed()) return vesper::tools::ListServers();
   if (use->parsed()) return vesper::tools::UseServer(chosen, name);
   if (bench->parsed() && bench_options.window) return vesper::tools::window::BenchWindow(bench_options);
   if (bench->parsed()) return vesper::tools::Bench(bench_options);
-  if (window_worker->parsed()) {
-    char by = 0;
-    std::istringstream(window_size) >> window_work.width >> by >> window_work.height;
-    return vesper::tools::window::Serve(window_work);
-  }
+  if (window_worker.command->parsed()) return window_worker.Serve();
   if (bench_rows->parsed()) return vesper::tools::BenchRows();
   if (const auto status = admin.Run()) return *status;
   if (replay->parsed()) return vesper::tools::Replay(replay_options);

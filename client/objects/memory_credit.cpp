@@ -53,7 +53,7 @@ bool MemoryCredit::GiveUp(uint32_t index, wire::MemoryCreditRequest* request) no
 }
 
 void MemoryCredit::Told(const wire::MemoryCredit& told) noexcept {
-  if (told.heap >= heaps_.size()) return;
+  if (told.heap >= VK_MAX_MEMORY_HEAPS) return;
   const MutexLock lock(mutex_);
   Heap& heap = heaps_[told.heap];
   if (told.request == heap.request) heap.kept = std::min(told.bytes, heap.asked);

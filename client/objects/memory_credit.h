@@ -21,15 +21,15 @@ class MemoryCredit {
   // reads.
   Mutex order;
 
-  // Takes so much; its number, or 0 when there is not enough.
-  uint64_t Take(uint32_t heap, uint64_t bytes) noexcept;
+  // Takes so much of the heap of that number; its own number, or 0 when there is not enough.
+  uint64_t Take(uint32_t index, uint64_t bytes) noexcept;
   // Memory that was taken so was freed, and the server will see that next; or it was never sent.
-  void GiveBack(uint32_t heap, uint64_t number) noexcept;
+  void GiveBack(uint32_t index, uint64_t number) noexcept;
   // What to ask for now, where that is so: none, or not enough, is kept of a heap for an allocation like this one.
-  bool Wants(uint32_t heap, uint64_t bytes, wire::MemoryCreditRequest* request) noexcept;
+  bool Wants(uint32_t index, uint64_t bytes, wire::MemoryCreditRequest* request) noexcept;
   // Gives up what is kept of that heap: true with what to tell the server, if there is anything. No more is asked for before memory
   // is freed.
-  bool GiveUp(uint32_t heap, wire::MemoryCreditRequest* request) noexcept;
+  bool GiveUp(uint32_t index, wire::MemoryCreditRequest* request) noexcept;
   // By the reader.
   void Told(const wire::MemoryCredit& told) noexcept;
 

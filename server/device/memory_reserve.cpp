@@ -76,7 +76,7 @@ void MemoryReserve::Drop() {
 }
 
 // What is there goes first: both together may be more than there is.
-void MemoryReserve::Resize(Heap* heap, uint64_t bytes) {
+void MemoryReserve::Resize(Heap* heap, uint64_t bytes) const {
   if (heap->memory != VK_NULL_HANDLE) parts_.table->FreeMemory(parts_.device, heap->memory, nullptr);
   heap->memory = VK_NULL_HANDLE;
   heap->bytes = 0;

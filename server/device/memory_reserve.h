@@ -52,7 +52,7 @@ class MemoryReserve {
     uint64_t told = 0;    // of these
     uint64_t untold = 0;  // bytes of the others
   };
-  void Resize(Heap* heap, uint64_t bytes) VESPER_REQUIRES(mutex_);
+  void Resize(Heap* heap, uint64_t bytes) const VESPER_REQUIRES(mutex_);
   void Tell(uint32_t index) VESPER_REQUIRES(mutex_);
 
   const Parts parts_;

@@ -18,13 +18,16 @@ bool MayHaveCache([[maybe_unused]] const void* chain) {
   if (FindInChain<VkPipelineBinaryInfoKHR>(chain, VK_STRUCTURE_TYPE_PIPELINE_BINARY_INFO_KHR) != nullptr) return false;
   const auto* flags = FindInChain<VkPipelineCreateFlags2CreateInfoKHR>(
       chain, VK_STRUCTURE_TYPE_PIPELINE_CREATE_FLAGS_2_CREATE_INFO_KHR);
-  if (flags != nullptr && (flags->flags & VK_PIPELINE_CREATE_2_CAPTURE_DATA_BIT_KHR) != 0) return false;
-#endif
+  return flags == nullptr || (flags->flags & VK_PIPELINE_CREATE_2_CAPTURE_DATA_BIT_KHR) == 0;
+#else
   return true;
+#endif
 }
 
+constexpr VkPipelineCreationFeedbackFlags kHit = VK_PIPELINE_CREATION_FEEDBACK_APPLICATION_PIPELINE_CACHE_HIT_BIT;
+
 void HideHit(VkPipelineCreationFeedback* feedback) {
-  if (feedback != nullptr) feedback->flags &= ~VK_PIPELINE_CREATION_FEEDBACK_APPLICATION_PIPELINE_CACHE_HIT_BIT;
+  if (feedback != nullptr) feedback->flags &= ~kHit;
 }
 
 // The parts of a command that makes pipelines: its arguments are of type Args.

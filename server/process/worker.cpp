@@ -147,15 +147,16 @@ class Orders final : public DeviceSlot, public PipelineShelf {
       Descriptor came(socket);
       if (status == LineStatus::kEnded) return;
       if (status != LineStatus::kMessage) continue;
-      if (order.order == Order::kResume) Resume(std::move(came), &order.admission);
-      if (order.order == Order::kPipelines) {
-        const MutexLock lock(mutex_);
-        pipelines_ = std::move(came);
-        answered_.NotifyAll();
+      if (order.order == Order::kResume) {
+        Resume(std::move(came), &order.admission);
+        continue;
       }
-      if (order.order != Order::kDeviceGranted && order.order != Order::kDeviceDenied) continue;
       const MutexLock lock(mutex_);
-      answer_ = order.order;
+      if (order.order == Order::kPipelines) {
+        pipelines_ = std::move(came);
+      } else if (order.order == Order::kDeviceGranted || order.order == Order::kDeviceDenied) {
+        answer_ = order.order;
+      }
       answered_.NotifyAll();
     }
   }

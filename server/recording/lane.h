@@ -110,6 +110,14 @@ class Lane {
     if (filling_ == nullptr) filling_ = &NextRow();
     return *filling_;
   }
+  // The same for calls of that table.
+  Row& FillingFor(const vk::DispatchTable* table) {
+    if (!Filling().Takes(table)) {
+      Post();
+      Filling().Takes(table);
+    }
+    return *filling_;
+  }
   // Hands the row over, if there is anything in it.
   void Post();
   // The same when it is full. The first since the thread had nothing to do is shorter, so that it begins; for the others what passes

@@ -42,6 +42,32 @@ const PlainCommands& AllPlain() {
   return kAll;
 }
 
+[[gnu::always_inline]] inline void TakeArguments(const PlainCommand& command, PlainDecoder& decoder, void* args) {
+  if (command.take != nullptr) return command.take(decoder, args);  // writes all of them
+  for (size_t at = 0; at < command.size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
+  command.decode(decoder, args);
+}
+
+// Tells the meter of a row of recorded commands once, and of each light one by itself.
+class Uncounted {
+ public:
+  explicit Uncounted(Meter* meter) : meter_(meter) {}
+  [[gnu::always_inline]] void Next(const uint8_t* at, uint16_t kind, size_t bytes) {
+    if (kind == wire::kRecordings && from_ != nullptr) return;
+    End(at);
+    from_ = kind == wire::kRecordings ? at : nullptr;
+    meter_->Begin(kind, kind == wire::kRecordings ? 0 : bytes);
+  }
+  void End(const uint8_t* at) {
+    if (from_ != nullptr) meter_->Add(static_cast<size_t>(at - from_));
+    from_ = nullptr;
+  }
+
+ private:
+  Meter* const meter_;
+  const uint8_t* from_ = nullptr;  // of the row
+};
+
 }  // namespace
 
 // Most of what is recorded is handed on to the driver and that is all: no lock is taken for it, nothing is kept of it. The decoder
@@ -50,7 +76,7 @@ const PlainCommands& AllPlain() {
 void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
   const PlainCommand* const all = AllPlain().data();
   alignas(kWord) uint8_t own[limits::kPlainArgumentBytes];
-  const uint8_t* uncounted = nullptr;  // recorded commands from there on have not been told to the meter
+  Uncounted uncounted(&meter_);
   uint64_t done = 0, laned = 0;
   wire::RecordHeader header;
   std::span<const uint8_t> rest = *bytes, body;
@@ -63,14 +89,7 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     const PlainCommand& command = all[number];
     ObjectId first = kNullObject;
     if (command.size == 0 || body.size() < command.first_at + sizeof(first)) break;
-    if (command.light) {
-      if (uncounted != nullptr) meter_.Add(static_cast<size_t>(bytes->data() - uncounted));
-      uncounted = nullptr;
-      meter_.Begin(header.command, body.size());
-    } else if (uncounted == nullptr) {
-      uncounted = bytes->data();
-      meter_.Begin(wire::kRecordings, 0);
-    }
+    uncounted.Next(bytes->data(), command.light ? header.command : wire::kRecordings, body.size());
     std::memcpy(&first, body.data() + command.first_at, sizeof(first));
 
     if (!plain_handles_.Begin(first, command.light ? HandleType::kDevice : HandleType::kCommandBuffer)) break;
@@ -83,23 +102,13 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
       lane = lanes_.For(first);
       current = first;
     }
-    Row* row = lane == nullptr ? nullptr : &lane->Filling();
-    if (row != nullptr && !row->Takes(&context->table)) {
-      lane->Post();
-      row = &lane->Filling();
-      row->Takes(&context->table);
-    }
+    Row* const row = lane == nullptr ? nullptr : &lane->FillingFor(&context->table);
     PreparedCall* const call = row == nullptr ? nullptr : row->Place(command.size);
     if (row != nullptr && call == nullptr) break;
     void* const args = row == nullptr ? own : Row::ArgumentsOf(call);
     if (row == nullptr) plain_arena_.Reset();
     decoder.Restart(body, row == nullptr ? &plain_arena_ : row->arena());
-    if (command.take != nullptr) {  // writes all of them
-      command.take(decoder, args);
-    } else {
-      for (size_t at = 0; at < command.size; at += kWord) std::memset(static_cast<uint8_t*>(args) + at, 0, kWord);
-      command.decode(decoder, args);
-    }
+    TakeArguments(command, decoder, args);
     if (!decoder.ok()) break;
     if (command.check != nullptr && !command.check(plain_handles_.facts(), context, args).nothing()) break;
     if (!shares_memory_) memories_.writes().Note(context->device->handle(), number, args);
@@ -114,7 +123,7 @@ void Session::ExecutePlainOnes(std::span<const uint8_t>* bytes) {
     lane->PostIfDue();
     ++laned;
   }
-  if (uncounted != nullptr) meter_.Add(static_cast<size_t>(bytes->data() - uncounted));
+  uncounted.End(bytes->data());
   if (done == 0) return;
   SessionStats::Count(&stats_.commands, done);
   SessionStats::Count(&stats_.plain, done);
